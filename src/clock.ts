@@ -1,0 +1,25 @@
+/** Ends a timer; calling it twice is harmless. */
+export type CancelTimer = () => void
+
+/** The only source of time. Tests pass one that they move by hand. */
+export interface Clock {
+  /** Monotonic milliseconds: for durations, deadlines and ages. */
+  now(): number
+  /** Milliseconds since the epoch: for what people read and what outlives the process. */
+  wall(): number
+  /** Runs `callback` once, after at least `delayMs`. The timer never keeps the process alive. */
+  after(delayMs: number, callback: () => void): CancelTimer
+}
+
+/** Beyond this, setTimeout overflows and fires at once (2^31 − 1 ms, 24.8 days). */
+const LONGEST_TIMER_MS = 2_147_483_647
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+  after(delayMs, callback) {
+    const timer = setTimeout(callback, Math.min(Math.max(delayMs, 0), LONGEST_TIMER_MS))
+    timer.unref()
+    return () => clearTimeout(timer)
+  },
+}

@@ -1,0 +1,178 @@
+/** Every `code` a {@link PoolError} can carry. Codes are stable: programs may branch on them. */
+export type PoolErrorCode =
+  | 'capacity'
+  | 'session_busy'
+  | 'session_conflict'
+  | 'session_deleted'
+  | 'session_not_found'
+  | 'worker_exited'
+  | 'start_failed'
+  | 'turn_timeout'
+  | 'turn_interrupted'
+  | 'resume_failed'
+  | 'api_authentication'
+  | 'invalid_config'
+  | 'host_running'
+  | 'store_failed'
+  | 'pool_closed'
+
+/** The base of every error that the pool raises. `name` is the class, `code` is stable, `message` says what to do. */
+export class PoolError extends Error {
+  readonly code: PoolErrorCode
+
+  constructor(code: PoolErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.name = new.target.name
+  }
+}
+
+/** An option, key or argument is not valid. Thrown before anything has started. `path` names it: `residency.idleTtl`. */
+export class ConfigError extends PoolError {
+  readonly path: string
+
+  constructor(path: string, problem: string, options?: ErrorOptions) {
+    super('invalid_config', `${path}: ${problem}`, options)
+    this.path = path
+  }
+}
+
+/** Why a turn was not admitted. */
+export type CapacityReason = 'turns' | 'tenant' | 'memory' | 'workers' | 'queue' | 'suspended' | 'draining'
+
+/** The numbers behind a refusal, taken at the moment of it. */
+export interface CapacityFacts {
+  running: number
+  limit: number
+  waiting: number
+}
+
+/** No room for this turn now. Nothing was sent; try again after `retryAfterMs` (milliseconds, from how long turns take). */
+export class CapacityError extends PoolError {
+  readonly reason: CapacityReason
+  readonly retryAfterMs: number
+  readonly facts: CapacityFacts
+
+  constructor(reason: CapacityReason, message: string, retryAfterMs: number, facts: CapacityFacts) {
+    super('capacity', message)
+    this.reason = reason
+    this.retryAfterMs = retryAfterMs
+    this.facts = facts
+  }
+}
+
+/** The session runs a turn already, and the caller did not ask to queue, steer or interrupt (`onBusy`). */
+export class SessionBusyError extends PoolError {
+  constructor(message: string) {
+    super('session_busy', message)
+  }
+}
+
+/** The key exists with another agent or working directory than the caller named. */
+export class SessionConflictError extends PoolError {
+  constructor(message: string) {
+    super('session_conflict', message)
+  }
+}
+
+/** The session was deleted, or none has this key. */
+export class SessionGoneError extends PoolError {
+  constructor(code: 'session_deleted' | 'session_not_found', message: string) {
+    super(code, message)
+  }
+}
+
+/** How a process ended. */
+export interface ExitFacts {
+  /** Exit code, or null when a signal ended it. */
+  exitCode: number | null
+  signal: string | null
+  /** The last lines of its stderr (at most 8 KiB). */
+  stderr: string
+}
+
+/** The process ended during the turn. The prompt may have run and is not sent again; the session's next turn resumes. */
+export class WorkerExitedError extends PoolError {
+  readonly exitCode: number | null
+  readonly signal: string | null
+  readonly stderr: string
+
+  constructor(message: string, exit: ExitFacts, options?: ErrorOptions) {
+    super('worker_exited', message, options)
+    this.exitCode = exit.exitCode
+    this.signal = exit.signal
+    this.stderr = exit.stderr
+  }
+}
+
+/** Where a start failed: before the process existed, while it initialised, or held back after repeated failures. */
+export type StartPhase = 'spawn' | 'initialize' | 'backoff'
+
+/** The agent's process could not be started. Nothing was sent. */
+export class StartError extends PoolError {
+  readonly phase: StartPhase
+  readonly exit: ExitFacts | undefined
+
+  constructor(phase: StartPhase, message: string, exit?: ExitFacts, options?: ErrorOptions) {
+    super('start_failed', message, options)
+    this.phase = phase
+    this.exit = exit
+  }
+}
+
+/** A limit ended the turn: `turnTime` is the whole turn, `silence` the time without a sign of life. */
+export class TurnTimeoutError extends PoolError {
+  readonly limit: 'turnTime' | 'silence'
+  readonly limitMs: number
+
+  constructor(limit: 'turnTime' | 'silence', limitMs: number, message: string) {
+    super('turn_timeout', message)
+    this.limit = limit
+    this.limitMs = limitMs
+  }
+}
+
+/** The turn was cut short on request, before it had a result: aborted, replaced, or its session or pool went away. */
+export class TurnInterruptedError extends PoolError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('turn_interrupted', message, options)
+  }
+}
+
+/** The conversation cannot be resumed: its transcript is gone or unreadable, or the id is unknown. */
+export class ResumeError extends PoolError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('resume_failed', message, options)
+  }
+}
+
+/** The model API refused the credential of this pool. */
+export class AuthenticationError extends PoolError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('api_authentication', message, options)
+  }
+}
+
+/** Another process runs a pool on this data directory. `pid` is that process. */
+export class HostRunningError extends PoolError {
+  readonly pid: number | undefined
+
+  constructor(message: string, pid: number | undefined) {
+    super('host_running', message)
+    this.pid = pid
+  }
+}
+
+/** The store could not read or write. What it had acknowledged is still there. */
+export class StoreError extends PoolError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('store_failed', message, options)
+  }
+}
+
+/** The pool is closed or closing: nothing new starts. */
+export class PoolClosedError extends PoolError {
+  constructor(message = 'the pool is closed; create another one with createPool()') {
+    super('pool_closed', message)
+  }
+}
