@@ -1,0 +1,221 @@
+import type { OxlintConfig } from 'oxlint'
+
+/** Node's modules are free to all but these: time comes from clock.ts, signals and the environment have their places. */
+const node = ['!node:*', '!node:*/*', 'node:process', 'node:timers', 'node:timers/*', 'node:perf_hooks']
+const noChildren = ['node:child_process']
+const root = ['../errors.ts', '../options.ts', '../units.ts', '../clock.ts']
+const ports = ['../driver/driver.ts', '../store/store.ts']
+const sdk = '@anthropic-ai/claude-agent-sdk'
+
+interface Border {
+  files: string[]
+  /** What the files may import beside node's modules and their own folder. `!` takes back. */
+  imports: string[]
+  /** Of these, types only. */
+  types?: string[]
+  /** May start processes. */
+  spawns?: true
+  /** May use node's timers and clocks. */
+  time?: true
+  says: string
+}
+
+/** Imports point one way. The last border that matches a file holds; what it does not name is refused. */
+const borders: Border[] = [
+  {
+    files: ['src/**'],
+    imports: root,
+    says: 'A new folder sees its own files and the root files. Give it a border in oxlint.config.ts.',
+  },
+  {
+    files: ['src/*.ts'],
+    imports: ['!./**', './errors.ts', './options.ts', './units.ts', './clock.ts', './driver/driver.ts', 'zod'],
+    types: ['./driver/driver.ts'],
+    says: 'The root files know nobody but each other, zod, and the types of driver/driver.',
+  },
+  {
+    files: ['src/create-pool.ts'],
+    imports: ['./*.ts', './*/*.ts', '!./index.ts', '!./cli/**'],
+    says: 'create-pool wires everything but cli, and does not import the entry point.',
+  },
+  {
+    files: ['src/index.ts'],
+    imports: ['./*.ts', './*/*.ts', '!./cli/**', '!./testing/**'],
+    says: 'index is what the library exports: nothing of cli or testing.',
+  },
+  {
+    files: ['src/driver/**'],
+    imports: [...root, '../store/store.ts', '../process/*.ts', '../memory/*.ts'],
+    says: `driver sees process, memory, store/store and the root files. Only claude.ts imports ${sdk}; its types come from driver.ts.`,
+  },
+  {
+    files: ['src/driver/claude.ts'],
+    imports: [...root, '../store/store.ts', '../process/*.ts', '../memory/*.ts', sdk],
+    says: 'driver/claude sees the SDK, process, memory, store/store and the root files.',
+  },
+  {
+    files: ['src/driver/driver.ts'],
+    imports: ['!node:*', '!node:*/*', '!./**', '../errors.ts', sdk],
+    types: [sdk],
+    says: 'driver/driver holds types: it sees errors and the types of the SDK.',
+  },
+  {
+    files: ['src/store/**'],
+    imports: [...root, '../driver/driver.ts', '../process/*.ts', '../memory/*.ts'],
+    says: 'store sees process, memory, driver/driver and the root files.',
+  },
+  {
+    files: ['src/store/store.ts'],
+    imports: ['!node:*', '!node:*/*', '!./**', '../errors.ts', '../driver/driver.ts'],
+    types: ['../driver/driver.ts'],
+    says: 'store/store holds types: it sees errors and the types of driver/driver.',
+  },
+  {
+    files: ['src/process/**'],
+    imports: [...root, ...ports],
+    spawns: true,
+    says: 'process sees the root files, driver/driver and store/store.',
+  },
+  {
+    files: ['src/memory/**'],
+    imports: [...root, ...ports],
+    says: 'memory sees the root files, driver/driver and store/store.',
+  },
+  {
+    files: ['src/worker/**'],
+    imports: [...root, ...ports, '../process/*.ts', '../memory/*.ts'],
+    says: 'worker sees process, memory, driver/driver, store/store and the root files.',
+  },
+  {
+    files: ['src/pool/**'],
+    imports: [...root, ...ports, '../worker/*.ts', '../process/*.ts', '../memory/*.ts'],
+    says: 'pool sees worker, process, memory, driver/driver, store/store and the root files; no driver or store of its own choice.',
+  },
+  {
+    files: ['src/telemetry/**', 'src/testing/**'],
+    imports: ['../index.ts', '../errors.ts', '../clock.ts', '../driver/driver.ts', '../pool/*.ts'],
+    types: ['../pool/*.ts'],
+    says: 'telemetry and testing see the public surface: index, errors, clock, driver/driver, and the types of pool.',
+  },
+  {
+    files: ['src/simulator/**'],
+    imports: root,
+    time: true,
+    says: 'simulator sees the root files: errors, options, units, clock.',
+  },
+  {
+    files: ['src/config/**'],
+    imports: ['../errors.ts', '../options.ts', '../units.ts', 'zod', 'yaml'],
+    says: 'config sees errors, options, units, zod and yaml.',
+  },
+  {
+    files: ['src/cli/**'],
+    imports: [
+      '../index.ts',
+      '../errors.ts',
+      '../units.ts',
+      '../config/*.ts',
+      '../simulator/*.ts',
+      '../process/*.ts',
+      '../memory/*.ts',
+      '../store/*.ts',
+      'commander',
+      'cli-table3',
+    ],
+    spawns: true,
+    time: true,
+    says: 'cli sees the public surface, errors, units, config, simulator, and the folders it operates: process, memory, store.',
+  },
+]
+
+const allow = (pattern: string): string => (pattern.startsWith('!') ? pattern.slice(1) : `!${pattern}`)
+
+const regex = (pattern: string): string => `^${pattern.replaceAll('.', '\\.').replaceAll('*', '[^/]*')}$`
+
+/** A group that allows an import ends the search; so those for types come first, and are expressions, which never allow. */
+const importRule = ({ imports, types = [], spawns, time, says }: Border): NonNullable<OxlintConfig['rules']> => ({
+  'no-restricted-imports': [
+    'error',
+    {
+      patterns: [
+        ...types.map((pattern) => ({ regex: regex(pattern), allowTypeImports: true, message: `Types only: ${says}` })),
+        {
+          group: [
+            '**',
+            '!./**',
+            './../**',
+            ...(time ? ['!node:*', '!node:*/*', 'node:process'] : node),
+            ...(spawns ? [] : noChildren),
+            ...imports.map(allow),
+          ],
+          message: says,
+        },
+      ],
+    },
+  ],
+})
+
+const time = 'Take a Clock (src/clock.ts): tests move it by hand.'
+const hiddenTime = [
+  { object: 'process', property: 'hrtime', message: time },
+  { object: 'process', property: 'uptime', message: time },
+  { object: 'AbortSignal', property: 'timeout', message: time },
+]
+const kill = { object: 'process', property: 'kill', message: 'Only src/process signals processes.' }
+const env = {
+  object: 'process',
+  property: 'env',
+  message: 'Take it as an option: create-pool, config and cli read the environment.',
+}
+
+const config: OxlintConfig = {
+  plugins: ['eslint', 'typescript', 'unicorn', 'oxc', 'import'],
+  categories: { correctness: 'error' },
+  options: { typeAware: true, denyWarnings: true, reportUnusedDisableDirectives: 'error' },
+  ignorePatterns: ['node_modules', 'dist', 'coverage'],
+  rules: {
+    eqeqeq: 'error',
+    'no-console': 'error',
+    'prefer-const': 'error',
+    'import/no-cycle': ['error', { ignoreTypes: false }],
+    'import/no-default-export': 'error',
+    'import/no-self-import': 'error',
+    'typescript/await-thenable': 'error',
+    // import('…') as a type would slip past the borders.
+    'typescript/consistent-type-imports': ['error', { disallowTypeAnnotations: true }],
+    'typescript/no-explicit-any': 'error',
+    'typescript/no-floating-promises': 'error',
+    'typescript/no-misused-promises': 'error',
+    // The SDK has some thirty kinds of message: a default is a decision.
+    'typescript/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+  },
+  overrides: [
+    {
+      files: ['src/**'],
+      rules: {
+        'no-restricted-globals': [
+          'error',
+          {
+            globals: ['Date', 'performance', 'setTimeout', 'setInterval'].map((name) => ({ name, message: time })),
+            checkGlobalObject: true,
+          },
+        ],
+        'no-restricted-properties': ['error', ...hiddenTime, kill, env],
+      },
+    },
+    { files: ['src/clock.ts', 'src/simulator/**', 'src/cli/**'], rules: { 'no-restricted-globals': 'off' } },
+    { files: ['src/process/**'], rules: { 'no-restricted-properties': ['error', ...hiddenTime, env] } },
+    {
+      files: ['src/create-pool.ts', 'src/config/**', 'src/driver/environment.ts'],
+      rules: { 'no-restricted-properties': ['error', ...hiddenTime, kill] },
+    },
+    { files: ['src/simulator/**'], rules: { 'no-restricted-properties': ['error', kill, env] } },
+    { files: ['src/cli/**'], rules: { 'no-restricted-properties': ['error', kill] } },
+    ...borders.map((border) => ({ files: border.files, rules: importRule(border) })),
+    { files: ['src/cli/**', 'bench/**', 'test/fixtures/**', '.ci/**'], rules: { 'no-console': 'off' } },
+    { files: ['**/*.config.ts'], rules: { 'import/no-default-export': 'off' } },
+    { files: ['test/**', 'bench/**'], plugins: ['vitest'], rules: { 'vitest/no-focused-tests': 'error' } },
+  ],
+}
+
+export default config

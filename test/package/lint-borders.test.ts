@@ -1,0 +1,295 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { beforeAll, describe, expect, test } from 'vitest'
+
+const project = resolve(import.meta.dirname, '../..')
+const oxlint = join(project, 'node_modules/oxlint/bin/oxlint')
+const sdk = '@anthropic-ai/claude-agent-sdk'
+const run = promisify(execFile)
+
+interface Diagnostic {
+  /** None for a directive that disables nothing. */
+  code?: string
+  message: string
+  filename: string
+}
+
+interface Finding {
+  file: string
+  rule: string
+  message: string
+}
+
+/** Lints files in a folder of their own, with this project's configuration. */
+async function lint(files: Record<string, string>): Promise<Finding[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'pool-lint-'))
+  try {
+    for (const file of ['oxlint.config.ts', 'tsconfig.json', 'package.json'])
+      await cp(join(project, file), join(folder, file))
+    await symlink(join(project, 'node_modules'), join(folder, 'node_modules'), 'dir')
+    for (const [name, text] of Object.entries(files)) {
+      await mkdir(dirname(join(folder, name)), { recursive: true })
+      await writeFile(join(folder, name), text)
+    }
+    const { stdout } = await run(process.execPath, [oxlint, '--format', 'json'], { cwd: folder }).catch(
+      (failure: { stdout: string }) => failure,
+    )
+    const { diagnostics } = JSON.parse(stdout) as { diagnostics: Diagnostic[] }
+    return diagnostics.map(({ filename, code, message }) => ({
+      file: filename,
+      rule: /\((.*)\)$/.exec(code ?? '')?.[1] ?? 'unused-directive',
+      message,
+    }))
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** `from` → what it must not import. `type` marks an import that even types may not make. */
+const forbiddenImports: [from: string, imports: string[]][] = [
+  ['src/errors.ts', ['./pool/gate.ts', 'yaml', './index.ts', 'node:timers/promises']],
+  ['src/options.ts', ['./config/schema.ts', './driver/claude.ts', './pool/gate.ts']],
+  ['src/clock.ts', ['./process/tree.ts']],
+  ['src/extra.ts', ['./pool/gate.ts', './cli/main.ts']],
+  ['src/unknown/file.ts', ['../pool/gate.ts', '../process/tree.ts']],
+  ['src/index.ts', ['./cli/main.ts', './testing/clock.ts']],
+  ['src/create-pool.ts', ['./cli/main.ts', './index.ts', sdk]],
+  [
+    'src/process/tree.ts',
+    ['../memory/usage.ts', '../worker/worker.ts', '../pool/gate.ts', '../store/sqlite.ts', '../index.ts'],
+  ],
+  ['src/memory/usage.ts', ['../process/tree.ts', '../driver/claude.ts', 'node:child_process', 'node:perf_hooks']],
+  [
+    'src/worker/worker.ts',
+    ['../pool/gate.ts', '../driver/claude.ts', '../store/sqlite.ts', 'node:timers', 'node:process'],
+  ],
+  ['src/store/sqlite.ts', ['../pool/gate.ts', '../worker/worker.ts', '../driver/claude.ts', '../config/load.ts', sdk]],
+  ['src/store/store.ts', ['./sqlite.ts', '../process/tree.ts', '../options.ts', 'node:fs']],
+  ['src/driver/driver.ts', ['./claude.ts', '../process/tree.ts', '../store/store.ts', 'node:fs']],
+  ['src/driver/claude.ts', ['../pool/gate.ts', '../worker/worker.ts', '../store/sqlite.ts', 'yaml', `${sdk}/core`]],
+  ['src/driver/environment.ts', ['../pool/gate.ts', sdk]],
+  [
+    'src/pool/pool.ts',
+    [
+      '../driver/claude.ts',
+      '../store/sqlite.ts',
+      '../store/memory.ts',
+      '../cli/main.ts',
+      '../create-pool.ts',
+      '../index.ts',
+      '../telemetry/log.ts',
+      '../config/load.ts',
+      '../simulator/server.ts',
+      './../cli/main.ts',
+      '../worker/../cli/main.ts',
+      '../process/tree.js',
+      'claude-agent-pool',
+      'zod',
+      'node:child_process',
+      sdk,
+    ],
+  ],
+  ['src/telemetry/log.ts', ['../worker/worker.ts', '../process/tree.ts', '../cli/main.ts', '../create-pool.ts']],
+  ['src/testing/driver.ts', ['../worker/worker.ts', '../store/sqlite.ts', '../driver/claude.ts', sdk]],
+  ['src/simulator/server.ts', ['../index.ts', '../pool/gate.ts', '../driver/driver.ts', 'zod', sdk]],
+  ['src/config/load.ts', ['../clock.ts', '../pool/gate.ts', '../create-pool.ts', 'commander']],
+  ['src/cli/main.ts', ['../pool/gate.ts', '../worker/worker.ts', '../driver/claude.ts', '../create-pool.ts', sdk]],
+]
+
+/** Imports that only types may make. */
+const typesOnly: [from: string, imports: string[]][] = [
+  ['src/options.ts', ['./driver/driver.ts']],
+  ['src/driver/driver.ts', [sdk]],
+  ['src/store/store.ts', ['../driver/driver.ts']],
+  ['src/telemetry/log.ts', ['../pool/pool.ts']],
+  ['src/testing/driver.ts', ['../pool/pool.ts']],
+]
+
+const allowedImports: [from: string, imports: string[]][] = [
+  ['src/options.ts', ['./errors.ts', './units.ts', 'zod']],
+  ['src/index.ts', ['./create-pool.ts', './errors.ts', './pool/pool.ts']],
+  ['src/create-pool.ts', ['./pool/pool.ts', './driver/claude.ts', './store/sqlite.ts', './options.ts', 'node:path']],
+  [
+    'src/process/tree.ts',
+    ['./marker.ts', '../errors.ts', '../options.ts', '../clock.ts', 'node:child_process', 'node:fs/promises'],
+  ],
+  ['src/memory/usage.ts', ['./limit.ts', '../clock.ts', 'node:os']],
+  [
+    'src/worker/worker.ts',
+    ['./lifecycle.ts', '../driver/driver.ts', '../process/tree.ts', '../memory/usage.ts', '../errors.ts'],
+  ],
+  ['src/store/sqlite.ts', ['./store.ts', '../errors.ts', '../process/marker.ts', 'node:sqlite']],
+  ['src/driver/claude.ts', [sdk, '../process/spawn.ts', './environment.ts']],
+  ['src/driver/environment.ts', ['../options.ts']],
+  [
+    'src/pool/pool.ts',
+    ['./gate.ts', '../worker/worker.ts', '../process/reaper.ts', '../memory/governor.ts', '../clock.ts'],
+  ],
+  ['src/telemetry/log.ts', ['../index.ts', '../errors.ts', '../clock.ts', 'node:diagnostics_channel']],
+  ['src/testing/driver.ts', ['../index.ts', '../clock.ts', '../errors.ts', '../driver/driver.ts']],
+  ['src/simulator/server.ts', ['../errors.ts', '../options.ts', '../clock.ts', 'node:http', 'node:timers/promises']],
+  ['src/config/load.ts', ['../options.ts', '../errors.ts', 'zod', 'yaml', 'node:fs']],
+  [
+    'src/cli/main.ts',
+    [
+      '../index.ts',
+      '../config/load.ts',
+      '../simulator/server.ts',
+      '../process/reaper.ts',
+      'commander',
+      'node:child_process',
+    ],
+  ],
+]
+
+/** Every way to depend on a module: all must be seen. */
+const spellings: Record<string, (module: string) => string> = {
+  value: (module) => `import { x } from '${module}'\nexport const y = x\n`,
+  type: (module) => `import type { X } from '${module}'\nexport type Y = X\n`,
+  effect: (module) => `import '${module}'\n`,
+  reexport: (module) => `export { x } from '${module}'\n`,
+  star: (module) => `export * from '${module}'\n`,
+  dynamic: (module) => `export const x = (): Promise<unknown> => import('${module}')\n`,
+}
+
+const misplaced: [file: string, text: string, rule: string][] = [
+  ['src/pool/now.ts', 'export const at = (): number => Date.now()\n', 'no-restricted-globals'],
+  ['src/pool/date.ts', 'export const at = (): unknown => new Date()\n', 'no-restricted-globals'],
+  ['src/pool/performance.ts', 'export const at = (): number => performance.now()\n', 'no-restricted-globals'],
+  ['src/worker/timer.ts', 'setTimeout(() => undefined, 1)\n', 'no-restricted-globals'],
+  ['src/worker/interval.ts', 'globalThis.setInterval(() => undefined, 1)\n', 'no-restricted-globals'],
+  ['src/store/signal.ts', 'export const signal = AbortSignal.timeout(1)\n', 'no-restricted-properties'],
+  ['src/memory/hrtime.ts', 'export const at = process.hrtime.bigint()\n', 'no-restricted-properties'],
+  ['src/pool/kill.ts', "process.kill(1, 'SIGTERM')\n", 'no-restricted-properties'],
+  ['src/cli/kill.ts', "process['kill'](1)\n", 'no-restricted-properties'],
+  ['src/worker/destructured.ts', 'const { kill } = process\nexport const k = kill\n', 'no-restricted-properties'],
+  ['src/pool/env.ts', "export const home = process.env['HOME']\n", 'no-restricted-properties'],
+  ['src/driver/env.ts', 'const { env } = process\nexport const e = env\n', 'no-restricted-properties'],
+  ['src/simulator/env.ts', 'export const home = process.env\n', 'no-restricted-properties'],
+  ['src/process/env.ts', 'export const home = process.env\n', 'no-restricted-properties'],
+  ['src/pool/console.ts', "console.log('x')\n", 'no-console'],
+  ['test/unit/console.test.ts', "console.log('x')\n", 'no-console'],
+  ['test/unit/focused.test.ts', "import { test } from 'vitest'\ntest.only('x', () => {})\n", 'no-focused-tests'],
+  ['src/pool/default.ts', 'export default 1\n', 'no-default-export'],
+  ['src/pool/any.ts', 'export const x = (y: any): unknown => y\n', 'no-explicit-any'],
+  ['src/pool/hidden.ts', "export type X = import('../cli/main.ts').X\n", 'consistent-type-imports'],
+  ['src/pool/floating.ts', 'async function go(): Promise<void> {}\ngo()\n', 'no-floating-promises'],
+  [
+    'src/pool/misused.ts',
+    'export const f = (go: () => Promise<boolean>): number => (go() ? 1 : 2)\n',
+    'no-misused-promises',
+  ],
+  [
+    'src/pool/listener.ts',
+    'export const f = (on: (l: () => void) => void): void => on(async () => {})\n',
+    'no-misused-promises',
+  ],
+  ['src/pool/await.ts', 'export const f = async (x: number): Promise<number> => await x\n', 'await-thenable'],
+  [
+    'src/pool/switch.ts',
+    "export function f(x: 'a' | 'b'): number {\n  switch (x) {\n    case 'a':\n      return 1\n  }\n  return 2\n}\n",
+    'switch-exhaustiveness-check',
+  ],
+  ['src/pool/unused.ts', '// oxlint-disable-next-line no-console\nexport const x = 1\n', 'unused-directive'],
+]
+
+const inPlace: [file: string, text: string][] = [
+  ['src/clock.ts', 'export const now = (): number => performance.now() + Date.now()\nsetTimeout(now, 1).unref()\n'],
+  ['src/simulator/pace.ts', 'setInterval(() => undefined, Date.now()).unref()\n'],
+  ['src/cli/top.ts', "console.log(new Date(), process.env['HOME'])\n"],
+  ['src/process/kill.ts', "process.kill(1, 'SIGTERM')\n"],
+  ['src/create-pool.ts', "export const key = process.env['ANTHROPIC_API_KEY']\n"],
+  ['src/config/env.ts', 'export const env = process.env\n'],
+  ['src/driver/environment.ts', 'export const path = process.env["PATH"]\n'],
+  ['src/pool/when.ts', 'export interface Seen { at: Date }\n'],
+  ['bench/start.ts', "console.log(performance.now(), process.env['N'])\n"],
+  [
+    'test/unit/free.test.ts',
+    "import { x } from '../../src/pool/pool.ts'\nexport const y = [x, Date.now(), process.env]\n",
+  ],
+  ['claude-agent-pool.config.ts', 'export default {}\n'],
+]
+
+const text = (modules: string[], kind: 'value' | 'type'): string =>
+  modules
+    .map((module, index) =>
+      kind === 'value'
+        ? `import { x as x${index} } from '${module}'\nexport const y${index}: unknown = x${index}\n`
+        : `import type { X as X${index} } from '${module}'\nexport type Y${index} = X${index}\n`,
+    )
+    .join('')
+
+const imports = (table: [string, string[]][], kind: 'value' | 'type'): Record<string, string> =>
+  Object.fromEntries(table.map(([from, modules]) => [from, text(modules, kind)]))
+
+/** The modules whose import from `file` was refused. */
+const refused = (findings: Finding[], file: string): string[] =>
+  findings
+    .filter((finding) => finding.file === file && finding.rule === 'no-restricted-imports')
+    .map(({ message }) => /'(.*)' import is restricted/.exec(message)?.[1] ?? message)
+
+describe('what is not below is not seen, not even its types', () => {
+  let findings: Finding[]
+  beforeAll(async () => {
+    findings = await lint(imports(forbiddenImports, 'type'))
+  })
+
+  test.for(forbiddenImports)('%s', ([from, modules]) => {
+    expect(refused(findings, from).toSorted()).toEqual(modules.toSorted())
+  })
+})
+
+describe('some are seen as types only', () => {
+  let findings: Finding[]
+  beforeAll(async () => {
+    findings = await lint(imports(typesOnly, 'value'))
+  })
+
+  test.for(typesOnly)('%s', ([from, modules]) => {
+    expect(refused(findings, from).toSorted()).toEqual(modules.toSorted())
+  })
+})
+
+describe('no spelling of an import slips past', () => {
+  const file = (spelling: string): string => `src/pool/${spelling}.ts`
+  let findings: Finding[]
+  beforeAll(async () => {
+    const files = Object.entries(spellings).map(([spelling, write]) => [file(spelling), write('../cli/main.ts')])
+    findings = await lint(Object.fromEntries(files))
+  })
+
+  test.for(Object.keys(spellings))('%s', (spelling) => {
+    expect(refused(findings, file(spelling))).toEqual(['../cli/main.ts'])
+  })
+})
+
+describe('what has one place is refused elsewhere', () => {
+  let findings: Finding[]
+  beforeAll(async () => {
+    findings = await lint(Object.fromEntries(misplaced.map(([file, code]) => [file, code])))
+  })
+
+  test.for(misplaced)('%s', ([file, , rule]) => {
+    expect(findings.filter((finding) => finding.file === file).map((finding) => finding.rule)).toContain(rule)
+  })
+})
+
+test('a cycle is refused, also one of types', async () => {
+  const findings = await lint({
+    'src/pool/gate.ts': "import type { Turn } from './turn.ts'\nexport interface Gate {\n  turn: Turn\n}\n",
+    'src/pool/turn.ts': "import type { Gate } from './gate.ts'\nexport interface Turn {\n  gate: Gate\n}\n",
+  })
+  expect(findings.map(({ file, rule }) => `${rule} ${file}`).toSorted()).toEqual([
+    'no-cycle src/pool/gate.ts',
+    'no-cycle src/pool/turn.ts',
+  ])
+})
+
+test('a tree that keeps the borders passes', async () => {
+  expect(await lint(imports(allowedImports, 'value'))).toEqual([])
+  expect(await lint(imports(typesOnly, 'type'))).toEqual([])
+  expect(await lint(Object.fromEntries(inPlace))).toEqual([])
+})
