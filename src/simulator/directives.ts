@@ -1,3 +1,4 @@
+import { BadDirective, Values } from './values.ts'
 import { ERROR_STATUSES } from './wire.ts'
 
 /** One thing that the simulated model does. Durations are milliseconds, sizes are bytes. */
@@ -25,161 +26,109 @@ export interface Script {
   problems: readonly string[]
 }
 
-const MiB = 1024 * 1024
 const MAX_MS = 24 * 60 * 60 * 1000
 const MAX_TOKENS = 1_000_000
-const MAX_TEXT = 256 * MiB
+const MAX_TIMES = 1_000_000
 const MAX_ALLOCATE_MIB = 64 * 1024
-const UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  B: 1,
-  KB: 1000,
-  MB: 1_000_000,
-  GB: 1_000_000_000,
-  KIB: 1024,
-  MIB: MiB,
-  GIB: 1024 * MiB,
-}
+/** The Bash tool takes no longer time limit than ten minutes. */
+const MAX_BASH_MS = 600_000
 
-/** Thrown inside this file only: it becomes one entry of `problems`. */
-class BadDirective extends Error {}
+const always = Number.POSITIVE_INFINITY
 
-const usage = (form: string, got: string): BadDirective => new BadDirective(`expected "${form}", got "${got}"`)
-
-function wholeNumber(text: string | undefined, max: number, form: string, got: string): number {
-  const value = /^\d{1,15}$/.test(text ?? '') ? Number(text) : Number.NaN
-  if (!(value <= max)) throw usage(`${form}" with a whole number from 0 to "${max}`, got)
-  return value
-}
-
-function size(text: string | undefined, form: string, got: string): number {
-  const [, digits, unit] = /^(\d{1,15})\s*([a-z]*)$/i.exec(text ?? '') ?? []
-  const bytes = Number(digits) * (UNITS[(unit ?? '').toUpperCase()] ?? Number.NaN)
-  if (!(bytes >= 1 && bytes <= MAX_TEXT)) throw usage(`${form}" with a size from 1 to 256MiB, such as "64KiB`, got)
-  return bytes
-}
-
-/** Reads `word VALUE word VALUE …` where only the words in `known` may appear. */
-function named(words: readonly string[], known: readonly string[], form: string, got: string): Map<string, string> {
-  const values = new Map<string, string>()
-  for (let at = 0; at < words.length; at += 2) {
-    const word = words[at] ?? ''
-    const value = words[at + 1]
-    if (!known.includes(word) || value === undefined || values.has(word)) throw usage(form, got)
-    values.set(word, value)
-  }
-  return values
-}
-
-function timesOf(words: readonly string[], form: string, got: string): number {
-  const times = named(words, ['times'], form, got).get('times')
-  return times === undefined ? Number.POSITIVE_INFINITY : wholeNumber(times, 1_000_000, form, got)
-}
-
-const split = (rest: string): string[] => (rest === '' ? [] : rest.split(/\s+/))
-
-function parseTokens(rest: string): Step {
-  const form = 'tokens COUNT [pace MS]'
-  const [count, ...others] = split(rest)
-  const pace = named(others, ['pace'], form, `tokens ${rest}`).get('pace') ?? '0'
-  return {
-    kind: 'tokens',
-    count: wholeNumber(count, MAX_TOKENS, form, `tokens ${rest}`),
-    paceMs: wholeNumber(pace, MAX_MS, form, `tokens ${rest}`),
-  }
-}
-
-function parseTool(rest: string): Step {
-  const form = 'tool NAME {"json": "object"}'
-  const [, name, json] = /^(\S+)\s*([\s\S]*)$/.exec(rest) ?? []
-  if (name === undefined) throw usage(form, `tool ${rest}`)
+function parseTool(values: Values): Step {
+  const [, name = '', json = ''] = /^(\S+)\s*([\s\S]*)$/.exec(values.text()) ?? []
   let input: unknown
   try {
-    input = json === '' || json === undefined ? {} : JSON.parse(json)
-  } catch (cause) {
-    throw new BadDirective(`"tool ${name}" needs its input as JSON: ${String(cause)}`)
+    input = json === '' ? {} : JSON.parse(json)
+  } catch {
+    throw values.bad('the input is not JSON')
   }
-  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw usage(form, `tool ${rest}`)
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw values.bad('the input is no object')
   return { kind: 'tool', name, input: input as Record<string, unknown> }
 }
 
-function parseError(rest: string): Step {
-  const form = 'error STATUS [times COUNT] [retry-after SECONDS]'
-  const got = `error ${rest}`
-  const [status, ...others] = split(rest)
-  const code = Number(status)
-  if (!ERROR_STATUSES.includes(code)) throw usage(`${form}" with one of "${ERROR_STATUSES.join(', ')}`, got)
-  const values = named(others, ['times', 'retry-after'], form, got)
-  const times = values.get('times')
-  const after = values.get('retry-after') ?? (code === 429 ? '1' : undefined)
-  return {
-    kind: 'error',
-    status: code,
-    times: times === undefined ? Number.POSITIVE_INFINITY : wholeNumber(times, 1_000_000, form, got),
-    ...(after === undefined ? {} : { retryAfterSeconds: wholeNumber(after, 86_400, form, got) }),
-  }
+function parseError(values: Values): Step {
+  const times = values.namedNumber('times', MAX_TIMES) ?? always
+  const retryAfter = values.namedNumber('retry-after', 86_400)
+  const status = values.number(599)
+  if (!ERROR_STATUSES.includes(status)) throw values.bad(`the status must be one of ${ERROR_STATUSES.join(', ')}`)
+  const retryAfterSeconds = retryAfter ?? (status === 429 ? 1 : undefined)
+  return { kind: 'error', status, times, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) }
 }
 
-/** A command that holds memory for a while, with nothing but the Node that runs this. The fill touches every page. */
+/** A shell command that holds memory for a while with nothing but this Node. The fill touches every page. */
 function allocateCommand(mebibytes: number, holdMs: number): string {
-  const script = `const held = Buffer.alloc(${mebibytes} * 1048576, 1); setTimeout(() => console.log("held ${mebibytes} MiB " + held.length), ${holdMs})`
-  return `'${process.execPath.replaceAll("'", `'\\''`)}' -e '${script}'`
+  const node = process.execPath.replaceAll("'", `'\\''`)
+  const allocate = `const held = Buffer.alloc(${mebibytes} * 1048576, 1)`
+  return `'${node}' -e '${allocate}; setTimeout(() => console.log("held", held.length / 1048576, "MiB"), ${holdMs})'`
 }
 
-function parseAllocate(rest: string): Step {
-  const form = 'allocate MEBIBYTES [for MS]'
-  const got = `allocate ${rest}`
-  const [amount, ...others] = split(rest)
-  const mebibytes = wholeNumber(amount, MAX_ALLOCATE_MIB, form, got)
-  const holdMs = wholeNumber(named(others, ['for'], form, got).get('for') ?? '2000', 590_000, form, got)
+function parseAllocate(values: Values): Step {
+  const holdMs = values.namedNumber('for', MAX_BASH_MS - 10_000) ?? 2000
+  const mebibytes = values.number(MAX_ALLOCATE_MIB)
   const command = allocateCommand(mebibytes, holdMs)
-  // The Bash tool ends a command after two minutes unless it is told otherwise; ten is the most it takes.
-  const timeout = Math.min(600_000, holdMs + 60_000)
+  const timeout = Math.min(MAX_BASH_MS, holdMs + 60_000)
   return { kind: 'tool', name: 'Bash', input: { command, description: `Hold ${mebibytes} MiB`, timeout } }
 }
 
-function parseText(rest: string): Step {
-  const form = 'text SIZE [chunk SIZE]'
-  const [bytes, ...others] = split(rest)
-  const chunk = named(others, ['chunk'], form, `text ${rest}`).get('chunk') ?? '16KiB'
-  return { kind: 'text', bytes: size(bytes, form, `text ${rest}`), chunkBytes: size(chunk, form, `text ${rest}`) }
+const parseFault = (kind: 'cut' | 'silence', values: Values): Step => ({
+  kind,
+  times: values.namedNumber('times', MAX_TIMES) ?? always,
+})
+
+/** The form of each directive and what reads it. What follows a keyword may stand anywhere after the name. */
+const DIRECTIVES: Readonly<Record<string, readonly [form: string, read: (values: Values) => Step]>> = {
+  delay: ['delay MS', (values) => ({ kind: 'delay', ms: values.number(MAX_MS) })],
+  tokens: [
+    'tokens COUNT [pace MS]',
+    (values) => {
+      const paceMs = values.namedNumber('pace', MAX_MS) ?? 0
+      return { kind: 'tokens', count: values.number(MAX_TOKENS), paceMs }
+    },
+  ],
+  text: [
+    'text SIZE [chunk SIZE]',
+    (values) => {
+      const chunkBytes = values.namedSize('chunk') ?? 16 * 1024
+      return { kind: 'text', bytes: values.size(), chunkBytes }
+    },
+  ],
+  say: ['say TEXT', (values) => ({ kind: 'say', text: values.text() })],
+  thinking: [
+    'thinking [TEXT]',
+    ({ rest }) => ({ kind: 'thinking', text: rest === '' ? 'Let me think about this.' : rest }),
+  ],
+  bash: [
+    'bash COMMAND',
+    (values) => ({ kind: 'tool', name: 'Bash', input: { command: values.text(), description: 'Simulated step' } }),
+  ],
+  tool: ['tool NAME [JSON OBJECT]', parseTool],
+  allocate: ['allocate MEBIBYTES [for MS]', parseAllocate],
+  error: ['error STATUS [times COUNT] [retry-after SECONDS]', parseError],
+  cut: ['cut [times COUNT]', (values) => parseFault('cut', values)],
+  silence: ['silence [times COUNT]', (values) => parseFault('silence', values)],
 }
 
-function required(rest: string, form: string): string {
-  if (rest === '') throw usage(form, form.split(' ')[0] ?? '')
-  return rest
-}
+/** The directives whose arguments are free text: nothing is left over after it. */
+const TAKES_TEXT = new Set(['say', 'thinking', 'bash', 'tool'])
 
-const PARSERS: Readonly<Record<string, (rest: string) => Step>> = {
-  delay: (rest) => ({ kind: 'delay', ms: wholeNumber(rest, MAX_MS, 'delay MS', `delay ${rest}`) }),
-  tokens: parseTokens,
-  say: (rest) => ({ kind: 'say', text: required(rest, 'say TEXT') }),
-  text: parseText,
-  thinking: (rest) => ({ kind: 'thinking', text: rest === '' ? 'Let me think about this.' : rest }),
-  bash: (rest) => ({
-    kind: 'tool',
-    name: 'Bash',
-    input: { command: required(rest, 'bash COMMAND'), description: 'Run a simulated step' },
-  }),
-  tool: parseTool,
-  allocate: parseAllocate,
-  error: parseError,
-  cut: (rest) => ({ kind: 'cut', times: timesOf(split(rest), 'cut [times COUNT]', `cut ${rest}`) }),
-  silence: (rest) => ({ kind: 'silence', times: timesOf(split(rest), 'silence [times COUNT]', `silence ${rest}`) }),
-}
+/** The names that can follow `@sim`. */
+export const DIRECTIVE_NAMES: readonly string[] = Object.keys(DIRECTIVES)
 
-/** The words that can follow `@sim`. */
-export const DIRECTIVES: readonly string[] = Object.keys(PARSERS)
-
-/** Reads one directive without its `@sim`: `tokens 200 pace 20`. Answers with the step, or with what is wrong. Never throws. */
+/** Reads one directive without its `@sim`, such as `tokens 200 pace 20`: a step, or what is wrong with it. Never throws. */
 export function parseStep(line: string): Step | { problem: string } {
-  const [, word = '', rest = ''] = /^\s*(\S*)\s*([\s\S]*?)\s*$/.exec(line) ?? []
-  const parser = Object.hasOwn(PARSERS, word) ? PARSERS[word] : undefined
-  if (parser === undefined) return { problem: `unknown directive "${word}"; known: ${DIRECTIVES.join(', ')}` }
+  const [, name = '', rest = ''] = /^(\S*)\s*([\s\S]*)$/.exec(line.trim()) ?? []
+  const directive = Object.hasOwn(DIRECTIVES, name) ? DIRECTIVES[name] : undefined
+  if (directive === undefined) return { problem: `unknown directive "${name}"; known: ${DIRECTIVE_NAMES.join(', ')}` }
+  const [form, read] = directive
+  const values = new Values(form, rest)
   try {
-    return parser(rest)
+    const step = read(values)
+    if (!TAKES_TEXT.has(name)) values.end()
+    return step
   } catch (error) {
-    return { problem: error instanceof Error ? error.message : String(error) }
+    if (error instanceof BadDirective) return { problem: error.message }
+    throw error
   }
 }
 
@@ -189,7 +138,7 @@ export function parseScript(prompt: string): Script {
   const text: string[] = []
   const problems: string[] = []
   for (const line of prompt.split(/\r?\n/)) {
-    const directive = /^\s*@sim(?:\s+(.*))?$/.exec(line)
+    const directive = /^\s*@sim(?:\s+([\s\S]*))?$/.exec(line)
     if (directive === null) {
       text.push(line)
       continue

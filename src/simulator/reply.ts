@@ -1,33 +1,42 @@
 import { randomUUID } from 'node:crypto'
+import type { Answer } from './answer.ts'
 import type { Fault, Script, Step } from './directives.ts'
 import type { Conversation } from './prompt.ts'
-import type { Answer } from './stream.ts'
 
-/** Says whether a fault strikes this time, and counts that it did. */
-export type Strikes = (fault: Fault, stepNumber: number) => boolean
+/** Says whether a fault strikes this time, and counts that it did. `step` is its number in the script. */
+export type Strikes = (fault: Fault, step: number) => boolean
 
-type NumberedStep = { step: Step; number: number }
-
-const isTool = ({ step }: NumberedStep): boolean => step.kind === 'tool'
+interface NumberedStep {
+  step: Step
+  number: number
+}
 
 /** The steps that this request is about. A tool call ends a request, so each result that came back moves on by one tool. */
 function stepsOfRequest(steps: readonly Step[], toolResults: number): NumberedStep[] {
   const numbered = steps.map((step, number) => ({ step, number }))
-  const ends = numbered.filter(isTool).map(({ number }) => number + 1)
+  const ends = numbered.filter(({ step }) => step.kind === 'tool').map(({ number }) => number + 1)
   const round = Math.min(toolResults, ends.length)
   return numbered.slice(round === 0 ? 0 : ends[round - 1], ends[round] ?? steps.length)
 }
 
 /** The answer when no step made one: what the human said, and what the tools said. */
 function defaultText({ turn, results }: Conversation, text: string): string {
-  const lines = results.map((result) => `tool said: ${result}`)
-  if (lines.length === 0 || text !== '') lines.unshift(`You said: ${text}`)
-  return `[turn ${turn}] ${lines.join('\n')}`
+  const said = results.length > 0 && text === '' ? [] : [`You said: ${text}`]
+  return `[turn ${turn}] ${[...said, ...results.map((result) => `tool said: ${result}`)].join('\n')}`
 }
 
-const WORDS = 'the quick brown fox jumps over the lazy dog and then rests under a tall green tree near the river'.split(
-  ' ',
-)
+/** Answers with this text and nothing else. */
+export async function replyWithText(answer: Answer, text: string): Promise<void> {
+  await sendText(answer, text)
+  await answer.finish('end_turn')
+}
+
+/** Answers with a call of this tool and nothing else. */
+export async function replyWithTool(answer: Answer, name: string, input: Record<string, unknown>): Promise<void> {
+  await answer.open({ type: 'tool_use', id: `toolu_sim_${randomUUID().replaceAll('-', '')}`, name, input })
+  await answer.closeBlock()
+  await answer.finish('tool_use')
+}
 
 async function sendText(answer: Answer, text: string): Promise<void> {
   await answer.open({ type: 'text' })
@@ -35,6 +44,11 @@ async function sendText(answer: Answer, text: string): Promise<void> {
   await answer.closeBlock()
 }
 
+const WORDS = 'the quick brown fox jumps over the lazy dog and then rests under a tall green tree near the river'.split(
+  ' ',
+)
+
+/** The first token tells the turn, so that a long conversation can be checked under load too. */
 async function sendTokens(answer: Answer, turn: number, count: number, paceMs: number): Promise<void> {
   await answer.open({ type: 'text' })
   for (let at = 0; at < count; at += 1) {
@@ -51,14 +65,9 @@ async function sendBulk(answer: Answer, bytes: number, chunkBytes: number): Prom
   await answer.closeBlock()
 }
 
-async function sendHalf(answer: Answer, text: string): Promise<void> {
-  await answer.open({ type: 'text' })
-  await answer.append(text.slice(0, Math.ceil(text.length / 2)))
-}
-
 /** Makes one answer: the steps of this request, then the default text if they made none. */
 class Reply {
-  /** True once the answer has reached its end, good or bad. */
+  /** The answer has reached its end, good or bad. */
   ended = false
   #hasText = false
   #hasContent = false
@@ -75,59 +84,52 @@ class Reply {
   }
 
   async run({ step, number }: NumberedStep): Promise<void> {
-    const answer = this.#answer
-    switch (step.kind) {
-      case 'delay':
-        return answer.pause(step.ms)
-      case 'say':
-        return this.#made(sendText(answer, step.text))
-      case 'tokens':
-        return this.#made(sendTokens(answer, this.#conversation.turn, step.count, step.paceMs))
-      case 'text':
-        return this.#made(sendBulk(answer, step.bytes, step.chunkBytes))
-      case 'thinking':
-        await answer.open({ type: 'thinking' })
-        await answer.append(step.text)
-        this.#hasContent = true
-        return answer.closeBlock()
-      case 'tool':
-        await answer.open({
-          type: 'tool_use',
-          id: `toolu_sim_${randomUUID().replaceAll('-', '')}`,
-          name: step.name,
-          input: step.input,
-        })
-        await answer.closeBlock()
-        return this.#end(answer.finish('tool_use'))
-      default:
-        if (this.#strikes(step, number)) await this.#strike(step)
+    if (step.kind === 'delay') return this.#answer.pause(step.ms)
+    if (step.kind === 'error' || step.kind === 'cut' || step.kind === 'silence') {
+      if (this.#strikes(step, number)) await this.#strike(step)
+      return
     }
+    await this.#send(step)
+    this.#hasContent = true
+    this.#hasText ||= step.kind !== 'thinking'
+    this.ended = step.kind === 'tool'
   }
 
   async finish(): Promise<void> {
     if (!this.#hasText) await sendText(this.#answer, defaultText(this.#conversation, this.#text))
-    await this.#end(this.#answer.finish('end_turn'))
+    await this.#answer.finish('end_turn')
+  }
+
+  async #send(step: Exclude<Step, Fault | { kind: 'delay' }>): Promise<void> {
+    const answer = this.#answer
+    switch (step.kind) {
+      case 'say':
+        return sendText(answer, step.text)
+      case 'tokens':
+        return sendTokens(answer, this.#conversation.turn, step.count, step.paceMs)
+      case 'text':
+        return sendBulk(answer, step.bytes, step.chunkBytes)
+      case 'tool':
+        return replyWithTool(answer, step.name, step.input)
+      case 'thinking':
+        await answer.open({ type: 'thinking' })
+        await answer.append(step.text)
+        return answer.closeBlock()
+    }
   }
 
   async #strike(fault: Fault): Promise<void> {
+    this.ended = true
     if (fault.kind === 'silence') return this.#answer.silence()
     if (fault.kind === 'error') {
-      const message = `simulated error ${fault.status}`
-      return this.#end(this.#answer.fail(fault.status, message, fault.retryAfterSeconds))
+      return this.#answer.fail(fault.status, `simulated error ${fault.status}`, fault.retryAfterSeconds)
     }
-    if (!this.#hasContent) await sendHalf(this.#answer, defaultText(this.#conversation, this.#text))
-    await this.#end(this.#answer.cut())
-  }
-
-  async #made(content: Promise<void>): Promise<void> {
-    await content
-    this.#hasText = true
-    this.#hasContent = true
-  }
-
-  async #end(ending: Promise<void>): Promise<void> {
-    await ending
-    this.ended = true
+    if (!this.#hasContent) {
+      const text = defaultText(this.#conversation, this.#text)
+      await this.#answer.open({ type: 'text' })
+      await this.#answer.append(text.slice(0, Math.ceil(text.length / 2)))
+    }
+    await this.#answer.cut()
   }
 }
 
@@ -139,11 +141,13 @@ export async function reply(
   strikes: Strikes,
 ): Promise<void> {
   if (script.problems.length > 0) {
-    await sendText(answer, script.problems.map((problem) => `[sim] ${problem}`).join('\n'))
-    return answer.finish('end_turn')
+    return replyWithText(answer, script.problems.map((problem) => `[sim] ${problem}`).join('\n'))
   }
+  const steps = stepsOfRequest(script.steps, conversation.results.length)
+  // Once the stream has begun, pings can cross a delay, but an error cannot have a status any more.
+  if (steps[0]?.step.kind === 'delay' && !steps.some(({ step }) => step.kind === 'error')) await answer.begin()
   const made = new Reply(conversation, script.text, answer, strikes)
-  for (const step of stepsOfRequest(script.steps, conversation.results.length)) {
+  for (const step of steps) {
     await made.run(step)
     if (made.ended) return
   }

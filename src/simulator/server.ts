@@ -3,25 +3,33 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ConfigError } from '../errors.ts'
-import { parseScript } from './directives.ts'
-import { readConversation } from './prompt.ts'
-import { Recording, type RecordedRequest } from './record.ts'
-import { reply } from './reply.ts'
-import { sendError, StreamedAnswer, WholeAnswer } from './stream.ts'
+import { readBody, refuseBody, sendError, sendJson } from './http.ts'
+import { Model } from './model.ts'
+import { type RecordedRequest, Recording, RequestRecord } from './record.ts'
+import type { Scenario } from './scenario.ts'
 import { type ModelRequest, requestProblem, tokensOf } from './wire.ts'
 
+export type { Fault, Step } from './directives.ts'
 export type { Outcome, RecordedRequest } from './record.ts'
+export { loadScenario, parseScenario, type Scenario, type ScenarioRule } from './scenario.ts'
+
+/** Where a simulator may listen. */
+export type LoopbackHost = '127.0.0.1' | '::1' | 'localhost'
 
 /** How to start a simulator. */
 export interface SimulatorOptions {
   /** 0, the default, takes any free port. */
   port?: number
   /** The loopback address to listen on. Default `127.0.0.1`. */
-  host?: '127.0.0.1'
+  host?: LoopbackHost
   /** When set, requests with another key get 401. Default: every key is good. */
   apiKey?: string
-  /** How many requests are kept in `requests`. Default 1,000. */
+  /** How to answer prompts that have no directives of their own. Default: `[turn N] You said: TEXT`. */
+  scenario?: Scenario
+  /** How many requests are kept in `requests`. Default 1,000; fewer when their bodies exceed 64 Mi characters. */
   recordLimit?: number
+  /** How long an open stream is quiet before it sends a ping. Default 10,000. */
+  pingMs?: number
 }
 
 /** A running simulated model. */
@@ -37,64 +45,61 @@ export interface Simulator extends AsyncDisposable {
   close(): Promise<void>
 }
 
-const MAX_BODY_BYTES = 32 * 1024 * 1024
-const MAX_COUNTERS = 10_000
+const LOOPBACK: readonly string[] = ['127.0.0.1', '::1', 'localhost'] satisfies LoopbackHost[]
 
-/** Reads the body up to the API's own limit; undefined when it is larger. */
-async function readBody(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > MAX_BODY_BYTES) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-const sendJson = (response: ServerResponse, body: object): void => {
-  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-}
-
-const MODELS = ['claude-opus-5', 'claude-sonnet-5', 'claude-haiku-4-5'].map((id) => ({
+const MODELS = ['claude-sonnet-5', 'claude-haiku-4-5'].map((id) => ({
   type: 'model',
   id,
   display_name: `${id} (simulated)`,
   created_at: '2026-01-01T00:00:00Z',
 }))
 
+const ROUTES: readonly string[] = ['GET /v1/models', 'POST /v1/messages', 'POST /v1/messages/count_tokens']
+
 class HttpSimulator implements Simulator {
-  readonly requests: Recording[] = []
   open = 0
   readonly #options: SimulatorOptions
   readonly #server: Server
+  readonly #record: RequestRecord
+  readonly #model: Model
   readonly #closing = new AbortController()
-  readonly #strikes = new Map<string, number>()
+  #port = 0
   #closed: Promise<void> | undefined
 
   constructor(options: SimulatorOptions) {
     this.#options = options
+    this.#record = new RequestRecord(options.recordLimit ?? 1000)
+    this.#model = new Model(options.scenario, options.pingMs ?? 10_000)
     this.#server = createServer((request, response) => void this.#serve(request, response))
-    // Longer than clients keep an idle connection, so that they never write into one that is closing.
+    // Longer than clients keep an idle connection, so that none writes into one that is closing.
     this.#server.keepAliveTimeout = 120_000
   }
 
+  get requests(): readonly RecordedRequest[] {
+    return this.#record.requests
+  }
+
   get port(): number {
-    return (this.#server.address() as AddressInfo).port
+    return this.#port
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`
+    const { host = '127.0.0.1' } = this.#options
+    return `http://${host.includes(':') ? `[${host}]` : host}:${this.#port}`
   }
 
   async listen(): Promise<void> {
-    const port = this.#options.port ?? 0
-    this.#server.listen(port, this.#options.host ?? '127.0.0.1')
+    const { port = 0, host = '127.0.0.1' } = this.#options
     try {
+      this.#server.listen(port, host)
       await once(this.#server, 'listening')
     } catch (cause) {
-      throw new ConfigError('port', `cannot listen on ${port}: ${(cause as Error).message}`, { cause })
+      const { code, message } = cause as NodeJS.ErrnoException
+      const problem =
+        code === 'EADDRINUSE' ? `${port} is in use on ${host}; choose another, or 0 for a free one` : message
+      throw new ConfigError('port', problem, { cause })
     }
+    this.#port = (this.#server.address() as AddressInfo).port
   }
 
   close(): Promise<void> {
@@ -107,38 +112,38 @@ class HttpSimulator implements Simulator {
   }
 
   async #shutDown(): Promise<void> {
-    this.#closing.abort()
     const closed = once(this.#server, 'close')
+    this.#closing.abort()
     this.#server.close()
     this.#server.closeAllConnections()
     await closed
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const recording = new Recording(
-      `req_sim_${randomUUID().replaceAll('-', '')}`,
-      request.method ?? '',
-      request.url ?? '',
-      request.headers,
-    )
-    this.requests.push(recording)
-    if (this.requests.length > (this.#options.recordLimit ?? 1000)) this.requests.shift()
-    this.open += 1
+    const id = `req_sim_${randomUUID().replaceAll('-', '')}`
+    const recording = new Recording(id, request.method ?? '', request.url ?? '', request.headers)
     const gone = new AbortController()
+    this.#record.add(recording)
+    this.open += 1
+    response.setHeader('request-id', id)
     response.once('close', () => {
       this.open -= 1
-      recording.status = response.headersSent ? response.statusCode : undefined
-      if (recording.outcome === 'open') recording.outcome = response.writableFinished ? 'answered' : 'left'
+      this.#settle(recording, response)
       gone.abort()
     })
-    response.setHeader('request-id', recording.id)
     try {
       await this.#route(request, response, recording, AbortSignal.any([gone.signal, this.#closing.signal]))
     } catch (error) {
       if (gone.signal.aborted || this.#closing.signal.aborted) return
       if (response.headersSent) response.destroy()
-      else sendError({ response, requestId: recording.id }, 500, `[sim] ${String(error)}`)
+      else sendError(response, 500, `[sim] ${String(error)}`)
     }
+  }
+
+  #settle(recording: Recording, response: ServerResponse): void {
+    if (response.headersSent) recording.status = response.statusCode
+    if (recording.outcome !== 'open') return
+    recording.outcome = response.writableFinished ? 'answered' : this.#closing.signal.aborted ? 'closed' : 'left'
   }
 
   async #route(
@@ -147,55 +152,46 @@ class HttpSimulator implements Simulator {
     recording: Recording,
     signal: AbortSignal,
   ): Promise<void> {
-    const facts = { response, requestId: recording.id }
     const text = await readBody(request)
-    if (text === undefined) return sendError(facts, 413, 'Request exceeds the maximum size')
-    recording.text = text
-    const { apiKey } = this.#options
-    const bearer = request.headers.authorization?.replace(/^Bearer /i, '')
-    if (apiKey !== undefined && request.headers['x-api-key'] !== apiKey && bearer !== apiKey) {
-      return sendError(facts, 401, 'invalid x-api-key')
-    }
+    if (text === undefined) return refuseBody(request, response)
+    this.#record.keepBody(recording, text)
+    if (!this.#admits(request)) return sendError(response, 401, 'invalid x-api-key')
     const route = `${recording.method} ${recording.path.split('?')[0]}`
-    if (route === 'GET /v1/models')
-      return sendJson(response, { data: MODELS, has_more: false, first_id: MODELS[0]?.id, last_id: MODELS.at(-1)?.id })
-    if (route !== 'POST /v1/messages' && route !== 'POST /v1/messages/count_tokens')
-      return sendError(facts, 404, 'Not found')
-    const body = recording.body
-    const problem = body === undefined ? 'the body is not valid JSON' : requestProblem(body)
-    if (problem !== undefined) return sendError(facts, 400, problem)
-    if (route.endsWith('count_tokens')) return sendJson(response, { input_tokens: tokensOf(text.length) })
-    await this.#answer(body as ModelRequest, response, recording, signal)
+    if (!ROUTES.includes(route)) return sendError(response, 404, `Not found: ${route}`)
+    if (route === 'GET /v1/models') return sendModels(response)
+    const body = parseJson(text)
+    const problem = body === undefined ? 'The request body is not valid JSON' : requestProblem(body)
+    if (problem !== undefined) return sendError(response, 400, problem)
+    const characters = text.length
+    if (route.endsWith('count_tokens')) return sendJson(response, { input_tokens: tokensOf(characters) })
+    await this.#model.answer({ request: body as ModelRequest, characters, response, signal, recording })
   }
 
-  async #answer(
-    body: ModelRequest,
-    response: ServerResponse,
-    recording: Recording,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const conversation = readConversation(body.messages)
-    recording.turn = conversation.turn
-    recording.prompt = conversation.prompt
-    const messageId = `msg_sim_${randomUUID().replaceAll('-', '')}`
-    const inputTokens = tokensOf(recording.text.length)
-    const facts = { response, signal, requestId: recording.id, messageId, model: body.model, inputTokens }
-    const answer = body.stream === true ? new StreamedAnswer(facts) : new WholeAnswer(facts)
-    const session = recording.headers['x-claude-code-session-id']
-    await reply(conversation, parseScript(conversation.prompt), answer, ({ times }, number) => {
-      if (times === Number.POSITIVE_INFINITY) return true
-      const key = JSON.stringify([session, conversation.turn, conversation.prompt, number])
-      const struck = this.#strikes.get(key) ?? 0
-      if (struck >= times) return false
-      this.#strikes.set(key, struck + 1)
-      if (this.#strikes.size > MAX_COUNTERS) this.#strikes.delete(this.#strikes.keys().next().value ?? '')
-      return true
-    })
+  #admits({ headers }: IncomingMessage): boolean {
+    const { apiKey } = this.#options
+    return apiKey === undefined || headers['x-api-key'] === apiKey || headers.authorization === `Bearer ${apiKey}`
   }
 }
 
-/** Starts a simulated model on loopback. Close it when done. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function sendModels(response: ServerResponse): void {
+  sendJson(response, { data: MODELS, has_more: false, first_id: MODELS[0]?.id, last_id: MODELS.at(-1)?.id })
+}
+
+/** Starts a simulated model on loopback. Close it when done. Throws {@link ConfigError} when it cannot listen. */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  const { host = '127.0.0.1' } = options
+  if (!LOOPBACK.includes(host)) {
+    const reason = 'the simulator answers everybody who reaches it, so it listens on loopback only'
+    throw new ConfigError('host', `"${host}" is refused: ${reason} (${LOOPBACK.join(', ')})`)
+  }
   const simulator = new HttpSimulator(options)
   await simulator.listen()
   return simulator
