@@ -12,8 +12,10 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'unit',
           include: ['test/{unit,model}/**/*.test.ts'],
+          maxWorkers: '100%',
           testTimeout: 10_000,
-          sequence: { groupOrder: 0 },
+          typecheck: { enabled: true, include: ['test/types/**/*.test-d.ts'], ignoreSourceErrors: true },
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -26,17 +28,18 @@ const config: ViteUserConfig = defineConfig({
           testTimeout: 60_000,
           hookTimeout: 60_000,
           retry: 0,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
       {
         test: {
           name: 'package',
           include: ['test/package/**/*.test.ts'],
+          maxWorkers: 1,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           retry: 0,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],
