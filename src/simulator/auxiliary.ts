@@ -39,7 +39,7 @@ export function sampleOf(value: unknown, root: unknown = value, name = 'answer',
   if (type === 'number' || type === 'integer') return typeof schema['minimum'] === 'number' ? schema['minimum'] : 0
   if (type === 'boolean') return false
   if (type === 'array') {
-    return Array.from({ length: Number(schema['minItems'] ?? 0) }, () =>
+    return Array.from({ length: Math.min(Number(schema['minItems'] ?? 0), 100) }, () =>
       sampleOf(schema['items'], root, name, depth + 1),
     )
   }
