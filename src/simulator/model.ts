@@ -45,9 +45,9 @@ export class Model {
     if (auxiliary?.kind === 'text') return replyWithText(answer, auxiliary.text)
     if (auxiliary?.kind === 'tool') return replyWithTool(answer, auxiliary.name, auxiliary.input)
     const strikes = (fault: Fault, step: number): boolean => {
-      const strikes = this.#strikes(fault, step, conversation, recording)
-      if (strikes && fault.kind === 'cut') recording.outcome = 'cut'
-      return strikes
+      const hit = this.#strikes(fault, step, conversation, recording)
+      if (hit && fault.kind === 'cut') recording.outcome = 'cut'
+      return hit
     }
     await reply(conversation, this.#scriptOf(conversation), answer, strikes)
   }

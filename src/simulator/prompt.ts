@@ -97,7 +97,7 @@ class Reading implements Conversation {
     this.results.push(written)
     this.wants = 'answer'
     this.#joins = false
-    this.#skill = this.#tools.get(block['tool_use_id']) === 'Skill'
+    this.#skill ||= this.#tools.get(block['tool_use_id']) === 'Skill'
     for (const reminder of reminders) this.#steered(reminder)
   }
 

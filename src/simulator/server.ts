@@ -5,32 +5,14 @@ import type { AddressInfo } from 'node:net'
 import { ConfigError } from '../errors.ts'
 import { readBody, refuseBody, sendError, sendJson } from './http.ts'
 import { Model } from './model.ts'
+import { type ResolvedOptions, resolveOptions, type SimulatorOptions } from './options.ts'
 import { type RecordedRequest, Recording, RequestRecord } from './record.ts'
-import type { Scenario } from './scenario.ts'
 import { type ModelRequest, requestProblem, tokensOf } from './wire.ts'
 
 export type { Fault, Step } from './directives.ts'
+export type { LoopbackHost, SimulatorOptions } from './options.ts'
 export type { Outcome, RecordedRequest } from './record.ts'
 export { loadScenario, parseScenario, type Scenario, type ScenarioRule } from './scenario.ts'
-
-/** Where a simulator may listen. */
-export type LoopbackHost = '127.0.0.1' | '::1' | 'localhost'
-
-/** How to start a simulator. */
-export interface SimulatorOptions {
-  /** 0, the default, takes any free port. */
-  port?: number
-  /** The loopback address to listen on. Default `127.0.0.1`. */
-  host?: LoopbackHost
-  /** When set, requests with another key get 401. Default: every key is good. */
-  apiKey?: string
-  /** How to answer prompts that have no directives of their own. Default: `[turn N] You said: TEXT`. */
-  scenario?: Scenario
-  /** How many requests are kept in `requests`. Default 1,000; fewer when their bodies exceed 64 Mi characters. */
-  recordLimit?: number
-  /** How long an open stream is quiet before it sends a ping. Default 10,000. */
-  pingMs?: number
-}
 
 /** A running simulated model. */
 export interface Simulator extends AsyncDisposable {
@@ -45,8 +27,6 @@ export interface Simulator extends AsyncDisposable {
   close(): Promise<void>
 }
 
-const LOOPBACK: readonly string[] = ['127.0.0.1', '::1', 'localhost'] satisfies LoopbackHost[]
-
 const MODELS = ['claude-sonnet-5', 'claude-haiku-4-5'].map((id) => ({
   type: 'model',
   id,
@@ -58,7 +38,7 @@ const ROUTES: readonly string[] = ['GET /v1/models', 'POST /v1/messages', 'POST 
 
 class HttpSimulator implements Simulator {
   open = 0
-  readonly #options: SimulatorOptions
+  readonly #options: ResolvedOptions
   readonly #server: Server
   readonly #record: RequestRecord
   readonly #model: Model
@@ -66,10 +46,10 @@ class HttpSimulator implements Simulator {
   #port = 0
   #closed: Promise<void> | undefined
 
-  constructor(options: SimulatorOptions) {
+  constructor(options: ResolvedOptions) {
     this.#options = options
-    this.#record = new RequestRecord(options.recordLimit ?? 1000)
-    this.#model = new Model(options.scenario, options.pingMs ?? 10_000)
+    this.#record = new RequestRecord(options.recordLimit)
+    this.#model = new Model(options.scenario, options.pingMs)
     this.#server = createServer((request, response) => void this.#serve(request, response))
     // Longer than clients keep an idle connection, so that none writes into one that is closing.
     this.#server.keepAliveTimeout = 120_000
@@ -84,12 +64,12 @@ class HttpSimulator implements Simulator {
   }
 
   get url(): string {
-    const { host = '127.0.0.1' } = this.#options
+    const { host } = this.#options
     return `http://${host.includes(':') ? `[${host}]` : host}:${this.#port}`
   }
 
   async listen(): Promise<void> {
-    const { port = 0, host = '127.0.0.1' } = this.#options
+    const { port, host } = this.#options
     try {
       this.#server.listen(port, host)
       await once(this.#server, 'listening')
@@ -185,14 +165,9 @@ function sendModels(response: ServerResponse): void {
   sendJson(response, { data: MODELS, has_more: false, first_id: MODELS[0]?.id, last_id: MODELS.at(-1)?.id })
 }
 
-/** Starts a simulated model on loopback. Close it when done. Throws {@link ConfigError} when it cannot listen. */
+/** Starts a simulated model on loopback. Close it when done. Throws {@link ConfigError} for a bad option, or when it cannot listen. */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
-  const { host = '127.0.0.1' } = options
-  if (!LOOPBACK.includes(host)) {
-    const reason = 'the simulator answers everybody who reaches it, so it listens on loopback only'
-    throw new ConfigError('host', `"${host}" is refused: ${reason} (${LOOPBACK.join(', ')})`)
-  }
-  const simulator = new HttpSimulator(options)
+  const simulator = new HttpSimulator(resolveOptions(options))
   await simulator.listen()
   return simulator
 }

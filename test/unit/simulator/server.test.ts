@@ -259,6 +259,19 @@ describe('A request', () => {
   })
 })
 
+test.each([
+  [{ port: 70_000 }, 'port'],
+  [{ recordLimit: -1 }, 'recordLimit'],
+  [{ pingMs: 0 }, 'pingMs'],
+  [{ apiKey: '' }, 'apiKey'],
+  [{ scenario: 'load.yaml' }, 'scenario'],
+  [{ prot: 1 }, 'options'],
+])('The options %j are refused by name', async (options, path) => {
+  const refused = startSimulator(options as SimulatorOptions)
+  await expect(refused).rejects.toThrow(ConfigError)
+  await expect(refused).rejects.toMatchObject({ path })
+})
+
 describe('A simulator', () => {
   test('answers plain prompts by its scenario, and others by their directives', async () => {
     const scenario = parseScenario({ rules: [{ match: 'hi', steps: ['say from the scenario'] }] })
@@ -290,7 +303,7 @@ describe('A simulator', () => {
 
   test('listens on loopback only', async () => {
     const host = '0.0.0.0' as '127.0.0.1'
-    await expect(startSimulator({ host })).rejects.toThrow(ConfigError)
+    await expect(startSimulator({ host })).rejects.toThrow('listens on loopback only: 127.0.0.1, ::1, localhost')
     const { url } = await start({ host: 'localhost' })
     expect(url).toMatch(/^http:\/\/localhost:\d+$/)
   })
