@@ -34,7 +34,7 @@ const borders: Border[] = [
     says: 'The root files know nobody but each other, zod, and the types of driver/driver.',
   },
   {
-    files: ['src/create-pool.ts'],
+    files: ['src/create-pool.ts', 'src/process-wide.ts'],
     imports: ['./*.ts', './*/*.ts', '!./index.ts', '!./cli/**'],
     says: 'create-pool wires everything but cli, and does not import the entry point.',
   },

@@ -7,8 +7,8 @@ export interface Clock {
   now(): number
   /** Milliseconds since the epoch: for what people read and what outlives the process. */
   wall(): number
-  /** Runs `callback` once, after at least `delayMs`. The timer never keeps the process alive. */
-  after(delayMs: number, callback: () => void): CancelTimer
+  /** Runs `callback` once, after at least `delayMs`. The timer does not keep the host alive unless `keepAlive` is set. */
+  after(delayMs: number, callback: () => void, options?: { keepAlive?: boolean }): CancelTimer
 }
 
 /** Beyond this, setTimeout overflows and fires at once (2^31 − 1 ms, 24.8 days). */
@@ -17,9 +17,9 @@ const LONGEST_TIMER_MS = 2_147_483_647
 export const systemClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
-  after(delayMs, callback) {
+  after(delayMs, callback, options) {
     const timer = setTimeout(callback, Math.min(Math.max(delayMs, 0), LONGEST_TIMER_MS))
-    timer.unref()
+    if (options?.keepAlive !== true) timer.unref()
     return () => clearTimeout(timer)
   },
 }

@@ -38,7 +38,7 @@ export class ConfigError extends PoolError {
 }
 
 /** Why a turn was not admitted. */
-export type CapacityReason = 'turns' | 'tenant' | 'memory' | 'workers' | 'queue' | 'suspended' | 'draining'
+export type CapacityReason = 'turns' | 'tenant' | 'memory' | 'queue' | 'suspended'
 
 /** The numbers behind a refusal, taken at the moment of it. */
 export interface CapacityFacts {

@@ -1,0 +1,119 @@
+import { availableParallelism } from 'node:os'
+import { rm } from 'node:fs/promises'
+import { systemClock } from './clock.ts'
+import type { Clock } from './clock.ts'
+import { ClaudeDriver, findClaudeExecutable } from './driver/claude.ts'
+import type { Driver } from './driver/driver.ts'
+import { agentEnvironment, hostEnvironment } from './driver/environment.ts'
+import { ConfigError } from './errors.ts'
+import { memoryLimitBytes } from './memory/limit.ts'
+import { readAdmission, readApi, readLimits, readResidency, readStarts } from './options.ts'
+import type { AdmissionOptions, ApiOptions, LimitOptions, ResidencyOptions, StartOptions } from './options.ts'
+import { readAgent } from './pool/agent.ts'
+import type { Agent, AgentOptions } from './pool/agent.ts'
+import { Pool } from './pool/pool.ts'
+import { DataDir } from './store/data-dir.ts'
+import { SqliteStore } from './store/sqlite.ts'
+import type { Store } from './store/store.ts'
+import { logPool } from './telemetry/log.ts'
+import type { Logger } from './telemetry/log.ts'
+
+/** What `createPool()` takes. Only `agents` is needed. */
+export interface PoolOptions {
+  /** The agents that sessions may use, by name. */
+  agents: Readonly<Record<string, AgentOptions>>
+  /** Where sessions, transcripts and workspaces are kept; one host at a time. Default `./.claude-agent-pool`. */
+  dataDir?: string
+  /** How the model is reached. Default: as the host's environment says. */
+  api?: ApiOptions
+  limits?: LimitOptions
+  admission?: AdmissionOptions
+  residency?: ResidencyOptions
+  starts?: StartOptions
+  /** Gets a line for every departure, refusal and failure. Default: none. */
+  logger?: Logger
+  /** Default: SQLite in the data directory. */
+  store?: Store
+  /** Default: the Agent SDK's `claude`. */
+  driver?: Driver
+  /** Default: the system's. */
+  clock?: Clock
+}
+
+const KNOWN: Record<keyof PoolOptions, true> = {
+  agents: true,
+  dataDir: true,
+  api: true,
+  limits: true,
+  admission: true,
+  residency: true,
+  starts: true,
+  logger: true,
+  store: true,
+  driver: true,
+  clock: true,
+}
+
+const DEFAULT_DATA_DIR = '.claude-agent-pool'
+
+/**
+ * Makes a pool. Throws ConfigError for an option that is not valid, HostRunningError while another process has the
+ * data directory, StoreError when that cannot be used. A missing `claude` or API key is no error here, but at the first turn.
+ */
+export async function createPool(options: PoolOptions): Promise<Pool> {
+  const agents = readAgents(options)
+  const limits = readLimits(options.limits)
+  const admission = readAdmission(options.admission)
+  const residency = readResidency(options.residency)
+  const starts = readStarts(options.starts)
+  const api = readApi(options.api)
+  const clock = options.clock ?? systemClock
+  const dataDir = new DataDir(options.dataDir ?? DEFAULT_DATA_DIR)
+  try {
+    const store = options.store ?? new SqliteStore(dataDir.storeFile)
+    const host = hostEnvironment(api, process.env)
+    const { spoolDir } = dataDir
+    const pool = new Pool({
+      agents,
+      clock,
+      driver: options.driver ?? new ClaudeDriver({ clock, spoolDir, spoolLimitBytes: limits.spoolBytes }),
+      store,
+      limits,
+      admission,
+      residency,
+      starts: { ...starts, concurrent: starts.concurrent ?? availableParallelism() },
+      memoryBytes: limits.memoryBytes === 'auto' ? memoryLimitBytes() : limits.memoryBytes,
+      claudePath: findClaudeExecutable(),
+      random: Math.random,
+      places: (tenant) => dataDir.tenant(tenant),
+      environment: (places, agent) => agentEnvironment(host, places, agent.options.env ?? {}),
+      removeWorkspace: (path) => rm(path, { recursive: true, force: true, maxRetries: 3 }),
+      release: () => dataDir.release(),
+    })
+    if (options.logger !== undefined) logPool(pool, options.logger)
+    return pool
+  } catch (error) {
+    dataDir.release()
+    throw error
+  }
+}
+
+function readAgents(options: PoolOptions): Agent[] {
+  if (typeof options !== 'object' || options === null) throw new ConfigError('options', 'must be an object with agents')
+  const unknown = Object.keys(options).find((key) => !(key in KNOWN))
+  if (unknown !== undefined)
+    throw new ConfigError(unknown, `is not an option of a pool; known are: ${Object.keys(KNOWN).join(', ')}`)
+  const entries = Object.entries(options.agents ?? {})
+  if (entries.length === 0) throw new ConfigError('agents', 'names no agent; give at least one, like { assistant: {} }')
+  const names = new Map<string, string>()
+  for (const [name] of entries) {
+    const twin = names.get(name.toLowerCase())
+    if (twin !== undefined)
+      throw new ConfigError(
+        `agents.${name}`,
+        `duplicates agents.${twin}: names that differ in case alone are too easily mixed up`,
+      )
+    names.set(name.toLowerCase(), name)
+  }
+  return entries.map(([name, agent]) => readAgent(name, agent))
+}

@@ -1,0 +1,380 @@
+import { EventEmitter } from 'node:events'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
+import type { Clock } from '../clock.ts'
+import { ResumeError, StartError } from '../errors.ts'
+import { spawnOwned } from '../process/spawn.ts'
+import type { OwnedProcess } from '../process/spawn.ts'
+import { terminate } from '../process/terminate.ts'
+import { formatDuration } from '../units.ts'
+import { ConversationGate } from './conversation-gate.ts'
+import { BindRefusedError } from './driver.ts'
+import type {
+  AgentProcess,
+  Driver,
+  ExitFacts,
+  Graces,
+  Options,
+  Query,
+  SDKMessage,
+  SDKUserMessage,
+  SpareProcess,
+  SpawnOptions,
+  SpawnedProcess,
+  StartSpec,
+  TerminateReport,
+  TranscriptPlace,
+} from './driver.ts'
+import { PromptInput } from './input.ts'
+import { Spool } from './spool.ts'
+import { removeTranscript, transcriptFiles } from './transcripts.ts'
+
+/** A process that has exited may leave its stdout open to a grandchild; its last lines are waited for this long. */
+const STDOUT_DRAIN_MS = 500
+
+/** Refused for a reason that a claim may give while the conversation runs nevertheless (model or thinking not applied). */
+const BOUND_ALL_THE_SAME = 'option_not_applied'
+
+export interface ClaudeDriverOptions {
+  clock: Clock
+  /** Where output waits whose reader does not read. */
+  spoolDir: string
+  /** Bytes of a turn that may wait on disk; beyond them the process itself is held back. */
+  spoolLimitBytes: number
+}
+
+const once = <T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (reason: unknown) => void } =>
+  Promise.withResolvers<T>()
+
+/** What the SDK sees of the child: our gate as its stdout, and signals that are ours to send. */
+class GatedChild extends EventEmitter implements SpawnedProcess {
+  readonly stdin: SpawnedProcess['stdin']
+  readonly stdout: ConversationGate
+  readonly #owned: OwnedProcess
+
+  constructor(owned: OwnedProcess, gate: ConversationGate) {
+    super()
+    this.#owned = owned
+    this.stdin = owned.child.stdin
+    this.stdout = gate
+  }
+
+  get killed(): boolean {
+    return this.#owned.child.killed
+  }
+
+  get exitCode(): number | null {
+    return this.stdout.readableEnded ? this.#owned.child.exitCode : null
+  }
+
+  get signalCode(): NodeJS.Signals | null {
+    return this.stdout.readableEnded ? this.#owned.child.signalCode : null
+  }
+
+  kill(): boolean {
+    return true
+  }
+}
+
+class ClaudeProcess implements AgentProcess {
+  readonly ready: Promise<void>
+  readonly exited: Promise<ExitFacts>
+  readonly messages: AsyncIterable<SDKMessage>
+  readonly #spec: StartSpec
+  readonly #clock: Clock
+  readonly #driver: ClaudeDriverOptions
+  readonly #input = new PromptInput()
+  readonly #bound = once<Query>()
+  readonly #exited = once<ExitFacts>()
+  #query: Query | undefined
+  #spare: SpareProcess | undefined
+  #owned: OwnedProcess | undefined
+  #gate: ConversationGate | undefined
+  #lastOutputAt: number
+  #violation: string | undefined
+  #reading = false
+  #terminating: Promise<TerminateReport> | undefined
+
+  constructor(spec: StartSpec, driver: ClaudeDriverOptions) {
+    this.#spec = spec
+    this.#driver = driver
+    this.#clock = driver.clock
+    this.#lastOutputAt = this.#clock.now()
+    this.exited = this.#exited.promise
+    this.messages = this.#readMessages()
+    this.#bound.promise.catch(() => undefined)
+    this.ready = this.#initialize()
+    this.ready.catch(() => undefined)
+  }
+
+  get pid(): number | undefined {
+    return this.#owned?.child.pid
+  }
+
+  get alive(): boolean {
+    const child = this.#owned?.child
+    return child !== undefined && child.exitCode === null && child.signalCode === null && child.stdin.writable
+  }
+
+  get query(): Query {
+    if (this.#query === undefined) throw new Error(`worker ${this.#spec.workerId} has no session yet`)
+    return this.#query
+  }
+
+  get lastOutputAt(): number {
+    return this.#lastOutputAt
+  }
+
+  get heldBack(): boolean {
+    return this.#gate?.holding ?? false
+  }
+
+  async bind(cwd: string): Promise<string> {
+    const spare = this.#spare
+    if (spare === undefined) throw new Error(`worker ${this.#spec.workerId} is not parked`)
+    try {
+      const claimed = spare.claim({ prompt: this.#input, options: { cwd } })
+      // The prompt stream is empty until the claim is settled: so a refusal never leaves a prompt behind.
+      const { sessionId } = await spare.claimed.catch((error: Error & { claim?: { sessionId: string } }) => {
+        if (error.message.startsWith(BOUND_ALL_THE_SAME) && error.claim !== undefined) return error.claim
+        throw error
+      })
+      this.#attach(claimed)
+      return sessionId
+    } catch (error) {
+      const message = (error as Error).message
+      throw new BindRefusedError(/^\w+/.exec(message)?.[0] ?? 'refused', message)
+    }
+  }
+
+  send(message: SDKUserMessage): Promise<void> {
+    return this.#input.send(message)
+  }
+
+  async interrupt(): Promise<void> {
+    await this.#query?.interrupt()
+  }
+
+  consumed(): void {
+    this.#gate?.consumed()
+  }
+
+  terminate(graces: Graces): Promise<TerminateReport> {
+    this.#terminating ??= this.#terminate(graces)
+    return this.#terminating
+  }
+
+  async #terminate(graces: Graces): Promise<TerminateReport> {
+    this.#input.end()
+    const owned = this.#owned
+    const report =
+      owned === undefined
+        ? { stage: 'gone' as const, ms: 0, stragglers: 0 }
+        : await terminate(owned, graces, this.#clock)
+    this.#exited.resolve({ exitCode: null, signal: null, stderr: '' })
+    if (!this.#reading) this.#release()
+    return report
+  }
+
+  /** Lets go of what the SDK holds for this process: pending control requests, callbacks, in-process tools. */
+  #release(): void {
+    this.#gate?.destroy()
+    this.#query?.close()
+    this.#spare?.close()
+  }
+
+  async #initialize(): Promise<void> {
+    const deadline = once<never>()
+    const cancel = this.#clock.after(this.#spec.initializeTimeoutMs, () => {
+      const limit = formatDuration(this.#spec.initializeTimeoutMs)
+      deadline.reject(
+        new StartError('initialize', `the agent process was not ready within ${limit}`, this.#exitSoFar()),
+      )
+    })
+    try {
+      await Promise.race([this.#start(), this.#diedEarly(), deadline.promise])
+    } catch (error) {
+      throw await this.#startFailure(error as Error)
+    } finally {
+      cancel()
+    }
+  }
+
+  async #start(): Promise<void> {
+    const options = this.#sdkOptions()
+    if (this.#spec.conversation.kind === 'parked') {
+      this.#spare = await prewarm({ options, initializeTimeoutMs: this.#spec.initializeTimeoutMs })
+      this.#spare.claimed.catch(() => undefined)
+      return
+    }
+    const started = query({ prompt: this.#input, options })
+    this.#attach(started)
+    await started.initializationResult()
+  }
+
+  #attach(started: Query): void {
+    this.#query = started
+    this.#bound.resolve(started)
+  }
+
+  #sdkOptions(): Options {
+    const { options, conversation, cwd, env } = this.#spec
+    const identity =
+      conversation.kind === 'new'
+        ? { sessionId: conversation.sessionId }
+        : conversation.kind === 'resume'
+          ? { resume: conversation.sessionId }
+          : {}
+    return {
+      ...options,
+      ...identity,
+      ...(conversation.kind === 'parked' ? {} : { cwd }),
+      env,
+      spawnClaudeCodeProcess: (request) => this.#spawn(request),
+    }
+  }
+
+  #spawn(request: SpawnOptions): SpawnedProcess {
+    const owned = spawnOwned(
+      {
+        workerId: this.#spec.workerId,
+        command: request.command,
+        args: request.args,
+        cwd: this.#spec.cwd,
+        env: request.env,
+      },
+      this.#clock,
+    )
+    this.#owned = owned
+    const { spoolDir, spoolLimitBytes } = this.#driver
+    const gate = new ConversationGate(
+      owned.child.stdout,
+      new Spool(join(spoolDir, `${this.#spec.workerId}.jsonl`), spoolLimitBytes),
+      {
+        onOutput: () => {
+          this.#lastOutputAt = this.#clock.now()
+        },
+        onViolation: (problem) => {
+          this.#violation ??= problem
+        },
+      },
+    )
+    this.#gate = gate
+    gate.on('error', () => undefined)
+    const child = new GatedChild(owned, gate)
+    void this.#watch(owned, gate, child)
+    return child
+  }
+
+  /** Tells the SDK of the exit only when it has read the last line. */
+  async #watch(owned: OwnedProcess, gate: ConversationGate, child: GatedChild): Promise<void> {
+    const exit = await owned.exited
+    this.#clock.after(STDOUT_DRAIN_MS, () => gate.endOfSource(), { keepAlive: true })
+    let announced = false
+    const announce = (): void => {
+      if (announced) return
+      announced = true
+      if (exit.spawnError !== undefined && child.listenerCount('error') > 0) child.emit('error', exit.spawnError)
+      else child.emit('exit', exit.exitCode, exit.signal)
+    }
+    if (gate.readableEnded || gate.destroyed) announce()
+    else gate.once('end', announce).once('close', announce)
+    this.#exited.resolve(this.#violation === undefined ? exit : { ...exit, stderr: `${exit.stderr}${this.#violation}` })
+  }
+
+  /** Rejects when the process ends before it is ready. */
+  async #diedEarly(): Promise<never> {
+    const exit = await this.exited
+    throw new StartError('initialize', exitSentence(exit), exit)
+  }
+
+  #exitSoFar(): ExitFacts {
+    return { exitCode: null, signal: null, stderr: this.#owned?.stderrTail() ?? '' }
+  }
+
+  /** One error for all the ways to fail, with the process already told to go. */
+  async #startFailure(error: Error): Promise<Error> {
+    const noConversation = /No conversation found with session ID/.test(error.message)
+    await this.terminate({ eofMs: 0, sigtermMs: 1_000 })
+    const exit = await this.#owned?.exited
+    if (noConversation) return new ResumeError(`there is no conversation to resume: ${error.message}`, { cause: error })
+    if (exit?.spawnError !== undefined) {
+      return new StartError('spawn', `the agent process could not be started: ${exit.spawnError.message}`, exit, {
+        cause: error,
+      })
+    }
+    if (error instanceof StartError) return error
+    return new StartError('initialize', `the agent process did not start: ${error.message}`, exit, { cause: error })
+  }
+
+  async *#readMessages(): AsyncGenerator<SDKMessage> {
+    this.#reading = true
+    try {
+      const bound = await Promise.race([this.#bound.promise, this.exited.then(() => undefined)])
+      if (bound !== undefined) yield* bound
+    } finally {
+      this.#release()
+    }
+  }
+}
+
+/** `exit code 1` or `signal SIGKILL`, with the last of stderr. */
+export function exitSentence({ exitCode, signal, stderr }: ExitFacts): string {
+  const how = signal !== null ? `was ended by ${signal}` : `exited with code ${exitCode}`
+  const lines = stderr.trim()
+  return `the agent process ${how}${lines === '' ? '' : `; stderr: ${lines}`}`
+}
+
+/** Finds the `claude` binary once; the SDK would look on every start (4 to 7 ms, synchronously). */
+export function findClaudeExecutable(): string | undefined {
+  const require = createRequire(import.meta.resolve('@anthropic-ai/claude-agent-sdk'))
+  const suffix = process.platform === 'win32' ? '.exe' : ''
+  const musl =
+    process.platform === 'linux' && process.report.getReport !== undefined && !('glibcVersionRuntime' in reportHeader())
+  const flavours = musl ? ['-musl', ''] : ['', '-musl']
+  for (const flavour of process.platform === 'linux' ? flavours : ['']) {
+    try {
+      return require.resolve(
+        `@anthropic-ai/claude-agent-sdk-${process.platform}-${process.arch}${flavour}/claude${suffix}`,
+      )
+    } catch {
+      // Not installed for this flavour: the SDK's own search comes last.
+    }
+  }
+  return undefined
+}
+
+function reportHeader(): object {
+  const { header } = process.report.getReport() as { header?: object }
+  return header ?? {}
+}
+
+/** Runs agents as `claude` processes through the Agent SDK. */
+export class ClaudeDriver implements Driver {
+  readonly #options: ClaudeDriverOptions
+
+  constructor(options: ClaudeDriverOptions) {
+    this.#options = options
+  }
+
+  start(spec: StartSpec): AgentProcess {
+    return new ClaudeProcess(spec, this.#options)
+  }
+
+  async fork(place: TranscriptPlace): Promise<string> {
+    try {
+      const sessionStore = await transcriptFiles(place)
+      const { sessionId } = await forkSession(place.sessionId, { dir: place.cwd, sessionStore })
+      return sessionId
+    } catch (error) {
+      throw new ResumeError(`the conversation ${place.sessionId} could not be forked: ${(error as Error).message}`, {
+        cause: error,
+      })
+    }
+  }
+
+  forget(place: TranscriptPlace): Promise<void> {
+    return removeTranscript(place)
+  }
+}

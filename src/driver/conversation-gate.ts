@@ -1,0 +1,193 @@
+import { Readable } from 'node:stream'
+import { LineSplitter } from './line-splitter.ts'
+import type { Piece } from './line-splitter.ts'
+import type { Spool } from './spool.ts'
+
+/** What may be under way to a reader that does not read: bounds the parsed messages in the host. */
+const WINDOW_BYTES = 1024 * 1024
+
+/** Held-back conversation stays in memory up to this; beyond, it goes to disk. */
+const HELD_IN_MEMORY_BYTES = 1024 * 1024
+
+/** A longer line is no message but a flood: the model API itself takes 32 MB at most. */
+const LONGEST_LINE_BYTES = 64 * 1024 * 1024
+
+const NEWLINE = 10
+
+export interface GateListeners {
+  /** Bytes arrived from the process. */
+  onOutput(): void
+  /** The output breaks the protocol; the gate has closed itself. */
+  onViolation(problem: string): void
+}
+
+/**
+ * Stands between a process's stdout and the SDK, which would queue without bound. While its reader does not read, the
+ * conversation waits: in a window, in memory, on disk, and last in the process's own pipe. Control lines overtake it.
+ */
+export class ConversationGate extends Readable {
+  readonly #source: Readable
+  readonly #spool: Spool
+  readonly #listeners: GateListeners
+  readonly #lines = new LineSplitter()
+  #inFlightBytes = 0
+  /** True between the pieces of a line that is being passed on: nothing may come between them. */
+  #midLine = false
+  #lateControl: Buffer[] = []
+  /** What waits, oldest first: the rest of the chunk that was being released, the spool, then memory. */
+  #front: Buffer | undefined
+  #held: Buffer[] = []
+  #heldBytes = 0
+  /** One disk operation at a time. */
+  #working = false
+  #sourceEnded = false
+  #finished = false
+
+  constructor(source: Readable, spool: Spool, listeners: GateListeners) {
+    super({ highWaterMark: WINDOW_BYTES })
+    this.#source = source
+    this.#spool = spool
+    this.#listeners = listeners
+    source.on('data', (chunk: Buffer) => this.#receive(chunk))
+    source.once('end', () => this.endOfSource())
+    source.once('close', () => this.endOfSource())
+  }
+
+  /** True while some of the conversation waits for its reader. */
+  get holding(): boolean {
+    return this.#front !== undefined || this.#heldBytes > 0 || this.#spool.pendingBytes > 0
+  }
+
+  /** The reader has taken all it was given: the window opens again. */
+  consumed(): void {
+    this.#inFlightBytes = 0
+    this.#advance()
+  }
+
+  /** No more will come, even if something else still holds the pipe open. */
+  endOfSource(): void {
+    if (this.#sourceEnded) return
+    this.#sourceEnded = true
+    this.#source.destroy()
+    this.#advance()
+  }
+
+  override _read(): void {
+    // What bounds the flow is the window, not the stream's own buffer: its reader always reads.
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#source.destroy()
+    this.#front = undefined
+    this.#held = []
+    this.#heldBytes = 0
+    this.#spool.close().then(
+      () => callback(error),
+      (problem: unknown) => callback(error ?? (problem as Error)),
+    )
+  }
+
+  #receive(chunk: Buffer): void {
+    this.#listeners.onOutput()
+    for (const piece of this.#lines.split(chunk)) {
+      if (piece.kind === 'control') this.#passControl(piece.bytes)
+      else this.#passOrHold(piece)
+    }
+    if (this.#lines.lineBytes > LONGEST_LINE_BYTES) {
+      this.#listeners.onViolation(`it wrote a line of more than ${LONGEST_LINE_BYTES} bytes`)
+      this.destroy()
+      return
+    }
+    if (this.#heldBytes > HELD_IN_MEMORY_BYTES) {
+      this.#source.pause()
+      this.#advance()
+    }
+  }
+
+  #passControl(line: Buffer): void {
+    if (this.#midLine) this.#lateControl.push(line)
+    else this.push(line)
+  }
+
+  #passOrHold({ bytes, endsLine }: Piece): void {
+    const open = this.#midLine || this.#inFlightBytes < WINDOW_BYTES
+    if (open && !this.holding && !this.#working) {
+      this.#pass(bytes, endsLine)
+      return
+    }
+    this.#held.push(bytes)
+    this.#heldBytes += bytes.length
+  }
+
+  #pass(bytes: Buffer, endsLine: boolean): void {
+    this.#inFlightBytes += bytes.length
+    this.#midLine = !endsLine
+    this.push(bytes)
+    if (!endsLine || this.#lateControl.length === 0) return
+    for (const line of this.#lateControl.splice(0)) this.push(line)
+  }
+
+  /** Moves what waits one step on, and again until nothing can move. */
+  #advance(): void {
+    if (this.#working || this.destroyed) return
+    const step = this.#nextStep()
+    if (step === undefined) {
+      if (this.#sourceEnded && !this.holding && !this.#finished) {
+        this.#finished = true
+        this.push(null)
+      }
+      return
+    }
+    this.#working = true
+    step.then(
+      () => {
+        this.#working = false
+        this.#advance()
+      },
+      (problem: Error) => {
+        this.#listeners.onViolation(`its output could not be kept on disk: ${problem.message}`)
+        this.destroy()
+      },
+    )
+  }
+
+  #nextStep(): Promise<void> | undefined {
+    const open = this.#inFlightBytes < WINDOW_BYTES || this.#midLine
+    if (open && this.#front !== undefined) return this.#releaseFront()
+    if (open && this.#spool.pendingBytes > 0) return this.#readBack()
+    if (this.#spool.pendingBytes === 0 && open && this.#heldBytes > 0) {
+      this.#front = this.#takeHeld()
+      return this.#releaseFront()
+    }
+    if (this.#heldBytes > HELD_IN_MEMORY_BYTES && !this.#spool.full) return this.#spool.write(this.#takeHeld())
+    if (this.#source.isPaused() && this.#heldBytes <= HELD_IN_MEMORY_BYTES) this.#source.resume()
+    return undefined
+  }
+
+  async #readBack(): Promise<void> {
+    this.#front = await this.#spool.read()
+  }
+
+  /** Passes on line by line until the window is full. */
+  #releaseFront(): Promise<void> {
+    const bytes = this.#front
+    this.#front = undefined
+    if (bytes === undefined) return Promise.resolve()
+    let start = 0
+    while (start < bytes.length && (this.#midLine || this.#inFlightBytes < WINDOW_BYTES)) {
+      const newline = bytes.indexOf(NEWLINE, start)
+      const end = newline === -1 ? bytes.length : newline + 1
+      this.#pass(bytes.subarray(start, end), newline !== -1)
+      start = end
+    }
+    if (start < bytes.length) this.#front = bytes.subarray(start)
+    return Promise.resolve()
+  }
+
+  #takeHeld(): Buffer {
+    const bytes = Buffer.concat(this.#held)
+    this.#held = []
+    this.#heldBytes = 0
+    return bytes
+  }
+}

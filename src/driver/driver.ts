@@ -1,0 +1,133 @@
+import type { ExitFacts } from '../errors.ts'
+import type {
+  CanUseTool,
+  McpServerConfig,
+  OnElicitation,
+  OnUserDialog,
+  Options,
+  PermissionResult,
+  Query,
+  SDKMessage,
+  SDKResultMessage,
+  SDKUserMessage,
+  SessionKey,
+  SessionStore,
+  SessionStoreEntry,
+  SpareProcess,
+  SpawnOptions,
+  SpawnedProcess,
+} from '@anthropic-ai/claude-agent-sdk'
+
+export type {
+  CanUseTool,
+  ExitFacts,
+  McpServerConfig,
+  OnElicitation,
+  OnUserDialog,
+  Options,
+  PermissionResult,
+  Query,
+  SDKMessage,
+  SDKResultMessage,
+  SDKUserMessage,
+  SessionKey,
+  SessionStore,
+  SessionStoreEntry,
+  SpareProcess,
+  SpawnOptions,
+  SpawnedProcess,
+}
+
+/** Which conversation a new process holds. `parked`: none yet; it is bound to one later. */
+export type Conversation =
+  | { kind: 'new'; sessionId: string }
+  | { kind: 'resume'; sessionId: string }
+  | { kind: 'parked' }
+
+/** Everything that is fixed when a process starts. */
+export interface StartSpec {
+  /** Names the process in its environment, in logs and in `ps`. */
+  workerId: string
+  /** The agent's SDK options, without what this record carries beside them. */
+  options: Options
+  /** Where the process runs; absolute and existing. */
+  cwd: string
+  /** The whole environment of the process. */
+  env: Record<string, string>
+  conversation: Conversation
+  /** How long the process may take until it is initialised, in milliseconds. */
+  initializeTimeoutMs: number
+}
+
+/** How long each step of ending a process may take, in milliseconds. */
+export interface Graces {
+  eofMs: number
+  sigtermMs: number
+}
+
+/** Which step ended a process. `gone`: it had exited before it was asked. */
+export type TerminateStage = 'gone' | 'eof' | 'sigterm' | 'sigkill'
+
+/** What it took to end a process and everything it had started. */
+export interface TerminateReport {
+  stage: TerminateStage
+  ms: number
+  /** Descendants that had outlived the process and were ended after it. */
+  stragglers: number
+}
+
+/** One running agent process. */
+export interface AgentProcess {
+  readonly pid: number | undefined
+  /** False once it has exited or its input is closed, even before `exited` has settled. */
+  readonly alive: boolean
+  /** Settles when it is initialised. Rejects with StartError or ResumeError; the process is then on its way out. */
+  readonly ready: Promise<void>
+  /** Settles once the process is gone, however it ended. Never rejects. */
+  readonly exited: Promise<ExitFacts>
+  /** What the process says, in order. Ends when the process does; to be read once. */
+  readonly messages: AsyncIterable<SDKMessage>
+  /** The SDK's own handle, for its control methods. */
+  readonly query: Query
+  /** Clock reading of the last byte it wrote, in milliseconds. */
+  readonly lastOutputAt: number
+  /** True while its conversation is held back because nobody reads. */
+  readonly heldBack: boolean
+  /** Binds a parked process to `cwd` and resolves with its session id. Refused: BindRefusedError; nothing was sent. */
+  bind(cwd: string): Promise<string>
+  /** Resolves when the message has been handed to the process. From then on it may have run. */
+  send(message: SDKUserMessage): Promise<void>
+  interrupt(): Promise<void>
+  /** Tells that everything read so far was consumed, so that more may come. */
+  consumed(): void
+  /** Ends the process and all it started, and resolves when that is verified. Repeated calls share one promise. */
+  terminate(graces: Graces): Promise<TerminateReport>
+}
+
+/** Why a parked process could not become a session: the reason's code, as the CLI names it. Nothing was sent to it. */
+export class BindRefusedError extends Error {
+  readonly reason: string
+
+  constructor(reason: string, message: string) {
+    super(message)
+    this.name = 'BindRefusedError'
+    this.reason = reason
+  }
+}
+
+/** Where a conversation's transcript belongs. */
+export interface TranscriptPlace {
+  configDir: string
+  cwd: string
+  sessionId: string
+}
+
+/** The port to whatever runs agents. Two implementations: the Agent SDK's `claude`, and a remote-controlled fake. */
+export interface Driver {
+  /** Starts a process at once and without waiting; what goes wrong arrives through `ready` and `exited`. */
+  start(spec: StartSpec): AgentProcess
+  /** Copies a conversation as it is now, and resolves with the copy's session id. Throws ResumeError if there is none. */
+  fork(place: TranscriptPlace): Promise<string>
+  /** Removes what the process kept of a conversation. Removing twice is no error. */
+  forget(place: TranscriptPlace): Promise<void>
+}

@@ -1,0 +1,69 @@
+/** Lines that must reach the SDK at once: requests to the host, and answers to the host's own. */
+const CONTROL_PREFIXES = ['{"type":"control_', '{"type":"keep_alive"'].map((text) => Buffer.from(text))
+const LONGEST_PREFIX = Math.max(...CONTROL_PREFIXES.map(({ length }) => length))
+
+const NEWLINE = 10
+
+/** A piece of a conversation line, or a whole control line. */
+export interface Piece {
+  kind: 'control' | 'conversation'
+  bytes: Buffer
+  endsLine: boolean
+}
+
+const isControl = (head: Buffer): boolean =>
+  CONTROL_PREFIXES.some((prefix) => head.length >= prefix.length && head.subarray(0, prefix.length).equals(prefix))
+
+/**
+ * Cuts a process's output into pieces that never span lines, and tells control lines from conversation by their first
+ * bytes. Conversation comes in pieces as it arrives, so that a line of many megabytes is never gathered here.
+ */
+export class LineSplitter {
+  #kind: 'unknown' | 'control' | 'conversation' = 'unknown'
+  #gathered: Buffer[] = []
+  #gatheredBytes = 0
+  #lineBytes = 0
+
+  /** Bytes of the line that has begun and not ended. */
+  get lineBytes(): number {
+    return this.#lineBytes
+  }
+
+  *split(chunk: Buffer): Generator<Piece> {
+    let start = 0
+    while (start < chunk.length) {
+      const newline = chunk.indexOf(NEWLINE, start)
+      const end = newline === -1 ? chunk.length : newline + 1
+      const piece = this.#next(chunk.subarray(start, end), newline !== -1)
+      if (piece !== undefined) yield piece
+      start = end
+    }
+  }
+
+  #next(bytes: Buffer, endsLine: boolean): Piece | undefined {
+    this.#lineBytes += bytes.length
+    if (this.#kind !== 'conversation') {
+      this.#gathered.push(bytes)
+      this.#gatheredBytes += bytes.length
+      if (this.#kind === 'unknown') {
+        if (this.#gatheredBytes < LONGEST_PREFIX && !endsLine) return undefined
+        const head = Buffer.concat(this.#gathered)
+        this.#kind = isControl(head) ? 'control' : 'conversation'
+        this.#gathered = [head]
+      }
+      if (this.#kind === 'control' && !endsLine) return undefined
+    }
+    const piece: Piece = {
+      kind: this.#kind === 'control' ? 'control' : 'conversation',
+      bytes: this.#gathered.length === 0 ? bytes : Buffer.concat(this.#gathered),
+      endsLine,
+    }
+    this.#gathered = []
+    this.#gatheredBytes = 0
+    if (endsLine) {
+      this.#kind = 'unknown'
+      this.#lineBytes = 0
+    }
+    return piece
+  }
+}

@@ -1,0 +1,47 @@
+export { createPool } from './create-pool.ts'
+export type { PoolOptions } from './create-pool.ts'
+export { closePool, getPool, initPool } from './process-wide.ts'
+export { Pool } from './pool/pool.ts'
+export type { PoolStats } from './pool/pool.ts'
+export { Session } from './pool/session.ts'
+export type { SendOptions, SessionInfo } from './pool/session.ts'
+export type { SessionOptions } from './pool/sessions.ts'
+export type { MessageContent } from './pool/input.ts'
+export type { OnBusy } from './pool/conversation.ts'
+export type { OnLeave, Turn, Warmth } from './pool/turn.ts'
+export type { AgentOptions, PoolCanUseTool, WorkerContext } from './pool/agent.ts'
+export type { PoolEvents, TurnSummary, WorkerInfo } from './pool/events.ts'
+export type { Totals } from './pool/counters.ts'
+export type { QueryPrompt } from './pool/query.ts'
+export type { DepartureReason, SessionRef, WorkerPurpose } from './worker/worker.ts'
+export type { WorkerState } from './worker/lifecycle.ts'
+export type { Logger } from './telemetry/log.ts'
+export type { Clock } from './clock.ts'
+export type { SessionPage, SessionRecord, Store } from './store/store.ts'
+export type { AgentProcess, Driver, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
+export type {
+  AdmissionOptions,
+  ApiOptions,
+  LimitOptions,
+  ResidencyOptions,
+  SpareOptions,
+  StartOptions,
+} from './options.ts'
+export {
+  AuthenticationError,
+  CapacityError,
+  ConfigError,
+  HostRunningError,
+  PoolClosedError,
+  PoolError,
+  ResumeError,
+  SessionBusyError,
+  SessionConflictError,
+  SessionGoneError,
+  StartError,
+  StoreError,
+  TurnInterruptedError,
+  TurnTimeoutError,
+  WorkerExitedError,
+} from './errors.ts'
+export type { CapacityFacts, CapacityReason, ExitFacts, PoolErrorCode, StartPhase } from './errors.ts'

@@ -1,0 +1,292 @@
+import { z } from 'zod'
+import { ConfigError } from './errors.ts'
+import { parseDuration, parseSize } from './units.ts'
+
+/** When an idle worker leaves. Its session stays: the next turn resumes. */
+export interface ResidencyOptions {
+  /** Idle for this long. `"none"`: never for idleness. Default `"30m"`. */
+  idleTtl?: string
+  idleTtlMs?: number
+  /** Older than this; each worker leaves up to a tenth earlier, so that they do not all go at once. Default `"6h"`. */
+  maxAge?: string
+  maxAgeMs?: number
+  /** After this many turns; 1 hibernates after every turn. Default 200. */
+  maxTurnsPerWorker?: number
+  /** Using more private memory than this when idle. Default `"1GiB"`. */
+  maxMemory?: string
+  maxMemoryBytes?: number
+  /** How long background tasks or open permission requests may keep a worker from leaving. Default `"4h"`. */
+  pinLimit?: string
+  pinLimitMs?: number
+}
+
+/** What bounds turns. Each has its error. */
+export interface LimitOptions {
+  /** Memory for workers and host. Default `"auto"`: the container's limit, else the machine's memory. */
+  memory?: string
+  memoryBytes?: number
+  /** Turns at once. Default `"auto"`: as many as memory bears at 500 MiB each. */
+  turns?: number | 'auto'
+  /** Turns at once of one tenant. Default `"auto"`: the same as `turns`. */
+  turnsPerTenant?: number | 'auto'
+  /** Processes at once, idle ones and spares included. Default `"auto"`: as many as memory bears. */
+  workers?: number | 'auto'
+  /** A whole turn. Default `"30m"`. */
+  turnTime?: string
+  turnTimeMs?: number
+  /** A turn without a sign of life from its process. Default `"10m"`. */
+  silence?: string
+  silenceMs?: number
+  /** Output of one turn that waits on disk for a reader that has stopped; beyond it the process is held back. Default `"1GiB"`. */
+  spool?: string
+  spoolBytes?: number
+}
+
+/** What happens to a turn for which there is no room. */
+export type AdmissionOptions =
+  | { mode?: 'shed' }
+  | {
+      mode: 'wait'
+      /** How long a turn may wait. Default `"2s"`. */
+      timeout?: string
+      timeoutMs?: number
+      /** How many may wait. Default 100. */
+      maxWaiting?: number
+    }
+
+/** How processes are started and ended. */
+export interface StartOptions {
+  /** Processes that start at the same time. Default: the number of cores. */
+  concurrent?: number
+  /** From the start of a process until it is ready. Default `"60s"`. */
+  timeout?: string
+  timeoutMs?: number
+  /** From the end of its input until SIGTERM. Default `"2s"`. */
+  eofGrace?: string
+  eofGraceMs?: number
+  /** From SIGTERM until SIGKILL. Default `"5s"`. */
+  sigtermGrace?: string
+  sigtermGraceMs?: number
+}
+
+/** How many started processes wait for new conversations, for each agent and tenant. Demand moves it between the two. */
+export interface SpareOptions {
+  /** Always kept, for the default tenant and for tenants that are active. Default 0. */
+  min?: number
+  /** Never more. Default 2. */
+  max?: number
+}
+
+/** How the agent's process reaches the model. Explicit values win over the host's environment. */
+export interface ApiOptions {
+  /** Default: `ANTHROPIC_BASE_URL` of the host, else the CLI's own. */
+  baseUrl?: string
+  /** Default: `ANTHROPIC_API_KEY` of the host. */
+  key?: string
+  /** A bearer token instead of a key. Default: `ANTHROPIC_AUTH_TOKEN` of the host. */
+  authToken?: string
+  /** A Claude Code OAuth token instead of a key. Default: `CLAUDE_CODE_OAUTH_TOKEN` of the host. */
+  oauthToken?: string
+  /** Default: what `CLAUDE_CODE_USE_BEDROCK`, `_VERTEX` or `_FOUNDRY` of the host say, else `anthropic`. */
+  provider?: 'anthropic' | 'bedrock' | 'vertex' | 'foundry'
+}
+
+/** `residency`, resolved. */
+export interface Residency {
+  idleTtlMs: number
+  maxAgeMs: number
+  maxTurnsPerWorker: number
+  maxMemoryBytes: number
+  pinLimitMs: number
+}
+
+/** `limits`, resolved. */
+export interface Limits {
+  memoryBytes: number | 'auto'
+  turns: number | 'auto'
+  turnsPerTenant: number | 'auto'
+  workers: number | 'auto'
+  turnTimeMs: number
+  silenceMs: number
+  spoolBytes: number
+}
+
+/** `admission`, resolved. */
+export type Admission = { mode: 'shed' } | { mode: 'wait'; timeoutMs: number; maxWaiting: number }
+
+/** `starts`, resolved. */
+export interface Starts {
+  concurrent: number | undefined
+  timeoutMs: number
+  eofGraceMs: number
+  sigtermGraceMs: number
+}
+
+/** `spares`, resolved. */
+export interface SpareBounds {
+  min: number
+  max: number
+}
+
+type Field = (path: string, input: Record<string, unknown>) => number | string | undefined
+
+interface FieldSpec {
+  shape: Record<string, z.ZodType>
+  read: Field
+}
+
+const NONE = 'none'
+
+/** A quantity that is either a string with a unit or a number whose name carries the unit; never both. */
+function quantity(
+  name: string,
+  suffix: 'Ms' | 'Bytes',
+  parse: (path: string, text: string) => number,
+  fallback: string,
+  words: readonly string[] = [],
+): FieldSpec {
+  const numeric = `${name}${suffix}`
+  return {
+    shape: { [name]: z.string().optional(), [numeric]: z.number().optional() },
+    read(path, input) {
+      const text = input[name] as string | undefined
+      const number = input[numeric] as number | undefined
+      if (text !== undefined && number !== undefined) {
+        throw new ConfigError(`${path}.${name}`, `is given twice, as ${name} and as ${numeric}; keep one`)
+      }
+      if (number !== undefined) return positive(`${path}.${numeric}`, number)
+      const value = text ?? fallback
+      if (!words.includes(value)) return parse(`${path}.${name}`, value)
+      return value === NONE ? Infinity : value
+    },
+  }
+}
+
+const duration = (name: string, fallback: string, words?: readonly string[]): FieldSpec =>
+  quantity(name, 'Ms', parseDuration, fallback, words)
+const size = (name: string, fallback: string, words?: readonly string[]): FieldSpec =>
+  quantity(name, 'Bytes', parseSize, fallback, words)
+
+function positive(path: string, value: number): number {
+  if (!Number.isFinite(value) || value <= 0) throw new ConfigError(path, `${value} is not a number above 0`)
+  return value
+}
+
+function wholeNumber(path: string, value: unknown, least: number): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least) {
+    throw new ConfigError(path, `${String(value)} is not a whole number of at least ${least}`)
+  }
+  return value
+}
+
+function count(name: string, fallback: number | 'auto' | undefined, least = 1): FieldSpec {
+  const number = z.number()
+  return {
+    shape: { [name]: (fallback === 'auto' ? z.union([number, z.literal('auto')]) : number).optional() },
+    read(path, input) {
+      const value = input[name] ?? fallback
+      if (value === undefined || value === 'auto') return value
+      return wholeNumber(`${path}.${name}`, value, least)
+    },
+  }
+}
+
+/** Reads one section: unknown keys and wrong types are refused, defaults filled in, units resolved. */
+function readSection<Resolved>(path: string, fields: Record<keyof Resolved, FieldSpec>, input: unknown): Resolved {
+  const specs = Object.entries<FieldSpec>(fields)
+  const schema = z.strictObject(Object.assign({}, ...specs.map(([, { shape }]) => shape)))
+  const values = validate(path, schema, input ?? {}) as Record<string, unknown>
+  return Object.freeze(Object.fromEntries(specs.map(([key, { read }]) => [key, read(path, values)]))) as Resolved
+}
+
+/** Validates with a schema, and turns its complaint into one ConfigError that names the place. */
+export function validate<T>(path: string, schema: z.ZodType<T>, input: unknown): T {
+  const result = schema.safeParse(input)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  const place = [path, ...(issue?.path ?? [])].filter((part) => part !== '').join('.')
+  if (issue?.code === 'unrecognized_keys') {
+    const known = schema instanceof z.ZodObject ? `; known are: ${Object.keys(schema.shape).join(', ')}` : ''
+    throw new ConfigError(`${place === '' ? '' : `${place}.`}${issue.keys[0] ?? ''}`, `is not an option${known}`)
+  }
+  throw new ConfigError(place === '' ? 'options' : place, issue?.message ?? 'is not valid')
+}
+
+export const readResidency = (input: ResidencyOptions | undefined): Residency =>
+  readSection<Residency>(
+    'residency',
+    {
+      idleTtlMs: duration('idleTtl', '30m', [NONE]),
+      maxAgeMs: duration('maxAge', '6h', [NONE]),
+      maxTurnsPerWorker: count('maxTurnsPerWorker', 200),
+      maxMemoryBytes: size('maxMemory', '1GiB', [NONE]),
+      pinLimitMs: duration('pinLimit', '4h'),
+    },
+    input,
+  )
+
+export const readLimits = (input: LimitOptions | undefined): Limits =>
+  readSection<Limits>(
+    'limits',
+    {
+      memoryBytes: size('memory', 'auto', ['auto']),
+      turns: count('turns', 'auto'),
+      turnsPerTenant: count('turnsPerTenant', 'auto'),
+      workers: count('workers', 'auto'),
+      turnTimeMs: duration('turnTime', '30m', [NONE]),
+      silenceMs: duration('silence', '10m', [NONE]),
+      spoolBytes: size('spool', '1GiB'),
+    },
+    input,
+  )
+
+export const readStarts = (input: StartOptions | undefined): Starts =>
+  readSection<Starts>(
+    'starts',
+    {
+      concurrent: count('concurrent', undefined),
+      timeoutMs: duration('timeout', '60s'),
+      eofGraceMs: duration('eofGrace', '2s'),
+      sigtermGraceMs: duration('sigtermGrace', '5s'),
+    },
+    input,
+  )
+
+export function readSpares(path: string, input: SpareOptions | undefined): SpareBounds {
+  const bounds = readSection<SpareBounds>(path, { min: count('min', 0, 0), max: count('max', undefined, 0) }, input)
+  const max = bounds.max ?? Math.max(2, bounds.min)
+  if (max < bounds.min) throw new ConfigError(`${path}.max`, `${max} is less than min (${bounds.min})`)
+  return { min: bounds.min, max }
+}
+
+export function readAdmission(input: AdmissionOptions | undefined): Admission {
+  const mode = input?.mode ?? 'shed'
+  if (mode === 'shed') {
+    validate('admission', z.strictObject({ mode: z.literal('shed').optional() }), input ?? {})
+    return { mode }
+  }
+  if (mode !== 'wait') throw new ConfigError('admission.mode', `"${String(mode)}" is not one of: shed, wait`)
+  const { mode: _, ...rest } = input as Extract<AdmissionOptions, { mode: 'wait' }>
+  const fields = { timeoutMs: duration('timeout', '2s'), maxWaiting: count('maxWaiting', 100) }
+  return { mode, ...readSection<{ timeoutMs: number; maxWaiting: number }>('admission', fields, rest) }
+}
+
+const apiSchema = z.strictObject({
+  baseUrl: z.url({ protocol: /^https?$/, error: 'is not an http(s) URL' }).optional(),
+  key: credential().optional(),
+  authToken: credential().optional(),
+  oauthToken: credential().optional(),
+  provider: z.enum(['anthropic', 'bedrock', 'vertex', 'foundry']).optional(),
+})
+
+function credential(): z.ZodType<string> {
+  // Never show the value: it may be the real one with a newline at its end.
+  return z.string().regex(/^[\x21-\x7e]+$/, 'is empty or has characters that no credential has (spaces, newlines?)')
+}
+
+export function readApi(input: ApiOptions | undefined): ApiOptions {
+  const api = validate('api', apiSchema, input ?? {}) as ApiOptions
+  const given = (['key', 'authToken', 'oauthToken'] as const).filter((name) => api[name] !== undefined)
+  if (given.length > 1) throw new ConfigError(`api.${given[1]}`, `is given beside api.${given[0]}; keep one`)
+  return Object.freeze(api)
+}

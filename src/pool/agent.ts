@@ -1,0 +1,318 @@
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import type {
+  CanUseTool,
+  McpServerConfig,
+  OnElicitation,
+  OnUserDialog,
+  Options,
+  PermissionResult,
+} from '../driver/driver.ts'
+import { readLimits, readSpares } from '../options.ts'
+import type { LimitOptions, SpareBounds, SpareOptions } from '../options.ts'
+import type { SessionRef } from '../worker/worker.ts'
+import type { TurnLimits } from './turn.ts'
+
+/** SDK options that the pool sets itself. */
+type OwnedOption =
+  | 'abortController'
+  | 'continue'
+  | 'forkSession'
+  | 'loadTimeoutMs'
+  | 'persistSession'
+  | 'resume'
+  | 'resumeDropsTurn'
+  | 'resumeSessionAt'
+  | 'sessionId'
+  | 'sessionStore'
+  | 'sessionStoreFlush'
+  | 'spawnClaudeCodeProcess'
+  | 'stderr'
+
+const OWNED: Record<OwnedOption, true> = {
+  abortController: true,
+  continue: true,
+  forkSession: true,
+  loadTimeoutMs: true,
+  persistSession: true,
+  resume: true,
+  resumeDropsTurn: true,
+  resumeSessionAt: true,
+  sessionId: true,
+  sessionStore: true,
+  sessionStoreFlush: true,
+  spawnClaudeCodeProcess: true,
+  stderr: true,
+}
+
+/** Variables that would let an agent out of its tenant, or keep the CLI from starting. */
+const OWNED_VARIABLES = ['CLAUDE_CONFIG_DIR', 'CLAUDECODE', 'CLAUDE_AGENT_POOL_MARKER']
+
+/** What in-process tools and callbacks may know of the worker they belong to. */
+export interface WorkerContext {
+  /** The session that the worker serves; undefined while it is a spare. Ask at each call. */
+  readonly session: SessionRef | undefined
+}
+
+type CanUseToolOptions = Parameters<CanUseTool>[2]
+
+/** The SDK's `canUseTool`, told whose tool call it is. */
+export type PoolCanUseTool = (
+  toolName: string,
+  input: Record<string, unknown>,
+  options: CanUseToolOptions & { session: SessionRef | undefined },
+) => Promise<PermissionResult | null>
+
+type McpServers = Record<string, McpServerConfig>
+
+/** An agent: the SDK's options less what the pool owns, with safe defaults, and how it is kept. */
+export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' | 'mcpServers'> {
+  /** Asked for permission where `permissionMode` leaves it open. Giving it makes the default mode `"default"`. */
+  canUseTool?: PoolCanUseTool
+  /**
+   * As in the SDK; in-process servers (`createSdkMcpServer`) must come from a function, since each process needs its
+   * own. Called once for each process.
+   */
+  mcpServers?: McpServers | ((context: WorkerContext) => McpServers)
+  /** Spares for new conversations in workspaces that the pool makes, or in this agent's `cwd`. Default `{ min: 0, max: 2 }`. */
+  spares?: SpareOptions
+  /** Spares for new conversations whose `cwd` the caller chooses. Default `{ min: 0, max: 2 }`. */
+  claimableSpares?: SpareOptions
+  /** The limits of this agent's turns, where they differ from the pool's. */
+  limits?: Pick<LimitOptions, 'turnTime' | 'turnTimeMs' | 'silence' | 'silenceMs'>
+  /** What happens when a conversation's transcript is gone. Default `"error"`: ResumeError. `"fresh"`: begin anew, once, and say so. */
+  onStaleResume?: 'error' | 'fresh'
+}
+
+/** The keys that are the pool's and not the SDK's. */
+const POOL_KEYS = ['spares', 'claimableSpares', 'limits', 'onStaleResume'] as const
+
+/** Every other key of an agent. The type makes it complete for the SDK this release was built with. */
+const SDK_KEYS: Record<Exclude<keyof AgentOptions, (typeof POOL_KEYS)[number]>, true> = {
+  additionalDirectories: true,
+  agent: true,
+  agentProgressSummaries: true,
+  agents: true,
+  allowDangerouslySkipPermissions: true,
+  allowedTools: true,
+  betas: true,
+  canUseTool: true,
+  cwd: true,
+  debug: true,
+  debugFile: true,
+  disallowedTools: true,
+  effort: true,
+  enableFileCheckpointing: true,
+  env: true,
+  executable: true,
+  executableArgs: true,
+  extraArgs: true,
+  fallbackModel: true,
+  forwardSubagentText: true,
+  hooks: true,
+  includeHookEvents: true,
+  includePartialMessages: true,
+  managedSettings: true,
+  maxBudgetUsd: true,
+  maxThinkingTokens: true,
+  maxTurns: true,
+  mcpServers: true,
+  mcpServersDelivery: true,
+  model: true,
+  onElicitation: true,
+  onUserDialog: true,
+  outputFormat: true,
+  pathToClaudeCodeExecutable: true,
+  perTaskStopAffordance: true,
+  permissionMode: true,
+  permissionPromptToolName: true,
+  permissionPrompts: true,
+  planModeInstructions: true,
+  pluginDelivery: true,
+  plugins: true,
+  projectConfigRoot: true,
+  promptSuggestions: true,
+  sandbox: true,
+  settingSources: true,
+  settings: true,
+  skills: true,
+  strictMcpConfig: true,
+  supportedDialogKinds: true,
+  systemPrompt: true,
+  taskBudget: true,
+  thinking: true,
+  title: true,
+  toolAliases: true,
+  toolConfig: true,
+  tools: true,
+  verbatimPrompts: true,
+}
+
+/** Options that are unsafe when left out; an agent may set them otherwise. */
+const SAFE = {
+  mcpServersDelivery: 'initialize',
+  settingSources: [],
+  strictMcpConfig: true,
+  verbatimPrompts: true,
+} as const satisfies Options
+
+/** An agent, checked. */
+export interface Agent {
+  readonly name: string
+  readonly options: Readonly<AgentOptions>
+  readonly spares: SpareBounds
+  readonly claimableSpares: SpareBounds
+  readonly limits: Partial<TurnLimits>
+  readonly onStaleResume: 'error' | 'fresh'
+}
+
+const nameSchema = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+    'a name is a letter or digit, then up to 63 of letters, digits, ".", "_", "-"',
+  )
+
+function checkKeys(path: string, options: AgentOptions): void {
+  for (const key of Object.keys(options)) {
+    if (key in OWNED) {
+      throw new ConfigError(`${path}.${key}`, 'is set by the pool itself; leave it out')
+    }
+    if (!(key in SDK_KEYS) && !(POOL_KEYS as readonly string[]).includes(key)) {
+      throw new ConfigError(`${path}.${key}`, `is not an option of an agent${suggestion(key)}`)
+    }
+  }
+  for (const variable of Object.keys(options.env ?? {})) {
+    if (OWNED_VARIABLES.includes(variable))
+      throw new ConfigError(`${path}.env.${variable}`, 'is set by the pool itself; leave it out')
+  }
+}
+
+function suggestion(key: string): string {
+  const near = [...Object.keys(SDK_KEYS), ...POOL_KEYS].find(
+    (known) =>
+      known.toLowerCase() === key.toLowerCase() ||
+      (key.length > 3 && (known.startsWith(key) || key.startsWith(known) || distance(known, key) <= 2)),
+  )
+  return near === undefined ? '' : `; did you mean ${near}?`
+}
+
+/** Levenshtein distance, for spelling mistakes. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 0; i < a.length; i += 1) {
+    const next = [i + 1]
+    for (let j = 0; j < b.length; j += 1) {
+      next.push(Math.min((row[j] ?? 0) + (a[i] === b[j] ? 0 : 1), (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
+function checkServers(path: string, servers: AgentOptions['mcpServers']): void {
+  if (servers === undefined || typeof servers === 'function') return
+  for (const [name, server] of Object.entries(servers)) {
+    if (server.type === 'sdk') {
+      throw new ConfigError(
+        `${path}.mcpServers.${name}`,
+        'is an in-process server, of which each process needs its own; make it in a function: mcpServers: () => ({ … })',
+      )
+    }
+  }
+}
+
+const hasOwnServers = ({ mcpServers }: AgentOptions): boolean =>
+  typeof mcpServers === 'object' && Object.values(mcpServers).some(({ type }) => type === 'sdk')
+
+/** Checks one agent. Throws ConfigError. `ownProcess`: it serves one process only, so it may bring in-process servers. */
+export function readAgent(
+  name: string,
+  options: AgentOptions,
+  { ownProcess = false }: { ownProcess?: boolean } = {},
+): Agent {
+  const path = `agents.${name}`
+  const parsed = nameSchema.safeParse(name)
+  if (!parsed.success) throw new ConfigError(path, parsed.error.issues[0]?.message ?? 'is not a name')
+  if (typeof options !== 'object' || options === null) throw new ConfigError(path, 'is not an object of options')
+  checkKeys(path, options)
+  if (!ownProcess) checkServers(path, options.mcpServers)
+  const spareless = ownProcess && hasOwnServers(options) ? { min: 0, max: 0 } : undefined
+  const { turnTimeMs, silenceMs } = readLimits(options.limits)
+  const given = Object.keys(options.limits ?? {})
+  return Object.freeze({
+    name,
+    options: Object.freeze({ ...options }),
+    spares: spareless ?? readSpares(`${path}.spares`, options.spares),
+    claimableSpares: spareless ?? readSpares(`${path}.claimableSpares`, options.claimableSpares),
+    limits: {
+      ...(given.some((key) => key.startsWith('turnTime')) ? { turnTimeMs } : {}),
+      ...(given.some((key) => key.startsWith('silence')) ? { silenceMs } : {}),
+    },
+    onStaleResume: options.onStaleResume ?? 'error',
+  })
+}
+
+/** What the worker learns from its agent's callbacks. */
+export interface CallbackListeners {
+  permissionRequest(change: 1 | -1): void
+}
+
+/** The SDK options of one process of this agent. */
+export function sdkOptions(
+  agent: Agent,
+  context: WorkerContext,
+  listeners: CallbackListeners,
+  claudePath: string | undefined,
+): Options {
+  const {
+    spares,
+    claimableSpares,
+    limits,
+    onStaleResume,
+    canUseTool,
+    mcpServers,
+    onElicitation,
+    onUserDialog,
+    cwd,
+    env,
+    ...rest
+  } = agent.options
+  const counted = async <T>(ask: () => Promise<T>): Promise<T> => {
+    listeners.permissionRequest(1)
+    try {
+      return await ask()
+    } finally {
+      listeners.permissionRequest(-1)
+    }
+  }
+  return {
+    permissionMode: canUseTool === undefined ? 'dontAsk' : 'default',
+    ...(claudePath === undefined ? {} : { pathToClaudeCodeExecutable: claudePath }),
+    ...SAFE,
+    ...rest,
+    ...(mcpServers === undefined
+      ? {}
+      : { mcpServers: typeof mcpServers === 'function' ? mcpServers(context) : mcpServers }),
+    ...(canUseTool === undefined ? {} : { canUseTool: asking(canUseTool, context, counted) }),
+    ...(onElicitation === undefined ? {} : { onElicitation: elicitation(onElicitation, counted) }),
+    ...(onUserDialog === undefined ? {} : { onUserDialog: dialog(onUserDialog, counted) }),
+  }
+}
+
+type Counted = <T>(ask: () => Promise<T>) => Promise<T>
+
+const asking =
+  (canUseTool: PoolCanUseTool, context: WorkerContext, counted: Counted): CanUseTool =>
+  (toolName, input, options) =>
+    counted(() => canUseTool(toolName, input, { ...options, session: context.session }))
+
+const elicitation =
+  (onElicitation: OnElicitation, counted: Counted): OnElicitation =>
+  (request, options) =>
+    counted(() => onElicitation(request, options))
+
+const dialog =
+  (onUserDialog: OnUserDialog, counted: Counted): OnUserDialog =>
+  (request, options) =>
+    counted(() => onUserDialog(request, options))

@@ -1,0 +1,144 @@
+import { SessionBusyError, SessionGoneError } from '../errors.ts'
+import type { SessionRecord, Store } from '../store/store.ts'
+import type { Worker } from '../worker/worker.ts'
+import type { SessionRef } from '../worker/worker.ts'
+import type { RunningTurn } from './turn.ts'
+
+/** What `send()` does while a turn of the session runs. */
+export type OnBusy = 'reject' | 'queue' | 'interrupt' | 'steer'
+
+/** Turns of one session that may wait for the one that runs. */
+const MAX_QUEUED = 16
+
+/** What a conversation needs of its pool. */
+export interface ConversationHost {
+  readonly store: Store
+  run(conversation: Conversation, turn: RunningTurn): Promise<void>
+  /** No turn runs or waits any more. */
+  onIdle(conversation: Conversation): void
+  warn: (message: string, error: unknown) => void
+}
+
+/** A session while this host works on it: its record, its worker, and its turns one at a time. */
+export class Conversation {
+  readonly record: SessionRecord
+  worker: Worker | undefined
+  /** The start of `worker`, shared by all who wait for it. */
+  opening: Promise<Worker> | undefined
+  #running: RunningTurn | undefined
+  #queue: RunningTurn[] = []
+  #gone: Error | undefined
+  #settled: Promise<void> = Promise.resolve()
+  /** True for a conversation that is deleted at its end: no store knows it. */
+  readonly ephemeral: boolean
+  readonly #host: ConversationHost
+
+  constructor(record: SessionRecord, host: ConversationHost, ephemeral: boolean) {
+    this.record = record
+    this.#host = host
+    this.ephemeral = ephemeral
+  }
+
+  get ref(): SessionRef {
+    const { tenant, key, agent } = this.record
+    return { tenant, key, agent }
+  }
+
+  /** The turn that runs. One that has ended runs no more, although its worker is still being given back. */
+  get running(): RunningTurn | undefined {
+    return this.#running?.phase === 'ended' ? undefined : this.#running
+  }
+
+  /** Resolves when nothing of the last turn is left to do. */
+  get settled(): Promise<void> {
+    return this.#settled
+  }
+
+  /** True when nothing is going on: it may be forgotten, and read from the store again. */
+  get quiet(): boolean {
+    return (
+      this.#running === undefined && this.worker === undefined && this.opening === undefined && this.#queue.length === 0
+    )
+  }
+
+  /** Runs the turn now, or does what the caller wants when another one runs. Never throws: it ends the turn. */
+  admit(turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>): void {
+    if (this.#gone !== undefined) {
+      turn.fail(this.#gone)
+    } else if (this.#running === undefined) {
+      this.#settled = this.#start(turn)
+    } else if (this.running === undefined) {
+      this.#queue.push(turn)
+    } else if (onBusy === 'reject') {
+      turn.fail(this.#busy('a turn of this session runs; wait for it, or say what to do with onBusy'))
+    } else if (this.#queue.length >= MAX_QUEUED) {
+      turn.fail(this.#busy(`${MAX_QUEUED} turns of this session wait already`))
+    } else {
+      turn.onCancel = () => {
+        this.#queue = this.#queue.filter((other) => other !== turn)
+      }
+      if (onBusy === 'interrupt') this.#queue.unshift(turn)
+      else this.#queue.push(turn)
+      if (onBusy === 'interrupt') void this.#running.interrupt()
+    }
+  }
+
+  /** The session is deleted, or the pool closes: what runs and what waits ends with this error. */
+  end(error: Error): void {
+    this.#gone = error
+    for (const turn of this.#queue.splice(0)) turn.fail(error)
+    this.#running?.fail(error)
+    this.worker?.mute()
+  }
+
+  /** Its worker has left; the next turn finds another. */
+  workerGone(): void {
+    this.worker = undefined
+    if (this.#running === undefined) this.#host.onIdle(this)
+  }
+
+  /** The process began another conversation in the same session (`/clear`). */
+  async reset(sdkSessionId: string): Promise<void> {
+    this.record.sdkSessionId = sdkSessionId
+    await this.save().catch((error: unknown) =>
+      this.#host.warn(`the new id of session "${this.record.key}" was not stored`, error),
+    )
+  }
+
+  /** Makes the record durable. */
+  async save(): Promise<void> {
+    if (!this.ephemeral) await this.#host.store.put(this.record)
+  }
+
+  /** Notes the use of the session, less urgently. */
+  async touch(): Promise<void> {
+    if (!this.ephemeral) await this.#host.store.touch(this.record)
+  }
+
+  async #start(turn: RunningTurn): Promise<void> {
+    this.#running = turn
+    turn.onCancel = undefined
+    try {
+      await this.#host.run(this, turn)
+    } catch (error) {
+      turn.fail(error as Error)
+    }
+    this.#running = undefined
+    const next = this.#queue.shift()
+    if (next !== undefined) this.#settled = this.#start(next)
+    else this.#host.onIdle(this)
+  }
+
+  #busy(why: string): SessionBusyError {
+    return new SessionBusyError(`session "${this.record.key}" is busy: ${why}`)
+  }
+}
+
+/** The error for a session that is not there. */
+export const sessionGone = (key: string, code: 'session_deleted' | 'session_not_found'): SessionGoneError =>
+  new SessionGoneError(
+    code,
+    code === 'session_deleted'
+      ? `session "${key}" was deleted; pool.session() begins another one under this key`
+      : `there is no session "${key}"; name its agent to begin one`,
+  )

@@ -1,0 +1,314 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../clock.ts'
+import { BindRefusedError } from '../driver/driver.ts'
+import type { Conversation as ConversationSpec } from '../driver/driver.ts'
+import { PoolClosedError, ResumeError, StartError } from '../errors.ts'
+import type { Governor } from '../memory/governor.ts'
+import type { Residency } from '../options.ts'
+import type { Worker } from '../worker/worker.ts'
+import type { Agent } from './agent.ts'
+import type { Conversation } from './conversation.ts'
+import type { PoolEmitter } from './events.ts'
+import type { Gate, Permit } from './gate.ts'
+import type { Launcher, StartPriority } from './launcher.ts'
+import type { Registry } from './registry.ts'
+import { leastMissed } from './residency.ts'
+import type { SpareGroup, Spares } from './spares.ts'
+import type { Starter, TenantPlaces } from './starts.ts'
+import type { RunningTurn, Warmth } from './turn.ts'
+
+export interface DispatchContext {
+  clock: Clock
+  registry: Registry
+  gate: Gate
+  governor: Governor
+  launcher: Launcher
+  starter: Starter
+  spares: Spares
+  residency: Residency
+  emitter: PoolEmitter
+  agentOf: (name: string) => Agent
+  fingerprintOf: (agent: Agent, tenant: string) => string
+  places: (tenant: string) => Promise<TenantPlaces>
+  /** A worker exists from now on. */
+  started: (worker: Worker) => void
+}
+
+/** What a start is for: a turn that waits, or a worker asked for ahead of one. */
+interface Need {
+  permit: Permit
+  priority: Exclude<StartPriority, 'spare'>
+}
+
+/** Says which worker runs a turn, warmest first, and makes room for it. */
+export class Dispatch {
+  readonly #context: DispatchContext
+
+  constructor(context: DispatchContext) {
+    this.#context = context
+  }
+
+  /** Runs one turn from its admission to its end, and gives back what it took on every path. */
+  async run(conversation: Conversation, turn: RunningTurn): Promise<void> {
+    const { gate, clock } = this.#context
+    const cancelled = new AbortController()
+    void turn.ended.then(() => cancelled.abort())
+    const permit = await gate.enter(conversation.record.tenant, cancelled.signal)
+    const startedAt = clock.now()
+    try {
+      const { worker, warmth } = await this.#acquire(conversation, permit, turn)
+      await this.#runOn(conversation, worker, warmth, turn)
+    } finally {
+      permit.leave()
+      gate.noteTurn(clock.now() - startedAt)
+    }
+  }
+
+  /** Brings a session's worker up ahead of its next message. */
+  async warm(conversation: Conversation): Promise<void> {
+    const permit = this.#context.gate.permitStart(conversation.record.tenant)
+    try {
+      const worker = await this.#ready(conversation, { permit, priority: 'ahead' })
+      worker.reserved = false
+    } finally {
+      permit.leave()
+    }
+  }
+
+  /** Takes a place for one more worker and makes it at once; undefined when nothing is free. Evicts nobody. */
+  registerIfFree(make: () => Worker): Worker | undefined {
+    return this.#fits({ running: 0, idle: 1 }) ? this.#register(make) : undefined
+  }
+
+  async #runOn(conversation: Conversation, worker: Worker, warmth: Warmth, turn: RunningTurn): Promise<void> {
+    const { emitter } = this.#context
+    if (turn.phase === 'ended') return
+    try {
+      await this.#begin(conversation)
+      emitter.tell('turn.started', { id: turn.id, session: conversation.ref, worker: worker.id, warmth })
+      await turn.run(worker, warmth)
+      await turn.ended
+    } finally {
+      // A turn that ended by its result has given the worker back; any other left it with somebody's work in it.
+      if (worker.state === 'busy') {
+        if (turn.warmth === undefined) worker.release()
+        else void worker.leave('unresponsive')
+      }
+    }
+    await this.#noteTurn(conversation, turn)
+  }
+
+  /** From here on the prompt may have run: the conversation is resumed ever after, also by another host. */
+  async #begin(conversation: Conversation): Promise<void> {
+    if (conversation.record.begun) return
+    conversation.record.begun = true
+    await conversation.save()
+  }
+
+  async #noteTurn(conversation: Conversation, turn: RunningTurn): Promise<void> {
+    if (turn.resultMessage === undefined) return
+    conversation.record.turns += 1
+    conversation.record.lastUsedAt = this.#context.clock.wall()
+    await conversation.touch()
+  }
+
+  async #acquire(
+    conversation: Conversation,
+    permit: Permit,
+    turn: RunningTurn,
+  ): Promise<{ worker: Worker; warmth: Warmth }> {
+    const before = conversation.worker
+    const worker = await this.#ready(conversation, { permit, priority: 'user' })
+    const warmth = warmthOf(worker, before)
+    if (turn.phase === 'ended') {
+      // Cancelling a wait does not cancel a start: the worker stays, for the session's next turn.
+      worker.reserved = false
+      return { worker, warmth }
+    }
+    worker.begin(turn)
+    try {
+      await this.#makeRoom({ running: 0, idle: 0 })
+    } catch (error) {
+      worker.release()
+      throw error
+    }
+    return { worker, warmth }
+  }
+
+  /** The session's own worker, idle and reserved for the caller; started if there is none. */
+  async #ready(conversation: Conversation, need: Need): Promise<Worker> {
+    const agent = this.#context.agentOf(conversation.record.agent)
+    const fingerprint = this.#context.fingerprintOf(agent, conversation.record.tenant)
+    for (;;) {
+      const worker = conversation.worker
+      if (conversation.opening !== undefined) {
+        await conversation.opening
+      } else if (worker === undefined) {
+        conversation.opening = this.#open(conversation, agent, fingerprint, need).finally(() => {
+          conversation.opening = undefined
+        })
+        await conversation.opening
+      } else if (worker.state === 'idle' && worker.process.alive && worker.fingerprint === fingerprint) {
+        worker.reserved = true
+        return worker
+      } else {
+        await worker.leave(worker.process.alive ? 'fingerprint' : 'exited')
+        if (conversation.worker === worker) conversation.worker = undefined
+      }
+    }
+  }
+
+  async #open(conversation: Conversation, agent: Agent, fingerprint: string, need: Need): Promise<Worker> {
+    const { record } = conversation
+    if (record.begun) return this.#launch(conversation, agent, fingerprint, need)
+    const group: SpareGroup = {
+      agent,
+      tenant: record.tenant,
+      fingerprint,
+      kind: record.cwd === undefined || record.cwd === agent.options.cwd ? 'spare' : 'claimable',
+    }
+    this.#context.spares.noteArrival(group)
+    const spare = await this.#takeSpare(conversation, group)
+    return spare ?? (await this.#launch(conversation, agent, fingerprint, need, group))
+  }
+
+  async #takeSpare(conversation: Conversation, group: SpareGroup): Promise<Worker | undefined> {
+    const { spares } = this.#context
+    const { record } = conversation
+    const worker = spares.take(group)
+    if (worker === undefined) return undefined
+    try {
+      conversation.worker = worker
+      if (group.kind === 'claimable' && record.cwd !== undefined) await worker.bind(conversation.ref, record.cwd)
+      else worker.session = conversation.ref
+    } catch (error) {
+      conversation.worker = undefined
+      await worker.leave('bind_refused')
+      // Whatever the reason, no prompt was sent: a plain start serves the conversation, or says what is wrong with it.
+      if (error instanceof BindRefusedError) return undefined
+      throw error
+    }
+    Object.assign(record, { sdkSessionId: worker.sdkSessionId, cwd: worker.cwd, ownsCwd: worker.ownsCwd })
+    await conversation.save()
+    return worker
+  }
+
+  async #launch(
+    conversation: Conversation,
+    agent: Agent,
+    fingerprint: string,
+    need: Need,
+    group?: SpareGroup,
+  ): Promise<Worker> {
+    const { launcher, starter } = this.#context
+    starter.checkBackoff(agent, fingerprint)
+    return launcher.launch(need.permit, need.priority, async () => {
+      // A spare may have become ready while this start waited for its turn.
+      const spare = group === undefined ? undefined : await this.#takeSpare(conversation, group)
+      if (spare !== undefined) return spare
+      try {
+        return await this.#start(conversation, agent, fingerprint, need)
+      } catch (error) {
+        if (!this.#correct(conversation, agent, error)) throw error
+        return this.#start(conversation, agent, fingerprint, need)
+      }
+    })
+  }
+
+  async #start(conversation: Conversation, agent: Agent, fingerprint: string, need: Need): Promise<Worker> {
+    const { starter, places } = this.#context
+    const { record } = conversation
+    const tenantPlaces = await places(record.tenant)
+    await this.#settleIdentity(conversation, agent, tenantPlaces)
+    const { cwd, sdkSessionId } = record
+    if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
+    await starter.checkCwd(cwd)
+    await conversation.save()
+    const how: ConversationSpec = { kind: record.begun ? 'resume' : 'new', sessionId: sdkSessionId }
+    const worker = await this.#place(() =>
+      starter.start({
+        agent,
+        tenant: record.tenant,
+        fingerprint,
+        purpose: need.priority === 'user' ? 'turn' : 'warm',
+        session: conversation.ref,
+        cwd,
+        // The workspace is the session's: it does not go with the worker.
+        ownsCwd: false,
+        conversation: how,
+        places: tenantPlaces,
+      }),
+    )
+    conversation.worker = worker
+    try {
+      await starter.open(worker)
+    } catch (error) {
+      conversation.worker = undefined
+      throw error
+    }
+    return worker
+  }
+
+  /** A conversation gets its id and its place before its first process. */
+  async #settleIdentity({ record }: Conversation, agent: Agent, places: TenantPlaces): Promise<void> {
+    record.sdkSessionId ??= randomUUID()
+    if (record.cwd !== undefined) return
+    record.cwd = agent.options.cwd ?? (await this.#context.starter.makeWorkspace(places, record.sdkSessionId))
+    record.ownsCwd = agent.options.cwd === undefined
+  }
+
+  /** Whether a failed start can be tried once more, in another way that loses nothing. */
+  #correct(conversation: Conversation, agent: Agent, error: unknown): boolean {
+    const { record } = conversation
+    if (error instanceof StartError && error.message.includes('is already in use')) {
+      // The process of a host that died had written its transcript before the host could note it.
+      record.begun = true
+      return true
+    }
+    if (!(error instanceof ResumeError) || !record.begun) return false
+    if (record.turns > 0 && agent.onStaleResume === 'error') return false
+    if (record.turns > 0) {
+      this.#context.emitter.tell('session.restarted', { session: conversation.ref, lost: record.sdkSessionId ?? '' })
+    }
+    Object.assign(record, { begun: false, sdkSessionId: randomUUID(), turns: 0 })
+    return true
+  }
+
+  #register(make: () => Worker): Worker {
+    const { gate, registry, started } = this.#context
+    if (gate.draining) throw new PoolClosedError()
+    const worker = make()
+    registry.add(worker)
+    started(worker)
+    return worker
+  }
+
+  #fits(added: { running: number; idle: number }): boolean {
+    const { busy, starting, idle, closing } = this.#context.registry.byState()
+    return this.#context.governor.fits({ running: busy + added.running, idle: starting + idle + closing + added.idle })
+  }
+
+  /** Makes a worker as soon as there is room for it. Between the look and the deed nobody else can take the place. */
+  async #place(make: () => Worker): Promise<Worker> {
+    while (!this.#fits({ running: 0, idle: 1 })) await this.#makeRoom({ running: 0, idle: 1 })
+    return this.#register(make)
+  }
+
+  /** Hibernates idle workers until the others and what is added fit. Nobody left to go: CapacityError. */
+  async #makeRoom(added: { running: number; idle: number }): Promise<void> {
+    const { registry, residency, clock, gate } = this.#context
+    while (!this.#fits(added)) {
+      const leaving = [...registry].find(({ state }) => state === 'closing')
+      const next = leaving ?? leastMissed(registry, residency, clock.now())
+      if (next === undefined) throw gate.refuse('memory', 'no room for another process, and none that could leave')
+      await next.leave('room')
+    }
+  }
+}
+
+function warmthOf(worker: Worker, before: Worker | undefined): Warmth {
+  if (worker.turns > 0) return 'live'
+  if (worker === before || worker.purpose === 'warm') return 'primed'
+  if (worker.purpose !== 'turn') return 'spare'
+  return worker.resumed ? 'resumed' : 'cold'
+}

@@ -1,0 +1,70 @@
+import { EventEmitter } from 'node:events'
+import type { CapacityError } from '../errors.ts'
+import type { ExitFacts, TerminateReport } from '../driver/driver.ts'
+import type { DepartureReason, SessionRef, WorkerPurpose } from '../worker/worker.ts'
+import type { WorkerState } from '../worker/lifecycle.ts'
+import type { Warmth } from './turn.ts'
+
+/** One worker, as `pool.workers()` and events show it. Times are milliseconds since the epoch. */
+export interface WorkerInfo {
+  id: string
+  pid: number | undefined
+  agent: string
+  tenant: string
+  /** The session it serves; undefined while it is a spare. */
+  session: string | undefined
+  sdkSessionId: string | undefined
+  state: WorkerState
+  purpose: WorkerPurpose
+  /** How its last turn found it; undefined before its first. */
+  warmth: Warmth | undefined
+  cwd: string
+  startedAt: number
+  lastUsedAt: number
+  turns: number
+  /** What keeps it from leaving. */
+  pinnedBy: { tasks: number; permissionRequests: number } | undefined
+}
+
+/** How a turn ended: with a result, or with the code of its error. */
+export interface TurnSummary {
+  id: string
+  session: SessionRef
+  worker: string | undefined
+  warmth: Warmth | undefined
+  /** `success`, the subtype of an error result, or the code of the error that the caller got. */
+  outcome: string
+  durationMs: number
+  /** From `send()` to the first assistant message; undefined when there was none. */
+  firstMessageMs: number | undefined
+}
+
+/** What a pool tells. Every event carries one object. */
+export interface PoolEvents {
+  'worker.started': [{ worker: WorkerInfo }]
+  'worker.ready': [{ worker: WorkerInfo; startMs: number }]
+  'worker.left': [{ worker: WorkerInfo; reason: DepartureReason; exit: ExitFacts; termination: TerminateReport }]
+  'turn.started': [{ id: string; session: SessionRef; worker: string; warmth: Warmth }]
+  'turn.ended': [TurnSummary]
+  'turn.refused': [{ id: string; session: SessionRef; error: CapacityError }]
+  'session.created': [{ session: SessionRef }]
+  'session.deleted': [{ session: SessionRef }]
+  /** Its conversation was gone and it began anew, as `onStaleResume: 'fresh'` says. */
+  'session.restarted': [{ session: SessionRef; lost: string }]
+  /** Something went wrong that no caller asked for. */
+  warning: [{ message: string; error: unknown }]
+}
+
+/** The pool's events. A listener that throws is reported as a warning and harms nobody else. */
+export class PoolEmitter extends EventEmitter<PoolEvents> {
+  /** Tells all listeners, whatever they do. */
+  tell<Name extends keyof PoolEvents>(name: Name, ...[payload]: PoolEvents[Name]): void {
+    for (const listener of this.listeners(name)) {
+      try {
+        ;(listener as (payload: PoolEvents[Name][0]) => void).call(this, payload)
+      } catch (error) {
+        if (name !== 'warning') this.tell('warning', { message: `a listener of "${name}" threw`, error })
+      }
+    }
+  }
+}

@@ -1,0 +1,30 @@
+import { createHash, randomUUID } from 'node:crypto'
+
+/** Functions and class instances are the same only if they are the same object. */
+const identities = new WeakMap<object, string>()
+
+function identityOf(value: object): string {
+  let identity = identities.get(value)
+  if (identity === undefined) {
+    identity = randomUUID()
+    identities.set(value, identity)
+  }
+  return identity
+}
+
+function canonical(value: unknown): unknown {
+  if (typeof value === 'function') return { identity: identityOf(value) }
+  if (Array.isArray(value)) return value.map(canonical)
+  if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? `${value}n` : value
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return { identity: identityOf(value) }
+  const entries = Object.entries(value).filter(([, entry]) => entry !== undefined)
+  return entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, entry]) => [key, canonical(entry)])
+}
+
+/** A hash of everything that is fixed when a process starts. A worker serves only its own fingerprint. */
+export const fingerprintOf = (parts: unknown): string =>
+  createHash('sha256')
+    .update(JSON.stringify(canonical(parts)))
+    .digest('hex')
+    .slice(0, 16)

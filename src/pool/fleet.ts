@@ -1,0 +1,234 @@
+import type { Clock } from '../clock.ts'
+import type { Driver } from '../driver/driver.ts'
+import { Governor } from '../memory/governor.ts'
+import { anonymousBytes } from '../memory/usage.ts'
+import type { Admission, Limits, Residency, Starts } from '../options.ts'
+import type { WorkerState } from '../worker/lifecycle.ts'
+import type { DepartureReason, Worker, WorkerListeners } from '../worker/worker.ts'
+import type { Agent } from './agent.ts'
+import type { Conversation } from './conversation.ts'
+import { Dispatch } from './dispatch.ts'
+import type { PoolEmitter, WorkerInfo } from './events.ts'
+import { fingerprintOf } from './fingerprint.ts'
+import { Gate } from './gate.ts'
+import { Housekeeper } from './housekeeper.ts'
+import { Launcher } from './launcher.ts'
+import { Registry } from './registry.ts'
+import { dueToLeave } from './residency.ts'
+import { Spares } from './spares.ts'
+import type { SpareKind } from './spares.ts'
+import { Starter } from './starts.ts'
+import type { TenantPlaces } from './starts.ts'
+import type { RunningTurn, Warmth } from './turn.ts'
+
+export interface FleetContext {
+  clock: Clock
+  driver: Driver
+  emitter: PoolEmitter
+  limits: Limits
+  admission: Admission
+  residency: Residency
+  starts: Starts & { concurrent: number }
+  memoryBytes: number
+  claudePath: string | undefined
+  random: () => number
+  places: (tenant: string) => Promise<TenantPlaces>
+  environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
+  agentOf: (name: string) => Agent
+  /** The conversation that a worker serves, while this host works on it. */
+  conversationOf: (worker: Worker) => Conversation | undefined
+}
+
+/** All workers of a pool: what admits, starts, keeps and ends them. */
+export class Fleet {
+  readonly gate: Gate
+  readonly launcher: Launcher
+  readonly #context: FleetContext
+  readonly #registry = new Registry()
+  readonly #starter: Starter
+  readonly #spares: Spares
+  readonly #dispatch: Dispatch
+  readonly #housekeeper: Housekeeper
+  readonly #warmth = new WeakMap<Worker, Warmth>()
+  /** What is fixed at start, hashed once for each agent: definitions never change in place. */
+  readonly #agentHashes = new WeakMap<Agent, string>()
+
+  constructor(context: FleetContext) {
+    this.#context = context
+    const { clock, driver, emitter, limits, admission, residency, starts } = context
+    const governor = new Governor({ memoryBytes: context.memoryBytes, workers: limits.workers })
+    const turns = limits.turns === 'auto' ? governor.turnsThatFit : limits.turns
+    const turnsPerTenant = limits.turnsPerTenant === 'auto' ? turns : limits.turnsPerTenant
+    this.gate = new Gate({ turns, turnsPerTenant, admission, clock })
+    this.launcher = new Launcher(starts.concurrent)
+    const { gate, launcher } = this
+    const registry = this.#registry
+    const { places, agentOf, environment, random, claudePath } = context
+    const listeners = this.#listeners()
+    this.#starter = new Starter({
+      clock,
+      driver,
+      starts,
+      residency,
+      listeners,
+      places,
+      environment,
+      random,
+      claudePath,
+    })
+    const starter = this.#starter
+    this.#spares = new Spares({
+      clock,
+      registry,
+      gate,
+      launcher,
+      starter,
+      places,
+      register: (make) => this.#dispatch.registerIfFree(make),
+      warn: (message, error) => emitter.tell('warning', { message, error }),
+    })
+    this.#dispatch = new Dispatch({
+      clock,
+      registry,
+      gate,
+      governor,
+      launcher,
+      starter,
+      spares: this.#spares,
+      residency,
+      emitter,
+      agentOf,
+      fingerprintOf: (agent, tenant) => this.#fingerprint(agent, tenant),
+      places,
+      started: (worker) => emitter.tell('worker.started', { worker: this.describe(worker) }),
+    })
+    this.#housekeeper = new Housekeeper(clock, () => this.#tend())
+    emitter.on('turn.started', ({ worker: id, warmth }) => {
+      for (const worker of registry) if (worker.id === id) this.#warmth.set(worker, warmth)
+    })
+  }
+
+  run(conversation: Conversation, turn: RunningTurn): Promise<void> {
+    return this.#dispatch.run(conversation, turn)
+  }
+
+  async warm(conversation: Conversation): Promise<void> {
+    await this.#dispatch.warm(conversation)
+  }
+
+  /** Keeps the minimum of this agent's spares for this tenant from now on. */
+  keepSpares(agent: Agent, tenant: string): void {
+    const kinds: SpareKind[] = ['spare', 'claimable']
+    for (const kind of kinds) {
+      const { min } = kind === 'spare' ? agent.spares : agent.claimableSpares
+      if (min > 0) this.#spares.keep({ agent, tenant, fingerprint: this.#fingerprint(agent, tenant), kind })
+    }
+    this.#spares.tend()
+  }
+
+  workers(): WorkerInfo[] {
+    return [...this.#registry].map((worker) => this.describe(worker))
+  }
+
+  byState(): Record<WorkerState, number> & { spares: number } {
+    let spares = 0
+    for (const { session, state } of this.#registry) if (session === undefined && state === 'idle') spares += 1
+    return { ...this.#registry.byState(), spares }
+  }
+
+  /** Tells all workers to leave when they can: new turns find new ones. */
+  retireAll(reason: DepartureReason): void {
+    for (const worker of this.#registry) worker.retire(reason)
+  }
+
+  /** No more starts, no more housekeeping. */
+  stop(): void {
+    this.gate.suspend('draining')
+    this.#spares.stop()
+    this.#housekeeper.stop()
+  }
+
+  /** Ends every worker, also those that are starting; resolves when none is left. */
+  async endAll(): Promise<void> {
+    while (this.#registry.size > 0) {
+      await Promise.all([...this.#registry].map((worker) => worker.leave('closed')))
+    }
+  }
+
+  describe(worker: Worker): WorkerInfo {
+    const { clock } = this.#context
+    const wallOf = (reading: number): number => Math.round(clock.wall() - (clock.now() - reading))
+    const { pin } = worker
+    return {
+      id: worker.id,
+      pid: worker.process.pid,
+      agent: worker.agent,
+      tenant: worker.tenant,
+      session: worker.session?.key,
+      sdkSessionId: worker.sdkSessionId,
+      state: worker.state,
+      purpose: worker.purpose,
+      warmth: this.#warmth.get(worker),
+      cwd: worker.cwd,
+      startedAt: wallOf(worker.startedAt),
+      lastUsedAt: wallOf(worker.lastUsedAt),
+      turns: worker.turns,
+      pinnedBy: pin === undefined ? undefined : { tasks: pin.tasks, permissionRequests: pin.permissionRequests },
+    }
+  }
+
+  #fingerprint(agent: Agent, tenant: string): string {
+    let hash = this.#agentHashes.get(agent)
+    if (hash === undefined) {
+      hash = fingerprintOf({ name: agent.name, options: agent.options })
+      this.#agentHashes.set(agent, hash)
+    }
+    return `${hash}:${tenant}`
+  }
+
+  #tend(): void {
+    const { clock, residency } = this.#context
+    const now = clock.now()
+    for (const worker of this.#registry) {
+      const reason = dueToLeave(worker, residency, now)
+      if (reason === undefined) continue
+      // A spare that is too old stays until another is ready, so that its kind is never without.
+      if (worker.session === undefined && !this.#spares.replaceable(worker)) continue
+      worker.retire(reason)
+    }
+    this.#spares.tend()
+  }
+
+  #listeners(): WorkerListeners {
+    const { emitter, clock } = this.#context
+    return {
+      changed: (worker, from) => {
+        if (from === 'starting' && worker.state === 'idle') {
+          emitter.tell('worker.ready', { worker: this.describe(worker), startMs: clock.now() - worker.startedAt })
+        }
+        if (from === 'busy' && worker.process.pid !== undefined) worker.memoryBytes = anonymousBytes(worker.process.pid)
+      },
+      said: (worker, message) => {
+        if (message.type !== 'conversation_reset') return
+        worker.sdkSessionId = message.new_conversation_id
+        void this.#context.conversationOf(worker)?.reset(message.new_conversation_id)
+      },
+      left: (worker, { reason, exit, report }) => {
+        this.#registry.remove(worker)
+        const conversation = this.#context.conversationOf(worker)
+        if (conversation?.worker === worker) conversation.workerGone()
+        emitter.tell('worker.left', { worker: this.describe(worker), reason, exit, termination: report })
+        if (worker.ownsCwd && worker.session === undefined) void this.#discardWorkspace(worker.cwd)
+        this.#spares.tend()
+      },
+    }
+  }
+
+  async #discardWorkspace(path: string): Promise<void> {
+    try {
+      await this.#starter.removeWorkspace(path)
+    } catch (error) {
+      this.#context.emitter.tell('warning', { message: `the workspace ${path} of a spare could not be removed`, error })
+    }
+  }
+}

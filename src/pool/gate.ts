@@ -1,0 +1,255 @@
+import type { Clock } from '../clock.ts'
+import { CapacityError, PoolClosedError, TurnInterruptedError } from '../errors.ts'
+import type { CapacityReason } from '../errors.ts'
+import type { Admission } from '../options.ts'
+
+/** Until turns have been seen, one is taken to last this long. */
+const FIRST_GUESS_MS = 5_000
+
+/** How much the newest turn moves the average. */
+const SMOOTHING = 0.2
+
+const SHORTEST_RETRY_MS = 100
+
+/** The right to run one turn, or to start a worker ahead of one. Made by the gate alone; given back once. */
+export class Permit {
+  readonly tenant: string
+  readonly #giveBack: () => void
+  #held = true
+
+  private constructor(tenant: string, giveBack: () => void) {
+    this.tenant = tenant
+    this.#giveBack = giveBack
+  }
+
+  /** For the gate. */
+  static issue(_gate: Gate, tenant: string, giveBack: () => void): Permit {
+    return new Permit(tenant, giveBack)
+  }
+
+  /** Giving it back twice is harmless. */
+  leave(): void {
+    if (!this.#held) return
+    this.#held = false
+    this.#giveBack()
+  }
+}
+
+interface Waiting {
+  tenant: string
+  admit(permit: Permit): void
+  refuse(error: Error): void
+}
+
+export interface GateOptions {
+  turns: number
+  turnsPerTenant: number
+  admission: Admission
+  clock: Clock
+}
+
+/** Says whether a turn may run now. Synchronous and atomic; counts turns, not sessions; fair between tenants. */
+export class Gate {
+  readonly #options: GateOptions
+  readonly #running = new Map<string, number>()
+  /** One queue a tenant, served in turn. */
+  readonly #waiting = new Map<string, Waiting[]>()
+  #total = 0
+  #waitingTotal = 0
+  #starts = 0
+  #shed = 0
+  #closed: 'suspended' | 'draining' | undefined
+  #turnMs = FIRST_GUESS_MS
+
+  constructor(options: GateOptions) {
+    this.#options = options
+  }
+
+  get facts(): { running: number; limit: number; waiting: number; shed: number; starts: number } {
+    return {
+      running: this.#total,
+      limit: this.#options.turns,
+      waiting: this.#waitingTotal,
+      shed: this.#shed,
+      starts: this.#starts,
+    }
+  }
+
+  /** True while no turn may start. */
+  get suspended(): boolean {
+    return this.#closed !== undefined
+  }
+
+  /** True when nothing will ever start again. */
+  get draining(): boolean {
+    return this.#closed === 'draining'
+  }
+
+  /** Lets no new turn start; those that wait go on waiting (`suspended`) or are refused (`draining`). */
+  suspend(reason: 'suspended' | 'draining'): void {
+    if (this.#closed !== 'draining') this.#closed = reason
+    if (reason !== 'draining') return
+    for (const queue of this.#waiting.values()) for (const waiting of queue) waiting.refuse(new PoolClosedError())
+    this.#waiting.clear()
+    this.#waitingTotal = 0
+  }
+
+  /** Ends a suspension. Draining has no way back. */
+  resume(): void {
+    if (this.#closed === 'draining') throw new PoolClosedError()
+    this.#closed = undefined
+    this.#admitWaiting()
+  }
+
+  /** A turn has taken this long. */
+  noteTurn(ms: number): void {
+    this.#turnMs += SMOOTHING * (ms - this.#turnMs)
+  }
+
+  /** Makes the error for a turn that is not admitted, and counts it. */
+  refuse(reason: CapacityReason, message: string): CapacityError {
+    this.#shed += 1
+    const { running, limit, waiting } = this.facts
+    const retryAfterMs = Math.max(SHORTEST_RETRY_MS, Math.ceil((this.#turnMs * (waiting + 1)) / Math.max(running, 1)))
+    const numbers = `${running} of ${limit} turns run, ${waiting} wait`
+    return new CapacityError(reason, `${message} (${numbers}); try again in ${retryAfterMs} ms`, retryAfterMs, {
+      running,
+      limit,
+      waiting,
+    })
+  }
+
+  /** Admits a turn at once or throws CapacityError. */
+  tryEnter(tenant: string): Permit {
+    const obstacle = this.#obstacle(tenant)
+    if (obstacle === undefined && !this.#othersWait(tenant)) return this.#admit(tenant)
+    if (obstacle === 'draining') throw new PoolClosedError('the pool is draining or closed and takes no new turns')
+    throw this.#refusal(obstacle ?? 'turns', tenant)
+  }
+
+  /** Admits a turn, after a wait if the pool was made with one. */
+  async enter(tenant: string, signal: AbortSignal): Promise<Permit> {
+    const { admission } = this.#options
+    const obstacle = this.#obstacle(tenant)
+    if (obstacle === undefined && !this.#othersWait(tenant)) return this.#admit(tenant)
+    if (obstacle === 'draining') throw new PoolClosedError('the pool is draining or closed and takes no new turns')
+    if (admission.mode === 'shed') throw this.#refusal(obstacle ?? 'turns', tenant)
+    if (this.#waitingTotal >= admission.maxWaiting) throw this.#refusal('queue', tenant)
+    return this.#wait(tenant, signal, admission.timeoutMs)
+  }
+
+  /** The right to start a worker that no turn waits for. Throws while no turn could start either. */
+  permitStart(tenant: string): Permit {
+    if (this.#closed === 'draining') throw new PoolClosedError()
+    if (this.#closed === 'suspended') throw this.#refusal('suspended', tenant)
+    this.#starts += 1
+    return Permit.issue(this, tenant, () => {
+      this.#starts -= 1
+    })
+  }
+
+  #wait(tenant: string, signal: AbortSignal, timeoutMs: number): Promise<Permit> {
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        cancel()
+        signal.removeEventListener('abort', aborted)
+      }
+      const waiting: Waiting = {
+        tenant,
+        admit(permit) {
+          done()
+          resolve(permit)
+        },
+        refuse(error) {
+          done()
+          reject(error)
+        },
+      }
+      const aborted = (): void => {
+        this.#forget(waiting)
+        waiting.refuse(
+          new TurnInterruptedError('the turn was aborted while it waited for a place', { cause: signal.reason }),
+        )
+      }
+      const cancel = this.#options.clock.after(timeoutMs, () => {
+        this.#forget(waiting)
+        const obstacle = this.#obstacle(tenant)
+        waiting.refuse(obstacle === 'draining' ? new PoolClosedError() : this.#refusal(obstacle ?? 'turns', tenant))
+      })
+      signal.addEventListener('abort', aborted, { once: true })
+      const queue = this.#waiting.get(tenant)
+      if (queue === undefined) this.#waiting.set(tenant, [waiting])
+      else queue.push(waiting)
+      this.#waitingTotal += 1
+      if (signal.aborted) aborted()
+    })
+  }
+
+  #forget(waiting: Waiting): void {
+    const queue = this.#waiting.get(waiting.tenant)
+    const index = queue?.indexOf(waiting) ?? -1
+    if (queue === undefined || index === -1) return
+    queue.splice(index, 1)
+    this.#waitingTotal -= 1
+    if (queue.length === 0) this.#waiting.delete(waiting.tenant)
+  }
+
+  #obstacle(tenant: string): 'turns' | 'tenant' | 'suspended' | 'draining' | undefined {
+    if (this.#closed !== undefined) return this.#closed
+    if (this.#total >= this.#options.turns) return 'turns'
+    if ((this.#running.get(tenant) ?? 0) >= this.#options.turnsPerTenant) return 'tenant'
+    return undefined
+  }
+
+  /** A newcomer may pass those whose tenant is at its limit, and nobody else. */
+  #othersWait(tenant: string): boolean {
+    for (const waitingTenant of this.#waiting.keys()) {
+      if (waitingTenant === tenant || this.#obstacle(waitingTenant) === undefined) return true
+    }
+    return false
+  }
+
+  #admit(tenant: string): Permit {
+    this.#total += 1
+    this.#running.set(tenant, (this.#running.get(tenant) ?? 0) + 1)
+    return Permit.issue(this, tenant, () => {
+      this.#total -= 1
+      const left = (this.#running.get(tenant) ?? 1) - 1
+      if (left === 0) this.#running.delete(tenant)
+      else this.#running.set(tenant, left)
+      this.#admitWaiting()
+    })
+  }
+
+  /** First come, first served within a tenant; one each between tenants, round and round. */
+  #admitWaiting(): void {
+    let admitted = true
+    while (admitted) {
+      admitted = false
+      for (const tenant of Array.from(this.#waiting.keys())) admitted = this.#admitFirstOf(tenant) || admitted
+    }
+  }
+
+  #admitFirstOf(tenant: string): boolean {
+    const queue = this.#waiting.get(tenant)
+    const next = queue?.[0]
+    if (queue === undefined || next === undefined || this.#obstacle(tenant) !== undefined) return false
+    this.#forget(next)
+    if (queue.length > 0) {
+      this.#waiting.delete(tenant)
+      this.#waiting.set(tenant, queue)
+    }
+    next.admit(this.#admit(tenant))
+    return true
+  }
+
+  #refusal(reason: 'turns' | 'tenant' | 'suspended' | 'queue', tenant: string): CapacityError {
+    const sentences = {
+      turns: 'no place for another turn',
+      tenant: `tenant "${tenant}" has all the turns that limits.turnsPerTenant gives it`,
+      suspended: 'the pool is suspended; call pool.resume()',
+      queue: 'the queue for turns is full (admission.maxWaiting)',
+    }
+    return this.refuse(reason, sentences[reason])
+  }
+}

@@ -1,0 +1,36 @@
+import { ConfigError } from '../errors.ts'
+import type { SDKUserMessage } from '../driver/driver.ts'
+
+/** Content blocks of a user message, as the Messages API takes them. */
+export type MessageContent = Exclude<SDKUserMessage['message']['content'], string>
+
+/** Keys and tenants travel through logs and file names: at most this many bytes of UTF-8. */
+const LONGEST_NAME_BYTES = 256
+
+/** Makes the SDK's message of what a caller sends. Throws ConfigError for nothing at all. */
+export function toUserMessage(input: string | MessageContent | SDKUserMessage): SDKUserMessage {
+  if (typeof input === 'string' || Array.isArray(input)) {
+    if (input.length === 0 || (typeof input === 'string' && input.trim() === '')) {
+      throw new ConfigError('input', 'is empty; send some text or content blocks')
+    }
+    return { type: 'user', message: { role: 'user', content: input }, parent_tool_use_id: null }
+  }
+  if (typeof input !== 'object' || input === null || input.type !== 'user') {
+    throw new ConfigError('input', 'is neither text, nor content blocks, nor an SDK user message')
+  }
+  return input
+}
+
+/** Checks a session's key or a tenant's name. Throws ConfigError. */
+export function checkName(path: 'key' | 'tenant', name: unknown): void {
+  if (typeof name !== 'string' || name === '') throw new ConfigError(path, 'must be a string of at least one character')
+  if (Buffer.byteLength(name) > LONGEST_NAME_BYTES) {
+    throw new ConfigError(
+      path,
+      `has ${Buffer.byteLength(name)} bytes; at most ${LONGEST_NAME_BYTES} are allowed, so hash longer ones`,
+    )
+  }
+  // oxlint-disable-next-line no-control-regex -- control characters are what this looks for
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) throw new ConfigError(path, 'has control characters; leave them out')
+  if (!name.isWellFormed()) throw new ConfigError(path, 'is not well-formed Unicode (a lone surrogate)')
+}

@@ -1,0 +1,229 @@
+import type { Clock } from '../clock.ts'
+import type { Driver, Options, Query } from '../driver/driver.ts'
+import { ConfigError, PoolClosedError } from '../errors.ts'
+import type { Admission, Limits, Residency, Starts } from '../options.ts'
+import type { SessionPage, Store } from '../store/store.ts'
+import type { WorkerState } from '../worker/lifecycle.ts'
+import { readAgent } from './agent.ts'
+import type { Agent, AgentOptions } from './agent.ts'
+import { Counters } from './counters.ts'
+import type { Totals } from './counters.ts'
+import { PoolEmitter } from './events.ts'
+import type { PoolEvents, WorkerInfo } from './events.ts'
+import { fingerprintOf } from './fingerprint.ts'
+import { Fleet } from './fleet.ts'
+import { openQuery } from './query.ts'
+import type { QueryPrompt } from './query.ts'
+import type { Session, SessionInfo } from './session.ts'
+import { Sessions, existingDirectory } from './sessions.ts'
+import type { SessionOptions } from './sessions.ts'
+import type { TenantPlaces } from './starts.ts'
+
+/** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
+export interface PoolStats {
+  turns: { running: number; waiting: number; limit: number }
+  workers: Record<WorkerState, number> & { total: number; spares: number }
+  starts: { running: number; waiting: number }
+  /** Sessions that this host works on now. */
+  activeSessions: number
+  /** Since the pool began. */
+  totals: Totals
+}
+
+/** The parts of a pool, resolved and checked. */
+export interface PoolParts {
+  agents: readonly Agent[]
+  clock: Clock
+  driver: Driver
+  store: Store
+  limits: Limits
+  admission: Admission
+  residency: Residency
+  starts: Starts & { concurrent: number }
+  memoryBytes: number
+  claudePath: string | undefined
+  random: () => number
+  places: (tenant: string) => Promise<TenantPlaces>
+  environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
+  removeWorkspace: (path: string) => Promise<void>
+  /** Called last when the pool closes. */
+  release: () => void
+}
+
+/** Ad-hoc agents of `pool.query()` that are remembered: what reuses their options can reuse their spares. */
+const MAX_AD_HOC_AGENTS = 100
+
+/** Sessions, and the processes that run them. Made by `createPool()`. */
+export class Pool implements AsyncDisposable {
+  readonly #parts: PoolParts
+  readonly #agents = new Map<string, Agent>()
+  readonly #adHoc = new Map<string, Agent>()
+  readonly #emitter = new PoolEmitter()
+  readonly #counters: Counters
+  readonly #sessions: Sessions
+  readonly #fleet: Fleet
+  #closing: Promise<void> | undefined
+
+  constructor(parts: PoolParts) {
+    this.#parts = parts
+    for (const agent of parts.agents) this.#agents.set(agent.name, agent)
+    this.#counters = new Counters(this.#emitter)
+    const agentOf = (name: string): Agent => this.#agentOf(name)
+    const shared = { clock: parts.clock, driver: parts.driver, emitter: this.#emitter, limits: parts.limits, agentOf }
+    const places = (tenant: string): Promise<TenantPlaces> => parts.places(tenant)
+    this.#sessions = new Sessions({
+      ...shared,
+      store: parts.store,
+      fleet: () => this.#fleet,
+      places,
+      removeWorkspace: (path) => parts.removeWorkspace(path),
+    })
+    const { admission, residency, starts, memoryBytes, claudePath } = parts
+    this.#fleet = new Fleet({
+      ...shared,
+      admission,
+      residency,
+      starts,
+      memoryBytes,
+      claudePath,
+      random: () => parts.random(),
+      places,
+      environment: (tenant, agent) => parts.environment(tenant, agent),
+      conversationOf: (worker) => this.#sessions.conversationOf(worker),
+    })
+    for (const agent of parts.agents) this.#fleet.keepSpares(agent, 'default')
+  }
+
+  /**
+   * The session of this key, begun at its first use. Throws ConfigError (key, tenant, agent or cwd), SessionGoneError
+   * (none has this key and no agent is named), SessionConflictError (it has another agent or cwd), PoolClosedError.
+   */
+  session(key: string, options: SessionOptions = {}): Promise<Session> {
+    return this.#sessions.open(key, options)
+  }
+
+  /** Brings a session's process up ahead of its next message: the same as `warm()` of its handle. */
+  async warm(key: string, options: SessionOptions = {}): Promise<void> {
+    const session = await this.session(key, options)
+    await session.warm()
+  }
+
+  /**
+   * The SDK's `query()`, on the pool. Without `resume` or `sessionId` it is a session of its own that is deleted at the
+   * end; with one of them, the session of that id (ResumeError if there is none). Its `env` adds to the pool's
+   * allow-list, and the safe defaults of agents hold for what it leaves out.
+   */
+  query({ prompt, options = {} }: { prompt: QueryPrompt; options?: Options }): Query {
+    return openQuery(prompt, options, {
+      begin: async (given) => {
+        const { cwd, abortController: _, ...rest } = given
+        const agent = this.#adHocAgent(rest)
+        return this.#sessions.beginEphemeral(agent, await existingDirectory(cwd ?? '.'))
+      },
+      find: (sdkSessionId) => this.#sessions.findBySdkSessionId(sdkSessionId),
+      send: (conversation, message) => this.#sessions.sendTo(conversation, message, { onBusy: 'queue' }),
+      end: (conversation) => this.#sessions.erase(conversation),
+    })
+  }
+
+  /** Sessions by tenant and key, at most `limit` (default 100) after `after`. */
+  sessions(page: Partial<SessionPage> = {}): Promise<SessionInfo[]> {
+    return this.#sessions.list(page)
+  }
+
+  /** Every worker that exists now. */
+  workers(): WorkerInfo[] {
+    return this.#fleet.workers()
+  }
+
+  stats(): PoolStats {
+    const { running, waiting, limit } = this.#fleet.gate.facts
+    const { starting, waiting: startsWaiting } = this.#fleet.launcher.facts
+    const { spares, ...states } = this.#fleet.byState()
+    const total = Object.values(states).reduce((sum, count) => sum + count, 0)
+    return {
+      turns: { running, waiting, limit },
+      workers: { ...states, total, spares },
+      starts: { running: starting, waiting: startsWaiting },
+      activeSessions: this.#sessions.activeCount,
+      totals: this.#counters.snapshot(),
+    }
+  }
+
+  /** Lets no new turn start until `resume()`; running ones go on. With `admission.mode: 'wait'` new ones wait, else they are refused. */
+  suspend(): void {
+    this.#fleet.gate.suspend('suspended')
+  }
+
+  resume(): void {
+    this.#fleet.gate.resume()
+  }
+
+  on<Name extends keyof PoolEvents>(name: Name, listener: (...args: PoolEvents[Name]) => void): this {
+    this.#emitter.on(name, listener as never)
+    return this
+  }
+
+  off<Name extends keyof PoolEvents>(name: Name, listener: (...args: PoolEvents[Name]) => void): this {
+    this.#emitter.off(name, listener as never)
+    return this
+  }
+
+  /** Takes no new turns, lets the running ones end, then closes. */
+  async drain(): Promise<void> {
+    this.#fleet.gate.suspend('draining')
+    await this.#sessions.settled()
+    await this.close()
+  }
+
+  /**
+   * Ends all turns (PoolClosedError) and every process, also those that are starting; resolves when none is left. The
+   * sessions stay. Repeated calls share one promise.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#fleet.stop()
+    const turns = this.#sessions.close(
+      new PoolClosedError('the pool was closed during the turn; its session goes on with the next one'),
+    )
+    await this.#fleet.endAll()
+    await turns
+    await this.#parts.store.close()
+    this.#parts.release()
+  }
+
+  #agentOf(name: string): Agent {
+    const agent = this.#agents.get(name) ?? this.#adHoc.get(name)
+    if (agent !== undefined) return agent
+    const known = [...this.#agents.keys()].join(', ')
+    throw new ConfigError('agent', `there is no agent "${name}"; known are: ${known === '' ? 'none' : known}`)
+  }
+
+  #adHocAgent(options: Options): Agent {
+    const name = `query-${fingerprintOf(options)}`
+    let agent = this.#adHoc.get(name)
+    if (agent === undefined) {
+      agent = readAgent(name, options as AgentOptions, { ownProcess: true })
+      if (this.#adHoc.size >= MAX_AD_HOC_AGENTS) this.#forgetAdHocAgent()
+      this.#adHoc.set(name, agent)
+    }
+    return agent
+  }
+
+  /** The oldest that no conversation uses. */
+  #forgetAdHocAgent(): void {
+    for (const name of this.#adHoc.keys()) {
+      if (this.#sessions.uses(name)) continue
+      this.#adHoc.delete(name)
+      return
+    }
+  }
+}

@@ -1,0 +1,103 @@
+import type { MessageContent } from './input.ts'
+import type { SDKUserMessage } from '../driver/driver.ts'
+import type { LimitOptions } from '../options.ts'
+import type { OnBusy } from './conversation.ts'
+import type { OnLeave, Turn, Warmth } from './turn.ts'
+
+/** How one turn is sent. */
+export interface SendOptions {
+  /** Aborting it cancels a turn that waits and interrupts one that runs; the turn then fails with TurnInterruptedError. */
+  signal?: AbortSignal
+  /** While another turn of the session runs. Default `"reject"`: SessionBusyError. At most 16 turns queue. */
+  onBusy?: OnBusy
+  /** When the reader stops iterating before the end. Default `"interrupt"`; `"detach"` lets the turn run on. */
+  onLeave?: OnLeave
+  /** The limits of this turn, where they differ from the agent's. */
+  limits?: Pick<LimitOptions, 'turnTime' | 'turnTimeMs' | 'silence' | 'silenceMs'>
+}
+
+/** A session as it is now. Times are milliseconds since the epoch. */
+export interface SessionInfo {
+  tenant: string
+  key: string
+  agent: string
+  /** Undefined until its first process, unless the caller chose it. */
+  cwd: string | undefined
+  /** The SDK's id of the conversation; undefined until its first process. */
+  sdkSessionId: string | undefined
+  /** `hibernated`: no process; the next turn resumes. */
+  state: 'hibernated' | 'starting' | 'idle' | 'busy'
+  turns: number
+  createdAt: number
+  lastUsedAt: number
+}
+
+/** What a session asks of its pool. */
+export interface SessionHost {
+  send(session: SessionIdentity, input: string | MessageContent | SDKUserMessage, options: SendOptions): Turn
+  warm(session: SessionIdentity): Promise<void>
+  hibernate(session: SessionIdentity): Promise<void>
+  fork(session: SessionIdentity, key: string): Promise<Session>
+  remove(session: SessionIdentity): Promise<void>
+  info(session: SessionIdentity): Promise<SessionInfo>
+}
+
+/** Which session is meant. The uid tells it from a later one under the same key. */
+export interface SessionIdentity {
+  readonly tenant: string
+  readonly key: string
+  readonly uid: string
+}
+
+/** One conversation. A handle holds nothing: dropping it leaks nothing, and several may be used at once. */
+export class Session {
+  readonly tenant: string
+  readonly key: string
+  readonly agent: string
+  readonly #identity: SessionIdentity
+  readonly #host: SessionHost
+
+  constructor(identity: SessionIdentity & { agent: string }, host: SessionHost) {
+    this.tenant = identity.tenant
+    this.key = identity.key
+    this.agent = identity.agent
+    this.#identity = identity
+    this.#host = host
+  }
+
+  /**
+   * Starts a turn at once. What goes wrong is thrown from the iteration and rejects `turn.result`: CapacityError,
+   * SessionBusyError, StartError, ResumeError, WorkerExitedError, TurnTimeoutError, TurnInterruptedError,
+   * AuthenticationError, SessionGoneError, PoolClosedError, StoreError. A result that reports an error is a message.
+   */
+  send(input: string | MessageContent | SDKUserMessage, options: SendOptions = {}): Turn {
+    return this.#host.send(this.#identity, input, options)
+  }
+
+  /** Brings the session's process up ahead of its next message. Resolves when it is ready. Throws as a turn does. */
+  warm(): Promise<void> {
+    return this.#host.warm(this.#identity)
+  }
+
+  /** Ends the session's process and keeps the session. Throws SessionBusyError while a turn runs. */
+  hibernate(): Promise<void> {
+    return this.#host.hibernate(this.#identity)
+  }
+
+  /** A new session under `key` that begins with this conversation as it is now. Throws SessionBusyError, SessionConflictError, ResumeError. */
+  fork(key: string): Promise<Session> {
+    return this.#host.fork(this.#identity, key)
+  }
+
+  /** Ends what runs and removes the session: its record, transcript and workspace. Deleting twice is no error. */
+  delete(): Promise<void> {
+    return this.#host.remove(this.#identity)
+  }
+
+  /** Throws SessionGoneError when it was deleted. */
+  info(): Promise<SessionInfo> {
+    return this.#host.info(this.#identity)
+  }
+}
+
+export type { Turn, Warmth }

@@ -1,0 +1,439 @@
+import { randomUUID } from 'node:crypto'
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { Clock } from '../clock.ts'
+import type { Driver, SDKUserMessage } from '../driver/driver.ts'
+import {
+  CapacityError,
+  ConfigError,
+  PoolClosedError,
+  PoolError,
+  SessionBusyError,
+  SessionConflictError,
+  TurnInterruptedError,
+} from '../errors.ts'
+import type { Limits } from '../options.ts'
+import { readLimits } from '../options.ts'
+import type { SessionPage, SessionRecord, Store } from '../store/store.ts'
+import type { Agent } from './agent.ts'
+import { Conversation, sessionGone } from './conversation.ts'
+import type { ConversationHost } from './conversation.ts'
+import type { PoolEmitter } from './events.ts'
+import type { Fleet } from './fleet.ts'
+import { checkName, toUserMessage } from './input.ts'
+import type { MessageContent } from './input.ts'
+import { Session } from './session.ts'
+import type { SendOptions, SessionHost, SessionIdentity, SessionInfo } from './session.ts'
+import type { Starter, TenantPlaces } from './starts.ts'
+import { SteeringTurn } from './steering.ts'
+import { RunningTurn } from './turn.ts'
+import type { Turn, TurnLimits } from './turn.ts'
+
+export interface SessionsContext {
+  clock: Clock
+  store: Store
+  driver: Driver
+  emitter: PoolEmitter
+  limits: Limits
+  fleet: () => Fleet
+  agentOf: (name: string) => Agent
+  places: (tenant: string) => Promise<TenantPlaces>
+  removeWorkspace: Starter['removeWorkspace']
+}
+
+/** How a session is found or begun. */
+export interface SessionOptions {
+  /** Needed to begin one; may be left out where it exists. */
+  agent?: string
+  /** Whose session it is. Default `"default"`. */
+  tenant?: string
+  /** Where its processes run; must exist. Default: the agent's `cwd`, else a workspace that the pool makes and removes with the session. */
+  cwd?: string
+}
+
+const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
+
+/** All sessions: those this host works on in memory, the others in the store. */
+export class Sessions implements SessionHost {
+  readonly #context: SessionsContext
+  readonly #active = new Map<string, Conversation>()
+  /** One at a time for each key, so that two first uses begin one session. */
+  readonly #loading = new Map<string, Promise<Conversation | undefined>>()
+  readonly #runs = new Set<Promise<void>>()
+  readonly #host: ConversationHost
+  #closed = false
+
+  constructor(context: SessionsContext) {
+    this.#context = context
+    this.#host = {
+      store: context.store,
+      run: (conversation, turn) => this.#run(conversation, turn),
+      onIdle: (conversation) => this.#forgetIfQuiet(conversation),
+      warn: (message, error) => context.emitter.tell('warning', { message, error }),
+    }
+  }
+
+  get activeCount(): number {
+    return this.#active.size
+  }
+
+  /** True while a conversation of this agent is active. */
+  uses(agent: string): boolean {
+    for (const { record } of this.#active.values()) if (record.agent === agent) return true
+    return false
+  }
+
+  conversationOf({ session }: { session: { tenant: string; key: string } | undefined }): Conversation | undefined {
+    return session === undefined ? undefined : this.#active.get(idOf(session.tenant, session.key))
+  }
+
+  /** Finds the session of this key, or begins it. */
+  async open(key: string, options: SessionOptions): Promise<Session> {
+    this.#checkOpen()
+    const tenant = options.tenant ?? 'default'
+    checkName('key', key)
+    checkName('tenant', tenant)
+    const agent = options.agent === undefined ? undefined : this.#context.agentOf(options.agent)
+    const cwd = options.cwd === undefined ? undefined : await existingDirectory(options.cwd)
+    const conversation = await this.#load(tenant, key, () => {
+      if (agent === undefined) throw sessionGone(key, 'session_not_found')
+      return this.#begin(newRecord({ tenant, key, agent: agent.name, cwd }, this.#context.clock.wall()))
+    })
+    if (conversation === undefined) throw sessionGone(key, 'session_not_found')
+    checkConflict(conversation.record, agent, cwd)
+    return this.handle(conversation.record)
+  }
+
+  handle({ tenant, key, uid, agent }: SessionRecord): Session {
+    return new Session({ tenant, key, uid, agent }, this)
+  }
+
+  async list(page: Partial<SessionPage>): Promise<SessionInfo[]> {
+    this.#checkOpen()
+    const records = await this.#context.store.list({ ...page, limit: page.limit ?? 100 })
+    return records.map((record) => this.#describe(this.#active.get(idOf(record.tenant, record.key))?.record ?? record))
+  }
+
+  /** A conversation that no store knows and that ends with its caller. */
+  beginEphemeral(agent: Agent, cwd: string | undefined): Conversation {
+    this.#checkOpen()
+    const record = newRecord(
+      { tenant: 'default', key: `query:${randomUUID()}`, agent: agent.name, cwd },
+      this.#context.clock.wall(),
+    )
+    const conversation = new Conversation(record, this.#host, true)
+    this.#active.set(idOf(record.tenant, record.key), conversation)
+    return conversation
+  }
+
+  send(identity: SessionIdentity, input: string | MessageContent | SDKUserMessage, options: SendOptions): Turn {
+    const active = this.#active.get(idOf(identity.tenant, identity.key))
+    if (active !== undefined && active.record.uid === identity.uid) return this.sendTo(active, input, options)
+    const turn = this.#newTurn(input, options, identity.key)
+    this.#find(identity).then(
+      (conversation) => this.#admit(conversation, turn, options),
+      (error: unknown) => turn.fail(error as Error),
+    )
+    return turn
+  }
+
+  sendTo(conversation: Conversation, input: string | MessageContent | SDKUserMessage, options: SendOptions): Turn {
+    if (options.onBusy === 'steer' && conversation.running !== undefined) {
+      return this.#steer(conversation.running, input)
+    }
+    const turn = this.#newTurn(input, options, conversation.record.key, conversation.record.agent)
+    this.#admit(conversation, turn, options)
+    return turn
+  }
+
+  async warm(identity: SessionIdentity): Promise<void> {
+    const conversation = await this.#find(identity)
+    await this.#context.fleet().warm(conversation)
+    this.#forgetIfQuiet(conversation)
+  }
+
+  async hibernate(identity: SessionIdentity): Promise<void> {
+    const conversation = await this.#find(identity)
+    if (conversation.running !== undefined) {
+      throw new SessionBusyError(
+        `session "${identity.key}" runs a turn; wait for its end or interrupt it, then hibernate`,
+      )
+    }
+    await conversation.settled
+    await conversation.opening?.catch(() => undefined)
+    await conversation.worker?.leave('hibernate')
+    this.#forgetIfQuiet(conversation)
+  }
+
+  async fork(identity: SessionIdentity, key: string): Promise<Session> {
+    checkName('key', key)
+    const conversation = await this.#find(identity)
+    const { record, running } = conversation
+    await conversation.settled
+    if (running !== undefined)
+      throw new SessionBusyError(`session "${identity.key}" runs a turn; fork it when that has ended`)
+    if ((await this.#load(record.tenant, key)) !== undefined) {
+      throw new SessionConflictError(`the fork's key "${key}" is taken; choose another or delete that session`)
+    }
+    const sdkSessionId = record.begun ? await this.#forkTranscript(record) : undefined
+    const fork = newRecord(
+      { tenant: record.tenant, key, agent: record.agent, cwd: record.cwd },
+      this.#context.clock.wall(),
+    )
+    const { begun, turns } = record
+    const forked = await this.#load(record.tenant, key, () => this.#begin({ ...fork, sdkSessionId, begun, turns }))
+    return this.handle((forked as Conversation).record)
+  }
+
+  async remove(identity: SessionIdentity): Promise<void> {
+    const conversation = await this.#find(identity).catch((error: unknown) => {
+      if ((error as { code?: string }).code === 'session_deleted') return undefined
+      throw error
+    })
+    if (conversation !== undefined) await this.erase(conversation)
+  }
+
+  /** Ends what runs, then removes the session with all that it left. */
+  async erase(conversation: Conversation): Promise<void> {
+    const { record } = conversation
+    conversation.end(sessionGone(record.key, 'session_deleted'))
+    void conversation.worker?.leave('deleted')
+    await conversation.settled
+    await conversation.opening?.catch(() => undefined)
+    await conversation.worker?.leave('deleted')
+    if (!conversation.ephemeral) await this.#context.store.remove(record.tenant, record.key)
+    this.#active.delete(idOf(record.tenant, record.key))
+    await this.#removeTraces(record)
+    this.#context.emitter.tell('session.deleted', { session: conversation.ref })
+  }
+
+  async info(identity: SessionIdentity): Promise<SessionInfo> {
+    const conversation = await this.#find(identity)
+    const info = this.#describe(conversation.record)
+    this.#forgetIfQuiet(conversation)
+    return info
+  }
+
+  /** The session of an SDK id, if there is one. */
+  async findBySdkSessionId(sdkSessionId: string): Promise<Conversation | undefined> {
+    const record = await this.#context.store.findBySdkSessionId(sdkSessionId)
+    return record === undefined ? undefined : this.#load(record.tenant, record.key)
+  }
+
+  /** Ends all turns with this error; resolves when each has given back what it held. */
+  async close(error: Error): Promise<void> {
+    this.#closed = true
+    for (const conversation of this.#active.values()) conversation.end(error)
+    await this.settled()
+  }
+
+  /** Resolves when no turn runs. */
+  async settled(): Promise<void> {
+    while (this.#runs.size > 0) await Promise.all(this.#runs)
+  }
+
+  async #run(conversation: Conversation, turn: RunningTurn): Promise<void> {
+    const run = this.#context.fleet().run(conversation, turn)
+    const settled = run.catch(() => undefined)
+    this.#runs.add(settled)
+    void settled.then(() => this.#runs.delete(settled))
+    await run
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new PoolClosedError()
+  }
+
+  /** The conversation of a handle: SessionGoneError when it was deleted, or replaced by another under its key. */
+  async #find({ tenant, key, uid }: SessionIdentity): Promise<Conversation> {
+    this.#checkOpen()
+    const conversation = await this.#load(tenant, key)
+    if (conversation?.record.uid !== uid) throw sessionGone(key, 'session_deleted')
+    return conversation
+  }
+
+  /** From memory, else from the store, else as `begin` makes it. */
+  async #load(tenant: string, key: string, begin?: () => Promise<Conversation>): Promise<Conversation | undefined> {
+    const id = idOf(tenant, key)
+    await this.#loading.get(id)?.catch(() => undefined)
+    const active = this.#active.get(id)
+    if (active !== undefined) return active
+    const loading = this.#loading.get(id) ?? this.#fromStore(tenant, key, begin)
+    this.#loading.set(id, loading)
+    try {
+      return await loading
+    } finally {
+      if (this.#loading.get(id) === loading) this.#loading.delete(id)
+    }
+  }
+
+  async #fromStore(
+    tenant: string,
+    key: string,
+    begin?: () => Promise<Conversation>,
+  ): Promise<Conversation | undefined> {
+    const record = await this.#context.store.get(tenant, key)
+    if (record === undefined) return begin?.()
+    return this.#activate(record)
+  }
+
+  #activate(record: SessionRecord): Conversation {
+    const conversation = new Conversation(record, this.#host, false)
+    this.#active.set(idOf(record.tenant, record.key), conversation)
+    return conversation
+  }
+
+  async #begin(record: SessionRecord): Promise<Conversation> {
+    await this.#context.store.put(record)
+    const conversation = this.#activate(record)
+    this.#context.emitter.tell('session.created', { session: conversation.ref })
+    return conversation
+  }
+
+  /** What nothing goes on with is read from the store again when it is needed: memory stays that of the active. */
+  #forgetIfQuiet(conversation: Conversation): void {
+    const id = idOf(conversation.record.tenant, conversation.record.key)
+    if (conversation.quiet && !conversation.ephemeral && this.#active.get(id) === conversation) this.#active.delete(id)
+  }
+
+  #newTurn(
+    input: string | MessageContent | SDKUserMessage,
+    options: SendOptions,
+    key: string,
+    agent?: string,
+  ): RunningTurn {
+    const { clock } = this.#context
+    const context = { clock, onLeave: options.onLeave ?? 'interrupt' } as const
+    try {
+      const limits = this.#turnLimits(options, agent)
+      const turn = new RunningTurn(toUserMessage(input), { ...context, limits })
+      listenToSignal(turn, options.signal)
+      return turn
+    } catch (error) {
+      const turn = new RunningTurn(toUserMessage(`(refused for session ${key})`), {
+        ...context,
+        limits: this.#context.limits,
+      })
+      turn.fail(error as Error)
+      return turn
+    }
+  }
+
+  #turnLimits({ limits }: SendOptions, agent: string | undefined): TurnLimits {
+    const { turnTimeMs, silenceMs } = this.#context.limits
+    const base = { turnTimeMs, silenceMs, ...(agent === undefined ? {} : this.#context.agentOf(agent).limits) }
+    if (limits === undefined) return base
+    const own = readLimits(limits)
+    const given = Object.keys(limits)
+    return {
+      turnTimeMs: given.some((name) => name.startsWith('turnTime')) ? own.turnTimeMs : base.turnTimeMs,
+      silenceMs: given.some((name) => name.startsWith('silence')) ? own.silenceMs : base.silenceMs,
+    }
+  }
+
+  #admit(conversation: Conversation, turn: RunningTurn, { onBusy }: SendOptions): void {
+    if (this.#closed) turn.fail(new PoolClosedError())
+    if (turn.phase === 'ended') return
+    const startedAt = this.#context.clock.now()
+    void turn.ended.then(() => this.#report(conversation, turn, startedAt))
+    conversation.admit(turn, onBusy === undefined || onBusy === 'steer' ? 'reject' : onBusy)
+  }
+
+  #steer(running: RunningTurn, input: string | MessageContent | SDKUserMessage): Turn {
+    return new SteeringTurn(running, toUserMessage(input))
+  }
+
+  #report(conversation: Conversation, turn: RunningTurn, startedAt: number): void {
+    const { emitter, clock } = this.#context
+    const { failure } = turn
+    const session = conversation.ref
+    if (failure instanceof CapacityError) emitter.tell('turn.refused', { id: turn.id, session, error: failure })
+    emitter.tell('turn.ended', {
+      id: turn.id,
+      session,
+      worker: turn.workerId,
+      warmth: turn.warmth,
+      outcome: failure === undefined ? (turn.resultMessage?.subtype ?? 'success') : outcomeOf(failure),
+      durationMs: clock.now() - startedAt,
+      firstMessageMs: turn.firstMessageAt === undefined ? undefined : turn.firstMessageAt - startedAt,
+    })
+  }
+
+  #describe(record: SessionRecord): SessionInfo {
+    const { tenant, key, agent, cwd, sdkSessionId, turns, createdAt, lastUsedAt } = record
+    const state = this.#active.get(idOf(tenant, key))?.worker?.state
+    const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
+    return { tenant, key, agent, cwd, sdkSessionId, state: shown, turns, createdAt, lastUsedAt }
+  }
+
+  async #forkTranscript(record: SessionRecord): Promise<string> {
+    const { configDir } = await this.#context.places(record.tenant)
+    return this.#context.driver.fork({ configDir, cwd: record.cwd ?? '', sessionId: record.sdkSessionId ?? '' })
+  }
+
+  async #removeTraces({ tenant, cwd, ownsCwd, sdkSessionId }: SessionRecord): Promise<void> {
+    if (cwd === undefined) return
+    const { configDir } = await this.#context.places(tenant)
+    if (sdkSessionId !== undefined) await this.#context.driver.forget({ configDir, cwd, sessionId: sdkSessionId })
+    if (ownsCwd) await this.#context.removeWorkspace(cwd)
+  }
+}
+
+function newRecord(
+  { tenant, key, agent, cwd }: { tenant: string; key: string; agent: string; cwd: string | undefined },
+  now: number,
+): SessionRecord {
+  return {
+    tenant,
+    key,
+    uid: randomUUID(),
+    agent,
+    cwd,
+    ownsCwd: false,
+    sdkSessionId: undefined,
+    begun: false,
+    turns: 0,
+    createdAt: now,
+    lastUsedAt: now,
+  }
+}
+
+const outcomeOf = (error: Error): string => (error instanceof PoolError ? error.code : 'error')
+
+function checkConflict(record: SessionRecord, agent: Agent | undefined, cwd: string | undefined): void {
+  if (agent !== undefined && agent.name !== record.agent) {
+    throw new SessionConflictError(
+      `session "${record.key}" belongs to agent "${record.agent}", not "${agent.name}"; leave agent out, or use another key`,
+    )
+  }
+  if (cwd !== undefined && cwd !== record.cwd) {
+    throw new SessionConflictError(
+      `session "${record.key}" runs in ${record.cwd ?? 'a workspace of its own'}, not in ${cwd}; leave cwd out, or use another key`,
+    )
+  }
+}
+
+/** The absolute path of a directory that exists. Throws ConfigError. */
+export async function existingDirectory(path: string): Promise<string> {
+  const absolute = resolve(path)
+  const found = await stat(absolute).catch(() => undefined)
+  if (found === undefined)
+    throw new ConfigError(
+      'cwd',
+      `${absolute} does not exist; make it first, or leave cwd out for a workspace of the pool`,
+    )
+  if (!found.isDirectory()) throw new ConfigError('cwd', `${absolute} is not a directory`)
+  return absolute
+}
+
+function listenToSignal(turn: RunningTurn, signal: AbortSignal | undefined): void {
+  if (signal === undefined) return
+  const aborted = (): void =>
+    turn.abort(new TurnInterruptedError('the turn was aborted by its caller', { cause: signal.reason }))
+  if (signal.aborted) {
+    aborted()
+    return
+  }
+  signal.addEventListener('abort', aborted, { once: true })
+  void turn.ended.then(() => signal.removeEventListener('abort', aborted))
+}

@@ -1,0 +1,203 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../clock.ts'
+import type { SpareBounds } from '../options.ts'
+import type { Worker } from '../worker/worker.ts'
+import type { Agent } from './agent.ts'
+import { Demand } from './demand.ts'
+import type { Gate } from './gate.ts'
+import type { Launcher } from './launcher.ts'
+import type { Registry } from './registry.ts'
+import type { Starter, TenantPlaces } from './starts.ts'
+
+/** `spare`: holds a conversation's id and cwd already. `claimable`: parked, and bound to a caller's cwd when it is needed. */
+export type SpareKind = 'spare' | 'claimable'
+
+/** A kind of new conversation: what may share spares. */
+export interface SpareGroup {
+  agent: Agent
+  tenant: string
+  fingerprint: string
+  kind: SpareKind
+}
+
+/** What a process takes to start until one was seen: the cold start measured here. */
+const FIRST_START_MS = 400
+
+/** A kind that nobody asked for in this time is forgotten. */
+const FORGET_AFTER_MS = 10 * 60_000
+
+interface Keeping extends SpareGroup {
+  bounds: SpareBounds
+  demand: Demand
+  /** Kept although nobody asks: the default tenant's minimum. */
+  permanent: boolean
+}
+
+export interface SpareContext {
+  clock: Clock
+  registry: Registry
+  gate: Gate
+  launcher: Launcher
+  starter: Starter
+  places: (tenant: string) => Promise<TenantPlaces>
+  /** Takes a place for one more idle worker and registers it at once; undefined when none is free. */
+  register: (make: () => Worker) => Worker | undefined
+  warn: (message: string, error: unknown) => void
+}
+
+const idOf = ({ fingerprint, kind }: SpareGroup): string => `${kind}:${fingerprint}`
+
+/** Keeps started processes ahead of new conversations: as many as demand asks for, within the agent's bounds. */
+export class Spares {
+  readonly #context: SpareContext
+  readonly #kinds = new Map<string, Keeping>()
+  /** Starts that are under way or queued, by kind. */
+  readonly #coming = new Map<string, number>()
+  #stopped = false
+
+  constructor(context: SpareContext) {
+    this.#context = context
+  }
+
+  /** Keeps the minimum of a kind from now on, asked for or not. */
+  keep(group: SpareGroup): void {
+    this.#keeping(group, true)
+  }
+
+  /** Notes that a new conversation of this kind has come. */
+  noteArrival(group: SpareGroup): void {
+    this.#keeping(group, false).demand.noteArrival(this.#context.clock.now())
+  }
+
+  /** The spare that has waited longest, claimed for a caller: it cannot leave under its hands. */
+  take(group: SpareGroup): Worker | undefined {
+    const [worker] = this.#waiting(group).toSorted((a, b) => a.startedAt - b.startedAt)
+    if (worker !== undefined) worker.reserved = true
+    return worker
+  }
+
+  /** Starts what is missing and lets go of what is too many. Called on every change, and now and then. */
+  tend(): void {
+    if (this.#stopped || this.#context.gate.suspended) return
+    const now = this.#context.clock.now()
+    for (const [id, keeping] of this.#kinds) {
+      const target = keeping.demand.target(keeping.bounds, now)
+      this.#fill(keeping, target)
+      this.#trim(keeping, target)
+      const idle = now - keeping.demand.lastArrivalAt
+      if (!keeping.permanent && idle > FORGET_AFTER_MS && this.#present(keeping) === 0) this.#kinds.delete(id)
+    }
+  }
+
+  /** True when a replacement is there, so that this spare may retire; spares nobody wants may always. */
+  replaceable(worker: Worker): boolean {
+    const keeping = this.#kinds.get(`${worker.purpose}:${worker.fingerprint}`)
+    if (keeping === undefined) return true
+    const now = this.#context.clock.now()
+    const target = keeping.demand.target(keeping.bounds, now)
+    if (target === 0 || this.#waiting(keeping).some((other) => other !== worker && !isOverdue(other, now))) return true
+    this.#fill(keeping, target)
+    return false
+  }
+
+  /** Starts no more. */
+  stop(): void {
+    this.#stopped = true
+  }
+
+  #keeping(group: SpareGroup, permanent: boolean): Keeping {
+    const id = idOf(group)
+    let keeping = this.#kinds.get(id)
+    if (keeping === undefined) {
+      const bounds = group.kind === 'spare' ? group.agent.spares : group.agent.claimableSpares
+      const demand = new Demand(this.#context.clock.now(), FIRST_START_MS)
+      keeping = { ...group, bounds, demand, permanent }
+      this.#kinds.set(id, keeping)
+    }
+    keeping.permanent ||= permanent
+    return keeping
+  }
+
+  #waiting(group: SpareGroup): Worker[] {
+    const found: Worker[] = []
+    for (const worker of this.#context.registry) {
+      if (worker.fingerprint !== group.fingerprint || worker.purpose !== group.kind) continue
+      if (worker.state === 'idle' && worker.session === undefined && !worker.reserved && worker.process.alive)
+        found.push(worker)
+    }
+    return found
+  }
+
+  /** Spares that wait, young ones only, and those that are coming. */
+  #present(keeping: Keeping): number {
+    const now = this.#context.clock.now()
+    const waiting = this.#waiting(keeping).filter((worker) => !isOverdue(worker, now)).length
+    return waiting + (this.#coming.get(idOf(keeping)) ?? 0)
+  }
+
+  #fill(keeping: Keeping, target: number): void {
+    const { clock, starter } = this.#context
+    if (starter.heldBack(keeping.fingerprint, clock.now())) return
+    if (starter.failing(keeping.fingerprint) && this.#coming.has(idOf(keeping))) return
+    for (let missing = target - this.#present(keeping); missing > 0; missing -= 1) void this.#startOne(keeping)
+  }
+
+  #trim(keeping: Keeping, target: number): void {
+    const waiting = this.#waiting(keeping).toSorted((a, b) => a.startedAt - b.startedAt)
+    for (const worker of waiting.slice(0, Math.max(0, waiting.length - Math.max(target, keeping.bounds.min)))) {
+      worker.retire('surplus')
+    }
+  }
+
+  async #startOne(keeping: Keeping): Promise<void> {
+    const id = idOf(keeping)
+    const permit = this.#context.gate.permitStart(keeping.tenant)
+    this.#coming.set(id, (this.#coming.get(id) ?? 0) + 1)
+    try {
+      await this.#context.launcher.launch(permit, 'spare', () => this.#start(keeping))
+    } catch (error) {
+      if (!this.#stopped) this.#context.warn(`a spare of agent "${keeping.agent.name}" did not start`, error)
+    } finally {
+      permit.leave()
+      const left = (this.#coming.get(id) ?? 1) - 1
+      if (left === 0) this.#coming.delete(id)
+      else this.#coming.set(id, left)
+    }
+  }
+
+  async #start(keeping: Keeping): Promise<void> {
+    const { clock, starter } = this.#context
+    const { agent, tenant, fingerprint, kind } = keeping
+    if (this.#stopped || this.#context.gate.suspended) return
+    starter.checkBackoff(agent, fingerprint)
+    const places = await this.#context.places(tenant)
+    const sessionId = randomUUID()
+    const ownsCwd = kind === 'spare' && agent.options.cwd === undefined
+    const cwd =
+      kind === 'claimable' ? places.home : (agent.options.cwd ?? (await starter.makeWorkspace(places, sessionId)))
+    const worker = this.#stopped
+      ? undefined
+      : this.#context.register(() =>
+          starter.start({
+            agent,
+            tenant,
+            fingerprint,
+            purpose: kind,
+            session: undefined,
+            cwd,
+            ownsCwd,
+            conversation: kind === 'claimable' ? { kind: 'parked' } : { kind: 'new', sessionId },
+            places,
+          }),
+        )
+    if (worker === undefined) {
+      if (ownsCwd) await starter.removeWorkspace(cwd)
+      return
+    }
+    const startedAt = clock.now()
+    await starter.open(worker)
+    keeping.demand.noteStart(clock.now() - startedAt)
+  }
+}
+
+const isOverdue = (worker: Worker, now: number): boolean => now - worker.startedAt >= worker.maxAgeMs

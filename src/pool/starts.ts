@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '../clock.ts'
+import { StartError } from '../errors.ts'
+import type { Conversation as ConversationSpec, Driver } from '../driver/driver.ts'
+import type { Residency, Starts } from '../options.ts'
+import { Backoff } from '../worker/backoff.ts'
+import { Worker } from '../worker/worker.ts'
+import type { SessionRef, WorkerListeners, WorkerPurpose } from '../worker/worker.ts'
+import { formatDuration } from '../units.ts'
+import { sdkOptions } from './agent.ts'
+import type { Agent } from './agent.ts'
+import { jitteredMaxAge } from './residency.ts'
+
+/** Where a tenant's processes live. */
+export interface TenantPlaces {
+  home: string
+  configDir: string
+  workspaces: string
+}
+
+export interface StarterContext {
+  clock: Clock
+  driver: Driver
+  starts: Starts
+  residency: Residency
+  listeners: WorkerListeners
+  places: (tenant: string) => Promise<TenantPlaces>
+  environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
+  random: () => number
+  /** The `claude` to run; undefined lets the SDK look for it. */
+  claudePath: string | undefined
+}
+
+export interface WorkerRequest {
+  agent: Agent
+  tenant: string
+  fingerprint: string
+  purpose: WorkerPurpose
+  session: SessionRef | undefined
+  cwd: string
+  /** True when the pool made `cwd`. */
+  ownsCwd: boolean
+  conversation: ConversationSpec
+  places: TenantPlaces
+}
+
+/** Makes workers: an agent's options, a tenant's places and a conversation become one process. */
+export class Starter {
+  readonly #context: StarterContext
+  readonly #backoffs = new Map<string, Backoff>()
+
+  constructor(context: StarterContext) {
+    this.#context = context
+  }
+
+  /** True when the last start of this kind failed. */
+  failing(fingerprint: string): boolean {
+    return this.#backoffs.get(fingerprint)?.failing ?? false
+  }
+
+  /** True while starts of this kind are held back after repeated failures. */
+  heldBack(fingerprint: string, now: number): boolean {
+    return this.#backoffs.get(fingerprint)?.held(now) !== undefined
+  }
+
+  /** Throws StartError while starts of this kind are held back. */
+  checkBackoff(agent: Agent, fingerprint: string): void {
+    const held = this.#backoffs.get(fingerprint)?.held(this.#context.clock.now())
+    if (held === undefined) return
+    throw new StartError(
+      'backoff',
+      `processes of agent "${agent.name}" keep failing to start; the next try is in ${formatDuration(held.remainingMs)}. ` +
+        `The last failure: ${held.error.message}`,
+      undefined,
+      { cause: held.error },
+    )
+  }
+
+  /** Makes a fresh workspace of the tenant, named after the conversation. */
+  async makeWorkspace(places: TenantPlaces, sessionId: string): Promise<string> {
+    const path = join(places.workspaces, sessionId)
+    await mkdir(path, { recursive: true, mode: 0o700 })
+    return path
+  }
+
+  async removeWorkspace(path: string): Promise<void> {
+    await rm(path, { recursive: true, force: true, maxRetries: 3 })
+  }
+
+  /** Throws StartError when there is no such directory: the CLI's own words for it are about the binary. */
+  async checkCwd(cwd: string): Promise<void> {
+    const found = await stat(cwd).catch(() => undefined)
+    if (found?.isDirectory() === true) return
+    throw new StartError(
+      'spawn',
+      `the working directory ${cwd} does not exist any more; make it again or delete the session`,
+    )
+  }
+
+  /** Starts a process at once; `open()` of the worker waits for it. */
+  start(request: WorkerRequest): Worker {
+    const { agent, tenant, fingerprint, purpose, session, cwd, ownsCwd, conversation, places } = request
+    const { clock, driver, starts, residency, listeners } = this.#context
+    const id = `w-${randomUUID().slice(0, 8)}`
+    // The callbacks are made before the worker that they speak for.
+    const made: { worker?: Worker } = {}
+    const context = {
+      get session(): SessionRef | undefined {
+        return made.worker?.session
+      },
+    }
+    const permissionRequest = (change: 1 | -1): void => made.worker?.notePermissionRequest(change)
+    const process = driver.start({
+      workerId: id,
+      options: sdkOptions(agent, context, { permissionRequest }, this.#context.claudePath),
+      cwd,
+      env: this.#context.environment(places, agent),
+      conversation,
+      initializeTimeoutMs: starts.timeoutMs,
+    })
+    const worker = new Worker(
+      {
+        id,
+        agent: agent.name,
+        tenant,
+        fingerprint,
+        purpose,
+        cwd,
+        ownsCwd,
+        session,
+        sdkSessionId: conversation.kind === 'parked' ? undefined : conversation.sessionId,
+        resumed: conversation.kind === 'resume',
+      },
+      process,
+      {
+        clock,
+        graces: { eofMs: starts.eofGraceMs, sigtermMs: starts.sigtermGraceMs },
+        maxAgeMs: jitteredMaxAge(residency, () => this.#context.random()),
+        listeners,
+      },
+    )
+    made.worker = worker
+    return worker
+  }
+
+  /** Waits until the worker is ready, and remembers whether it became so. */
+  async open(worker: Worker): Promise<void> {
+    try {
+      await worker.open()
+      this.#backoffs.delete(worker.fingerprint)
+    } catch (error) {
+      if (error instanceof StartError) this.#noteFailure(worker.fingerprint, error)
+      throw error
+    }
+  }
+
+  #noteFailure(fingerprint: string, error: StartError): void {
+    const backoff = this.#backoffs.get(fingerprint) ?? new Backoff()
+    backoff.failed(error, this.#context.clock.now())
+    this.#backoffs.set(fingerprint, backoff)
+  }
+}

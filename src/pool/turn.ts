@@ -1,0 +1,338 @@
+import { randomUUID } from 'node:crypto'
+import type { CancelTimer, Clock } from '../clock.ts'
+import type { ExitFacts, SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
+import { AuthenticationError, TurnInterruptedError, TurnTimeoutError, WorkerExitedError } from '../errors.ts'
+import { formatDuration } from '../units.ts'
+import type { TurnSink } from '../worker/worker.ts'
+import { Reader } from './reader.ts'
+
+/** How a turn's process came to be there: its own was live, or was started ahead, or a spare, or had to be started. */
+export type Warmth = 'live' | 'primed' | 'spare' | 'resumed' | 'cold'
+
+/** What a reader that stops iterating does to the turn. */
+export type OnLeave = 'interrupt' | 'detach'
+
+/** One user input until its result. Iterate it for the SDK's messages, or await `result` alone. */
+export interface Turn extends AsyncIterableIterator<SDKMessage, undefined, undefined> {
+  readonly id: string
+  /** The turn's `result` message. Rejects with what ended the turn instead; that is never an unhandled rejection. */
+  readonly result: Promise<SDKResultMessage>
+  /** How the turn found its process; undefined while it waits for one. */
+  readonly warmth: Warmth | undefined
+  /** Messages that were dropped because nobody read them; they count only where no reader ever came. */
+  readonly droppedMessages: number
+  /** Stops the turn and resolves when the process has taken note. The turn then ends with a result, as in the SDK. */
+  interrupt(): Promise<void>
+}
+
+/** The limits of one turn, in milliseconds. */
+export interface TurnLimits {
+  turnTimeMs: number
+  silenceMs: number
+}
+
+/** What a turn needs of the worker that runs it. */
+export interface TurnWorker {
+  readonly id: string
+  readonly process: {
+    readonly lastOutputAt: number
+    readonly heldBack: boolean
+    interrupt(): Promise<void>
+    consumed(): void
+  }
+  readonly openPermissionRequests: number
+  send(message: SDKUserMessage): Promise<void>
+  /** Ends the process; the turn then hears of it. */
+  leave(reason: 'limit' | 'unresponsive'): Promise<void>
+}
+
+/** After an interrupt or a limit, a process that does not end its turn within this is ended itself. */
+const INTERRUPT_GRACE_MS = 5_000
+
+/** A prompt that the process has not begun by then is interrupted all the same. */
+const BEGIN_GRACE_MS = 1_000
+
+/** The CLI retries a refused credential ten times, for minutes. Once more than the first is enough to rule out a rotation. */
+const CREDENTIAL_REFUSALS = 2
+
+type TurnPhase = 'waiting' | 'running' | 'ended'
+
+/** The inside of a turn. All its endings meet in `#end`, and the first one counts. */
+export class RunningTurn implements Turn, TurnSink {
+  readonly id: string = randomUUID()
+  readonly result: Promise<SDKResultMessage>
+  readonly message: SDKUserMessage
+  readonly #clock: Clock
+  readonly #limits: TurnLimits
+  readonly #onLeave: OnLeave
+  readonly #result = Promise.withResolvers<SDKResultMessage>()
+  readonly #ended = Promise.withResolvers<void>()
+  readonly #handed = Promise.withResolvers<void>()
+  readonly #underway = Promise.withResolvers<void>()
+  readonly #readers: Reader[] = []
+  /** Prompts whose result has not come. A steered turn has several. */
+  readonly #pending = new Set<string>()
+  readonly #timers = new Set<CancelTimer>()
+  #phase: TurnPhase = 'waiting'
+  #worker: TurnWorker | undefined
+  #warmth: Warmth | undefined
+  #lastResult: SDKResultMessage | undefined
+  #failure: Error | undefined
+  #interrupting: Promise<void> | undefined
+  #credentialRefusals = 0
+  #firstMessageAt: number | undefined
+  /** Called when the turn is interrupted before it has a worker. */
+  onCancel: (() => void) | undefined
+
+  constructor(message: SDKUserMessage, context: { clock: Clock; limits: TurnLimits; onLeave: OnLeave }) {
+    this.message = { ...message, uuid: message.uuid ?? randomUUID() }
+    this.#clock = context.clock
+    this.#limits = context.limits
+    this.#onLeave = context.onLeave
+    this.result = this.#result.promise
+    this.result.catch(() => undefined)
+    this.#readers.push(new Reader(() => this.#readerCaughtUp()))
+  }
+
+  get warmth(): Warmth | undefined {
+    return this.#warmth
+  }
+
+  get phase(): TurnPhase {
+    return this.#phase
+  }
+
+  /** Settles when the turn has ended, however. Never rejects. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
+  get resultMessage(): SDKResultMessage | undefined {
+    return this.#lastResult
+  }
+
+  /** The worker that had the prompt. */
+  get workerId(): string | undefined {
+    return this.#worker?.id
+  }
+
+  /** Clock reading of the first assistant message. */
+  get firstMessageAt(): number | undefined {
+    return this.#firstMessageAt
+  }
+
+  get droppedMessages(): number {
+    return this.#mainReader.dropped
+  }
+
+  get #mainReader(): Reader {
+    return this.#readers[0] as Reader
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  next(): Promise<IteratorResult<SDKMessage, undefined>> {
+    return this.#mainReader.next()
+  }
+
+  async return(): Promise<IteratorResult<SDKMessage, undefined>> {
+    await this.leave(this.#mainReader)
+    return { done: true, value: undefined }
+  }
+
+  /** A reader has stopped. The last one to go interrupts the turn, unless it was to detach. */
+  async leave(reader: Reader): Promise<void> {
+    reader.leave()
+    if (this.#phase === 'ended') return
+    this.#readerCaughtUp()
+    if (this.#onLeave === 'detach' || this.#readers.some((other) => !other.left)) return
+    void this.interrupt()
+    await this.ended
+  }
+
+  /** Another reader of the same turn, from now on. */
+  follow(): Reader {
+    const reader = new Reader(() => this.#readerCaughtUp())
+    if (this.#phase === 'ended') reader.end(this.#failure)
+    this.#readers.push(reader)
+    return reader
+  }
+
+  /** Gives the turn its worker and hands over the prompt. */
+  async run(worker: TurnWorker, warmth: Warmth): Promise<void> {
+    if (this.#phase !== 'waiting') return
+    this.#phase = 'running'
+    this.#worker = worker
+    this.#warmth = warmth
+    this.#watchLimits(worker)
+    const handed = this.#hand(this.message)
+    this.#handed.resolve()
+    await handed
+  }
+
+  /** Adds a prompt to the turn that runs, which ends when all its prompts have results. False: it had ended before. */
+  async steer(message: SDKUserMessage): Promise<boolean> {
+    await Promise.race([this.#handed.promise, this.ended])
+    if (this.#isEnded()) return false
+    await this.#hand({ ...message, uuid: message.uuid ?? randomUUID() })
+    return true
+  }
+
+  async #hand(message: SDKUserMessage): Promise<void> {
+    if (message.uuid !== undefined) this.#pending.add(message.uuid)
+    await this.#worker?.send(message)
+  }
+
+  interrupt(): Promise<void> {
+    this.#interrupting ??= this.#interrupt()
+    return this.#interrupting
+  }
+
+  /** Ends the turn with an error, now; a process that still works on it is interrupted. */
+  abort(error: Error): void {
+    if (this.#phase === 'waiting') this.#end(error)
+    else if (this.#phase === 'running') {
+      this.#failure ??= error
+      void this.interrupt()
+    }
+  }
+
+  /** Ends the turn with an error without asking the process. */
+  fail(error: Error): void {
+    this.#end(error)
+  }
+
+  accept(message: SDKMessage): boolean {
+    this.#underway.resolve()
+    // Only our own prompt ids make the CLI tell of its queue; a plain query never shows it.
+    if ((message.type as string) === 'command_lifecycle') return false
+    if (message.type === 'assistant') this.#firstMessageAt ??= this.#clock.now()
+    this.#noteCredential(message)
+    for (const reader of this.#readers) reader.push(message)
+    this.#readerCaughtUp()
+    if (message.type !== 'result') return false
+    return this.#noteResult(message)
+  }
+
+  workerEnded(exit: ExitFacts): void {
+    this.#end(new WorkerExitedError(exitMessage(exit), exit))
+  }
+
+  #noteResult(message: SDKResultMessage): boolean {
+    const answered =
+      message.user_message_uuids ?? (message.user_message_uuid === undefined ? [] : [message.user_message_uuid])
+    // A result that answers nobody's prompt is that of work which the process began by itself.
+    if (answered.length === 0 && message.origin !== undefined && message.origin.kind !== 'human') return false
+    for (const uuid of answered) this.#pending.delete(uuid)
+    if (answered.length === 0) this.#pending.clear()
+    if (this.#pending.size > 0) return false
+    this.#lastResult = message
+    this.#end(undefined)
+    return true
+  }
+
+  #noteCredential(message: SDKMessage): void {
+    const error =
+      message.type === 'assistant' || (message.type === 'system' && message.subtype === 'api_retry')
+        ? message.error
+        : undefined
+    if (error !== 'authentication_failed') return
+    this.#credentialRefusals += message.type === 'assistant' ? CREDENTIAL_REFUSALS : 1
+    if (this.#credentialRefusals < CREDENTIAL_REFUSALS) return
+    this.abort(
+      new AuthenticationError(
+        'the model API refuses the credential of this pool; check api.key, or ANTHROPIC_API_KEY where that is left out',
+      ),
+    )
+  }
+
+  #readerCaughtUp(): void {
+    if (this.#readers.every((reader) => reader.caughtUp)) this.#worker?.process.consumed()
+  }
+
+  async #interrupt(): Promise<void> {
+    if (this.#phase === 'waiting') {
+      this.onCancel?.()
+      this.#end(new TurnInterruptedError('the turn was interrupted before it had a worker; nothing was sent'))
+      return
+    }
+    const worker = this.#worker
+    if (this.#phase === 'ended' || worker === undefined) return
+    // An interrupt that overtakes its prompt would stop nothing.
+    await Promise.race([this.#underway.promise, this.ended, this.#elapsed(BEGIN_GRACE_MS)])
+    if (this.#isEnded()) return
+    this.#after(INTERRUPT_GRACE_MS, () => {
+      if (!worker.process.heldBack) void worker.leave('unresponsive')
+    })
+    await Promise.race([worker.process.interrupt().catch(() => undefined), this.ended])
+  }
+
+  #isEnded(): boolean {
+    return this.#phase === 'ended'
+  }
+
+  #watchLimits(worker: TurnWorker): void {
+    const { turnTimeMs, silenceMs } = this.#limits
+    if (Number.isFinite(turnTimeMs)) this.#after(turnTimeMs, () => this.#limitReached('turnTime', turnTimeMs))
+    if (Number.isFinite(silenceMs)) this.#watchSilence(worker, silenceMs, this.#clock.now())
+  }
+
+  /** Waiting for a slow reader, or for an answer to a permission request, is not silence. */
+  #watchSilence(worker: TurnWorker, silenceMs: number, since: number): void {
+    const last = Math.max(since, worker.process.lastOutputAt)
+    this.#after(last + silenceMs - this.#clock.now(), () => {
+      const now = this.#clock.now()
+      if (worker.process.heldBack || worker.openPermissionRequests > 0) this.#watchSilence(worker, silenceMs, now)
+      else if (now - worker.process.lastOutputAt < silenceMs) this.#watchSilence(worker, silenceMs, since)
+      else this.#limitReached('silence', silenceMs)
+    })
+  }
+
+  #limitReached(limit: 'turnTime' | 'silence', limitMs: number): void {
+    const time = formatDuration(limitMs)
+    const what = limit === 'turnTime' ? `it ran for ${time}` : `its process gave no sign of life for ${time}`
+    this.abort(new TurnTimeoutError(limit, limitMs, `the turn was ended because ${what} (limits.${limit})`))
+    // A reader that has stopped must not keep the turn beyond its time.
+    this.#after(INTERRUPT_GRACE_MS, () => void this.#worker?.leave('limit'))
+    if (this.#worker?.process.heldBack === true) for (const reader of this.#readers) reader.stopHolding()
+    this.#readerCaughtUp()
+  }
+
+  #after(delayMs: number, callback: () => void): void {
+    if (this.#phase === 'ended') return
+    const cancel = this.#clock.after(delayMs, () => {
+      this.#timers.delete(cancel)
+      callback()
+    })
+    this.#timers.add(cancel)
+  }
+
+  #elapsed(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#after(ms, resolve))
+  }
+
+  #end(error: Error | undefined): void {
+    if (this.#phase === 'ended') return
+    this.#phase = 'ended'
+    this.#failure ??= error
+    for (const cancel of this.#timers) cancel()
+    this.#timers.clear()
+    this.#underway.resolve()
+    for (const reader of this.#readers) reader.end(this.#failure)
+    if (this.#failure !== undefined) this.#result.reject(this.#failure)
+    else this.#result.resolve(this.#lastResult as SDKResultMessage)
+    this.#ended.resolve()
+  }
+}
+
+function exitMessage({ exitCode, signal, stderr }: ExitFacts): string {
+  const how = signal === null ? `with exit code ${exitCode}` : `by ${signal}`
+  const said = stderr.trim() === '' ? '' : `; stderr: ${stderr.trim()}`
+  return `the agent process ended ${how} during the turn; the prompt may have run, and the session's next turn resumes${said}`
+}

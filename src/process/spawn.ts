@@ -1,0 +1,68 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
+import type { Clock } from '../clock.ts'
+import type { ExitFacts } from '../errors.ts'
+import { MARKER_VARIABLE, markerOf } from './marker.ts'
+
+/** The last this many bytes of stderr are kept for error messages. */
+const STDERR_TAIL_BYTES = 8 * 1024
+
+/** After the exit, stderr may still hold lines; a grandchild that inherited it may keep it open for ever. */
+const STDERR_DRAIN_MS = 200
+
+/** A child process that this host started, and everything that carries its marker. */
+export interface OwnedProcess {
+  readonly child: ChildProcessWithoutNullStreams
+  readonly marker: string
+  /** Settles when the child is gone. `spawnError` is set when it never existed. Never rejects. */
+  readonly exited: Promise<OwnedExit>
+  /** The end of what it wrote to stderr so far. */
+  stderrTail(): string
+}
+
+export interface OwnedExit extends ExitFacts {
+  spawnError?: Error
+}
+
+export interface SpawnRequest {
+  workerId: string
+  command: string
+  args: readonly string[]
+  cwd: string
+  env: Readonly<Record<string, string | undefined>>
+}
+
+/** Starts a child in a process group of its own, marked, with its stderr always drained. Never throws. */
+export function spawnOwned(request: SpawnRequest, clock: Clock): OwnedProcess {
+  const marker = markerOf(request.workerId)
+  const child = spawn(request.command, [...request.args], {
+    cwd: request.cwd,
+    env: { ...request.env, [MARKER_VARIABLE]: marker },
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+    windowsHide: true,
+  })
+  let tail = ''
+  child.stderr.setEncoding('utf8')
+  child.stderr.on('data', (text: string) => {
+    tail = (tail + text).slice(-STDERR_TAIL_BYTES)
+  })
+  // A child that is gone answers writes with EPIPE; without listeners that would end the host.
+  const ignore = (): void => undefined
+  for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', ignore)
+  const exited = new Promise<OwnedExit>((resolve) => {
+    child.once('error', (spawnError) => {
+      if (child.pid === undefined) resolve({ exitCode: null, signal: null, stderr: tail, spawnError })
+    })
+    child.once('exit', (exitCode, signal) => {
+      const done = (): void => {
+        cancel()
+        resolve({ exitCode, signal, stderr: tail })
+      }
+      const cancel = clock.after(STDERR_DRAIN_MS, done, { keepAlive: true })
+      if (child.stderr.readableEnded) done()
+      else child.stderr.once('end', done)
+    })
+  })
+  return { child, marker, exited, stderrTail: () => tail }
+}

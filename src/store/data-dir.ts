@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { HostRunningError, StoreError } from '../errors.ts'
+
+/** Everything below the data directory is for its owner only. */
+const PRIVATE = 0o700
+
+/** The places of one tenant. */
+export interface TenantPlaces {
+  home: string
+  configDir: string
+  workspaces: string
+}
+
+/** A tenant's folder: its name where every file system takes it as it is, else a readable part and a hash. */
+function folderOf(tenant: string): string {
+  if (/^[a-z0-9][a-z0-9._-]{0,63}$/.test(tenant)) return tenant
+  const readable = tenant
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, 32)
+  return `${readable}~${createHash('sha256').update(tenant).digest('hex').slice(0, 16)}`
+}
+
+/** The directory that a host owns: its store, its tenants' config dirs and workspaces, and the lock that keeps others out. */
+export class DataDir {
+  readonly path: string
+  readonly #lock: DatabaseSync
+
+  /** Makes the directory if need be, and takes it. Throws HostRunningError while another host has it, else StoreError. */
+  constructor(path: string) {
+    this.path = resolve(path)
+    try {
+      mkdirSync(this.path, { recursive: true, mode: PRIVATE })
+      // The kernel drops this lock with its process, however that ends: no stale lock is ever left.
+      this.#lock = new DatabaseSync(join(this.path, 'host.lock'), { timeout: 0 })
+    } catch (error) {
+      throw new StoreError(`the data directory ${this.path} cannot be used: ${(error as Error).message}`, {
+        cause: error,
+      })
+    }
+    try {
+      this.#lock.exec('BEGIN EXCLUSIVE')
+    } catch (error) {
+      this.#lock.close()
+      throw this.#taken(error)
+    }
+    writeFileSync(this.#ownerFile, JSON.stringify({ pid: process.pid }), { mode: 0o600 })
+    // What a host that died had on disk for slow readers is of no use to anybody.
+    rmSync(this.spoolDir, { recursive: true, force: true })
+  }
+
+  get storeFile(): string {
+    return join(this.path, 'pool.sqlite')
+  }
+
+  get spoolDir(): string {
+    return join(this.path, 'spool')
+  }
+
+  /** The tenant's places, made if need be. */
+  async tenant(tenant: string): Promise<TenantPlaces> {
+    const root = join(this.path, 'tenants', folderOf(tenant))
+    const places = { home: join(root, 'home'), configDir: join(root, 'config'), workspaces: join(root, 'workspaces') }
+    for (const place of Object.values(places)) await mkdir(place, { recursive: true, mode: PRIVATE })
+    return places
+  }
+
+  /** Gives the directory back. */
+  release(): void {
+    if (!this.#lock.isOpen) return
+    rmSync(this.#ownerFile, { force: true })
+    this.#lock.exec('ROLLBACK')
+    this.#lock.close()
+  }
+
+  get #ownerFile(): string {
+    return join(this.path, 'host.json')
+  }
+
+  #taken(cause: unknown): Error {
+    if (!/locked|busy/i.test((cause as Error).message)) {
+      return new StoreError(`the data directory ${this.path} cannot be locked: ${(cause as Error).message}`, { cause })
+    }
+    const pid = this.#ownerPid()
+    const who = pid === undefined ? 'another process' : `process ${pid}`
+    return new HostRunningError(
+      `${who} already runs a pool on ${this.path}; end it first, or give this pool another dataDir`,
+      pid,
+    )
+  }
+
+  #ownerPid(): number | undefined {
+    try {
+      const { pid } = JSON.parse(readFileSync(this.#ownerFile, 'utf8')) as { pid?: number }
+      return pid
+    } catch {
+      return undefined
+    }
+  }
+}

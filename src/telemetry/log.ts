@@ -1,0 +1,31 @@
+import type { Pool } from '../pool/pool.ts'
+
+/** Where log lines go: a message and its facts. pino, winston and console fit with a line of glue. */
+export interface Logger {
+  debug(message: string, facts: object): void
+  info(message: string, facts: object): void
+  warn(message: string, facts: object): void
+  error(message: string, facts: object): void
+}
+
+/** Reasons that an operator should look into; all others are the pool at work. */
+const ALARMING = new Set(['exited', 'start_failed', 'unresponsive', 'limit', 'bind_refused'])
+
+/** Writes a line for what an operator wants to find afterwards: every departure with its reason, every refusal, every failure. */
+export function logPool(pool: Pool, logger: Logger): void {
+  pool.on('worker.ready', ({ worker, startMs }) => {
+    logger.debug('worker ready', { ...worker, startMs: Math.round(startMs) })
+  })
+  pool.on('worker.left', ({ worker, reason, exit, termination }) => {
+    const level = ALARMING.has(reason) ? 'warn' : 'info'
+    logger[level](`worker left: ${reason}`, { ...worker, reason, ...exit, termination })
+  })
+  pool.on('turn.ended', (turn) => logger.debug('turn ended', { ...turn }))
+  pool.on('turn.refused', ({ id, session, error }) => {
+    const { reason, retryAfterMs, facts } = error
+    logger.info(`turn refused: ${reason}`, { id, session, reason, retryAfterMs, ...facts })
+  })
+  pool.on('session.restarted', (event) => logger.warn('session began anew: its transcript was gone', event))
+  pool.on('session.deleted', (event) => logger.info('session deleted', event))
+  pool.on('warning', ({ message, error }) => logger.warn(message, { error }))
+}

@@ -1,0 +1,281 @@
+import type { Clock } from '../clock.ts'
+import type { AgentProcess, ExitFacts, Graces, SDKMessage, SDKUserMessage, TerminateReport } from '../driver/driver.ts'
+import { nextState } from './lifecycle.ts'
+import type { WorkerEvent, WorkerState } from './lifecycle.ts'
+
+/** Why a worker left. */
+export type DepartureReason =
+  | 'idle'
+  | 'room'
+  | 'age'
+  | 'turns'
+  | 'memory'
+  | 'fingerprint'
+  | 'surplus'
+  | 'hibernate'
+  | 'deleted'
+  | 'closed'
+  | 'exited'
+  | 'start_failed'
+  | 'bind_refused'
+  | 'limit'
+  | 'unresponsive'
+
+/** What a worker is started for. */
+export type WorkerPurpose = 'turn' | 'warm' | 'spare' | 'claimable'
+
+/** The session that a worker serves. */
+export interface SessionRef {
+  tenant: string
+  key: string
+  agent: string
+}
+
+/** Whoever listens to a worker while it is busy. */
+export interface TurnSink {
+  /** Takes one message; true when it was the last of the turn. */
+  accept(message: SDKMessage): boolean
+  /** The process has ended, and everything it said was delivered. */
+  workerEnded(exit: ExitFacts): void
+}
+
+export interface WorkerFacts {
+  id: string
+  agent: string
+  tenant: string
+  fingerprint: string
+  purpose: WorkerPurpose
+  cwd: string
+  /** True when the pool made `cwd` for it. */
+  ownsCwd: boolean
+  /** The conversation it holds; a parked one has none yet. */
+  sdkSessionId: string | undefined
+  session: SessionRef | undefined
+  /** True when its conversation was resumed. */
+  resumed: boolean
+}
+
+export interface WorkerListeners {
+  changed(worker: Worker, from: WorkerState): void
+  /** A message outside of any turn, or one that concerns the worker itself. */
+  said(worker: Worker, message: SDKMessage): void
+  left(worker: Worker, departure: { reason: DepartureReason; exit: ExitFacts; report: TerminateReport }): void
+}
+
+/** One process and what it is for. Its state changes through one table; its end is awaited and verified. */
+export class Worker {
+  readonly id: string
+  readonly agent: string
+  readonly tenant: string
+  readonly fingerprint: string
+  readonly purpose: WorkerPurpose
+  readonly resumed: boolean
+  readonly process: AgentProcess
+  /** Clock readings, in milliseconds. */
+  readonly startedAt: number
+  lastUsedAt: number
+  /** The age at which it leaves, in milliseconds; jittered by the pool. */
+  readonly maxAgeMs: number
+  cwd: string
+  readonly ownsCwd: boolean
+  sdkSessionId: string | undefined
+  session: SessionRef | undefined
+  turns = 0
+  /** True while somebody who asked for it is about to use it: it must not leave under their hands. */
+  reserved: boolean
+  openPermissionRequests = 0
+  /** Private memory in bytes, as last measured. */
+  memoryBytes: number | undefined
+  #state: WorkerState = 'starting'
+  #backgroundTasks = new Set<string>()
+  #pinnedSince: number | undefined
+  #sink: TurnSink | undefined
+  #departure: DepartureReason | undefined
+  #retire: DepartureReason | undefined
+  #closed: Promise<void> | undefined
+  #listening: Promise<void> | undefined
+  readonly #clock: Clock
+  readonly #graces: Graces
+  readonly #listeners: WorkerListeners
+
+  constructor(
+    facts: WorkerFacts,
+    process: AgentProcess,
+    context: { clock: Clock; graces: Graces; maxAgeMs: number; listeners: WorkerListeners },
+  ) {
+    this.id = facts.id
+    this.agent = facts.agent
+    this.tenant = facts.tenant
+    this.fingerprint = facts.fingerprint
+    this.purpose = facts.purpose
+    this.cwd = facts.cwd
+    this.ownsCwd = facts.ownsCwd
+    this.sdkSessionId = facts.sdkSessionId
+    this.session = facts.session
+    this.resumed = facts.resumed
+    this.reserved = facts.purpose === 'turn'
+    this.process = process
+    this.#clock = context.clock
+    this.#graces = context.graces
+    this.#listeners = context.listeners
+    this.maxAgeMs = context.maxAgeMs
+    this.startedAt = this.#clock.now()
+    this.lastUsedAt = this.startedAt
+  }
+
+  get state(): WorkerState {
+    return this.#state
+  }
+
+  /** Set when it is to leave as soon as it is idle. */
+  get retiring(): DepartureReason | undefined {
+    return this.#retire
+  }
+
+  /** Settles when it is closed; only to be asked of one that was told to leave. */
+  get closed(): Promise<void> {
+    return this.#closed ?? Promise.resolve()
+  }
+
+  /** Background tasks and open permission requests, and since when there are any. */
+  get pin(): { tasks: number; permissionRequests: number; sinceMs: number } | undefined {
+    if (this.#pinnedSince === undefined) return undefined
+    return {
+      tasks: this.#backgroundTasks.size,
+      permissionRequests: this.openPermissionRequests,
+      sinceMs: this.#pinnedSince,
+    }
+  }
+
+  /** Waits for the process and starts to listen to it. Rejects as the process's `ready` does; it has left then. */
+  async open(): Promise<void> {
+    void this.#watchExit()
+    try {
+      await this.process.ready
+    } catch (error) {
+      await this.leave('start_failed')
+      throw error
+    }
+    if (this.#state !== 'starting') {
+      await this.closed
+      throw new Error(`worker ${this.id} left while it started`)
+    }
+    this.#change('ready')
+    this.lastUsedAt = this.#clock.now()
+    this.#listening = this.#listen()
+  }
+
+  /** Makes a parked process the session's. */
+  async bind(session: SessionRef, cwd: string): Promise<void> {
+    this.session = session
+    this.sdkSessionId = await this.process.bind(cwd)
+    this.cwd = cwd
+  }
+
+  /** Claims the worker for a turn: nothing else can take it from here on. */
+  begin(sink: TurnSink): void {
+    this.#change('begin')
+    this.reserved = false
+    this.#sink = sink
+  }
+
+  /** Hands a prompt to the process. From then on it may have run. */
+  send(message: SDKUserMessage): Promise<void> {
+    return this.process.send(message)
+  }
+
+  /** The turn is over. */
+  finish(): void {
+    if (this.#state !== 'busy') return
+    this.turns += 1
+    this.lastUsedAt = this.#clock.now()
+    this.release()
+  }
+
+  /** Gives back a worker that was begun with, without counting a turn. */
+  release(): void {
+    this.#sink = undefined
+    if (this.#state !== 'busy') return
+    this.#change('finish')
+    if (this.#retire !== undefined) void this.leave(this.#retire)
+  }
+
+  /** Nobody listens to the turn any more: what is still to come is discarded. */
+  mute(): void {
+    this.#sink = undefined
+    this.process.consumed()
+  }
+
+  /** Leaves when idle: at once, or after the turn that runs. */
+  retire(reason: DepartureReason): void {
+    if (this.#state === 'busy' || this.#state === 'starting') this.#retire ??= reason
+    else void this.leave(reason)
+  }
+
+  /** Ends the process and all it started; resolves when that is verified. The first reason counts. */
+  leave(reason: DepartureReason): Promise<void> {
+    this.#closed ??= this.#leave(reason)
+    return this.#closed
+  }
+
+  noteBackgroundTasks(ids: readonly string[]): void {
+    this.#backgroundTasks = new Set(ids)
+    this.#notePin()
+  }
+
+  notePermissionRequest(change: 1 | -1): void {
+    this.openPermissionRequests += change
+    this.#notePin()
+  }
+
+  #notePin(): void {
+    const pinned = this.#backgroundTasks.size > 0 || this.openPermissionRequests > 0
+    if (!pinned) this.#pinnedSince = undefined
+    else this.#pinnedSince ??= this.#clock.now()
+  }
+
+  async #leave(reason: DepartureReason): Promise<void> {
+    this.#departure = reason
+    this.#change('leave')
+    const report = await this.process.terminate(this.#graces)
+    const exit = await this.process.exited
+    await this.#listening
+    this.#sink?.workerEnded(exit)
+    this.#sink = undefined
+    this.#change('gone')
+    this.#listeners.left(this, { reason: this.#departure, exit, report })
+  }
+
+  async #watchExit(): Promise<void> {
+    await this.process.exited
+    if (this.#state === 'starting') return
+    void this.leave('exited')
+  }
+
+  async #listen(): Promise<void> {
+    try {
+      for await (const message of this.process.messages) this.#hear(message)
+    } catch {
+      // How the process ended is known from its exit, which says more than the SDK's error.
+    }
+    void this.leave('exited')
+  }
+
+  #hear(message: SDKMessage): void {
+    if (message.type === 'system' && message.subtype === 'background_tasks_changed') {
+      this.noteBackgroundTasks(message.tasks.filter(({ ambient }) => ambient !== true).map(({ task_id }) => task_id))
+    }
+    this.#listeners.said(this, message)
+    const sink = this.#sink
+    if (sink === undefined) this.process.consumed()
+    else if (sink.accept(message)) this.finish()
+  }
+
+  #change(event: WorkerEvent): void {
+    const from = this.#state
+    const to = nextState(from, event)
+    if (to === undefined) throw new Error(`worker ${this.id}: "${event}" is not possible while ${from}`)
+    this.#state = to
+    this.#listeners.changed(this, from)
+  }
+}
