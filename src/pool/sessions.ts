@@ -154,13 +154,17 @@ export class Sessions implements SessionHost {
 
   async hibernate(identity: SessionIdentity): Promise<void> {
     const conversation = await this.#find(identity)
-    if (conversation.running !== undefined) {
+    const refuseBusy = (): void => {
+      if (conversation.running === undefined) return
       throw new SessionBusyError(
         `session "${identity.key}" runs a turn; wait for its end or interrupt it, then hibernate`,
       )
     }
+    refuseBusy()
     await conversation.settled
     await conversation.opening?.catch(() => undefined)
+    // A turn may have come meanwhile, and must not lose its worker.
+    refuseBusy()
     await conversation.worker?.leave('hibernate')
     this.#forgetIfQuiet(conversation)
   }
@@ -170,7 +174,7 @@ export class Sessions implements SessionHost {
     const conversation = await this.#find(identity)
     const { record, running } = conversation
     await conversation.settled
-    if (running !== undefined)
+    if (running !== undefined || conversation.running !== undefined)
       throw new SessionBusyError(`session "${identity.key}" runs a turn; fork it when that has ended`)
     if ((await this.#load(record.tenant, key)) !== undefined) {
       throw new SessionConflictError(`the fork's key "${key}" is taken; choose another or delete that session`)
