@@ -1,0 +1,96 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../clock.ts'
+import type { Driver, StartSpec, TranscriptPlace } from '../driver/driver.ts'
+import { ResumeError, StartError } from '../errors.ts'
+import { FakeProcess } from './process.ts'
+import type { FakeConversation } from './process.ts'
+
+/**
+ * Runs agents without processes. Each fake process answers at once, until the test says otherwise: `onStart` is the place
+ * to take a process in hand before it does anything.
+ */
+export class FakeDriver implements Driver {
+  /** Every process that was started, oldest first, those that have gone included. */
+  readonly processes: FakeProcess[] = []
+  /** By SDK session id. */
+  readonly conversations: Map<string, FakeConversation> = new Map()
+  /** Called with each process as it starts. */
+  onStart: ((process: FakeProcess) => void) | undefined
+  readonly #clock: Clock
+  readonly #watchers = new Set<() => void>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** The processes that have not gone, oldest first. */
+  get living(): FakeProcess[] {
+    return this.processes.filter(({ gone }) => !gone)
+  }
+
+  /** Resolves when `condition` holds. It is asked again at everything that a process does or is asked to do. */
+  until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const watch = (): void => {
+        if (!condition()) return
+        this.#watchers.delete(watch)
+        resolve()
+      }
+      this.#watchers.add(watch)
+      watch()
+    })
+  }
+
+  /** The process of this number, counted from 0, as soon as it was started. */
+  async process(index: number): Promise<FakeProcess> {
+    await this.until(() => this.processes.length > index)
+    return this.processes[index] as FakeProcess
+  }
+
+  start(spec: StartSpec): FakeProcess {
+    const process = new FakeProcess(spec, {
+      clock: this.#clock,
+      number: this.processes.length,
+      conversation: (sessionId) => this.#conversation(sessionId),
+      changed: () => {
+        for (const watch of this.#watchers) watch()
+      },
+    })
+    this.processes.push(process)
+    this.onStart?.(process)
+    process.begin(this.#obstacle(spec))
+    return process
+  }
+
+  async fork({ sessionId }: TranscriptPlace): Promise<string> {
+    const conversation = this.conversations.get(sessionId)
+    if (conversation === undefined) throw new ResumeError(`there is no conversation ${sessionId} to fork`)
+    const copy = randomUUID()
+    this.conversations.set(copy, { turns: conversation.turns, prompts: [...conversation.prompts] })
+    return copy
+  }
+
+  async forget({ sessionId }: TranscriptPlace): Promise<void> {
+    this.conversations.delete(sessionId)
+  }
+
+  #conversation(sessionId: string): FakeConversation {
+    let conversation = this.conversations.get(sessionId)
+    if (conversation === undefined) {
+      conversation = { turns: 0, prompts: [] }
+      this.conversations.set(sessionId, conversation)
+    }
+    return conversation
+  }
+
+  /** What the CLI itself would refuse. */
+  #obstacle({ conversation }: StartSpec): Error | undefined {
+    if (conversation.kind === 'parked') return undefined
+    const known = this.conversations.has(conversation.sessionId)
+    if (conversation.kind === 'resume' && !known) {
+      return new ResumeError(`No conversation found with session ID: ${conversation.sessionId}`)
+    }
+    if (conversation.kind === 'resume' || !known) return undefined
+    return new StartError('initialize', `Session ID ${conversation.sessionId} is already in use.`)
+  }
+}

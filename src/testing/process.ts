@@ -1,0 +1,254 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../clock.ts'
+import { BindRefusedError } from '../driver/driver.ts'
+import type {
+  AgentProcess,
+  ExitFacts,
+  Graces,
+  Query,
+  SDKMessage,
+  SDKUserMessage,
+  StartSpec,
+  TerminateReport,
+} from '../driver/driver.ts'
+import { StartError } from '../errors.ts'
+import { assistantMessage, resultMessage, textOf } from './messages.ts'
+import type { FakeResult } from './messages.ts'
+
+/** Linux gives out no pid above 4194304, so a fake one is nobody's. */
+const FIRST_PID = 5_000_000
+
+/** A conversation as the fake processes remember it: also after the process that held it has gone. */
+export interface FakeConversation {
+  /** Its turns so far, over all processes. */
+  turns: number
+  /** The texts of the prompts that were answered, oldest first. */
+  prompts: string[]
+}
+
+/** What a fake process needs of its driver. */
+export interface FakeProcessContext {
+  clock: Clock
+  number: number
+  conversation: (sessionId: string) => FakeConversation
+  changed: () => void
+}
+
+/** One fake process, and its remote control. What it does by itself can be turned off, best in the driver's `onStart`. */
+export class FakeProcess implements AgentProcess {
+  readonly spec: StartSpec
+  readonly pid: number
+  readonly ready: Promise<void>
+  readonly exited: Promise<ExitFacts>
+  readonly messages: AsyncIterable<SDKMessage>
+  readonly query: Query
+  /** False: it is initialised when `becomeReady()` says so. Default true. */
+  readyAtOnce = true
+  /** False: turns wait for `finish()`. Default true: each prompt is answered at once. */
+  answersAtOnce = true
+  /** False: an interrupt is counted and nothing else. Default true: it ends the turn with an error result. */
+  heedsInterrupts = true
+  /** False: it goes when `exit()` says so, also after it was told to. Default true. */
+  leavesAtOnce = true
+  /** Set: `bind()` is refused for this reason, as `"cwd_untrusted"`. */
+  bindRefusal: string | undefined
+  /** Says that its conversation is held back by a reader that does not read. */
+  heldBack = false
+  /** Every prompt it was handed, oldest first. */
+  readonly prompts: SDKUserMessage[] = []
+  /** Control methods that were called on `query`. */
+  readonly calls: { method: string; args: unknown[] }[] = []
+  interrupts = 0
+  /** How often it was told that all it said was consumed. */
+  consumptions = 0
+  /** How it was told to go; undefined until then. */
+  graces: Graces | undefined
+  lastOutputAt: number
+  readonly #context: FakeProcessContext
+  readonly #ready = Promise.withResolvers<void>()
+  readonly #exited = Promise.withResolvers<ExitFacts>()
+  readonly #said: SDKMessage[] = []
+  /** Prompts without a result. */
+  #unanswered: SDKUserMessage[] = []
+  #sessionId: string | undefined
+  #wake: (() => void) | undefined
+  #inputOpen = true
+  #gone = false
+  #lastText = ''
+  #terminating: Promise<TerminateReport> | undefined
+
+  constructor(spec: StartSpec, context: FakeProcessContext) {
+    this.spec = spec
+    this.#context = context
+    this.pid = FIRST_PID + context.number
+    this.#sessionId = spec.conversation.kind === 'parked' ? undefined : spec.conversation.sessionId
+    this.lastOutputAt = context.clock.now()
+    this.ready = this.#ready.promise
+    this.ready.catch(() => undefined)
+    this.exited = this.#exited.promise
+    this.messages = this.#read()
+    this.query = this.#controls()
+  }
+
+  get alive(): boolean {
+    return !this.#gone && this.#inputOpen
+  }
+
+  /** True when it has exited. */
+  get gone(): boolean {
+    return this.#gone
+  }
+
+  /** Prompts that it works on: handed over and without a result. */
+  get unanswered(): number {
+    return this.#unanswered.length
+  }
+
+  /** For the driver: does what the CLI does first. */
+  begin(obstacle: Error | undefined): void {
+    if (obstacle !== undefined) this.failToStart(obstacle)
+    else if (this.readyAtOnce) this.becomeReady()
+    this.#context.changed()
+  }
+
+  /** It is initialised. */
+  becomeReady(): void {
+    this.lastOutputAt = this.#context.clock.now()
+    this.#ready.resolve()
+    this.#context.changed()
+  }
+
+  /** It ends before it is initialised. Default: a StartError, as for exit code 1. */
+  failToStart(error?: Error): void {
+    const exit = { exitCode: 1, signal: null, stderr: '' }
+    this.#ready.reject(error ?? new StartError('initialize', 'the agent process exited with code 1', exit))
+    this.exit(exit)
+  }
+
+  /** Says any message of the SDK. */
+  say(message: SDKMessage): void {
+    if (this.#gone) throw new Error('a process that has gone says nothing')
+    this.#said.push(message)
+    this.lastOutputAt = this.#context.clock.now()
+    this.#wake?.()
+    this.#context.changed()
+  }
+
+  /** Says a text, as the assistant. */
+  sayText(text: string): void {
+    this.#lastText = text
+    this.say(assistantMessage(this.#id, text))
+  }
+
+  /** Ends the turn: a result that answers every prompt without one, or as many as `prompts` says, oldest first. */
+  finish({ prompts = Infinity, ...result }: FakeResult & { prompts?: number } = {}): void {
+    const answered = this.#unanswered.splice(0, prompts)
+    const conversation = this.#context.conversation(this.#id)
+    conversation.turns += 1
+    conversation.prompts.push(...answered.map(textOf))
+    const uuids = answered.flatMap(({ uuid }) => (uuid === undefined ? [] : [uuid]))
+    this.say(resultMessage(this.#id, { text: this.#lastText, ...result }, uuids))
+  }
+
+  /** It exits: by itself (code 0) unless told how. What it has said is still read. */
+  exit({ exitCode, signal = null, stderr = '' }: Partial<ExitFacts> = {}): void {
+    if (this.#gone) return
+    this.#gone = true
+    const exit = { exitCode: exitCode ?? (signal === null ? 0 : null), signal, stderr }
+    const how = signal === null ? `exited with code ${exit.exitCode}` : `was ended by ${signal}`
+    this.#ready.reject(new StartError('initialize', `the agent process ${how}`, exit))
+    this.#exited.resolve(exit)
+    this.#wake?.()
+    this.#context.changed()
+  }
+
+  /** Its input is closed, and it has not exited yet: the moment in which a dead process still looks alive. */
+  closeInput(): void {
+    this.#inputOpen = false
+    this.#context.changed()
+  }
+
+  bind(): Promise<string> {
+    if (this.bindRefusal !== undefined) {
+      return Promise.reject(new BindRefusedError(this.bindRefusal, `${this.bindRefusal}: refused by the test`))
+    }
+    if (!this.alive) return Promise.reject(new BindRefusedError('exited', 'exited: the process has gone'))
+    this.#sessionId = randomUUID()
+    return Promise.resolve(this.#sessionId)
+  }
+
+  send(message: SDKUserMessage): Promise<void> {
+    this.prompts.push(message)
+    this.#unanswered.push(message)
+    if (this.alive && this.answersAtOnce) this.#answer(message)
+    else this.#context.changed()
+    return Promise.resolve()
+  }
+
+  interrupt(): Promise<void> {
+    this.interrupts += 1
+    if (this.alive && this.heedsInterrupts && this.#unanswered.length > 0)
+      this.finish({ subtype: 'error_during_execution' })
+    else this.#context.changed()
+    return Promise.resolve()
+  }
+
+  consumed(): void {
+    this.consumptions += 1
+    this.#context.changed()
+  }
+
+  terminate(graces: Graces): Promise<TerminateReport> {
+    this.#terminating ??= this.#terminate(graces)
+    return this.#terminating
+  }
+
+  async #terminate(graces: Graces): Promise<TerminateReport> {
+    const startedAt = this.#context.clock.now()
+    const stage = this.#gone ? 'gone' : 'eof'
+    this.graces = graces
+    this.#inputOpen = false
+    if (this.leavesAtOnce) this.exit()
+    this.#context.changed()
+    await this.exited
+    return { stage, ms: this.#context.clock.now() - startedAt, stragglers: 0, left: 0 }
+  }
+
+  get #id(): string {
+    if (this.#sessionId === undefined) throw new Error('a parked process has no conversation yet')
+    return this.#sessionId
+  }
+
+  #answer(message: SDKUserMessage): void {
+    const { turns } = this.#context.conversation(this.#id)
+    this.sayText(`[turn ${turns + 1}] You said: ${textOf(message)}`)
+    this.finish()
+  }
+
+  async *#read(): AsyncGenerator<SDKMessage> {
+    for (;;) {
+      const next = this.#said.shift()
+      if (next !== undefined) yield next
+      else if (this.#gone) return
+      else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+      }
+    }
+  }
+
+  /** Control methods are noted and answered with nothing. */
+  #controls(): Query {
+    return new Proxy({} as Query, {
+      get: (_target, method) =>
+        method === 'then' || typeof method === 'symbol'
+          ? undefined
+          : (...args: unknown[]): Promise<void> => {
+              this.calls.push({ method, args })
+              this.#context.changed()
+              return Promise.resolve()
+            },
+    })
+  }
+}
