@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
 import type { Clock } from '../clock.ts'
 import { ResumeError, StartError } from '../errors.ts'
+import { Guard } from '../process/guard.ts'
+import { Reaper } from '../process/reaper.ts'
 import { spawnOwned } from '../process/spawn.ts'
 import type { OwnedProcess } from '../process/spawn.ts'
 import { terminate } from '../process/terminate.ts'
@@ -13,6 +15,7 @@ import { BindRefusedError } from './driver.ts'
 import type {
   AgentProcess,
   Driver,
+  DriverListeners,
   ExitFacts,
   Graces,
   Options,
@@ -170,7 +173,7 @@ class ClaudeProcess implements AgentProcess {
     const owned = this.#owned
     const report =
       owned === undefined
-        ? { stage: 'gone' as const, ms: 0, stragglers: 0 }
+        ? { stage: 'gone' as const, ms: 0, stragglers: 0, left: 0 }
         : await terminate(owned, graces, this.#clock)
     this.#exited.resolve({ exitCode: null, signal: null, stderr: '' })
     if (!this.#reading) this.#release()
@@ -353,13 +356,27 @@ function reportHeader(): object {
 /** Runs agents as `claude` processes through the Agent SDK. */
 export class ClaudeDriver implements Driver {
   readonly #options: ClaudeDriverOptions
+  #guard: Guard | undefined
+  #reaper: Reaper | undefined
 
   constructor(options: ClaudeDriverOptions) {
     this.#options = options
   }
 
+  attach({ trouble, reaped }: DriverListeners): void {
+    const { clock } = this.#options
+    this.#guard = new Guard(clock, trouble)
+    this.#reaper = new Reaper(clock, reaped)
+  }
+
   start(spec: StartSpec): AgentProcess {
+    this.#guard?.post()
     return new ClaudeProcess(spec, this.#options)
+  }
+
+  async close(): Promise<void> {
+    await this.#reaper?.stop()
+    await this.#guard?.dismiss()
   }
 
   async fork(place: TranscriptPlace): Promise<string> {

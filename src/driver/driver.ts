@@ -74,6 +74,8 @@ export interface TerminateReport {
   ms: number
   /** Descendants that had outlived the process and were ended after it. */
   stragglers: number
+  /** What could not be ended: processes stuck in the kernel. */
+  left: number
 }
 
 /** One running agent process. */
@@ -122,8 +124,20 @@ export interface TranscriptPlace {
   sessionId: string
 }
 
+/** What a driver tells beside what its processes do. */
+export interface DriverListeners {
+  /** Something went wrong that no caller asked for. */
+  trouble: (message: string, error: unknown) => void
+  /** Processes of hosts that are gone were found and ended. */
+  reaped: (report: { pids: number[]; left: number }) => void
+}
+
 /** The port to whatever runs agents. Two implementations: the Agent SDK's `claude`, and a remote-controlled fake. */
 export interface Driver {
+  /** Called once, by the pool that uses it and before the first start. */
+  attach(listeners: DriverListeners): void
+  /** Ends what the driver itself keeps running. Processes are the pool's to end, and have ended before. */
+  close(): Promise<void>
   /** Starts a process at once and without waiting; what goes wrong arrives through `ready` and `exited`. */
   start(spec: StartSpec): AgentProcess
   /** Copies a conversation as it is now, and resolves with the copy's session id. Throws ResumeError if there is none. */

@@ -51,6 +51,8 @@ export interface PoolEvents {
   'session.deleted': [{ session: SessionRef }]
   /** Its conversation was gone and it began anew, as `onStaleResume: 'fresh'` says. */
   'session.restarted': [{ session: SessionRef; lost: string }]
+  /** Processes of hosts that are gone were ended; `left` could not be. */
+  'orphans.reaped': [{ pids: number[]; left: number }]
   /** Something went wrong that no caller asked for. */
   warning: [{ message: string; error: unknown }]
 }

@@ -91,6 +91,10 @@ export class Pool implements AsyncDisposable {
       environment: (tenant, agent) => parts.environment(tenant, agent),
       conversationOf: (worker) => this.#sessions.conversationOf(worker),
     })
+    parts.driver.attach({
+      trouble: (message, error) => this.#emitter.tell('warning', { message, error }),
+      reaped: (report) => this.#emitter.tell('orphans.reaped', report),
+    })
     for (const agent of parts.agents) this.#fleet.keepSpares(agent, 'default')
   }
 
@@ -196,6 +200,7 @@ export class Pool implements AsyncDisposable {
     )
     await this.#fleet.endAll()
     await turns
+    await this.#parts.driver.close()
     await this.#parts.store.close()
     this.#parts.release()
   }

@@ -4,40 +4,65 @@ import { systemClock } from '../clock.ts'
 /** The variable every process of a pool inherits. It names the host and the worker, so that all descendants can be found. */
 export const MARKER_VARIABLE = 'CLAUDE_AGENT_POOL_MARKER'
 
-/** A process identity that survives pid reuse. */
-export interface HostIdentity {
+/** A process, safe against pid reuse: the same pid with another start time is another process. */
+export interface ProcessIdentity {
   pid: number
-  /** Start time in clock ticks since boot (Linux), or in milliseconds since the epoch elsewhere. */
+  /** Clock ticks since boot (Linux), else milliseconds since the epoch. */
   startTime: string
+}
+
+/** A host: a process of this boot. */
+export interface HostIdentity extends ProcessIdentity {
   bootId: string
 }
 
-/** Start time of a process in clock ticks since boot, from `/proc/PID/stat`; undefined when there is no such process. */
+/** What a marker says. */
+export interface Marker {
+  host: HostIdentity
+  workerId: string
+}
+
+/** Start time of a process, from `/proc/PID/stat`; undefined when there is no such process, or no `/proc`. */
 export function startTimeOf(pid: number): string | undefined {
   try {
-    // The command name may contain spaces and brackets: fields are counted from the last ")".
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+    return statFields(readFileSync(`/proc/${pid}/stat`, 'latin1'))[19]
   } catch {
     return undefined
   }
 }
 
+/** The fields of `/proc/PID/stat` after the command name, which may itself hold spaces and brackets. */
+export const statFields = (stat: string): string[] => stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+
 function readBootId(): string {
   try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
   } catch {
     return 'unknown'
   }
 }
 
-/** The identity of this process. */
+/** This process. */
 export const thisHost: HostIdentity = {
   pid: process.pid,
   startTime: startTimeOf(process.pid) ?? String(Math.round(systemClock.wall() - systemClock.now())),
   bootId: readBootId(),
 }
 
+const prefixOf = ({ pid, startTime, bootId }: HostIdentity): string => `${pid}:${startTime}:${bootId}`
+
 /** The marker's value for one worker of this host. */
-export const markerOf = (workerId: string): string =>
-  `${thisHost.pid}:${thisHost.startTime}:${thisHost.bootId}:${workerId}`
+export const markerOf = (workerId: string): string => `${prefixOf(thisHost)}:${workerId}`
+
+/** Reads a marker's value; undefined for anything else. */
+export function parseMarker(value: string): Marker | undefined {
+  const [pid, startTime, bootId, workerId, ...rest] = value.split(':')
+  if (!/^\d+$/.test(pid ?? '') || !startTime || !bootId || !workerId || rest.length > 0) return undefined
+  return { host: { pid: Number(pid), startTime, bootId }, workerId }
+}
+
+export const isSameHost = (a: HostIdentity, b: HostIdentity): boolean => prefixOf(a) === prefixOf(b)
+
+/** True while that very process runs. */
+export const hostLives = ({ pid, startTime, bootId }: HostIdentity): boolean =>
+  bootId === thisHost.bootId && startTimeOf(pid) === startTime

@@ -1,19 +1,29 @@
 import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import type { Clock } from '../clock.ts'
 import type { ExitFacts } from '../errors.ts'
 import { MARKER_VARIABLE, markerOf } from './marker.ts'
+import { ProcessTable } from './table.ts'
+import { WorkerTree } from './tree.ts'
 
 /** The last this many bytes of stderr are kept for error messages. */
 const STDERR_TAIL_BYTES = 8 * 1024
 
+/** Of −1000…1000: well above the host's, below what is meant to die first. */
+const OOM_SCORE_ADJ = '500'
+
 /** After the exit, stderr may still hold lines; a grandchild that inherited it may keep it open for ever. */
 const STDERR_DRAIN_MS = 200
+
+/** One for the host: what was read for one worker serves the others. */
+const table = new ProcessTable()
 
 /** A child process that this host started, and everything that carries its marker. */
 export interface OwnedProcess {
   readonly child: ChildProcessWithoutNullStreams
-  readonly marker: string
+  /** The child and everything it starts. */
+  readonly tree: WorkerTree
   /** Settles when the child is gone. `spawnError` is set when it never existed. Never rejects. */
   readonly exited: Promise<OwnedExit>
   /** The end of what it wrote to stderr so far. */
@@ -32,12 +42,21 @@ export interface SpawnRequest {
   env: Readonly<Record<string, string | undefined>>
 }
 
+/** Makes the kernel pick this process, not its host, when memory runs out. Raising one's score needs no privilege. */
+function preferForOom(pid: number | undefined): void {
+  if (pid === undefined || process.platform !== 'linux') return
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, OOM_SCORE_ADJ)
+  } catch {
+    // It may be gone already, or the kernel may be without; it is a preference, not a need.
+  }
+}
+
 /** Starts a child in a process group of its own, marked, with its stderr always drained. Never throws. */
 export function spawnOwned(request: SpawnRequest, clock: Clock): OwnedProcess {
-  const marker = markerOf(request.workerId)
   const child = spawn(request.command, [...request.args], {
     cwd: request.cwd,
-    env: { ...request.env, [MARKER_VARIABLE]: marker },
+    env: { ...request.env, [MARKER_VARIABLE]: markerOf(request.workerId) },
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
     windowsHide: true,
@@ -47,6 +66,7 @@ export function spawnOwned(request: SpawnRequest, clock: Clock): OwnedProcess {
   child.stderr.on('data', (text: string) => {
     tail = (tail + text).slice(-STDERR_TAIL_BYTES)
   })
+  preferForOom(child.pid)
   // A child that is gone answers writes with EPIPE; without listeners that would end the host.
   const ignore = (): void => undefined
   for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', ignore)
@@ -64,5 +84,5 @@ export function spawnOwned(request: SpawnRequest, clock: Clock): OwnedProcess {
       else child.stderr.once('end', done)
     })
   })
-  return { child, marker, exited, stderrTail: () => tail }
+  return { child, tree: new WorkerTree(request.workerId, table), exited, stderrTail: () => tail }
 }

@@ -23,6 +23,13 @@ export class FakeDriver implements Driver {
     this.#clock = clock
   }
 
+  /** A fake has no trouble of its own to tell. */
+  attach(): void {}
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+
   /** The processes that have not gone, oldest first. */
   get living(): FakeProcess[] {
     return this.processes.filter(({ gone }) => !gone)

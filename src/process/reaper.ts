@@ -1,0 +1,70 @@
+import type { CancelTimer, Clock } from '../clock.ts'
+import { hostLives } from './marker.ts'
+import { sweep } from './sweep.ts'
+import { ProcessTable } from './table.ts'
+import type { ProcessEntry } from './table.ts'
+
+/** An orphan may be a busy `claude`, which ends its tools first. */
+const SIGTERM_GRACE_MS = 5_000
+const SIGKILL_GRACE_MS = 2_000
+
+/** A host that dies later than we start is noticed after this, in milliseconds; its own sentinel is faster by far. */
+const INTERVAL_MS = 5 * 60_000
+
+/** What a reaping did. */
+export interface ReapReport {
+  /** Processes whose host was gone. */
+  pids: number[]
+  /** Those that could not be ended. */
+  left: number
+}
+
+/** Marked processes whose host does not run any more. A process without a marker, or whose host lives, is never one. */
+export const findOrphans = (table: ProcessTable = new ProcessTable()): ProcessEntry[] =>
+  table.read().filter(({ marker, pid }) => marker !== undefined && pid !== process.pid && !hostLives(marker.host))
+
+/** Ends all orphans of this machine that this user may signal. */
+export async function reap(clock: Clock): Promise<ReapReport> {
+  const table = new ProcessTable()
+  const orphans = findOrphans(table)
+  const pids = orphans.map(({ pid }) => pid)
+  if (orphans.length === 0) return { pids, left: 0 }
+  const look = (): ProcessEntry[] => findOrphans(table)
+  const asked = await sweep(look, 'SIGTERM', SIGTERM_GRACE_MS, clock)
+  const { left } = asked.left === 0 ? asked : await sweep(look, 'SIGKILL', SIGKILL_GRACE_MS, clock)
+  return { pids, left }
+}
+
+/** Reaps when a host starts, and now and then. */
+export class Reaper {
+  readonly #clock: Clock
+  readonly #onReaped: (report: ReapReport) => void
+  #cancel: CancelTimer | undefined
+  #reaping: Promise<void> = Promise.resolve()
+  #stopped = false
+
+  constructor(clock: Clock, onReaped: (report: ReapReport) => void) {
+    this.#clock = clock
+    this.#onReaped = onReaped
+    this.#round()
+  }
+
+  /** Resolves when nothing is under way any more. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#cancel?.()
+    await this.#reaping
+  }
+
+  #round(): void {
+    this.#reaping = this.#reap()
+    this.#cancel = this.#clock.after(INTERVAL_MS, () => {
+      if (!this.#stopped) this.#round()
+    })
+  }
+
+  async #reap(): Promise<void> {
+    const report = await reap(this.#clock)
+    if (report.pids.length > 0) this.#onReaped(report)
+  }
+}

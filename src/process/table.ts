@@ -1,0 +1,74 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { MARKER_VARIABLE, parseMarker, statFields } from './marker.ts'
+import type { Marker, ProcessIdentity } from './marker.ts'
+
+/** One process, as the kernel shows it. */
+export interface ProcessEntry extends ProcessIdentity {
+  ppid: number
+  group: number
+  session: number
+  /** Its marker; undefined when it has none, has cleared its environment, or is somebody else's. */
+  marker: Marker | undefined
+}
+
+/** A process's environment does not change in a way that concerns us: a marker is read once for each process. */
+type MarkerCache = Map<number, { startTime: string; marker: Marker | undefined }>
+
+/** A young process may still be its parent's image: until it has called exec its environment says nothing about it. */
+const YOUNG_TICKS = 200
+
+function readMarker(pid: number): Marker | undefined {
+  try {
+    const environment = readFileSync(`/proc/${pid}/environ`, 'latin1')
+    const start = `\0${environment}`.indexOf(`\0${MARKER_VARIABLE}=`)
+    if (start === -1) return undefined
+    const value = environment.slice(start + MARKER_VARIABLE.length + 1)
+    return parseMarker(value.slice(0, value.indexOf('\0')))
+  } catch {
+    return undefined
+  }
+}
+
+function uptimeTicks(): number {
+  return Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 100
+}
+
+/** Reads `/proc`, sparing what it has read before. Empty where there is none. */
+export class ProcessTable {
+  #markers: MarkerCache = new Map()
+
+  /** All processes that live now; zombies are dead. */
+  read(): ProcessEntry[] {
+    let names: string[]
+    try {
+      names = readdirSync('/proc')
+    } catch {
+      return []
+    }
+    const now = uptimeTicks()
+    const seen: MarkerCache = new Map()
+    const entries: ProcessEntry[] = []
+    for (const name of names) {
+      const pid = Number(name)
+      if (!Number.isInteger(pid)) continue
+      const entry = this.#entry(pid, now, seen)
+      if (entry !== undefined) entries.push(entry)
+    }
+    this.#markers = seen
+    return entries
+  }
+
+  #entry(pid: number, now: number, seen: MarkerCache): ProcessEntry | undefined {
+    try {
+      const [state, ppid, group, session, ...rest] = statFields(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+      const startTime = rest[15]
+      if (state === 'Z' || state === 'X' || startTime === undefined) return undefined
+      const known = this.#markers.get(pid)
+      const marker = known?.startTime === startTime ? known.marker : readMarker(pid)
+      if (marker !== undefined || now - Number(startTime) > YOUNG_TICKS) seen.set(pid, { startTime, marker })
+      return { pid, startTime, ppid: Number(ppid), group: Number(group), session: Number(session), marker }
+    } catch {
+      return undefined
+    }
+  }
+}
