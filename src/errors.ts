@@ -87,6 +87,8 @@ export interface ExitFacts {
   /** Exit code, or null when a signal ended it. */
   exitCode: number | null
   signal: string | null
+  /** True when the kernel ended it for memory. */
+  oomKilled?: boolean
   /** The last lines of its stderr (at most 8 KiB). */
   stderr: string
 }
@@ -95,12 +97,15 @@ export interface ExitFacts {
 export class WorkerExitedError extends PoolError {
   readonly exitCode: number | null
   readonly signal: string | null
+  /** True when the kernel ended the process for memory: give it more, or run fewer turns at once. */
+  readonly oomKilled: boolean
   readonly stderr: string
 
   constructor(message: string, exit: ExitFacts, options?: ErrorOptions) {
     super('worker_exited', message, options)
     this.exitCode = exit.exitCode
     this.signal = exit.signal
+    this.oomKilled = exit.oomKilled === true
     this.stderr = exit.stderr
   }
 }

@@ -6,6 +6,7 @@ import type { Clock } from '../clock.ts'
 import { ResumeError, StartError } from '../errors.ts'
 import { Guard } from '../process/guard.ts'
 import { Reaper } from '../process/reaper.ts'
+import { OomWatch } from '../memory/oom.ts'
 import { spawnOwned } from '../process/spawn.ts'
 import type { OwnedProcess } from '../process/spawn.ts'
 import { terminate } from '../process/terminate.ts'
@@ -87,6 +88,7 @@ class ClaudeProcess implements AgentProcess {
   readonly #spec: StartSpec
   readonly #clock: Clock
   readonly #driver: ClaudeDriverOptions
+  readonly #oom: OomWatch
   readonly #input = new PromptInput()
   readonly #bound = once<Query>()
   readonly #exited = once<ExitFacts>()
@@ -99,7 +101,8 @@ class ClaudeProcess implements AgentProcess {
   #reading = false
   #terminating: Promise<TerminateReport> | undefined
 
-  constructor(spec: StartSpec, driver: ClaudeDriverOptions) {
+  constructor(spec: StartSpec, driver: ClaudeDriverOptions, oom: OomWatch) {
+    this.#oom = oom
     this.#spec = spec
     this.#driver = driver
     this.#clock = driver.clock
@@ -157,6 +160,10 @@ class ClaudeProcess implements AgentProcess {
 
   async interrupt(): Promise<void> {
     await this.#query?.interrupt()
+  }
+
+  async probe(): Promise<void> {
+    await this.#query?.mcpServerStatus()
   }
 
   consumed(): void {
@@ -283,6 +290,8 @@ class ClaudeProcess implements AgentProcess {
     }
     if (gate.readableEnded || gate.destroyed) announce()
     else gate.once('end', announce).once('close', announce)
+    const oomKilled = exit.signal === 'SIGKILL' && this.#terminating === undefined && this.#oom.killedJustNow()
+    if (oomKilled) exit.oomKilled = true
     this.#exited.resolve(this.#violation === undefined ? exit : { ...exit, stderr: `${exit.stderr}${this.#violation}` })
   }
 
@@ -356,11 +365,13 @@ function reportHeader(): object {
 /** Runs agents as `claude` processes through the Agent SDK. */
 export class ClaudeDriver implements Driver {
   readonly #options: ClaudeDriverOptions
+  readonly #oom: OomWatch
   #guard: Guard | undefined
   #reaper: Reaper | undefined
 
   constructor(options: ClaudeDriverOptions) {
     this.#options = options
+    this.#oom = new OomWatch(options.clock)
   }
 
   attach({ trouble, reaped }: DriverListeners): void {
@@ -371,10 +382,11 @@ export class ClaudeDriver implements Driver {
 
   start(spec: StartSpec): AgentProcess {
     this.#guard?.post()
-    return new ClaudeProcess(spec, this.#options)
+    return new ClaudeProcess(spec, this.#options, this.#oom)
   }
 
   async close(): Promise<void> {
+    this.#oom.stop()
     await this.#reaper?.stop()
     await this.#guard?.dismiss()
   }

@@ -100,6 +100,8 @@ export interface AgentProcess {
   /** Resolves when the message has been handed to the process. From then on it may have run. */
   send(message: SDKUserMessage): Promise<void>
   interrupt(): Promise<void>
+  /** Resolves when the process answers a question that costs nothing. A parked one is not asked. */
+  probe(): Promise<void>
   /** Tells that everything read so far was consumed, so that more may come. */
   consumed(): void
   /** Ends the process and all it started, and resolves when that is verified. Repeated calls share one promise. */

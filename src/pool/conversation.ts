@@ -44,9 +44,9 @@ export class Conversation {
     return { tenant, key, agent }
   }
 
-  /** The turn that runs. One that has ended runs no more, although its worker is still being given back. */
+  /** The turn that runs. While the worker of one that has ended is still being given back, the next one counts as running. */
   get running(): RunningTurn | undefined {
-    return this.#running?.phase === 'ended' ? undefined : this.#running
+    return this.#running?.phase === 'ended' ? this.#queue.find(({ phase }) => phase !== 'ended') : this.#running
   }
 
   /** Resolves when nothing of the last turn is left to do. */
@@ -63,11 +63,12 @@ export class Conversation {
 
   /** Runs the turn now, or does what the caller wants when another one runs. Never throws: it ends the turn. */
   admit(turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>): void {
+    const { running } = this
     if (this.#gone !== undefined) {
       turn.fail(this.#gone)
     } else if (this.#running === undefined) {
       this.#settled = this.#start(turn)
-    } else if (this.running === undefined) {
+    } else if (running === undefined) {
       this.#queue.push(turn)
     } else if (onBusy === 'reject') {
       turn.fail(this.#busy('a turn of this session runs; wait for it, or say what to do with onBusy'))
@@ -79,7 +80,7 @@ export class Conversation {
       }
       if (onBusy === 'interrupt') this.#queue.unshift(turn)
       else this.#queue.push(turn)
-      if (onBusy === 'interrupt') void this.#running.interrupt()
+      if (onBusy === 'interrupt') void running.interrupt()
     }
   }
 
@@ -124,6 +125,8 @@ export class Conversation {
       turn.fail(error as Error)
     }
     this.#running = undefined
+    // A turn that was aborted while it waited needs no worker.
+    this.#queue = this.#queue.filter(({ phase }) => phase !== 'ended')
     const next = this.#queue.shift()
     if (next !== undefined) this.#settled = this.#start(next)
     else this.#host.onIdle(this)

@@ -3,6 +3,7 @@ import type { Driver } from '../driver/driver.ts'
 import { Governor } from '../memory/governor.ts'
 import { anonymousBytes } from '../memory/usage.ts'
 import type { Admission, Limits, Residency, Starts } from '../options.ts'
+import { Health } from '../worker/health.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { DepartureReason, Worker, WorkerListeners } from '../worker/worker.ts'
 import type { Agent } from './agent.ts'
@@ -49,6 +50,7 @@ export class Fleet {
   readonly #spares: Spares
   readonly #dispatch: Dispatch
   readonly #housekeeper: Housekeeper
+  readonly #health: Health
   readonly #warmth = new WeakMap<Worker, Warmth>()
   /** What is fixed at start, hashed once for each agent: definitions never change in place. */
   readonly #agentHashes = new WeakMap<Agent, string>()
@@ -102,6 +104,7 @@ export class Fleet {
       places,
       started: (worker) => emitter.tell('worker.started', { worker: this.describe(worker) }),
     })
+    this.#health = new Health(clock)
     this.#housekeeper = new Housekeeper(clock, () => this.#tend())
     emitter.on('turn.started', ({ worker: id, warmth }) => {
       for (const worker of registry) if (worker.id === id) this.#warmth.set(worker, warmth)
@@ -190,6 +193,7 @@ export class Fleet {
     const { clock, residency } = this.#context
     const now = clock.now()
     for (const worker of this.#registry) {
+      this.#health.check(worker)
       const reason = dueToLeave(worker, residency, now)
       if (reason === undefined) continue
       // A spare that is too old stays until another is ready, so that its kind is never without.

@@ -331,8 +331,13 @@ export class RunningTurn implements Turn, TurnSink {
   }
 }
 
-function exitMessage({ exitCode, signal, stderr }: ExitFacts): string {
-  const how = signal === null ? `with exit code ${exitCode}` : `by ${signal}`
+function exitMessage({ exitCode, signal, oomKilled, stderr }: ExitFacts): string {
+  const how =
+    oomKilled === true
+      ? 'because the kernel killed it for memory'
+      : signal === null
+        ? `with exit code ${exitCode}`
+        : `by ${signal}`
   const said = stderr.trim() === '' ? '' : `; stderr: ${stderr.trim()}`
   return `the agent process ended ${how} during the turn; the prompt may have run, and the session's next turn resumes${said}`
 }

@@ -1,4 +1,4 @@
-import { isSameHost, startTimeOf, thisHost } from './marker.ts'
+import { isSameHost, parseMarker, startTimeOf, thisHost } from './marker.ts'
 import type { HostIdentity, Marker, ProcessIdentity } from './marker.ts'
 import { ProcessTable } from './table.ts'
 import type { ProcessEntry } from './table.ts'
@@ -63,6 +63,13 @@ export class WorkerTree {
 /** Living processes of this host's workers, in any worker's tree. */
 export const processesOfThisHost = (): ProcessEntry[] =>
   treeOf(new ProcessTable().read(), ({ host }) => isSameHost(host, thisHost))
+
+/** Living processes of the worker with this marker. */
+export function markedProcesses(marker: string): ProcessEntry[] {
+  const wanted = parseMarker(marker)
+  if (wanted === undefined) return []
+  return new WorkerTree(wanted.workerId, new ProcessTable(), wanted.host).look()
+}
 
 /** Signals a process if it is still the one that was meant. False when it is gone. */
 export function signalProcess({ pid, startTime }: ProcessIdentity, signal: NodeJS.Signals): boolean {

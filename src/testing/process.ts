@@ -54,6 +54,9 @@ export class FakeProcess implements AgentProcess {
   bindRefusal: string | undefined
   /** Says that its conversation is held back by a reader that does not read. */
   heldBack = false
+  /** False makes it hang: it leaves health probes without an answer. */
+  answersProbes = true
+  probes = 0
   /** Every prompt it was handed, oldest first. */
   readonly prompts: SDKUserMessage[] = []
   /** Control methods that were called on `query`. */
@@ -191,6 +194,11 @@ export class FakeProcess implements AgentProcess {
       this.finish({ subtype: 'error_during_execution' })
     else this.#context.changed()
     return Promise.resolve()
+  }
+
+  probe(): Promise<void> {
+    this.probes += 1
+    return this.answersProbes ? Promise.resolve() : new Promise(() => undefined)
   }
 
   consumed(): void {
