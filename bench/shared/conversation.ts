@@ -1,0 +1,149 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { query } from '@anthropic-ai/claude-agent-sdk'
+import type { Options, SDKMessage, SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
+import { findClaudeExecutable } from '../../src/driver/claude.ts'
+import { agentEnvironment, hostEnvironment } from '../../src/driver/environment.ts'
+import { createPool } from '../../src/index.ts'
+import type { AgentOptions, Pool, PoolOptions, Session, Warmth } from '../../src/index.ts'
+import { MARK, gone } from './bench.ts'
+import type { Bench } from './bench.ts'
+
+export const MODEL = 'claude-sonnet-5'
+
+type Target = Pick<Bench, 'dir' | 'url'>
+
+/** One turn: milliseconds from `since` to its first assistant message and to its result. */
+export interface TurnTimes {
+  first: number
+  result: number
+  text: string
+}
+
+/** Reads a turn's messages to its result. */
+async function timed(next: () => Promise<IteratorResult<SDKMessage, unknown>>, since: number): Promise<TurnTimes> {
+  let first: number | undefined
+  for (;;) {
+    const { value, done } = await next()
+    if (done === true) throw new Error('the stream ended before its result')
+    const message = value as SDKMessage
+    if (message.type === 'assistant') first ??= performance.now() - since
+    if (message.type !== 'result') continue
+    const result = performance.now() - since
+    if (message.subtype !== 'success' || message.is_error) throw new Error(`the turn failed: ${JSON.stringify(message)}`)
+    if (first === undefined) throw new Error('the turn had no assistant message')
+    return { first, result, text: message.result }
+  }
+}
+
+/** A prompt stream that stays open between turns. */
+class OpenPrompt implements AsyncIterable<SDKUserMessage> {
+  readonly #waiting: SDKUserMessage[] = []
+  #wake: (() => void) | undefined
+
+  send(content: string): void {
+    this.#waiting.push({ type: 'user', message: { role: 'user', content }, parent_tool_use_id: null })
+    this.#wake?.()
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<SDKUserMessage> {
+    for (;;) {
+      const message = this.#waiting.shift()
+      if (message !== undefined) yield message
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+    }
+  }
+}
+
+const claudePath = findClaudeExecutable()
+let started = 0
+
+/** The plain SDK with the options and the environment that the pool gives its agents: only the pooling differs. */
+export class PlainConversation {
+  readonly #prompt = new OpenPrompt()
+  readonly #messages: AsyncGenerator<SDKMessage, void>
+  readonly #close: () => void
+  readonly #mark: string
+  readonly ready: Promise<unknown>
+
+  constructor(target: Target, cwd: string, extra: Options = {}) {
+    started += 1
+    this.#mark = `${target.dir}:plain${started}:`
+    const places = { home: join(target.dir, 'plain', 'home'), configDir: join(target.dir, 'plain', 'config') }
+    for (const place of Object.values(places)) mkdirSync(place, { recursive: true })
+    const host = hostEnvironment({ baseUrl: target.url, key: 'simulated' }, process.env)
+    const started_ = query({
+      prompt: this.#prompt,
+      options: {
+        model: MODEL,
+        permissionMode: 'dontAsk',
+        mcpServersDelivery: 'initialize',
+        settingSources: [],
+        strictMcpConfig: true,
+        verbatimPrompts: true,
+        ...(claudePath === undefined ? {} : { pathToClaudeCodeExecutable: claudePath }),
+        cwd,
+        env: agentEnvironment(host, places, { [MARK]: this.#mark }),
+        ...extra,
+      },
+    })
+    this.#messages = started_
+    this.#close = () => started_.close()
+    this.ready = started_.initializationResult()
+    this.ready.catch(() => undefined)
+  }
+
+  send(text: string): void {
+    this.#prompt.send(text)
+  }
+
+  next(): Promise<IteratorResult<SDKMessage, unknown>> {
+    return this.#messages.next()
+  }
+
+  turn(text: string, since: number = performance.now()): Promise<TurnTimes> {
+    this.send(text)
+    return timed(() => this.next(), since)
+  }
+
+  /** Resolves when the process is gone. */
+  async close(): Promise<void> {
+    this.#close()
+    await gone(this.#mark)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/** A pool with one agent, `assistant`, which is ended with the benchmark. */
+export async function startPool(
+  target: Target & Partial<Pick<Bench, 'owned'>>,
+  { agent = {}, ...options }: Omit<PoolOptions, 'agents'> & { agent?: AgentOptions } = {},
+): Promise<Pool> {
+  const pool = await createPool({
+    dataDir: join(target.dir, 'pool'),
+    api: { baseUrl: target.url, key: 'simulated' },
+    agents: { assistant: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, env: { [MARK]: target.dir }, ...agent } },
+    ...options,
+  })
+  target.owned?.defer(() => pool.close())
+  return pool
+}
+
+/** Runs one turn on the pool; `warmth` is how it must have found its process. */
+export async function poolTurn(
+  session: Session,
+  text: string,
+  warmth: Warmth,
+  since: number = performance.now(),
+): Promise<TurnTimes> {
+  const turn = session.send(text)
+  const times = await timed(() => turn.next(), since)
+  if (turn.warmth !== warmth) throw new Error(`a turn was ${turn.warmth}, not ${warmth}: this run measures nothing`)
+  return times
+}
