@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { ConfigError } from '../errors.ts'
-import { loadScenario, type LoopbackHost, type Simulator, startSimulator } from '../simulator/server.ts'
+import type { LoopbackHost, Simulator } from '../simulator/server.ts'
 
 interface Flags {
   port: string
@@ -37,6 +37,8 @@ function announce({ url, port }: Simulator, asJson: boolean): void {
 
 async function simulate({ port, host, scenario, json }: Flags): Promise<void> {
   const stopped = stopSignal()
+  // Not before it is needed: the help of all commands should be there at once.
+  const { loadScenario, startSimulator } = await import('../simulator/server.ts')
   await using simulator = await startSimulator({
     port: portOf(port),
     host: host as LoopbackHost, // startSimulator refuses any other

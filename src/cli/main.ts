@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { demoCommand } from './demo.ts'
+import { report } from './exit.ts'
+import { simulateCommand } from './simulate.ts'
+import { hideSqliteWarning, outliveReaders } from './streams.ts'
+
+const EXAMPLES = `
+Examples:
+  $ claude-agent-pool demo                          what a pool is for, in under a minute
+  $ claude-agent-pool simulate --port 8399          a model without a key, for your own programs
+
+Exit codes: 0 done, 1 failed, 2 a bad option or config; 128 + N when signal N ended it.`
+
+function version(): string {
+  const { version: text } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return text
+}
+
+function program(): Command {
+  const root = new Command('claude-agent-pool')
+    .description('A pool for Claude Agent SDK processes: durable sessions, warm workers, no process left behind.')
+    .version(version(), '-v, --version')
+    .addHelpText('after', EXAMPLES)
+    .configureOutput({ outputError: () => undefined })
+    .exitOverride()
+  for (const command of [demoCommand(), simulateCommand()]) {
+    root.addCommand(command.copyInheritedSettings(root))
+  }
+  return root
+}
+
+hideSqliteWarning()
+outliveReaders()
+try {
+  const words = process.argv.slice(2)
+  await program().parseAsync(words.length === 0 ? ['--help'] : words, { from: 'user' })
+} catch (error) {
+  process.exitCode = report(error)
+}

@@ -1,0 +1,27 @@
+const outputClosed = new AbortController()
+
+/**
+ * A reader that leaves (`| head`) is no error: what is still written goes nowhere, and commands that go on for long
+ * hear of it through {@link outputGone}.
+ */
+export function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      outputClosed.abort()
+    })
+  }
+}
+
+/** Aborted when nobody reads the output any more. */
+export const outputGone: AbortSignal = outputClosed.signal
+
+/** Node's warnings as ever, but not that SQLite is experimental: users can do nothing about it. */
+export function hideSqliteWarning(): void {
+  const listeners = process.listeners('warning')
+  process.removeAllListeners('warning')
+  process.on('warning', (warning) => {
+    if (warning.name === 'ExperimentalWarning' && warning.message.includes('SQLite')) return
+    for (const listener of listeners) listener(warning)
+  })
+}

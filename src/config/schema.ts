@@ -1,0 +1,52 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import { readAdmission, readApi, readLimits, readResidency, readStarts, validate } from '../options.ts'
+import type { AdmissionOptions, ApiOptions, LimitOptions, ResidencyOptions, StartOptions } from '../options.ts'
+
+/** What a config holds: the options of createPool(). Its agents are checked there, by the readers of agents. */
+export interface ConfigOptions {
+  readonly agents: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  readonly dataDir?: string
+  readonly api?: ApiOptions
+  readonly limits?: LimitOptions
+  readonly admission?: AdmissionOptions
+  readonly residency?: ResidencyOptions
+  readonly starts?: StartOptions
+  /** `logger`, `store`, `driver`, `clock`: objects that only code can give. */
+  readonly [other: string]: unknown
+}
+
+const record = z.record(z.string(), z.unknown(), { error: 'must be a map of options' })
+
+const shape = z.looseObject(
+  {
+    agents: z.record(z.string(), record, {
+      error: 'must be a map of agents by name, like { assistant: {} }',
+    }),
+    dataDir: z.string({ error: 'must be a path' }).min(1, 'is empty').optional(),
+  },
+  { error: 'must be a map of options with at least "agents"' },
+)
+
+/** Checks all but the agents' own options, and takes relative paths as relative to the config's folder. Throws ConfigError. */
+export function checkShape(value: unknown, folder: string): ConfigOptions {
+  const { agents, dataDir, ...rest } = validate('', shape, value) as ConfigOptions
+  readLimits(rest.limits)
+  readAdmission(rest.admission)
+  readResidency(rest.residency)
+  readStarts(rest.starts)
+  readApi(rest.api)
+  return {
+    ...rest,
+    ...(dataDir === undefined ? {} : { dataDir: resolve(folder, dataDir) }),
+    agents: Object.fromEntries(Object.entries(agents).map(([name, agent]) => [name, placed(name, agent, folder)])),
+  }
+}
+
+function placed(name: string, agent: Readonly<Record<string, unknown>>, folder: string): Record<string, unknown> {
+  const { cwd } = agent
+  if (cwd === undefined) return agent
+  if (typeof cwd !== 'string') throw new ConfigError(`agents.${name}.cwd`, 'must be a path')
+  return { ...agent, cwd: resolve(folder, cwd) }
+}
