@@ -125,6 +125,7 @@ const borders: Border[] = [
     files: ['src/cli/**'],
     imports: [
       '../index.ts',
+      '../clock.ts',
       '../errors.ts',
       '../units.ts',
       '../config/*.ts',

@@ -12,6 +12,8 @@ import type { AdmissionOptions, ApiOptions, LimitOptions, ResidencyOptions, Star
 import { readAgent } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
 import { Pool } from './pool/pool.ts'
+import { recordRuns } from './pool/run-record.ts'
+import { RunFiles } from './process/run-files.ts'
 import { DataDir } from './store/data-dir.ts'
 import { SqliteStore } from './store/sqlite.ts'
 import type { Store } from './store/store.ts'
@@ -73,6 +75,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
     const host = hostEnvironment(api, process.env)
     const { spoolDir } = dataDir
+    const runFiles = new RunFiles(dataDir.runDir)
     const pool = new Pool({
       agents,
       clock,
@@ -90,6 +93,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       removeWorkspace: (path) => rm(path, { recursive: true, force: true, maxRetries: 3 }),
       release: () => dataDir.release(),
     })
+    recordRuns(pool, runFiles)
     if (options.logger !== undefined) logPool(pool, options.logger)
     return pool
   } catch (error) {

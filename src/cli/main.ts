@@ -2,13 +2,17 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { demoCommand } from './demo.ts'
+import { doctorCommand } from './doctor.ts'
 import { report } from './exit.ts'
+import { psCommand } from './ps.ts'
 import { simulateCommand } from './simulate.ts'
 import { hideSqliteWarning, outliveReaders } from './streams.ts'
 
 const EXAMPLES = `
 Examples:
   $ claude-agent-pool demo                          what a pool is for, in under a minute
+  $ claude-agent-pool ps                            whose process is whose, also after a host died
+  $ claude-agent-pool doctor --reap                 end what hosts that died have left
   $ claude-agent-pool simulate --port 8399          a model without a key, for your own programs
 
 Exit codes: 0 done, 1 failed, 2 a bad option or config; 128 + N when signal N ended it.`
@@ -27,7 +31,7 @@ function program(): Command {
     .addHelpText('after', EXAMPLES)
     .configureOutput({ outputError: () => undefined })
     .exitOverride()
-  for (const command of [demoCommand(), simulateCommand()]) {
+  for (const command of [demoCommand(), psCommand(), doctorCommand(), simulateCommand()]) {
     root.addCommand(command.copyInheritedSettings(root))
   }
   return root

@@ -32,6 +32,8 @@ export interface DispatchContext {
   places: (tenant: string) => Promise<TenantPlaces>
   /** A worker exists from now on. */
   started: (worker: Worker) => void
+  /** A spare has become a session's. */
+  bound: (worker: Worker) => void
 }
 
 /** What a start is for: a turn that waits, or a worker asked for ahead of one. */
@@ -54,6 +56,8 @@ export class Dispatch {
     const cancelled = new AbortController()
     void turn.ended.then(() => cancelled.abort())
     const permit = await gate.enter(conversation.record.tenant, cancelled.signal)
+    // Whoever sees the end of a turn finds its place free.
+    turn.onEnd = () => permit.leave()
     const startedAt = clock.now()
     try {
       const { worker, warmth } = await this.#acquire(conversation, permit, turn)
@@ -189,6 +193,7 @@ export class Dispatch {
       throw error
     }
     Object.assign(record, { sdkSessionId: worker.sdkSessionId, cwd: worker.cwd, ownsCwd: worker.ownsCwd })
+    this.#context.bound(worker)
     await conversation.save()
     return worker
   }

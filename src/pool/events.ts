@@ -43,6 +43,8 @@ export interface TurnSummary {
 export interface PoolEvents {
   'worker.started': [{ worker: WorkerInfo }]
   'worker.ready': [{ worker: WorkerInfo; startMs: number }]
+  /** A spare has become a session's. */
+  'worker.bound': [{ worker: WorkerInfo }]
   'worker.left': [{ worker: WorkerInfo; reason: DepartureReason; exit: ExitFacts; termination: TerminateReport }]
   'turn.started': [{ id: string; session: SessionRef; worker: string; warmth: Warmth }]
   'turn.ended': [TurnSummary]

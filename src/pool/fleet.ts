@@ -103,6 +103,7 @@ export class Fleet {
       fingerprintOf: (agent, tenant) => this.#fingerprint(agent, tenant),
       places,
       started: (worker) => emitter.tell('worker.started', { worker: this.describe(worker) }),
+      bound: (worker) => emitter.tell('worker.bound', { worker: this.describe(worker) }),
     })
     this.#health = new Health(clock)
     this.#housekeeper = new Housekeeper(clock, () => this.#tend())

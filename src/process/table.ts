@@ -29,7 +29,8 @@ function readMarker(pid: number): Marker | undefined {
   }
 }
 
-function uptimeTicks(): number {
+/** Now, on the scale of start times: hundredths of a second since boot. */
+export function ticksSinceBoot(): number {
   return Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 100
 }
 
@@ -45,7 +46,7 @@ export class ProcessTable {
     } catch {
       return []
     }
-    const now = uptimeTicks()
+    const now = ticksSinceBoot()
     const seen: MarkerCache = new Map()
     const entries: ProcessEntry[] = []
     for (const name of names) {

@@ -8,6 +8,9 @@ import { HostRunningError, StoreError } from '../errors.ts'
 /** Everything below the data directory is for its owner only. */
 const PRIVATE = 0o700
 
+/** The folder of a data directory that tells which workers there are. */
+export const RUN_DIR = 'run'
+
 /** The places of one tenant. */
 export interface TenantPlaces {
   home: string
@@ -55,6 +58,11 @@ export class DataDir {
 
   get storeFile(): string {
     return join(this.path, 'pool.sqlite')
+  }
+
+  /** Where other processes read which workers there are. */
+  get runDir(): string {
+    return join(this.path, RUN_DIR)
   }
 
   get spoolDir(): string {

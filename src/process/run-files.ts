@@ -1,0 +1,62 @@
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { hostLives, thisHost } from './marker.ts'
+import type { HostIdentity } from './marker.ts'
+
+/** What is known of one worker outside of its host: who started it, and whose conversation it holds. */
+export interface RunEntry {
+  workerId: string
+  host: HostIdentity
+  pid: number | undefined
+  agent: string
+  tenant: string
+  session: string | undefined
+  /** Milliseconds since the epoch. */
+  startedAt: number
+}
+
+/** One small file for each worker, so that other processes can tell what is what, also after the host has died. */
+export class RunFiles {
+  readonly #dir: string
+
+  /** Makes the folder, and forgets the workers of hosts that are gone. */
+  constructor(dir: string) {
+    this.#dir = dir
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    for (const { workerId, host } of readRunFiles(dir)) if (!hostLives(host)) this.remove(workerId)
+  }
+
+  write(entry: Omit<RunEntry, 'host'>): void {
+    const path = this.#pathOf(entry.workerId)
+    writeFileSync(`${path}.new`, JSON.stringify({ ...entry, host: thisHost }), { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+  }
+
+  remove(workerId: string): void {
+    rmSync(this.#pathOf(workerId), { force: true })
+  }
+
+  #pathOf(workerId: string): string {
+    return join(this.#dir, `${workerId}.json`)
+  }
+}
+
+/** All entries of a folder; none where there is no such folder. */
+export function readRunFiles(dir: string): RunEntry[] {
+  let names: string[]
+  try {
+    names = readdirSync(dir)
+  } catch {
+    return []
+  }
+  return names.filter((name) => name.endsWith('.json')).flatMap((name) => readEntry(join(dir, name)))
+}
+
+function readEntry(path: string): RunEntry[] {
+  try {
+    return [JSON.parse(readFileSync(path, 'utf8')) as RunEntry]
+  } catch {
+    // Removed meanwhile.
+    return []
+  }
+}
