@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { chatCommand } from './chat.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { report } from './exit.ts'
@@ -13,6 +14,9 @@ Examples:
   $ claude-agent-pool demo                          what a pool is for, in under a minute
   $ claude-agent-pool ps                            whose process is whose, also after a host died
   $ claude-agent-pool doctor --reap                 end what hosts that died have left
+  $ claude-agent-pool chat                          talk to an agent; run it again to go on
+  $ claude-agent-pool chat --session plan --agent writer
+  $ echo 'Say hello.' | claude-agent-pool chat      one turn for each line of the input
   $ claude-agent-pool simulate --port 8399          a model without a key, for your own programs
 
 Exit codes: 0 done, 1 failed, 2 a bad option or config; 128 + N when signal N ended it.`
@@ -31,7 +35,7 @@ function program(): Command {
     .addHelpText('after', EXAMPLES)
     .configureOutput({ outputError: () => undefined })
     .exitOverride()
-  for (const command of [demoCommand(), psCommand(), doctorCommand(), simulateCommand()]) {
+  for (const command of [chatCommand(), demoCommand(), psCommand(), doctorCommand(), simulateCommand()]) {
     root.addCommand(command.copyInheritedSettings(root))
   }
   return root
