@@ -83,6 +83,8 @@ export class RunningTurn implements Turn, TurnSink {
   #firstMessageAt: number | undefined
   /** Called when the turn is interrupted before it has a worker. */
   onCancel: (() => void) | undefined
+  /** Called as the turn ends, before anybody can see that it has. */
+  onEnd: (() => void) | undefined
 
   constructor(message: SDKUserMessage, context: { clock: Clock; limits: TurnLimits; onLeave: OnLeave }) {
     this.message = { ...message, uuid: message.uuid ?? randomUUID() }
@@ -209,9 +211,9 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   accept(message: SDKMessage): boolean {
-    this.#underway.resolve()
+    if (this.#isUnderway(message)) this.#underway.resolve()
     // Only our own prompt ids make the CLI tell of its queue; a plain query never shows it.
-    if ((message.type as string) === 'command_lifecycle') return false
+    if (lifecycleOf(message) !== undefined) return false
     if (message.type === 'assistant') this.#firstMessageAt ??= this.#clock.now()
     this.#noteCredential(message)
     for (const reader of this.#readers) reader.push(message)
@@ -235,6 +237,13 @@ export class RunningTurn implements Turn, TurnSink {
     this.#lastResult = message
     this.#end(undefined)
     return true
+  }
+
+  /** An interrupt before this would be lost: the process has the prompt in its queue, or still tells of the last turn. */
+  #isUnderway(message: SDKMessage): boolean {
+    const lifecycle = lifecycleOf(message)
+    if (lifecycle !== undefined) return lifecycle.state === 'started' && this.#pending.has(lifecycle.command_uuid)
+    return message.type !== 'system' || message.subtype === 'init'
   }
 
   #noteCredential(message: SDKMessage): void {
@@ -323,6 +332,7 @@ export class RunningTurn implements Turn, TurnSink {
     this.#failure ??= error
     for (const cancel of this.#timers) cancel()
     this.#timers.clear()
+    this.onEnd?.()
     this.#underway.resolve()
     for (const reader of this.#readers) reader.end(this.#failure)
     if (this.#failure !== undefined) this.#result.reject(this.#failure)
@@ -330,6 +340,16 @@ export class RunningTurn implements Turn, TurnSink {
     this.#ended.resolve()
   }
 }
+
+/** What the CLI tells of the prompts in its queue; the SDK has no type for it. */
+interface PromptLifecycle {
+  type: 'command_lifecycle'
+  command_uuid: string
+  state: string
+}
+
+const lifecycleOf = (message: { type: string }): PromptLifecycle | undefined =>
+  message.type === 'command_lifecycle' ? (message as PromptLifecycle) : undefined
 
 function exitMessage({ exitCode, signal, oomKilled, stderr }: ExitFacts): string {
   const how =

@@ -1,0 +1,143 @@
+import { expect, test } from 'vitest'
+import type { AgentOptions, PoolOptions } from '../../src/index.ts'
+import { asked, event, MODEL, modelAsked, openSite, say, textOf, until, workerOf } from '../fixtures/real-pool.ts'
+
+const agent = (options: AgentOptions = {}): PoolOptions['agents'] => ({
+  a: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, ...options },
+})
+
+test('A turn that takes longer than its time is ended by name, and its process serves the next', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agent({ limits: { turnTimeMs: 1_500 } }) })
+  const session = await pool.session('one', { agent: 'a' })
+  await session.warm()
+  await expect(session.send('first\n@sim tokens 100000 pace 20').result).rejects.toMatchObject({
+    name: 'TurnTimeoutError',
+    code: 'turn_timeout',
+    limit: 'turnTime',
+    limitMs: 1_500,
+    message: expect.stringContaining('limits.turnTime'),
+  })
+  const { pid } = workerOf(pool, 'one')
+  expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'live' })
+  expect(workerOf(pool, 'one').pid).toBe(pid)
+})
+
+test('A process that says nothing ends its turn by the limit for silence; one that goes on slowly does not', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agent({ includePartialMessages: true }), limits: { silenceMs: 2_000 } })
+  const session = await pool.session('one', { agent: 'a' })
+  const slow = await textOf(session.send('@sim tokens 12 pace 300'))
+  expect(slow).toMatch(/^\[turn 1\]/)
+  await expect(session.send('second\n@sim silence').result).rejects.toMatchObject({
+    name: 'TurnTimeoutError',
+    limit: 'silence',
+    limitMs: 2_000,
+    message: expect.stringContaining('limits.silence'),
+  })
+  expect(await say(session, 'third')).toMatchObject({ text: '[turn 3] You said: third' })
+})
+
+test('One turn may have other limits than its agent', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agent({ limits: { silence: '10m' } }) })
+  const session = await pool.session('one', { agent: 'a' })
+  await session.warm()
+  const turn = session.send('first\n@sim silence', { limits: { silence: '1s' } })
+  await expect(turn.result).rejects.toMatchObject({ limit: 'silence', limitMs: 1_000 })
+  await expect(session.send('second', { limits: { silence: 'soon' } }).result).rejects.toMatchObject({
+    name: 'ConfigError',
+  })
+  expect(asked(site, 'second')).toEqual([])
+})
+
+test('A question that waits for its answer is not silence', async () => {
+  const site = await openSite()
+  const answer = Promise.withResolvers<void>()
+  const pool = await site.pool({
+    agents: agent({
+      limits: { silenceMs: 700, turnTime: '1m' },
+      canUseTool: async (_name, input) => {
+        await answer.promise
+        return { behavior: 'allow', updatedInput: input }
+      },
+    }),
+  })
+  const session = await pool.session('one', { agent: 'a' })
+  await session.warm()
+  const turn = session.send('@sim bash touch file')
+  await until(() => expect(pool.workers()[0]?.pinnedBy).toEqual({ tasks: 0, permissionRequests: 1 }))
+  // Another session's turn outlasts the limit for silence twice.
+  const other = await pool.session('two', { agent: 'a' })
+  await other.warm()
+  expect(await textOf(other.send('@sim delay 1500', { limits: { silence: '1m' } }))).toContain('[turn 1]')
+  answer.resolve()
+  expect(await textOf(turn)).toContain('[turn 1] tool said:')
+})
+
+test('A process that does not heed an interrupt is ended after its grace, and the session goes on', async () => {
+  const site = await openSite()
+  const pool = await site.pool({
+    agents: agent({ limits: { turnTimeMs: 1_500 } }),
+    starts: { eofGraceMs: 100, sigtermGraceMs: 100 },
+  })
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, 'first')
+  const { pid } = workerOf(pool, 'one')
+  const turn = session.send('second\n@sim silence')
+  await modelAsked(site, 'second')
+  process.kill(pid, 'SIGSTOP')
+  const left = event(pool, 'worker.left')
+  await expect(turn.result).rejects.toMatchObject({ name: 'TurnTimeoutError', limit: 'turnTime' })
+  const { reason, termination } = await left
+  expect(['unresponsive', 'limit']).toContain(reason)
+  expect(termination.stage).toBe('sigkill')
+  expect((await say(session, 'third')).warmth).toBe('resumed')
+})
+
+test('The limits of the SDK come through as its own results, and the session goes on', async () => {
+  const site = await openSite()
+  const pool = await site.pool({
+    agents: {
+      ...agent({ maxTurns: 1, allowedTools: ['Bash'] }),
+      b: { model: MODEL, maxBudgetUsd: 0.000_001, spares: { max: 0 } },
+    },
+  })
+  const one = await pool.session('one', { agent: 'a' })
+  expect(await textOf(one.send('@sim bash echo one\n@sim bash echo two'))).toBe('error_max_turns')
+  expect((await say(one, 'next')).text).toContain('You said: next')
+  const two = await pool.session('two', { agent: 'b' })
+  expect(await textOf(two.send('first'))).toBe('error_max_budget_usd')
+  expect(pool.stats().totals.turnsByOutcome).toMatchObject({ error_max_turns: 1, error_max_budget_usd: 1, success: 1 })
+})
+
+test('A place is free for whoever saw the end of the turn that had it', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ limits: { turns: 1 } })
+  const [one, two] = await Promise.all([pool.session('one', { agent: 'a' }), pool.session('two', { agent: 'a' })])
+  await say(one, 'first')
+  const running = one.send('second\n@sim silence')
+  await modelAsked(site, 'second')
+  await expect(two.send('first').result).rejects.toMatchObject({
+    name: 'CapacityError',
+    reason: 'turns',
+    retryAfterMs: expect.any(Number),
+    facts: { running: 1, limit: 1, waiting: 0 },
+  })
+  void running.interrupt()
+  await running.result
+  expect((await say(two, 'first')).text).toBe('[turn 1] You said: first')
+  expect((await say(one, 'third')).text).toBe('[turn 3] You said: third')
+})
+
+test('A session whose process is in the way of another hibernates, and the other gets its place', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ limits: { workers: 1 } })
+  const [one, two] = await Promise.all([pool.session('one', { agent: 'a' }), pool.session('two', { agent: 'a' })])
+  await say(one, 'first')
+  const left = event(pool, 'worker.left')
+  expect((await say(two, 'first')).text).toBe('[turn 1] You said: first')
+  expect(await left).toMatchObject({ reason: 'room', worker: { session: 'one' } })
+  expect(await say(one, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
+  expect(pool.workers()).toHaveLength(1)
+})
