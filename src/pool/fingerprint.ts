@@ -12,14 +12,15 @@ function identityOf(value: object): string {
   return identity
 }
 
+/** Lists stay lists; everything else that is not plain JSON is tagged, so that no two kinds look the same. */
 function canonical(value: unknown): unknown {
   if (typeof value === 'function') return { identity: identityOf(value) }
   if (Array.isArray(value)) return value.map(canonical)
-  if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? `${value}n` : value
+  if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? { bigint: `${value}` } : value
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) return { identity: identityOf(value) }
   const entries = Object.entries(value).filter(([, entry]) => entry !== undefined)
-  return entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, entry]) => [key, canonical(entry)])
+  return { object: entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, entry]) => [key, canonical(entry)]) }
 }
 
 /** A hash of everything that is fixed when a process starts. A worker serves only its own fingerprint. */
