@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest'
+import * as errors from '../../src/errors.ts'
+
+const facts = { running: 1, limit: 2, waiting: 3 }
+const exit = { exitCode: null, signal: 'SIGKILL', stderr: 'the end' }
+
+const samples: [string, errors.PoolError][] = [
+  ['capacity', new errors.CapacityError('turns', 'full', 100, facts)],
+  ['session_busy', new errors.SessionBusyError('busy')],
+  ['session_conflict', new errors.SessionConflictError('conflict')],
+  ['session_deleted', new errors.SessionGoneError('session_deleted', 'gone')],
+  ['session_not_found', new errors.SessionGoneError('session_not_found', 'gone')],
+  ['worker_exited', new errors.WorkerExitedError('exited', exit)],
+  ['start_failed', new errors.StartError('spawn', 'no such file')],
+  ['turn_timeout', new errors.TurnTimeoutError('silence', 10, 'silent')],
+  ['turn_interrupted', new errors.TurnInterruptedError('aborted')],
+  ['resume_failed', new errors.ResumeError('no transcript')],
+  ['api_authentication', new errors.AuthenticationError('refused')],
+  ['invalid_config', new errors.ConfigError('a.b', 'is wrong')],
+  ['host_running', new errors.HostRunningError('taken', 7)],
+  ['store_failed', new errors.StoreError('no disk')],
+  ['pool_closed', new errors.PoolClosedError()],
+]
+
+test.each(samples)('%s is a PoolError that is named like its class', (code, error) => {
+  expect(error).toBeInstanceOf(errors.PoolError)
+  expect(error).toBeInstanceOf(Error)
+  expect(error.code).toBe(code)
+  expect(error.name).toBe(error.constructor.name)
+  expect(String(error)).toBe(`${error.name}: ${error.message}`)
+})
+
+test('errors carry the facts that a program needs', () => {
+  expect(new errors.CapacityError('tenant', 'full', 250, facts)).toMatchObject({
+    reason: 'tenant',
+    retryAfterMs: 250,
+    facts,
+  })
+  expect(new errors.WorkerExitedError('exited', exit)).toMatchObject(exit)
+  expect(new errors.StartError('initialize', 'died', exit)).toMatchObject({ phase: 'initialize', exit })
+  expect(new errors.TurnTimeoutError('turnTime', 10, 'late')).toMatchObject({ limit: 'turnTime', limitMs: 10 })
+  expect(new errors.HostRunningError('taken', 7)).toMatchObject({ pid: 7 })
+  expect(new errors.ConfigError('a.b', 'is wrong')).toMatchObject({ path: 'a.b', message: 'a.b: is wrong' })
+})
+
+test('what caused an error is kept', () => {
+  const cause = new Error('disk full')
+  for (const error of [
+    new errors.StoreError('x', { cause }),
+    new errors.ResumeError('x', { cause }),
+    new errors.TurnInterruptedError('x', { cause }),
+    new errors.StartError('spawn', 'x', undefined, { cause }),
+    new errors.WorkerExitedError('x', exit, { cause }),
+  ]) {
+    expect(error.cause).toBe(cause)
+  }
+})

@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest'
+import { Backoff } from '../../../src/worker/backoff.ts'
+
+const problem = new Error('no such file')
+
+test('two failures cost nothing; from the third on each doubles the wait, to a minute at most', () => {
+  const backoff = new Backoff()
+  const waits: number[] = []
+  let now = 0
+  for (let failure = 1; failure <= 10; failure += 1) {
+    backoff.failed(problem, now)
+    const wait = backoff.held(now)?.remainingMs ?? 0
+    waits.push(wait)
+    now += wait
+    expect(backoff.held(now)).toBeUndefined()
+  }
+  expect(waits).toEqual([0, 0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000])
+})
+
+test('what holds starts back is the last failure', () => {
+  const backoff = new Backoff()
+  for (let failure = 0; failure < 3; failure += 1) backoff.failed(new Error(`failure ${failure}`), 0)
+  expect(backoff.held(400)).toEqual({ error: new Error('failure 2'), remainingMs: 600 })
+})
+
+test('a success forgets all failures', () => {
+  const backoff = new Backoff()
+  expect(backoff.failing).toBe(false)
+  for (let failure = 0; failure < 5; failure += 1) backoff.failed(problem, 0)
+  expect(backoff.failing).toBe(true)
+  backoff.succeeded()
+  expect(backoff.failing).toBe(false)
+  expect(backoff.held(0)).toBeUndefined()
+})
