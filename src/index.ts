@@ -1,6 +1,8 @@
 export { createPool } from './create-pool.ts'
 export type { PoolOptions } from './create-pool.ts'
 export { closePool, getPool, initPool } from './process-wide.ts'
+export { shutDownWithProcess } from './shutdown.ts'
+export type { ShutdownOptions } from './shutdown.ts'
 export { Pool } from './pool/pool.ts'
 export type { PoolStats } from './pool/pool.ts'
 export { Session } from './pool/session.ts'

@@ -173,10 +173,13 @@ export class Pool implements AsyncDisposable {
     return this
   }
 
-  /** Takes no new turns, lets the running ones end, then closes. */
-  async drain(): Promise<void> {
+  /**
+   * Takes no new turns, lets the running ones end, then closes. Those that `cut` finds still running end with
+   * PoolClosedError; without it they may take as long as their limits give them.
+   */
+  async drain({ cut }: { cut?: AbortSignal } = {}): Promise<void> {
     this.#fleet.gate.suspend('draining')
-    await this.#sessions.settled()
+    await Promise.race([this.#sessions.settled(), aborted(cut)])
     await this.close()
   }
 
@@ -231,4 +234,11 @@ export class Pool implements AsyncDisposable {
       return
     }
   }
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) resolve()
+    signal?.addEventListener('abort', () => resolve(), { once: true })
+  })
 }
