@@ -58,7 +58,7 @@ export function listWorkers(entries: readonly ProcessEntry[], runs: readonly Run
     host,
     state: hostLives(host) ? 'running' : 'orphaned',
     run: runs.find((run) => run.workerId === id && isSameHost(run.host, host)),
-    processes: treeOf(entries, (marker) => marker.workerId === id && isSameHost(marker.host, host)).map((entry) =>
+    processes: treeOf(entries, ({ marker }) => marker?.workerId === id && isSameHost(marker.host, host)).map((entry) =>
       describe(entry, now),
     ),
   }))

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
 import type { Clock } from '../clock.ts'
 import { ResumeError, StartError } from '../errors.ts'
+import { HostCgroup } from '../process/cgroup.ts'
 import { Guard } from '../process/guard.ts'
 import { Reaper } from '../process/reaper.ts'
 import { OomWatch } from '../memory/oom.ts'
@@ -89,6 +90,7 @@ class ClaudeProcess implements AgentProcess {
   readonly #clock: Clock
   readonly #driver: ClaudeDriverOptions
   readonly #oom: OomWatch
+  readonly #cgroup: HostCgroup | undefined
   readonly #input = new PromptInput()
   readonly #bound = once<Query>()
   readonly #exited = once<ExitFacts>()
@@ -101,7 +103,8 @@ class ClaudeProcess implements AgentProcess {
   #reading = false
   #terminating: Promise<TerminateReport> | undefined
 
-  constructor(spec: StartSpec, driver: ClaudeDriverOptions, oom: OomWatch) {
+  constructor(spec: StartSpec, driver: ClaudeDriverOptions, oom: OomWatch, cgroup: HostCgroup | undefined) {
+    this.#cgroup = cgroup
     this.#oom = oom
     this.#spec = spec
     this.#driver = driver
@@ -255,6 +258,7 @@ class ClaudeProcess implements AgentProcess {
         env: request.env,
       },
       this.#clock,
+      this.#cgroup,
     )
     this.#owned = owned
     const { spoolDir, spoolLimitBytes } = this.#driver
@@ -366,6 +370,7 @@ function reportHeader(): object {
 export class ClaudeDriver implements Driver {
   readonly #options: ClaudeDriverOptions
   readonly #oom: OomWatch
+  #cgroup: HostCgroup | undefined
   #guard: Guard | undefined
   #reaper: Reaper | undefined
 
@@ -376,19 +381,21 @@ export class ClaudeDriver implements Driver {
 
   attach({ trouble, reaped }: DriverListeners): void {
     const { clock } = this.#options
-    this.#guard = new Guard(clock, trouble)
+    this.#cgroup = HostCgroup.make()
+    this.#guard = new Guard(clock, this.#cgroup?.path, trouble)
     this.#reaper = new Reaper(clock, reaped)
   }
 
   start(spec: StartSpec): AgentProcess {
     this.#guard?.post()
-    return new ClaudeProcess(spec, this.#options, this.#oom)
+    return new ClaudeProcess(spec, this.#options, this.#oom, this.#cgroup)
   }
 
   async close(): Promise<void> {
     this.#oom.stop()
     await this.#reaper?.stop()
     await this.#guard?.dismiss()
+    this.#cgroup?.remove()
   }
 
   async fork(place: TranscriptPlace): Promise<string> {

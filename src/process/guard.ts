@@ -19,14 +19,16 @@ const script = fileURLToPath(new URL(`./sentinel${import.meta.url.endsWith('.ts'
 /** Keeps a sentinel beside this host, so that its processes do not outlive it. */
 export class Guard {
   readonly #clock: Clock
+  readonly #cgroup: string | undefined
   readonly #onTrouble: (message: string, error: unknown) => void
   #sentinel: ChildProcess | undefined
   #gone: Promise<void> = Promise.resolve()
   #cancelRestart: CancelTimer | undefined
   #dismissed = false
 
-  constructor(clock: Clock, onTrouble: (message: string, error: unknown) => void) {
+  constructor(clock: Clock, cgroup: string | undefined, onTrouble: (message: string, error: unknown) => void) {
     this.#clock = clock
+    this.#cgroup = cgroup
     this.#onTrouble = onTrouble
   }
 
@@ -40,7 +42,14 @@ export class Guard {
     const { pid, startTime, bootId } = thisHost
     const sentinel = spawn(
       process.execPath,
-      ['--disable-warning=ExperimentalWarning', script, String(pid), startTime, bootId],
+      [
+        '--disable-warning=ExperimentalWarning',
+        script,
+        String(pid),
+        startTime,
+        bootId,
+        ...(this.#cgroup === undefined ? [] : [this.#cgroup]),
+      ],
       {
         stdio: ['pipe', 'ignore', 'ignore'],
         detached: true,

@@ -1,21 +1,23 @@
 /*
  * A small process beside the host. It holds the end of a pipe that only the host writes to. When the host dies, however
  * that happens, the kernel closes the pipe, and the sentinel ends whatever carries the host's marker: nobody else would
- * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID
+ * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID [CGROUP]
  */
 import { systemClock } from '../clock.ts'
+import { removeCgroup } from './cgroup.ts'
 import { isSameHost } from './marker.ts'
 import type { HostIdentity } from './marker.ts'
-import { sweep } from './sweep.ts'
+import { pause, sweep } from './sweep.ts'
 import { ProcessTable } from './table.ts'
 import type { ProcessEntry } from './table.ts'
-import { treeOf } from './tree.ts'
+import { RememberedTree } from './tree.ts'
 
 /** The word with which a host that has ended everything itself takes its leave. */
 const FAREWELL = 'farewell'
 
 /** A child that the host was starting when it died may show up this much later. */
 const LATE_CHILD_MS = 500
+const LATE_CHILD_INTERVAL_MS = 100
 
 /** A busy `claude` ends its tools first on SIGTERM, and has been seen to take 6 s; 7 s is what we promise in all. */
 const SIGTERM_GRACE_MS = 4_000
@@ -25,21 +27,19 @@ const SIGKILL_GRACE_MS = 10_000
 /** How often the living trees are looked at, for members that will have hidden when the host dies. */
 const REMEMBER_INTERVAL_MS = 1_000
 
-const [pid = '', startTime = '', bootId = ''] = process.argv.slice(2)
+const [pid = '', startTime = '', bootId = '', cgroup] = process.argv.slice(2)
 const host: HostIdentity = { pid: Number(pid), startTime, bootId }
-const table = new ProcessTable()
-let remembered = new Map<number, string>()
-
-function look(): ProcessEntry[] {
-  const members = treeOf(table.read(), (marker) => isSameHost(marker.host, host), remembered)
-  remembered = new Map(members.map((member) => [member.pid, member.startTime]))
-  return members.filter((member) => member.pid !== host.pid)
-}
+const tree = new RememberedTree(new ProcessTable(), (marker) => isSameHost(marker.host, host), cgroup)
+const look = (): ProcessEntry[] => tree.look().filter((member) => member.pid !== host.pid)
 
 async function endAll(): Promise<void> {
   const start = systemClock.now()
-  while (systemClock.now() - start < LATE_CHILD_MS) await sweep(look, 'SIGTERM', SIGTERM_GRACE_MS, systemClock)
+  do {
+    await sweep(look, 'SIGTERM', SIGTERM_GRACE_MS, systemClock)
+    await pause(LATE_CHILD_INTERVAL_MS, systemClock)
+  } while (systemClock.now() - start < LATE_CHILD_MS)
   await sweep(look, 'SIGKILL', SIGKILL_GRACE_MS, systemClock)
+  if (cgroup !== undefined) removeCgroup(cgroup)
 }
 
 function rememberNowAndThen(): void {

@@ -3,9 +3,11 @@ import { writeFileSync } from 'node:fs'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import type { Clock } from '../clock.ts'
 import type { ExitFacts } from '../errors.ts'
+import type { HostCgroup } from './cgroup.ts'
 import { MARKER_VARIABLE, markerOf } from './marker.ts'
 import { ProcessTable } from './table.ts'
-import { WorkerTree } from './tree.ts'
+import { workerTree } from './tree.ts'
+import type { RememberedTree } from './tree.ts'
 
 /** The last this many bytes of stderr are kept for error messages. */
 const STDERR_TAIL_BYTES = 8 * 1024
@@ -23,7 +25,9 @@ const table = new ProcessTable()
 export interface OwnedProcess {
   readonly child: ChildProcessWithoutNullStreams
   /** The child and everything it starts. */
-  readonly tree: WorkerTree
+  readonly tree: RememberedTree
+  /** Its cgroup, where it could be given one. */
+  readonly cgroup: string | undefined
   /** Settles when the child is gone. `spawnError` is set when it never existed. Never rejects. */
   readonly exited: Promise<OwnedExit>
   /** The end of what it wrote to stderr so far. */
@@ -53,7 +57,7 @@ function preferForOom(pid: number | undefined): void {
 }
 
 /** Starts a child in a process group of its own, marked, with its stderr always drained. Never throws. */
-export function spawnOwned(request: SpawnRequest, clock: Clock): OwnedProcess {
+export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgroup): OwnedProcess {
   const child = spawn(request.command, [...request.args], {
     cwd: request.cwd,
     env: { ...request.env, [MARKER_VARIABLE]: markerOf(request.workerId) },
@@ -67,6 +71,7 @@ export function spawnOwned(request: SpawnRequest, clock: Clock): OwnedProcess {
     tail = (tail + text).slice(-STDERR_TAIL_BYTES)
   })
   preferForOom(child.pid)
+  const enclosure = child.pid === undefined ? undefined : cgroup?.enclose(request.workerId, child.pid)
   // A child that is gone answers writes with EPIPE; without listeners that would end the host.
   const ignore = (): void => undefined
   for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', ignore)
@@ -84,5 +89,11 @@ export function spawnOwned(request: SpawnRequest, clock: Clock): OwnedProcess {
       else child.stderr.once('end', done)
     })
   })
-  return { child, tree: new WorkerTree(request.workerId, table), exited, stderrTail: () => tail }
+  return {
+    child,
+    cgroup: enclosure,
+    tree: workerTree(request.workerId, table, enclosure),
+    exited,
+    stderrTail: () => tail,
+  }
 }

@@ -8,7 +8,8 @@ const VERIFY_INTERVAL_MS = 25
 // A host must not exit between the signal and the proof that it worked.
 const KEEP_ALIVE = { keepAlive: true }
 
-const pause = (ms: number, clock: Clock): Promise<void> =>
+/** Waits, and keeps the process alive meanwhile. */
+export const pause = (ms: number, clock: Clock): Promise<void> =>
   new Promise((resolve) => {
     clock.after(ms, resolve, KEEP_ALIVE)
   })

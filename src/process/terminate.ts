@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Graces, TerminateReport, TerminateStage } from '../driver/driver.ts'
+import { killCgroup, removeCgroup } from './cgroup.ts'
 import type { OwnedProcess } from './spawn.ts'
 import { settlesWithin, sweep } from './sweep.ts'
 import { signalProcess } from './tree.ts'
@@ -18,6 +19,7 @@ function signalTree(owned: OwnedProcess, signal: NodeJS.Signals): void {
   for (const identity of members) signalProcess(identity, signal)
   // Where there is no /proc, the child itself is what can be reached.
   if (members.length === 0 && !isGone(owned)) owned.child.kill(signal)
+  if (signal === 'SIGKILL' && owned.cgroup !== undefined) killCgroup(owned.cgroup)
 }
 
 async function endChild(owned: OwnedProcess, graces: Graces, clock: Clock): Promise<TerminateStage> {
@@ -52,5 +54,6 @@ export async function terminate(owned: OwnedProcess, graces: Graces, clock: Cloc
   const start = clock.now()
   const stage = await endChild(owned, graces, clock)
   const rest = await endStragglers(owned, graces, clock)
+  if (owned.cgroup !== undefined) removeCgroup(owned.cgroup)
   return { stage, ms: clock.now() - start, ...rest }
 }

@@ -1,27 +1,21 @@
+import { pidsIn } from './cgroup.ts'
 import { isSameHost, parseMarker, startTimeOf, thisHost } from './marker.ts'
 import type { HostIdentity, Marker, ProcessIdentity } from './marker.ts'
 import { ProcessTable } from './table.ts'
 import type { ProcessEntry } from './table.ts'
 
 /**
- * The processes of a tree: all whose marker belongs to it, and what hangs on these by parentage, process group or
- * session, and so was started by them although it carries no marker. `remembered` are members seen before.
+ * The processes of a tree: those that are known to belong to it, and what hangs on these by parentage, process group or
+ * session, and so was started by them although it carries no marker.
  */
-export function treeOf(
-  entries: readonly ProcessEntry[],
-  belongs: (marker: Marker) => boolean,
-  remembered: ReadonlyMap<number, string> = new Map(),
-): ProcessEntry[] {
+export function treeOf(entries: readonly ProcessEntry[], isKnown: (entry: ProcessEntry) => boolean): ProcessEntry[] {
   const members = new Map<number, ProcessEntry>()
-  for (const entry of entries) {
-    const ours = entry.marker === undefined ? remembered.get(entry.pid) === entry.startTime : belongs(entry.marker)
-    if (ours && entry.pid !== process.pid) members.set(entry.pid, entry)
-  }
+  for (const entry of entries) if (entry.pid !== process.pid && isKnown(entry)) members.set(entry.pid, entry)
   const own = entries.find(({ pid }) => pid === process.pid)
-  // Workers are started in sessions of their own: one that has a member holds nothing foreign, save our own session.
   let grown = members.size > 0
   while (grown) {
     grown = false
+    // Workers are started in sessions of their own: one that has a member holds nothing foreign, save our own session.
     const sessions = new Set([...members.values()].map(({ session }) => session))
     const groups = new Set([...members.values()].map(({ group }) => group))
     if (own !== undefined) sessions.delete(own.session)
@@ -36,39 +30,51 @@ export function treeOf(
   return [...members.values()]
 }
 
-/** One worker's tree, which remembers members that have hidden (`env -i`) while they could still be told. */
-export class WorkerTree {
-  readonly #workerId: string
-  readonly #host: HostIdentity
+/** A tree that is looked at again and again: members that hide (`env -i`) are remembered from when they could be told. */
+export class RememberedTree {
   readonly #table: ProcessTable
+  readonly #belongs: (marker: Marker) => boolean
+  readonly #cgroup: string | undefined
   #remembered = new Map<number, string>()
 
-  constructor(workerId: string, table: ProcessTable, host: HostIdentity = thisHost) {
-    this.#workerId = workerId
+  constructor(table: ProcessTable, belongs: (marker: Marker) => boolean, cgroup?: string) {
     this.#table = table
-    this.#host = host
+    this.#belongs = belongs
+    this.#cgroup = cgroup
   }
 
-  /** Looks for the tree now. `entries`: a reading of the table that the caller shares between workers. */
-  look(entries: readonly ProcessEntry[] = this.#table.read()): ProcessEntry[] {
-    const belongs = ({ host, workerId }: Marker): boolean => workerId === this.#workerId && isSameHost(host, this.#host)
-    const members = treeOf(entries, belongs, this.#remembered)
+  /** The tree as it is now. */
+  look(): ProcessEntry[] {
+    const enclosed = new Set(this.#cgroup === undefined ? [] : pidsIn(this.#cgroup))
+    const members = treeOf(this.#table.read(), ({ pid, startTime, marker }) => {
+      if (enclosed.has(pid)) return true
+      return marker === undefined ? this.#remembered.get(pid) === startTime : this.#belongs(marker)
+    })
     this.#remembered = new Map(
-      members.filter(({ marker }) => marker === undefined).map(({ pid, startTime }) => [pid, startTime]),
+      members.flatMap(({ pid, startTime, marker }) => (marker === undefined ? [[pid, startTime]] : [])),
     )
     return members
   }
 }
 
+const belongsTo =
+  (workerId: string, host: HostIdentity) =>
+  (marker: Marker): boolean =>
+    marker.workerId === workerId && isSameHost(marker.host, host)
+
+/** The tree of one worker of this host. */
+export const workerTree = (workerId: string, table: ProcessTable, cgroup: string | undefined): RememberedTree =>
+  new RememberedTree(table, belongsTo(workerId, thisHost), cgroup)
+
 /** Living processes of this host's workers, in any worker's tree. */
 export const processesOfThisHost = (): ProcessEntry[] =>
-  treeOf(new ProcessTable().read(), ({ host }) => isSameHost(host, thisHost))
+  treeOf(new ProcessTable().read(), ({ marker }) => marker !== undefined && isSameHost(marker.host, thisHost))
 
 /** Living processes of the worker with this marker. */
 export function markedProcesses(marker: string): ProcessEntry[] {
   const wanted = parseMarker(marker)
   if (wanted === undefined) return []
-  return new WorkerTree(wanted.workerId, new ProcessTable(), wanted.host).look()
+  return new RememberedTree(new ProcessTable(), belongsTo(wanted.workerId, wanted.host)).look()
 }
 
 /** Signals a process if it is still the one that was meant. False when it is gone. */
