@@ -139,7 +139,8 @@ test('A steered turn is interrupted when the last of its readers leaves, not bef
   const { site, session } = await begin()
   const { turn, release } = await heldTurn(site, session)
   const steering = session.send('steered', { onBusy: 'steer' })
-  for await (const _ of turn) break
+  await turn.next()
+  await turn.return?.()
   expect((await session.info()).state).toBe('busy')
   await release()
   expect(await textOf(steering)).toContain('You said: steered')

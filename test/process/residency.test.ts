@@ -1,0 +1,167 @@
+import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { expect, test } from 'vitest'
+import type { AgentOptions } from '../../src/index.ts'
+import { event, MODEL, openSite, processesOf, record, say, textOf, until, workerOf } from '../fixtures/real-pool.ts'
+
+const agents = (options: AgentOptions = {}): Record<string, AgentOptions> => ({
+  a: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, ...options },
+})
+
+test('An idle process goes soon after its time, verified, and its session resumes whole', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ residency: { idleTtlMs: 300 } })
+  const session = await pool.session('one', { agent: 'a' })
+  const left = event(pool, 'worker.left')
+  await say(session, 'first')
+  const { pid } = workerOf(pool, 'one')
+  const { worker, reason, exit, termination } = await left
+  expect({ reason, exit, termination }).toMatchObject({
+    reason: 'idle',
+    exit: { exitCode: 0 },
+    termination: { stage: 'eof', stragglers: 0 },
+  })
+  expect(worker.pid).toBe(pid)
+  expect(await processesOf(site.root)).toEqual([])
+  expect(pool.stats()).toMatchObject({ activeSessions: 0, workers: { total: 0 } })
+  expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
+})
+
+test('A turn that takes longer than the idle time is not swept away', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ residency: { idleTtlMs: 300 } })
+  const left = record(pool, 'worker.left')
+  const session = await pool.session('one', { agent: 'a' })
+  const turn = session.send('first\n@sim delay 1500')
+  expect(await textOf(turn)).toBe('[turn 1] You said: first')
+  expect(left).toEqual([])
+  expect((await event(pool, 'worker.left')).reason).toBe('idle')
+})
+
+test('Looking at sessions and numbers does not keep an idle process', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ residency: { idleTtlMs: 300 } })
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, 'first')
+  const left = event(pool, 'worker.left')
+  let over = false
+  void left.then(() => (over = true))
+  await until(async () => {
+    pool.stats()
+    pool.workers()
+    await session.info()
+    await pool.session('one')
+    expect(over).toBe(true)
+  })
+  expect((await left).reason).toBe('idle')
+})
+
+test('A process leaves when it is too old, and the conversation does not notice', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ residency: { maxAgeMs: 1_500 } })
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, 'first')
+  expect((await event(pool, 'worker.left')).reason).toBe('age')
+  expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
+})
+
+test('A spare that is too old stays until another is ready', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agents({ spares: { min: 1, max: 1 } }), residency: { maxAgeMs: 2_000 } })
+  const { worker: first } = await event(pool, 'worker.ready')
+  const second = event(pool, 'worker.ready')
+  const left = event(pool, 'worker.left', ({ worker }) => worker.id === first.id)
+  const order: string[] = []
+  void second.then(() => order.push('ready'))
+  void left.then(() => order.push('left'))
+  expect((await left).reason).toBe('age')
+  expect((await second).worker.id).not.toBe(first.id)
+  expect(order).toEqual(['ready', 'left'])
+  await until(() => expect(existsSync(first.cwd)).toBe(false))
+})
+
+test('With one turn a process, every turn resumes', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ residency: { maxTurnsPerWorker: 1 } })
+  const session = await pool.session('one', { agent: 'a' })
+  for (const turn of [1, 2, 3]) {
+    const left = event(pool, 'worker.left')
+    expect(await say(session, 'again')).toEqual({
+      text: `[turn ${turn}] You said: again`,
+      warmth: turn === 1 ? 'cold' : 'resumed',
+    })
+    expect((await left).reason).toBe('turns')
+  }
+})
+
+test('A process that has grown too large leaves after its turn', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ residency: { maxMemory: '1MiB' } })
+  const session = await pool.session('one', { agent: 'a' })
+  const left = event(pool, 'worker.left')
+  await say(session, 'first')
+  expect((await left).reason).toBe('memory')
+  expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
+})
+
+/** A prompt that leaves a command in the background; it ends when the file is there, or never. */
+const background = (file?: string): string => {
+  const wait = file === undefined ? 'true' : `!require("fs").existsSync("${file}")`
+  const command = `'${process.execPath}' -e 'const t = setInterval(() => { if (!(${wait})) clearInterval(t) }, 50)'`
+  return `@sim tool Bash ${JSON.stringify({ command, description: 'wait', run_in_background: true })}`
+}
+
+test('Work in the background keeps a process, until it has ended', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agents({ allowedTools: ['Bash'] }), residency: { idleTtlMs: 300 } })
+  const left = record(pool, 'worker.left')
+  const session = await pool.session('one', { agent: 'a' })
+  const file = join(site.root, 'enough')
+  await say(session, background(file))
+  await until(() => expect(pool.workers()[0]).toMatchObject({ state: 'idle', pinnedBy: { tasks: 1 } }))
+  // Another session that leaves for idleness shows that the housekeeper has looked, later than at the first one.
+  const other = await pool.session('two', { agent: 'a' })
+  await say(other, 'first')
+  expect((await event(pool, 'worker.left')).worker.session).toBe('two')
+  expect(left.map(({ worker }) => worker.session)).toEqual(['two'])
+  const gone = event(pool, 'worker.left')
+  await writeFile(file, '')
+  expect(await gone).toMatchObject({ reason: 'idle', worker: { session: 'one', pinnedBy: undefined } })
+})
+
+test('Work in the background keeps a process no longer than the limit, and goes with it', async () => {
+  const site = await openSite()
+  const pool = await site.pool({
+    agents: agents({ allowedTools: ['Bash'] }),
+    residency: { idleTtlMs: 300, pinLimitMs: 1_000 },
+  })
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, background())
+  const { reason, worker } = await event(pool, 'worker.left')
+  expect({ reason, session: worker.session }).toEqual({ reason: 'idle', session: 'one' })
+  expect(await processesOf(site.root)).toEqual([])
+  expect((await say(session, 'next')).text).toContain('You said: next')
+})
+
+test('A question that nobody answers keeps a process no longer than its turn', async () => {
+  const site = await openSite()
+  const asked = Promise.withResolvers<void>()
+  const pool = await site.pool({
+    agents: agents({
+      limits: { turnTimeMs: 2_000 },
+      canUseTool: () => {
+        asked.resolve()
+        return new Promise(() => undefined)
+      },
+    }),
+    residency: { idleTtlMs: 300, pinLimitMs: 3_000 },
+  })
+  const session = await pool.session('one', { agent: 'a' })
+  await session.warm()
+  const turn = session.send('@sim bash touch file')
+  await asked.promise
+  expect(workerOf(pool, 'one').pid).toBeGreaterThan(0)
+  await expect(turn.result).rejects.toMatchObject({ name: 'TurnTimeoutError' })
+  expect((await event(pool, 'worker.left')).reason).toBe('idle')
+})
