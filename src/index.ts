@@ -28,6 +28,7 @@ export type {
   ResidencyOptions,
   SpareOptions,
   StartOptions,
+  TurnLimitOptions,
 } from './options.ts'
 export {
   AuthenticationError,

@@ -42,6 +42,9 @@ export interface LimitOptions {
   spoolBytes?: number
 }
 
+/** The limits of turns that an agent, or one turn, may have of its own. */
+export type TurnLimitOptions = Pick<LimitOptions, 'turnTime' | 'turnTimeMs' | 'silence' | 'silenceMs'>
+
 /** What happens to a turn for which there is no room. */
 export type AdmissionOptions =
   | { mode?: 'shed' }
@@ -233,12 +236,29 @@ export const readLimits = (input: LimitOptions | undefined): Limits =>
       turns: count('turns', 'auto'),
       turnsPerTenant: count('turnsPerTenant', 'auto'),
       workers: count('workers', 'auto'),
-      turnTimeMs: duration('turnTime', '30m', [NONE]),
-      silenceMs: duration('silence', '10m', [NONE]),
+      ...TURN_LIMITS,
       spoolBytes: size('spool', '1GiB'),
     },
     input,
   )
+
+const TURN_LIMITS = {
+  turnTimeMs: duration('turnTime', '30m', [NONE]),
+  silenceMs: duration('silence', '10m', [NONE]),
+}
+
+/** The limits that an agent or a single turn sets itself: only those that were given. */
+export function readTurnLimits(
+  path: string,
+  input: TurnLimitOptions | undefined,
+): Partial<Pick<Limits, 'turnTimeMs' | 'silenceMs'>> {
+  const { turnTimeMs, silenceMs } = readSection<Pick<Limits, 'turnTimeMs' | 'silenceMs'>>(path, TURN_LIMITS, input)
+  const { turnTime, turnTimeMs: turnTimeNumber, silence, silenceMs: silenceNumber } = input ?? {}
+  return {
+    ...(turnTime === undefined && turnTimeNumber === undefined ? {} : { turnTimeMs }),
+    ...(silence === undefined && silenceNumber === undefined ? {} : { silenceMs }),
+  }
+}
 
 export const readStarts = (input: StartOptions | undefined): Starts =>
   readSection<Starts>(

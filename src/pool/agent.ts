@@ -8,8 +8,8 @@ import type {
   Options,
   PermissionResult,
 } from '../driver/driver.ts'
-import { readLimits, readSpares } from '../options.ts'
-import type { LimitOptions, SpareBounds, SpareOptions } from '../options.ts'
+import { readSpares, readTurnLimits } from '../options.ts'
+import type { SpareBounds, SpareOptions, TurnLimitOptions } from '../options.ts'
 import type { SessionRef } from '../worker/worker.ts'
 import type { TurnLimits } from './turn.ts'
 
@@ -79,7 +79,7 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   /** Spares for new conversations whose `cwd` the caller chooses. Default `{ min: 0, max: 2 }`. */
   claimableSpares?: SpareOptions
   /** The limits of this agent's turns, where they differ from the pool's. */
-  limits?: Pick<LimitOptions, 'turnTime' | 'turnTimeMs' | 'silence' | 'silenceMs'>
+  limits?: TurnLimitOptions
   /** What happens when a conversation's transcript is gone. Default `"error"`: ResumeError. `"fresh"`: begin anew, once, and say so. */
   onStaleResume?: 'error' | 'fresh'
 }
@@ -189,12 +189,14 @@ function checkKeys(path: string, options: AgentOptions): void {
 }
 
 function suggestion(key: string): string {
-  const near = [...Object.keys(SDK_KEYS), ...POOL_KEYS].find(
-    (known) =>
-      known.toLowerCase() === key.toLowerCase() ||
-      (key.length > 3 && (known.startsWith(key) || key.startsWith(known) || distance(known, key) <= 2)),
-  )
-  return near === undefined ? '' : `; did you mean ${near}?`
+  const near = [...Object.keys(SDK_KEYS), ...POOL_KEYS]
+    .filter(
+      (known) =>
+        known.toLowerCase() === key.toLowerCase() ||
+        (key.length > 3 && (known.startsWith(key) || key.startsWith(known) || distance(known, key) <= 2)),
+    )
+    .toSorted((a, b) => distance(a, key) - distance(b, key))
+  return near[0] === undefined ? '' : `; did you mean ${near[0]}?`
 }
 
 /** Levenshtein distance, for spelling mistakes. */
@@ -222,6 +224,11 @@ function checkServers(path: string, servers: AgentOptions['mcpServers']): void {
   }
 }
 
+function readStaleResume(path: string, policy: AgentOptions['onStaleResume'] = 'error'): 'error' | 'fresh' {
+  if (policy === 'error' || policy === 'fresh') return policy
+  throw new ConfigError(`${path}.onStaleResume`, `"${String(policy)}" is not one of: error, fresh`)
+}
+
 const hasOwnServers = ({ mcpServers }: AgentOptions): boolean =>
   typeof mcpServers === 'object' && Object.values(mcpServers).some(({ type }) => type === 'sdk')
 
@@ -238,18 +245,13 @@ export function readAgent(
   checkKeys(path, options)
   if (!ownProcess) checkServers(path, options.mcpServers)
   const spareless = ownProcess && hasOwnServers(options) ? { min: 0, max: 0 } : undefined
-  const { turnTimeMs, silenceMs } = readLimits(options.limits)
-  const given = Object.keys(options.limits ?? {})
   return Object.freeze({
     name,
     options: Object.freeze({ ...options }),
     spares: spareless ?? readSpares(`${path}.spares`, options.spares),
     claimableSpares: spareless ?? readSpares(`${path}.claimableSpares`, options.claimableSpares),
-    limits: {
-      ...(given.some((key) => key.startsWith('turnTime')) ? { turnTimeMs } : {}),
-      ...(given.some((key) => key.startsWith('silence')) ? { silenceMs } : {}),
-    },
-    onStaleResume: options.onStaleResume ?? 'error',
+    limits: readTurnLimits(`${path}.limits`, options.limits),
+    onStaleResume: readStaleResume(path, options.onStaleResume),
   })
 }
 

@@ -1,6 +1,6 @@
 import type { MessageContent } from './input.ts'
 import type { SDKUserMessage } from '../driver/driver.ts'
-import type { LimitOptions } from '../options.ts'
+import type { TurnLimitOptions } from '../options.ts'
 import type { OnBusy } from './conversation.ts'
 import type { OnLeave, Turn, Warmth } from './turn.ts'
 
@@ -13,7 +13,7 @@ export interface SendOptions {
   /** When the reader stops iterating before the end. Default `"interrupt"`; `"detach"` lets the turn run on. */
   onLeave?: OnLeave
   /** The limits of this turn, where they differ from the agent's. */
-  limits?: Pick<LimitOptions, 'turnTime' | 'turnTimeMs' | 'silence' | 'silenceMs'>
+  limits?: TurnLimitOptions
 }
 
 /** A session as it is now. Times are milliseconds since the epoch. */

@@ -13,7 +13,7 @@ import {
   TurnInterruptedError,
 } from '../errors.ts'
 import type { Limits } from '../options.ts'
-import { readLimits } from '../options.ts'
+import { readTurnLimits } from '../options.ts'
 import type { SessionPage, SessionRecord, Store } from '../store/store.ts'
 import type { Agent } from './agent.ts'
 import { Conversation, sessionGone } from './conversation.ts'
@@ -325,14 +325,8 @@ export class Sessions implements SessionHost {
 
   #turnLimits({ limits }: SendOptions, agent: string | undefined): TurnLimits {
     const { turnTimeMs, silenceMs } = this.#context.limits
-    const base = { turnTimeMs, silenceMs, ...(agent === undefined ? {} : this.#context.agentOf(agent).limits) }
-    if (limits === undefined) return base
-    const own = readLimits(limits)
-    const given = Object.keys(limits)
-    return {
-      turnTimeMs: given.some((name) => name.startsWith('turnTime')) ? own.turnTimeMs : base.turnTimeMs,
-      silenceMs: given.some((name) => name.startsWith('silence')) ? own.silenceMs : base.silenceMs,
-    }
+    const ofAgent = agent === undefined ? {} : this.#context.agentOf(agent).limits
+    return { turnTimeMs, silenceMs, ...ofAgent, ...readTurnLimits('limits', limits) }
   }
 
   #admit(conversation: Conversation, turn: RunningTurn, { onBusy }: SendOptions): void {
