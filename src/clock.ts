@@ -23,3 +23,6 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer)
   },
 }
+
+/** Milliseconds since the epoch of a date as tools print it; NaN for anything else. */
+export const parseWall = (text: string): number => Date.parse(text)

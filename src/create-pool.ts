@@ -74,12 +74,12 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
     const host = hostEnvironment(api, process.env)
-    const { spoolDir } = dataDir
-    const runFiles = new RunFiles(dataDir.runDir)
+    const { spoolDir, runDir } = dataDir
+    const runFiles = new RunFiles(runDir)
     const pool = new Pool({
       agents,
       clock,
-      driver: options.driver ?? new ClaudeDriver({ clock, spoolDir, spoolLimitBytes: limits.spoolBytes }),
+      driver: options.driver ?? new ClaudeDriver({ clock, runDir, spoolDir, spoolLimitBytes: limits.spoolBytes }),
       store,
       limits,
       admission,

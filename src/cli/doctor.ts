@@ -1,8 +1,12 @@
+import { join } from 'node:path'
 import { Command } from 'commander'
 import { systemClock } from '../clock.ts'
 import { findOrphans, reap } from '../process/reaper.ts'
+import { registerRuns } from '../process/run-files.ts'
+import { RUN_DIR } from '../store/data-dir.ts'
 
 interface Flags {
+  dataDir: string
   reap?: true
   dryRun?: true
   json?: true
@@ -10,7 +14,8 @@ interface Flags {
 
 const processes = (count: number): string => (count === 1 ? '1 process' : `${count} processes`)
 
-async function doctor({ reap: reaping, dryRun, json }: Flags): Promise<void> {
+async function doctor({ dataDir, reap: reaping, dryRun, json }: Flags): Promise<void> {
+  registerRuns(join(dataDir, RUN_DIR))
   const orphans = findOrphans()
   const report = reaping === true && dryRun !== true ? await reap(systemClock) : undefined
   const left = report === undefined ? orphans.length : report.left
@@ -31,6 +36,11 @@ async function doctor({ reap: reaping, dryRun, json }: Flags): Promise<void> {
 export function doctorCommand(): Command {
   return new Command('doctor')
     .description('Look for processes that hosts have left behind; exit code 1 while there are any')
+    .option(
+      '--data-dir <dir>',
+      'data directory of the pool, where processes show no marker (macOS, Windows)',
+      '.claude-agent-pool',
+    )
     .option('--reap', 'end them: only what carries the marker of a host that is gone')
     .option('--dry-run', 'with --reap: show them and end nothing')
     .option('--json', 'print JSON')

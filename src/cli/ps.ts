@@ -3,8 +3,9 @@ import Table from 'cli-table3'
 import { Command } from 'commander'
 import { listWorkers } from './worker-list.ts'
 import type { ListedProcess, ListedWorker } from './worker-list.ts'
-import { readRunFiles } from '../process/run-files.ts'
+import { readRunFiles, registerRuns } from '../process/run-files.ts'
 import { ProcessTable } from '../process/table.ts'
+import { RUN_DIR } from '../store/data-dir.ts'
 import { formatDuration, formatSize } from '../units.ts'
 
 interface Flags {
@@ -47,7 +48,9 @@ export function psCommand(): Command {
     .option('--data-dir <dir>', 'data directory that knows whose session each worker serves', '.claude-agent-pool')
     .option('--json', 'print JSON')
     .action(({ dataDir, json }: Flags) => {
-      const workers = listWorkers(new ProcessTable().read(), readRunFiles(join(dataDir, 'run')))
+      const runDir = join(dataDir, RUN_DIR)
+      registerRuns(runDir)
+      const workers = listWorkers(new ProcessTable().read(), readRunFiles(runDir))
       if (json === true) console.log(JSON.stringify(workers))
       else print(workers)
     })

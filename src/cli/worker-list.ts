@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { systemClock } from '../clock.ts'
 import { anonymousBytes } from '../memory/usage.ts'
 import { hostLives, isSameHost } from '../process/marker.ts'
 import type { HostIdentity } from '../process/marker.ts'
@@ -37,17 +38,20 @@ function commandOf(pid: number): string {
   }
 }
 
-const describe = ({ pid, ppid, startTime }: ProcessEntry, now: number): ListedProcess => ({
+const describe = ({ pid, ppid, startTime }: ProcessEntry): ListedProcess => ({
   pid,
   ppid,
   command: commandOf(pid),
-  ageMs: (now - Number(startTime)) * 10,
+  ageMs: ageMs(startTime),
   memoryBytes: anonymousBytes(pid),
 })
 
+/** Start times are hundredths of a second since boot on Linux, else milliseconds since the epoch. */
+const ageMs = (startTime: string): number =>
+  process.platform === 'linux' ? (ticksSinceBoot() - Number(startTime)) * 10 : systemClock.wall() - Number(startTime)
+
 /** All workers on this machine that have a process, of every pool, with what `runs` tells of them. */
 export function listWorkers(entries: readonly ProcessEntry[], runs: readonly RunEntry[]): ListedWorker[] {
-  const now = ticksSinceBoot()
   const found = new Map<string, { id: string; host: HostIdentity }>()
   for (const { marker } of entries) {
     if (marker !== undefined)
@@ -58,8 +62,6 @@ export function listWorkers(entries: readonly ProcessEntry[], runs: readonly Run
     host,
     state: hostLives(host) ? 'running' : 'orphaned',
     run: runs.find((run) => run.workerId === id && isSameHost(run.host, host)),
-    processes: treeOf(entries, ({ marker }) => marker?.workerId === id && isSameHost(marker.host, host)).map((entry) =>
-      describe(entry, now),
-    ),
+    processes: treeOf(entries, ({ marker }) => marker?.workerId === id && isSameHost(marker.host, host)).map(describe),
   }))
 }

@@ -43,6 +43,8 @@ const BOUND_ALL_THE_SAME = 'option_not_applied'
 
 export interface ClaudeDriverOptions {
   clock: Clock
+  /** Where hosts note their workers. */
+  runDir: string
   /** Where output waits whose reader does not read. */
   spoolDir: string
   /** Bytes of a turn that may wait on disk; beyond them the process itself is held back. */
@@ -380,10 +382,10 @@ export class ClaudeDriver implements Driver {
   }
 
   attach({ trouble, reaped }: DriverListeners): void {
-    const { clock } = this.#options
+    const { clock, runDir } = this.#options
     this.#cgroup = HostCgroup.make()
-    this.#guard = new Guard(clock, this.#cgroup?.path, trouble)
-    this.#reaper = new Reaper(clock, reaped)
+    this.#guard = new Guard(clock, { runDir, cgroup: this.#cgroup?.path }, trouble)
+    this.#reaper = new Reaper(clock, runDir, reaped)
   }
 
   start(spec: StartSpec): AgentProcess {

@@ -20,15 +20,21 @@ const script = fileURLToPath(new URL(`./sentinel${import.meta.url.endsWith('.ts'
 export class Guard {
   readonly #clock: Clock
   readonly #cgroup: string | undefined
+  readonly #runDir: string
   readonly #onTrouble: (message: string, error: unknown) => void
   #sentinel: ChildProcess | undefined
   #gone: Promise<void> = Promise.resolve()
   #cancelRestart: CancelTimer | undefined
   #dismissed = false
 
-  constructor(clock: Clock, cgroup: string | undefined, onTrouble: (message: string, error: unknown) => void) {
+  constructor(
+    clock: Clock,
+    { runDir, cgroup }: { runDir: string; cgroup: string | undefined },
+    onTrouble: (message: string, error: unknown) => void,
+  ) {
     this.#clock = clock
     this.#cgroup = cgroup
+    this.#runDir = runDir
     this.#onTrouble = onTrouble
   }
 
@@ -36,9 +42,9 @@ export class Guard {
     return this.#sentinel?.pid
   }
 
-  /** Posts the sentinel, once; before the first process that it is to guard. Nothing to do where there is no `/proc`. */
+  /** Posts the sentinel, once; before the first process that it is to guard. */
   post(): void {
-    if (this.#sentinel !== undefined || this.#dismissed || process.platform !== 'linux') return
+    if (this.#sentinel !== undefined || this.#dismissed) return
     const { pid, startTime, bootId } = thisHost
     const sentinel = spawn(
       process.execPath,
@@ -48,6 +54,7 @@ export class Guard {
         String(pid),
         startTime,
         bootId,
+        this.#runDir,
         ...(this.#cgroup === undefined ? [] : [this.#cgroup]),
       ],
       {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { systemClock } from '../clock.ts'
+import { sameStart, startTimeOf } from './start-time.ts'
 
 /** The variable every process of a pool inherits. It names the host and the worker, so that all descendants can be found. */
 export const MARKER_VARIABLE = 'CLAUDE_AGENT_POOL_MARKER'
@@ -22,18 +23,6 @@ export interface Marker {
   workerId: string
 }
 
-/** Start time of a process, from `/proc/PID/stat`; undefined when there is no such process, or no `/proc`. */
-export function startTimeOf(pid: number): string | undefined {
-  try {
-    return statFields(readFileSync(`/proc/${pid}/stat`, 'latin1'))[19]
-  } catch {
-    return undefined
-  }
-}
-
-/** The fields of `/proc/PID/stat` after the command name, which may itself hold spaces and brackets. */
-export const statFields = (stat: string): string[] => stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-
 function readBootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
@@ -45,7 +34,10 @@ function readBootId(): string {
 /** This process. */
 export const thisHost: HostIdentity = {
   pid: process.pid,
-  startTime: startTimeOf(process.pid) ?? String(Math.round(systemClock.wall() - systemClock.now())),
+  startTime:
+    process.platform === 'linux'
+      ? (startTimeOf(process.pid) ?? '0')
+      : String(Math.round(systemClock.wall() - systemClock.now())),
   bootId: readBootId(),
 }
 
@@ -65,4 +57,4 @@ export const isSameHost = (a: HostIdentity, b: HostIdentity): boolean => prefixO
 
 /** True while that very process runs. */
 export const hostLives = ({ pid, startTime, bootId }: HostIdentity): boolean =>
-  bootId === thisHost.bootId && startTimeOf(pid) === startTime
+  bootId === thisHost.bootId && sameStart(startTimeOf(pid), startTime)

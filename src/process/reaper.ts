@@ -1,5 +1,6 @@
 import type { CancelTimer, Clock } from '../clock.ts'
 import { hostLives } from './marker.ts'
+import { pruneRuns, registerRuns } from './run-files.ts'
 import { sweep } from './sweep.ts'
 import { ProcessTable } from './table.ts'
 import type { ProcessEntry } from './table.ts'
@@ -38,13 +39,15 @@ export async function reap(clock: Clock): Promise<ReapReport> {
 /** Reaps when a host starts, and now and then. */
 export class Reaper {
   readonly #clock: Clock
+  readonly #runDir: string
   readonly #onReaped: (report: ReapReport) => void
   #cancel: CancelTimer | undefined
   #reaping: Promise<void> = Promise.resolve()
   #stopped = false
 
-  constructor(clock: Clock, onReaped: (report: ReapReport) => void) {
+  constructor(clock: Clock, runDir: string, onReaped: (report: ReapReport) => void) {
     this.#clock = clock
+    this.#runDir = runDir
     this.#onReaped = onReaped
     this.#round()
   }
@@ -64,7 +67,9 @@ export class Reaper {
   }
 
   async #reap(): Promise<void> {
+    registerRuns(this.#runDir)
     const report = await reap(this.#clock)
+    pruneRuns(this.#runDir)
     if (report.pids.length > 0) this.#onReaped(report)
   }
 }

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import { hostLives, thisHost } from './marker.ts'
 import type { HostIdentity } from './marker.ts'
+import { register } from './registered.ts'
 
 /** What is known of one worker outside of its host: who started it, and whose conversation it holds. */
 export interface RunEntry {
@@ -15,29 +16,39 @@ export interface RunEntry {
   startedAt: number
 }
 
+const pathOf = (dir: string, workerId: string): string => join(dir, `${workerId}.json`)
+
 /** One small file for each worker, so that other processes can tell what is what, also after the host has died. */
 export class RunFiles {
   readonly #dir: string
 
-  /** Makes the folder, and forgets the workers of hosts that are gone. */
+  /** Makes the folder. */
   constructor(dir: string) {
     this.#dir = dir
     mkdirSync(dir, { recursive: true, mode: 0o700 })
-    for (const { workerId, host } of readRunFiles(dir)) if (!hostLives(host)) this.remove(workerId)
   }
 
   write(entry: Omit<RunEntry, 'host'>): void {
-    const path = this.#pathOf(entry.workerId)
+    const path = pathOf(this.#dir, entry.workerId)
     writeFileSync(`${path}.new`, JSON.stringify({ ...entry, host: thisHost }), { mode: 0o600 })
     renameSync(`${path}.new`, path)
   }
 
   remove(workerId: string): void {
-    rmSync(this.#pathOf(workerId), { force: true })
+    rmSync(pathOf(this.#dir, workerId), { force: true })
   }
+}
 
-  #pathOf(workerId: string): string {
-    return join(this.#dir, `${workerId}.json`)
+/** Forgets the workers of hosts that are gone: for when their processes are, too. */
+export function pruneRuns(dir: string): void {
+  for (const { workerId, host } of readRunFiles(dir))
+    if (!hostLives(host)) rmSync(pathOf(dir, workerId), { force: true })
+}
+
+/** Makes the workers of these hosts known where markers cannot be read. */
+export function registerRuns(dir: string): void {
+  for (const { pid, startedAt, host, workerId } of readRunFiles(dir)) {
+    if (pid !== undefined) register({ pid, startTime: String(startedAt) }, { host, workerId })
   }
 }
 

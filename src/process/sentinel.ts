@@ -1,12 +1,13 @@
 /*
  * A small process beside the host. It holds the end of a pipe that only the host writes to. When the host dies, however
  * that happens, the kernel closes the pipe, and the sentinel ends whatever carries the host's marker: nobody else would
- * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID [CGROUP]
+ * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID RUN_DIR [CGROUP]
  */
 import { systemClock } from '../clock.ts'
 import { removeCgroup } from './cgroup.ts'
 import { isSameHost } from './marker.ts'
 import type { HostIdentity } from './marker.ts'
+import { registerRuns } from './run-files.ts'
 import { pause, sweep } from './sweep.ts'
 import { ProcessTable } from './table.ts'
 import type { ProcessEntry } from './table.ts'
@@ -27,10 +28,14 @@ const SIGKILL_GRACE_MS = 10_000
 /** How often the living trees are looked at, for members that will have hidden when the host dies. */
 const REMEMBER_INTERVAL_MS = 1_000
 
-const [pid = '', startTime = '', bootId = '', cgroup] = process.argv.slice(2)
+const [pid = '', startTime = '', bootId = '', runDir = '', cgroup] = process.argv.slice(2)
 const host: HostIdentity = { pid: Number(pid), startTime, bootId }
 const tree = new RememberedTree(new ProcessTable(), (marker) => isSameHost(marker.host, host), cgroup)
-const look = (): ProcessEntry[] => tree.look().filter((member) => member.pid !== host.pid)
+
+function look(): ProcessEntry[] {
+  registerRuns(runDir)
+  return tree.look().filter((member) => member.pid !== host.pid)
+}
 
 async function endAll(): Promise<void> {
   const start = systemClock.now()

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
+import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
 import type { ExitFacts } from '../errors.ts'
 import type { HostCgroup } from './cgroup.ts'
-import { MARKER_VARIABLE, markerOf } from './marker.ts'
+import { MARKER_VARIABLE, markerOf, thisHost } from './marker.ts'
+import { register } from './registered.ts'
 import { ProcessTable } from './table.ts'
 import { workerTree } from './tree.ts'
 import type { RememberedTree } from './tree.ts'
@@ -70,6 +72,9 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
   child.stderr.on('data', (text: string) => {
     tail = (tail + text).slice(-STDERR_TAIL_BYTES)
   })
+  if (child.pid !== undefined) {
+    register({ pid: child.pid, startTime: String(systemClock.wall()) }, { host: thisHost, workerId: request.workerId })
+  }
   preferForOom(child.pid)
   const enclosure = child.pid === undefined ? undefined : cgroup?.enclose(request.workerId, child.pid)
   // A child that is gone answers writes with EPIPE; without listeners that would end the host.

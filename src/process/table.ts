@@ -1,6 +1,9 @@
 import { readFileSync, readdirSync } from 'node:fs'
-import { MARKER_VARIABLE, parseMarker, statFields } from './marker.ts'
+import { readForeignTable } from './foreign-table.ts'
+import { MARKER_VARIABLE, parseMarker } from './marker.ts'
 import type { Marker, ProcessIdentity } from './marker.ts'
+import { registeredMarker } from './registered.ts'
+import { statFields } from './start-time.ts'
 
 /** One process, as the kernel shows it. */
 export interface ProcessEntry extends ProcessIdentity {
@@ -34,22 +37,21 @@ export function ticksSinceBoot(): number {
   return Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 100
 }
 
-/** Reads `/proc`, sparing what it has read before. Empty where there is none. */
+/** All processes of the machine: from `/proc`, sparing what was read before, or from the platform's tools. */
 export class ProcessTable {
   #markers: MarkerCache = new Map()
 
   /** All processes that live now; zombies are dead. */
   read(): ProcessEntry[] {
-    let names: string[]
-    try {
-      names = readdirSync('/proc')
-    } catch {
-      return []
-    }
+    if (process.platform === 'linux') return this.#readProc()
+    return readForeignTable().map((entry) => ({ ...entry, marker: registeredMarker(entry) }))
+  }
+
+  #readProc(): ProcessEntry[] {
     const now = ticksSinceBoot()
     const seen: MarkerCache = new Map()
     const entries: ProcessEntry[] = []
-    for (const name of names) {
+    for (const name of readdirSync('/proc')) {
       const pid = Number(name)
       if (!Number.isInteger(pid)) continue
       const entry = this.#entry(pid, now, seen)

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Graces, TerminateReport, TerminateStage } from '../driver/driver.ts'
 import { killCgroup, removeCgroup } from './cgroup.ts'
+import { unregister } from './registered.ts'
 import type { OwnedProcess } from './spawn.ts'
 import { settlesWithin, sweep } from './sweep.ts'
 import { signalProcess } from './tree.ts'
@@ -55,5 +56,6 @@ export async function terminate(owned: OwnedProcess, graces: Graces, clock: Cloc
   const stage = await endChild(owned, graces, clock)
   const rest = await endStragglers(owned, graces, clock)
   if (owned.cgroup !== undefined) removeCgroup(owned.cgroup)
+  if (owned.child.pid !== undefined) unregister(owned.child.pid)
   return { stage, ms: clock.now() - start, ...rest }
 }

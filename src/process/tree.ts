@@ -1,5 +1,6 @@
 import { pidsIn } from './cgroup.ts'
-import { isSameHost, parseMarker, startTimeOf, thisHost } from './marker.ts'
+import { isSameHost, parseMarker, thisHost } from './marker.ts'
+import { sameStart, startTimeOf } from './start-time.ts'
 import type { HostIdentity, Marker, ProcessIdentity } from './marker.ts'
 import { ProcessTable } from './table.ts'
 import type { ProcessEntry } from './table.ts'
@@ -79,7 +80,7 @@ export function markedProcesses(marker: string): ProcessEntry[] {
 
 /** Signals a process if it is still the one that was meant. False when it is gone. */
 export function signalProcess({ pid, startTime }: ProcessIdentity, signal: NodeJS.Signals): boolean {
-  if (startTimeOf(pid) !== startTime) return false
+  if (!sameStart(startTimeOf(pid), startTime)) return false
   try {
     return process.kill(pid, signal)
   } catch {
