@@ -37,12 +37,12 @@ export async function chat(flags: ChatFlags): Promise<number> {
       forChat(options, file === undefined, interactive ? ask : undefined),
     )
     const { pool, options, simulatedBecause } = opened
+    const session = await openSession(pool, options, flags)
     const screen = new ChatScreen({ interactive, showsCost: simulatedBecause === undefined })
     if (simulatedBecause === 'no credential')
       screen.note('There is no API key (ANTHROPIC_API_KEY), so a simulated model answers.')
     else if (simulatedBecause === 'asked') screen.note('A simulated model answers.')
     pool.on('warning', ({ message }) => screen.note(`· ${message}`))
-    const session = await openSession(pool, options, flags)
     const running = new Chat({ pool, session, flags, input, screen, interactive })
     late.chat = running
     stop.signal.addEventListener('abort', () => running.leave(stop.signal.reason as number))

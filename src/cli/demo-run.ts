@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createPool } from '../index.ts'
@@ -26,7 +26,10 @@ export async function demo({ json = false, keep = false }: { json?: boolean; kee
   const dataDir = await mkdtemp(join(tmpdir(), 'claude-agent-pool-demo-'))
   try {
     const report = await run(dataDir, json, stop.signal)
-    if (report === undefined) return stop.signal.reason as number
+    if (report === undefined) {
+      console.error('Stopped: the pool is closed.')
+      return stop.signal.reason as number
+    }
     if (json) printJson(report)
     else printSummary(report)
     return report.broken.length === 0 ? EXIT.done : EXIT.failed
@@ -39,7 +42,10 @@ export async function demo({ json = false, keep = false }: { json?: boolean; kee
 /** Undefined: it was stopped. */
 async function run(dataDir: string, json: boolean, stop: AbortSignal): Promise<DemoReport | undefined> {
   const begun = performance.now()
-  const agent = { model: 'claude-sonnet-5', includePartialMessages: true }
+  // What the processes write to the machine's own temporary folder would outlive the demo.
+  const TMPDIR = join(dataDir, 'tmp')
+  await mkdir(TMPDIR)
+  const agent = { model: 'claude-sonnet-5', includePartialMessages: true, env: { TMPDIR } }
   await using simulator = await startSimulator({ recordLimit: 0 })
   const options = {
     agents: { plain: { ...agent, spares: { max: 0 } }, spared: { ...agent, spares: { min: 1, max: 1 } } },

@@ -1,0 +1,100 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcessByStdio } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, readdirSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
+import { MARKER_VARIABLE } from '../../src/process/marker.ts'
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+
+/** What a command said, and how it ended. */
+export interface Ended {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+  /** Processes of its pool that were there after it. */
+  left: number
+}
+
+/** The command, running. */
+export class Command {
+  readonly child: ChildProcessByStdio<Writable, Readable, Readable>
+  readonly ended: Promise<Ended>
+  #stdout = ''
+  #stderr = ''
+  #heard = new Set<() => void>()
+
+  constructor(args: readonly string[], { cwd, env = {} }: { cwd?: string; env?: Record<string, string> } = {}) {
+    const { PATH = '', HOME = '' } = process.env
+    this.child = spawn(process.execPath, [main, ...args], { cwd, env: { PATH, HOME, ...env }, stdio: 'pipe' })
+    this.child.stdin.on('error', () => undefined)
+    this.child.stdout.setEncoding('utf8').on('data', (text: string) => this.#hear(() => (this.#stdout += text)))
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => this.#hear(() => (this.#stderr += text)))
+    this.ended = this.#end()
+    onTestFinished(async () => {
+      this.child.kill('SIGKILL')
+      await this.ended
+    })
+  }
+
+  /** Sends the input; without more to come the input ends. */
+  type(text: string, { more = false }: { more?: boolean } = {}): this {
+    if (more) this.child.stdin.write(text)
+    else this.child.stdin.end(text)
+    return this
+  }
+
+  /** Resolves when stdout or stderr hold this. Rejects when the command has ended without. */
+  async said(pattern: RegExp): Promise<string> {
+    for (;;) {
+      const all = this.#stdout + this.#stderr
+      if (pattern.test(all)) return all
+      if (this.child.stdout.readableEnded && this.child.stderr.readableEnded)
+        throw new Error(`it ended without saying ${String(pattern)}: ${all}`)
+      await new Promise<void>((resolve) => this.#heard.add(resolve))
+      this.#heard.clear()
+    }
+  }
+
+  #hear(note: () => void): void {
+    note()
+    for (const tell of this.#heard) tell()
+  }
+
+  async #end(): Promise<Ended> {
+    const [code, signal] = (await once(this.child, 'close')) as [number | null, NodeJS.Signals | null]
+    this.#hear(() => undefined)
+    const left = ownedBy(this.child.pid ?? 0).length
+    return { code, signal, stdout: this.#stdout, stderr: this.#stderr, left }
+  }
+}
+
+/** Processes that carry the mark of a host, which all that a pool starts inherit. */
+function ownedBy(host: number): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${MARKER_VARIABLE}=${host}:`)
+    } catch {
+      return false
+    }
+  })
+}
+
+/** Runs the command to its end. */
+export const run = (
+  args: readonly string[],
+  options: { cwd?: string; env?: Record<string, string>; input?: string } = {},
+): Promise<Ended> => new Command(args, options).type(options.input ?? '').ended
+
+/** A folder of its own for one test. */
+export async function folder(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'claude-agent-pool-cli-'))
+  onTestFinished(() => rm(path, { recursive: true, force: true, maxRetries: 3 }))
+  return path
+}
