@@ -10,6 +10,7 @@ import { register } from './registered.ts'
 import { ProcessTable } from './table.ts'
 import { workerTree } from './tree.ts'
 import type { RememberedTree } from './tree.ts'
+import { windowsCommand } from './windows-command.ts'
 
 /** The last this many bytes of stderr are kept for error messages. */
 const STDERR_TAIL_BYTES = 8 * 1024
@@ -60,12 +61,17 @@ function preferForOom(pid: number | undefined): void {
 
 /** Starts a child in a process group of its own, marked, with its stderr always drained. Never throws. */
 export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgroup): OwnedProcess {
-  const child = spawn(request.command, [...request.args], {
+  const { command, args, verbatim } =
+    process.platform === 'win32'
+      ? windowsCommand(request.command, request.args)
+      : { command: request.command, args: [...request.args], verbatim: false }
+  const child = spawn(command, args, {
     cwd: request.cwd,
     env: { ...request.env, [MARKER_VARIABLE]: markerOf(request.workerId) },
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
     windowsHide: true,
+    windowsVerbatimArguments: verbatim,
   })
   let tail = ''
   child.stderr.setEncoding('utf8')
