@@ -400,9 +400,9 @@ export class ClaudeDriver implements Driver {
     this.#cgroup?.remove()
   }
 
-  async fork(place: TranscriptPlace): Promise<string> {
+  async fork(place: TranscriptPlace, cwd: string): Promise<string> {
     try {
-      const sessionStore = await transcriptFiles(place)
+      const sessionStore = await transcriptFiles(place, cwd)
       const { sessionId } = await forkSession(place.sessionId, { dir: place.cwd, sessionStore })
       return sessionId
     } catch (error) {

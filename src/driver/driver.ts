@@ -142,8 +142,8 @@ export interface Driver {
   close(): Promise<void>
   /** Starts a process at once and without waiting; what goes wrong arrives through `ready` and `exited`. */
   start(spec: StartSpec): AgentProcess
-  /** Copies a conversation as it is now, and resolves with the copy's session id. Throws ResumeError if there is none. */
-  fork(place: TranscriptPlace): Promise<string>
+  /** Copies a conversation as it is now, for processes in `cwd`; resolves with the copy's id. Throws ResumeError if there is none. */
+  fork(place: TranscriptPlace, cwd: string): Promise<string>
   /** Removes what the process kept of a conversation. Removing twice is no error. */
   forget(place: TranscriptPlace): Promise<void>
 }

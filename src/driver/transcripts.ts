@@ -44,24 +44,29 @@ const linesOf = (text: string): SessionStoreEntry[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as SessionStoreEntry)
 
-/** The CLI's own transcript files, as the store that the SDK's functions take: so that they work on any config dir. */
-export async function transcriptFiles(place: TranscriptPlace): Promise<SessionStore> {
-  const [folder] = await candidateFolders(place)
-  if (folder === undefined) throw new Error(`no transcripts of ${place.cwd}`)
-  const pathOf = ({ sessionId, subpath }: SessionKey): string =>
+/**
+ * The CLI's own transcript files, as the store that the SDK's functions take: so that they work on any config dir. What
+ * is written belongs to processes in `cwd`.
+ */
+export async function transcriptFiles(place: TranscriptPlace, cwd: string): Promise<SessionStore> {
+  const [source] = await candidateFolders(place)
+  if (source === undefined) throw new Error(`no transcripts of ${place.cwd}`)
+  const target = cwd === place.cwd ? source : join(place.configDir, 'projects', folderName(cwd))
+  const pathOf = (folder: string, { sessionId, subpath }: SessionKey): string =>
     subpath === undefined ? join(folder, `${sessionId}.jsonl`) : join(folder, sessionId, `${subpath}.jsonl`)
   return {
     async load(key) {
       try {
-        return linesOf(await readFile(pathOf(key), 'utf8'))
+        return linesOf(await readFile(pathOf(source, key), 'utf8'))
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
         throw error
       }
     },
     async append(key, entries) {
-      await mkdir(folder, { recursive: true, mode: 0o700 })
-      await appendFile(pathOf(key), entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''), { mode: 0o600 })
+      await mkdir(target, { recursive: true, mode: 0o700 })
+      const text = entries.map((entry) => `${JSON.stringify(entry)}\n`).join('')
+      await appendFile(pathOf(target, key), text, { mode: 0o600 })
     },
   }
 }

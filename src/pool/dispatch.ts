@@ -214,7 +214,7 @@ export class Dispatch {
       try {
         return await this.#start(conversation, agent, fingerprint, need)
       } catch (error) {
-        if (!this.#correct(conversation, agent, error)) throw error
+        if (!this.#correct(conversation, agent, error)) throw error instanceof ResumeError ? advised(error) : error
         return this.#start(conversation, agent, fingerprint, need)
       }
     })
@@ -310,6 +310,11 @@ export class Dispatch {
     }
   }
 }
+
+const advised = (error: ResumeError): ResumeError =>
+  new ResumeError(`${error.message}; delete the session, or let its agent begin anew with onStaleResume: 'fresh'`, {
+    cause: error,
+  })
 
 function warmthOf(worker: Worker, before: Worker | undefined): Warmth {
   if (worker.turns > 0) return 'live'

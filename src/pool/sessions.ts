@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { stat } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { constants } from 'node:fs'
+import { cp, stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Driver, SDKUserMessage } from '../driver/driver.ts'
 import {
@@ -172,20 +173,21 @@ export class Sessions implements SessionHost {
   async fork(identity: SessionIdentity, key: string): Promise<Session> {
     checkName('key', key)
     const conversation = await this.#find(identity)
-    const { record, running } = conversation
-    await conversation.settled
-    if (running !== undefined || conversation.running !== undefined)
+    const { record } = conversation
+    const refuseBusy = (): void => {
+      if (conversation.running === undefined) return
       throw new SessionBusyError(`session "${identity.key}" runs a turn; fork it when that has ended`)
+    }
+    refuseBusy()
+    await conversation.settled
+    refuseBusy()
     if ((await this.#load(record.tenant, key)) !== undefined) {
       throw new SessionConflictError(`the fork's key "${key}" is taken; choose another or delete that session`)
     }
-    const sdkSessionId = record.begun ? await this.#forkTranscript(record) : undefined
-    const fork = newRecord(
-      { tenant: record.tenant, key, agent: record.agent, cwd: record.cwd },
-      this.#context.clock.wall(),
-    )
-    const { begun, turns } = record
-    const forked = await this.#load(record.tenant, key, () => this.#begin({ ...fork, sdkSessionId, begun, turns }))
+    const { tenant, agent, cwd, ownsCwd } = record
+    const fork = newRecord({ tenant, key, agent, cwd: ownsCwd ? undefined : cwd }, this.#context.clock.wall())
+    const copy = record.begun ? await this.#copyConversation(record, fork.uid) : {}
+    const forked = await this.#load(tenant, key, () => this.#begin({ ...fork, ...copy }))
     return this.handle((forked as Conversation).record)
   }
 
@@ -364,9 +366,19 @@ export class Sessions implements SessionHost {
     return { tenant, key, agent, cwd, sdkSessionId, state: shown, turns, createdAt, lastUsedAt }
   }
 
-  async #forkTranscript(record: SessionRecord): Promise<string> {
-    const { configDir } = await this.#context.places(record.tenant)
-    return this.#context.driver.fork({ configDir, cwd: record.cwd ?? '', sessionId: record.sdkSessionId ?? '' })
+  /** A workspace of the pool serves one session and goes with it: the fork gets a copy, and a transcript that belongs to it. */
+  async #copyConversation(record: SessionRecord, name: string): Promise<Partial<SessionRecord>> {
+    const { configDir, workspaces } = await this.#context.places(record.tenant)
+    const { cwd = '', ownsCwd, sdkSessionId = '', begun, turns } = record
+    const place = ownsCwd ? join(workspaces, name) : cwd
+    try {
+      if (ownsCwd) await cp(cwd, place, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE })
+      const copy = await this.#context.driver.fork({ configDir, cwd, sessionId: sdkSessionId }, place)
+      return { cwd: place, ownsCwd, sdkSessionId: copy, begun, turns }
+    } catch (error) {
+      if (ownsCwd) await this.#context.removeWorkspace(place)
+      throw error
+    }
   }
 
   async #removeTraces({ tenant, cwd, ownsCwd, sdkSessionId }: SessionRecord): Promise<void> {
