@@ -11,15 +11,15 @@ import { hideSqliteWarning, outliveReaders } from './streams.ts'
 
 const EXAMPLES = `
 Examples:
-  $ claude-agent-pool demo                          what a pool is for, in under a minute
-  $ claude-agent-pool ps                            whose process is whose, also after a host died
-  $ claude-agent-pool doctor --reap                 end what hosts that died have left
-  $ claude-agent-pool chat                          talk to an agent; run it again to go on
+  $ claude-agent-pool demo                        what a pool is for, in under a minute
+  $ claude-agent-pool chat                        talk to an agent; run it again to go on
   $ claude-agent-pool chat --session plan --agent writer
-  $ echo 'Say hello.' | claude-agent-pool chat      one turn for each line of the input
-  $ claude-agent-pool simulate --port 8399          a model without a key, for your own programs
+  $ echo 'Say hello.' | claude-agent-pool chat    one turn for each line of the input
+  $ claude-agent-pool ps                          whose process is whose
+  $ claude-agent-pool doctor --reap               end what hosts that died have left
+  $ claude-agent-pool simulate --port 8399        a model without a key, for your programs
 
-Exit codes: 0 done, 1 failed, 2 a bad option or config; 128 + N when signal N ended it.`
+Exit codes: 0 done, 1 failed, 2 a bad option or config, 128 + N ended by signal N.`
 
 function version(): string {
   const { version: text } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {

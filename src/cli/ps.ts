@@ -1,45 +1,5 @@
-import { join } from 'node:path'
-import Table from 'cli-table3'
 import { Command } from 'commander'
-import { listWorkers } from './worker-list.ts'
-import type { ListedProcess, ListedWorker } from './worker-list.ts'
-import { readRunFiles, registerRuns } from '../process/run-files.ts'
-import { ProcessTable } from '../process/table.ts'
-import { RUN_DIR } from '../store/data-dir.ts'
-import { formatDuration, formatSize } from '../units.ts'
-
-interface Flags {
-  dataDir: string
-  json?: true
-}
-
-/** Longer command lines are cut: their beginning tells them apart. */
-const COMMAND_COLUMNS = 32
-
-const memory = ({ memoryBytes }: ListedProcess): string => (memoryBytes === undefined ? '-' : formatSize(memoryBytes))
-
-function rowsOf({ id, state, host, run, processes }: ListedWorker): string[][] {
-  return processes.map(({ pid, command, ageMs, ...rest }, index) => [
-    index === 0 ? id : '',
-    index === 0 ? (run?.session ?? (run === undefined ? '?' : '(spare)')) : '',
-    index === 0 ? (state === 'running' ? `host ${host.pid}` : `orphan of ${host.pid}`) : '',
-    String(pid),
-    formatDuration(ageMs),
-    memory({ pid, command, ageMs, ...rest }),
-    command.slice(0, COMMAND_COLUMNS),
-  ])
-}
-
-function print(workers: readonly ListedWorker[]): void {
-  if (workers.length === 0) return console.log('No worker runs on this machine.')
-  const table = new Table({
-    head: ['worker', 'session', 'host', 'pid', 'age', 'memory', 'command'],
-    style: { head: [], border: [] },
-    colAligns: ['left', 'left', 'left', 'right', 'right', 'right', 'left'],
-  })
-  for (const worker of workers) table.push(...rowsOf(worker))
-  console.log(table.toString())
-}
+import type { PsFlags } from './ps-run.ts'
 
 /** `claude-agent-pool ps`: every process of every worker, also when their host has died. */
 export function psCommand(): Command {
@@ -47,11 +7,8 @@ export function psCommand(): Command {
     .description('Show every process of every worker on this machine, also of hosts that have died')
     .option('--data-dir <dir>', 'data directory that knows whose session each worker serves', '.claude-agent-pool')
     .option('--json', 'print JSON')
-    .action(({ dataDir, json }: Flags) => {
-      const runDir = join(dataDir, RUN_DIR)
-      registerRuns(runDir)
-      const workers = listWorkers(new ProcessTable().read(), readRunFiles(runDir))
-      if (json === true) console.log(JSON.stringify(workers))
-      else print(workers)
+    .action(async (flags: PsFlags) => {
+      const { ps } = await import('./ps-run.ts')
+      ps(flags)
     })
 }
