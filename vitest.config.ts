@@ -21,7 +21,7 @@ const config: ViteUserConfig = defineConfig({
       {
         test: {
           name: 'process',
-          include: ['test/{process,cli,faults}/**/*.test.ts'],
+          include: ['test/{process,cli}/**/*.test.ts'],
           globalSetup: 'test/package/build.ts',
           pool: 'forks',
           maxWorkers: 2,
@@ -33,13 +33,26 @@ const config: ViteUserConfig = defineConfig({
       },
       {
         test: {
+          name: 'faults',
+          include: ['test/faults/**/*.test.ts'],
+          pool: 'forks',
+          maxWorkers: 2,
+          // The whole suite (FAULTS=all) has tests of minutes, which say so themselves.
+          testTimeout: 90_000,
+          hookTimeout: 60_000,
+          retry: 0,
+          sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        test: {
           name: 'package',
           include: ['test/package/**/*.test.ts'],
           maxWorkers: 1,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           retry: 0,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 4 },
         },
       },
     ],
