@@ -214,9 +214,11 @@ export class Fleet {
         if (from === 'busy' && worker.process.pid !== undefined) worker.memoryBytes = anonymousBytes(worker.process.pid)
       },
       said: (worker, message) => {
-        if (message.type !== 'conversation_reset') return
-        worker.sdkSessionId = message.new_conversation_id
-        void this.#context.conversationOf(worker)?.reset(message.new_conversation_id)
+        // `/clear` begins another conversation in the same process; its id comes with the first message of it.
+        if (message.type !== 'system' || message.subtype !== 'init') return
+        if (worker.sdkSessionId === undefined || message.session_id === worker.sdkSessionId) return
+        worker.sdkSessionId = message.session_id
+        void this.#context.conversationOf(worker)?.reset(message.session_id)
       },
       left: (worker, { reason, exit, report }) => {
         this.#registry.remove(worker)

@@ -1,0 +1,77 @@
+import { rm, truncate } from 'node:fs/promises'
+import { expect, test } from 'vitest'
+import type { AgentOptions } from '../../src/index.ts'
+import { asked, isWritten, MODEL, openSite, record, say, transcripts } from '../fixtures/real-pool.ts'
+
+const agents = (options: AgentOptions = {}): Record<string, AgentOptions> => ({
+  a: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, ...options },
+})
+
+test('A session whose transcript is gone says so, each time, and sends nothing', async () => {
+  const site = await openSite()
+  const pool = await site.pool()
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, 'first')
+  await session.hibernate()
+  for (const file of await transcripts(site.dataDir)) await rm(file)
+  for (const attempt of ['second', 'third']) {
+    await expect(session.send(attempt).result).rejects.toMatchObject({
+      name: 'ResumeError',
+      code: 'resume_failed',
+      message: expect.stringMatching(/no conversation.*(delete|onStaleResume)/),
+    })
+    expect(asked(site, attempt)).toEqual([])
+  }
+  expect(pool.workers()).toEqual([])
+  await session.delete()
+  const again = await pool.session('one', { agent: 'a' })
+  expect(await say(again, 'fourth')).toEqual({ text: '[turn 1] You said: fourth', warmth: 'cold' })
+})
+
+test('A session that may begin anew does so once, and tells what was lost', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agents({ onStaleResume: 'fresh' }) })
+  const restarted = record(pool, 'session.restarted')
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, 'first')
+  const { sdkSessionId: lost } = await session.info()
+  await session.hibernate()
+  for (const file of await transcripts(site.dataDir)) await rm(file)
+  expect((await say(session, 'second')).text).toBe('[turn 1] You said: second')
+  expect(asked(site, 'second')).toHaveLength(1)
+  expect(restarted).toEqual([{ session: { tenant: 'default', key: 'one', agent: 'a' }, lost }])
+  const { sdkSessionId } = await session.info()
+  expect(sdkSessionId).not.toBe(lost)
+  await session.hibernate()
+  expect(await say(session, 'third')).toEqual({ text: '[turn 2] You said: third', warmth: 'resumed' })
+  expect(restarted).toHaveLength(1)
+})
+
+test('A transcript that was emptied is as good as gone', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agents({ onStaleResume: 'fresh' }) })
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, 'first')
+  await session.hibernate()
+  for (const file of await transcripts(site.dataDir)) await truncate(file)
+  expect((await say(session, 'second')).text).toBe('[turn 1] You said: second')
+})
+
+test('A session goes on under its id after the agent cleared the conversation', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agents({ verbatimPrompts: false }) })
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, 'first')
+  const { sdkSessionId: before } = await session.info()
+  await session.send('/clear').result
+  expect((await say(session, 'second')).text).toBe('[turn 1] You said: second')
+  const { sdkSessionId } = await session.info()
+  expect(pool.workers()).toMatchObject([{ sdkSessionId }])
+  await isWritten(site, 'second')
+  await session.hibernate()
+  expect(await say(session, 'third')).toEqual({ text: '[turn 2] You said: third', warmth: 'resumed' })
+  expect(sdkSessionId).not.toBe(before)
+  await session.send('/clear').result
+  await session.hibernate()
+  expect((await say(session, 'fourth')).text).toBe('[turn 1] You said: fourth')
+})
