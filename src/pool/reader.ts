@@ -10,6 +10,7 @@ export class Reader {
   #unreadSize = 0
   readonly #waiting: ((result: IteratorResult<SDKMessage, undefined> | Promise<never>) => void)[] = []
   #attached = false
+  #mayHold = true
   #left = false
   #ended = false
   #failure: Error | undefined
@@ -25,7 +26,7 @@ export class Reader {
 
   /** True when nothing waits for this reader, or it is not there to be waited for. */
   get caughtUp(): boolean {
-    return this.#left || !this.#attached || this.#unread.length === 0
+    return this.#left || !this.#attached || !this.#mayHold || this.#unread.length === 0
   }
 
   push(message: SDKMessage): void {
@@ -35,7 +36,7 @@ export class Reader {
       wake({ done: false, value: message })
       return
     }
-    const size = this.#attached ? 0 : JSON.stringify(message).length
+    const size = this.#attached && this.#mayHold ? 0 : JSON.stringify(message).length
     this.#unread.push({ message, size })
     this.#unreadSize += size
     while (this.#unreadSize > UNREAD_LIMIT && this.#unread.length > 1) {
@@ -45,11 +46,12 @@ export class Reader {
   }
 
   next(): Promise<IteratorResult<SDKMessage, undefined>> {
+    if (!this.#attached) for (const unread of this.#unread) unread.size = 0
+    if (!this.#attached) this.#unreadSize = 0
     this.#attached = true
-    this.#unreadSize = 0
     const waiting = this.#unread.shift()
     if (waiting !== undefined) {
-      waiting.size = 0
+      this.#unreadSize -= waiting.size
       if (this.#unread.length === 0) this.#onCaughtUp()
       return Promise.resolve({ done: false, value: waiting.message })
     }
@@ -68,9 +70,9 @@ export class Reader {
     for (const wake of this.#waiting.splice(0)) wake({ done: true, value: undefined })
   }
 
-  /** From now on it may miss messages instead of holding the turn back. */
+  /** From now on it may miss messages instead of holding the turn back, also when it reads on. */
   stopHolding(): void {
-    this.#attached = false
+    this.#mayHold = false
   }
 
   end(failure: Error | undefined): void {

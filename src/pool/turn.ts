@@ -19,7 +19,7 @@ export interface Turn extends AsyncIterableIterator<SDKMessage, undefined, undef
   readonly result: Promise<SDKResultMessage>
   /** How the turn found its process; undefined while it waits for one. */
   readonly warmth: Warmth | undefined
-  /** Messages that were dropped because nobody read them; they count only where no reader ever came. */
+  /** Messages that were dropped because nobody read them: no reader ever came, or it had stopped when the turn was to end. */
   readonly droppedMessages: number
   /** Stops the turn and resolves when the process has taken note. The turn then ends with a result, as in the SDK. */
   interrupt(): Promise<void>
@@ -201,6 +201,9 @@ export class RunningTurn implements Turn, TurnSink {
     if (this.#phase === 'waiting') this.#end(error)
     else if (this.#phase === 'running') {
       this.#failure ??= error
+      // A reader that has stopped must not keep a turn whose end it will be told anyway.
+      for (const reader of this.#readers) reader.stopHolding()
+      this.#readerCaughtUp()
       void this.interrupt()
     }
   }
@@ -307,10 +310,7 @@ export class RunningTurn implements Turn, TurnSink {
     const time = formatDuration(limitMs)
     const what = limit === 'turnTime' ? `it ran for ${time}` : `its process gave no sign of life for ${time}`
     this.abort(new TurnTimeoutError(limit, limitMs, `the turn was ended because ${what} (limits.${limit})`))
-    // A reader that has stopped must not keep the turn beyond its time.
     this.#after(INTERRUPT_GRACE_MS, () => void this.#worker?.leave('limit'))
-    if (this.#worker?.process.heldBack === true) for (const reader of this.#readers) reader.stopHolding()
-    this.#readerCaughtUp()
   }
 
   #after(delayMs: number, callback: () => void): void {
