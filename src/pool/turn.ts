@@ -41,6 +41,8 @@ export interface TurnWorker {
     consumed(): void
   }
   readonly openPermissionRequests: number
+  /** Clock reading of the last answer to a permission request. */
+  readonly lastAnswerAt: number
   send(message: SDKUserMessage): Promise<void>
   /** Ends the process; the turn then hears of it. */
   leave(reason: 'limit' | 'unresponsive'): Promise<void>
@@ -81,6 +83,8 @@ export class RunningTurn implements Turn, TurnSink {
   #interrupting: Promise<void> | undefined
   #credentialRefusals = 0
   #firstMessageAt: number | undefined
+  /** Silence counts from here at the earliest. */
+  #quietSince = 0
   /** Called when the turn is interrupted before it has a worker. */
   onCancel: (() => void) | undefined
   /** Called as the turn ends, before anybody can see that it has. */
@@ -265,7 +269,10 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   #readerCaughtUp(): void {
-    if (this.#readers.every((reader) => reader.caughtUp)) this.#worker?.process.consumed()
+    const process = this.#worker?.process
+    if (process === undefined || !this.#readers.every((reader) => reader.caughtUp)) return
+    if (process.heldBack) this.#quietSince = this.#clock.now()
+    process.consumed()
   }
 
   async #interrupt(): Promise<void> {
@@ -292,16 +299,18 @@ export class RunningTurn implements Turn, TurnSink {
   #watchLimits(worker: TurnWorker): void {
     const { turnTimeMs, silenceMs } = this.#limits
     if (Number.isFinite(turnTimeMs)) this.#after(turnTimeMs, () => this.#limitReached('turnTime', turnTimeMs))
-    if (Number.isFinite(silenceMs)) this.#watchSilence(worker, silenceMs, this.#clock.now())
+    this.#quietSince = this.#clock.now()
+    if (Number.isFinite(silenceMs)) this.#watchSilence(worker, silenceMs)
   }
 
   /** Waiting for a slow reader, or for an answer to a permission request, is not silence. */
-  #watchSilence(worker: TurnWorker, silenceMs: number, since: number): void {
-    const last = Math.max(since, worker.process.lastOutputAt)
-    this.#after(last + silenceMs - this.#clock.now(), () => {
+  #watchSilence(worker: TurnWorker, silenceMs: number): void {
+    const limitAt = (): number =>
+      Math.max(this.#quietSince, worker.process.lastOutputAt, worker.lastAnswerAt) + silenceMs
+    this.#after(limitAt() - this.#clock.now(), () => {
       const now = this.#clock.now()
-      if (worker.process.heldBack || worker.openPermissionRequests > 0) this.#watchSilence(worker, silenceMs, now)
-      else if (now - worker.process.lastOutputAt < silenceMs) this.#watchSilence(worker, silenceMs, since)
+      if (worker.process.heldBack || worker.openPermissionRequests > 0) this.#quietSince = now
+      if (now < limitAt()) this.#watchSilence(worker, silenceMs)
       else this.#limitReached('silence', silenceMs)
     })
   }

@@ -84,6 +84,8 @@ export class Worker {
   /** True while somebody who asked for it is about to use it: it must not leave under their hands. */
   reserved: boolean
   openPermissionRequests = 0
+  /** Clock reading of the last answer to a permission request, in milliseconds. */
+  lastAnswerAt = 0
   /** Private memory in bytes, as last measured. */
   memoryBytes: number | undefined
   #state: WorkerState = 'starting'
@@ -225,6 +227,7 @@ export class Worker {
 
   notePermissionRequest(change: 1 | -1): void {
     this.openPermissionRequests += change
+    if (change === -1) this.lastAnswerAt = this.#clock.now()
     this.#notePin()
   }
 

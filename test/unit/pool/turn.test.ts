@@ -17,6 +17,7 @@ class FakeWorker implements TurnWorker {
   interrupts = 0
   consumptions = 0
   openPermissionRequests = 0
+  lastAnswerAt = 0
   readonly process: TurnWorker['process'] & { lastOutputAt: number; heldBack: boolean } = {
     lastOutputAt: 0,
     heldBack: false,
@@ -450,6 +451,34 @@ describe('limits', () => {
     expect(turn.failure).toBeUndefined()
     worker.process.heldBack = false
     await clock.advance(2 * MINUTE)
+    expect(turn.failure).toMatchObject({ limit: 'silence' })
+  })
+
+  test('of silence begin anew when a reader that held the process back reads on', async () => {
+    const turn = await running({ silenceMs: MINUTE })
+    const first = turn.next()
+    hear(turn, said('a'))
+    await first
+    hear(turn, said('b'))
+    worker.process.heldBack = true
+    await clock.advance(55_000)
+    await turn.next()
+    worker.process.heldBack = false
+    await clock.advance(59_999)
+    expect(turn.failure).toBeUndefined()
+    await clock.advance(1)
+    expect(turn.failure).toMatchObject({ limit: 'silence' })
+  })
+
+  test('of silence do not count while somebody is asked for permission, and begin anew with the answer', async () => {
+    const turn = await running({ silenceMs: MINUTE })
+    worker.openPermissionRequests = 1
+    await clock.advance(10 * MINUTE + 55_000)
+    worker.openPermissionRequests = 0
+    worker.lastAnswerAt = clock.now()
+    await clock.advance(59_999)
+    expect(turn.failure).toBeUndefined()
+    await clock.advance(1)
     expect(turn.failure).toMatchObject({ limit: 'silence' })
   })
 
