@@ -54,6 +54,13 @@ export interface ClaudeDriverOptions {
 const once = <T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (reason: unknown) => void } =>
   Promise.withResolvers<T>()
 
+/** The claim's answer; a refusal after which the conversation is bound all the same is one, too. */
+const settled = (spare: SpareProcess): Promise<{ sessionId: string }> =>
+  spare.claimed.catch((error: Error & { claim?: { sessionId: string } }) => {
+    if (error.message.startsWith(BOUND_ALL_THE_SAME) && error.claim !== undefined) return error.claim
+    throw error
+  })
+
 /** What the SDK sees of the child: our gate as its stdout, and signals that are ours to send. */
 class GatedChild extends EventEmitter implements SpawnedProcess {
   readonly stdin: SpawnedProcess['stdin']
@@ -147,10 +154,10 @@ class ClaudeProcess implements AgentProcess {
     try {
       const claimed = spare.claim({ prompt: this.#input, options: { cwd } })
       // The prompt stream is empty until the claim is settled: so a refusal never leaves a prompt behind.
-      const { sessionId } = await spare.claimed.catch((error: Error & { claim?: { sessionId: string } }) => {
-        if (error.message.startsWith(BOUND_ALL_THE_SAME) && error.claim !== undefined) return error.claim
-        throw error
-      })
+      const { sessionId } = await this.#inTime(
+        [settled(spare)],
+        (limit) => new Error(`claim_overdue: the parked process did not answer within ${limit}`),
+      )
       this.#attach(claimed)
       return sessionId
     } catch (error) {
@@ -200,17 +207,25 @@ class ClaudeProcess implements AgentProcess {
   }
 
   async #initialize(): Promise<void> {
-    const deadline = once<never>()
-    const cancel = this.#clock.after(this.#spec.initializeTimeoutMs, () => {
-      const limit = formatDuration(this.#spec.initializeTimeoutMs)
-      deadline.reject(
-        new StartError('initialize', `the agent process was not ready within ${limit}`, this.#exitSoFar()),
-      )
-    })
     try {
-      await Promise.race([this.#start(), this.#diedEarly(), deadline.promise])
+      await this.#inTime(
+        [this.#start(), this.#diedEarly()],
+        (limit) => new StartError('initialize', `the agent process was not ready within ${limit}`, this.#exitSoFar()),
+      )
     } catch (error) {
       throw await this.#startFailure(error as Error)
+    }
+  }
+
+  /** The first of `ways` to settle, or the error when none does in the time that a start may take. */
+  async #inTime<T>(ways: Promise<T>[], overdue: (limit: string) => Error): Promise<T> {
+    const deadline = once<never>()
+    const { initializeTimeoutMs } = this.#spec
+    const cancel = this.#clock.after(initializeTimeoutMs, () =>
+      deadline.reject(overdue(formatDuration(initializeTimeoutMs))),
+    )
+    try {
+      return await Promise.race([...ways, deadline.promise])
     } finally {
       cancel()
     }

@@ -1,4 +1,4 @@
-import { SessionBusyError, SessionGoneError } from '../errors.ts'
+import { PoolClosedError, SessionBusyError, SessionGoneError, TurnInterruptedError } from '../errors.ts'
 import type { SessionRecord, Store } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { SessionRef } from '../worker/worker.ts'
@@ -42,6 +42,11 @@ export class Conversation {
   get ref(): SessionRef {
     const { tenant, key, agent } = this.record
     return { tenant, key, agent }
+  }
+
+  /** True once it was deleted or its pool closed: it runs no more turns. */
+  get gone(): boolean {
+    return this.#gone !== undefined
   }
 
   /** The turn that runs. While the worker of one that has ended is still being given back, the next one counts as running. */
@@ -122,7 +127,9 @@ export class Conversation {
     try {
       await this.#host.run(this, turn)
     } catch (error) {
-      turn.fail(error as Error)
+      if (turn.phase !== 'ended') turn.fail(error as Error)
+      else if (!isExpected(error))
+        this.#host.warn(`something failed after a turn of session "${this.record.key}"`, error)
     }
     this.#running = undefined
     // A turn that was aborted while it waited needs no worker.
@@ -136,6 +143,10 @@ export class Conversation {
     return new SessionBusyError(`session "${this.record.key}" is busy: ${why}`)
   }
 }
+
+/** What follows from the end of a turn that still waited tells nobody anything new. */
+const isExpected = (error: unknown): boolean =>
+  error instanceof TurnInterruptedError || error instanceof PoolClosedError
 
 /** The error for a session that is not there. */
 export const sessionGone = (key: string, code: 'session_deleted' | 'session_not_found'): SessionGoneError =>

@@ -101,6 +101,7 @@ export class Sessions implements SessionHost {
       return this.#begin(newRecord({ tenant, key, agent: agent.name, cwd }, this.#context.clock.wall()))
     })
     if (conversation === undefined) throw sessionGone(key, 'session_not_found')
+    this.#forgetIfQuiet(conversation)
     checkConflict(conversation.record, agent, cwd)
     return this.handle(conversation.record)
   }
@@ -148,13 +149,13 @@ export class Sessions implements SessionHost {
   }
 
   async warm(identity: SessionIdentity): Promise<void> {
-    const conversation = await this.#find(identity)
+    const conversation = this.#current(await this.#find(identity))
     await this.#context.fleet().warm(conversation)
     this.#forgetIfQuiet(conversation)
   }
 
   async hibernate(identity: SessionIdentity): Promise<void> {
-    const conversation = await this.#find(identity)
+    const conversation = this.#current(await this.#find(identity))
     const refuseBusy = (): void => {
       if (conversation.running === undefined) return
       throw new SessionBusyError(
@@ -172,7 +173,7 @@ export class Sessions implements SessionHost {
 
   async fork(identity: SessionIdentity, key: string): Promise<Session> {
     checkName('key', key)
-    const conversation = await this.#find(identity)
+    const conversation = this.#current(await this.#find(identity))
     const { record } = conversation
     const refuseBusy = (): void => {
       if (conversation.running === undefined) return
@@ -188,6 +189,7 @@ export class Sessions implements SessionHost {
     const fork = newRecord({ tenant, key, agent, cwd: ownsCwd ? undefined : cwd }, this.#context.clock.wall())
     const copy = record.begun ? await this.#copyConversation(record, fork.uid) : {}
     const forked = await this.#load(tenant, key, () => this.#begin({ ...fork, ...copy }))
+    for (const quiet of [conversation, forked as Conversation]) this.#forgetIfQuiet(quiet)
     return this.handle((forked as Conversation).record)
   }
 
@@ -196,7 +198,7 @@ export class Sessions implements SessionHost {
       if ((error as { code?: string }).code === 'session_deleted') return undefined
       throw error
     })
-    if (conversation !== undefined) await this.erase(conversation)
+    if (conversation !== undefined) await this.erase(this.#current(conversation))
   }
 
   /** Ends what runs, then removes the session with all that it left. */
@@ -302,6 +304,18 @@ export class Sessions implements SessionHost {
     if (conversation.quiet && !conversation.ephemeral && this.#active.get(id) === conversation) this.#active.delete(id)
   }
 
+  /**
+   * Between finding a conversation and using it, it may have been forgotten as quiet. Then it is taken up again, unless
+   * another object has taken its place: there is never more than one that runs turns.
+   */
+  #current(conversation: Conversation): Conversation {
+    const id = idOf(conversation.record.tenant, conversation.record.key)
+    const active = this.#active.get(id)
+    if (active !== undefined) return active
+    if (!conversation.gone) this.#active.set(id, conversation)
+    return conversation
+  }
+
   #newTurn(
     input: string | MessageContent | SDKUserMessage,
     options: SendOptions,
@@ -331,9 +345,13 @@ export class Sessions implements SessionHost {
     return { turnTimeMs, silenceMs, ...ofAgent, ...readTurnLimits('limits', limits) }
   }
 
-  #admit(conversation: Conversation, turn: RunningTurn, { onBusy }: SendOptions): void {
+  #admit(found: Conversation, turn: RunningTurn, { onBusy }: SendOptions): void {
     if (this.#closed) turn.fail(new PoolClosedError())
-    if (turn.phase === 'ended') return
+    if (turn.phase === 'ended') {
+      this.#forgetIfQuiet(found)
+      return
+    }
+    const conversation = this.#current(found)
     const startedAt = this.#context.clock.now()
     void turn.ended.then(() => this.#report(conversation, turn, startedAt))
     conversation.admit(turn, onBusy === undefined || onBusy === 'steer' ? 'reject' : onBusy)
