@@ -1,4 +1,4 @@
-import { ConfigError, PoolError, SessionGoneError } from '../index.ts'
+import { ConfigError, PoolClosedError, PoolError, SessionGoneError } from '../index.ts'
 import type { AgentOptions, Pool, PoolCanUseTool, PoolOptions, Session, Turn } from '../index.ts'
 import { ChatInput } from './chat-input.ts'
 import { ChatScreen, toolWords } from './chat-screen.ts'
@@ -43,6 +43,7 @@ export async function chat(flags: ChatFlags): Promise<number> {
       screen.note('There is no API key (ANTHROPIC_API_KEY), so a simulated model answers.')
     else if (simulatedBecause === 'asked') screen.note('A simulated model answers.')
     pool.on('warning', ({ message }) => screen.note(`· ${message}`))
+    pool.on('session.restarted', () => screen.note('· the transcript was gone; the conversation begins anew'))
     const running = new Chat({ pool, session, flags, input, screen, interactive })
     late.chat = running
     stop.signal.addEventListener('abort', () => running.leave(stop.signal.reason as number))
@@ -144,17 +145,25 @@ class Chat {
   }
 
   async run(): Promise<number> {
-    const { input, screen, interactive } = this.#parts
-    await this.#greet()
-    for (;;) {
-      const text = await input.read()
-      if (text === undefined || this.#exitCode !== undefined) break
-      if (text.trim() === '') continue
-      if (!(await this.#command(text.trim()))) await this.#say(text)
-      if (this.#exitCode !== undefined) break
+    const { screen, interactive } = this.#parts
+    try {
+      await this.#converse()
+    } catch (error) {
+      // Whoever leaves closes the pool under whatever goes on.
+      if (this.#exitCode === undefined || !(error instanceof PoolClosedError)) throw error
     }
     if (interactive) screen.note(`\nThe conversation is kept as "${this.#session.key}".`)
     return this.#exitCode ?? (this.#failed && !interactive ? EXIT.failed : EXIT.done)
+  }
+
+  async #converse(): Promise<void> {
+    await this.#greet()
+    while (this.#exitCode === undefined) {
+      const text = await this.#parts.input.read()
+      if (text === undefined || this.#exitCode !== undefined) return
+      if (text.trim() === '') continue
+      if (!(await this.#command(text.trim()))) await this.#say(text)
+    }
   }
 
   async #greet(): Promise<void> {
