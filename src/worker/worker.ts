@@ -62,6 +62,12 @@ export interface WorkerListeners {
   left(worker: Worker, departure: { reason: DepartureReason; exit: ExitFacts; report: TerminateReport }): void
 }
 
+/** Who leaves for one of these was asked before, by an interrupt or a probe, and had seconds to answer. */
+const ASKED_BEFORE: ReadonlySet<DepartureReason> = new Set(['limit', 'unresponsive'])
+
+/** In mid-turn the end of input means nothing to `claude`; with the 5 s of an interrupt this keeps the end within 7 s. */
+const LAST_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
+
 /** One process and what it is for. Its state changes through one table; its end is awaited and verified. */
 export class Worker {
   readonly id: string
@@ -240,7 +246,7 @@ export class Worker {
   async #leave(reason: DepartureReason): Promise<void> {
     this.#departure = reason
     this.#change('leave')
-    const report = await this.process.terminate(this.#graces)
+    const report = await this.process.terminate(ASKED_BEFORE.has(reason) ? LAST_GRACES : this.#graces)
     const exit = await this.process.exited
     await this.#listening
     this.#sink?.workerEnded(exit)
