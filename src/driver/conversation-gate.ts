@@ -38,8 +38,8 @@ export class ConversationGate extends Readable {
   #front: Buffer | undefined
   #held: Buffer[] = []
   #heldBytes = 0
-  /** One disk operation at a time. */
-  #working = false
+  /** One disk operation at a time: the one under way. Never rejects. */
+  #step: Promise<void> | undefined
   #sourceEnded = false
   #finished = false
 
@@ -78,13 +78,16 @@ export class ConversationGate extends Readable {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#source.destroy()
-    this.#front = undefined
-    this.#held = []
-    this.#heldBytes = 0
-    this.#spool.close().then(
-      () => callback(error),
-      (problem: unknown) => callback(error ?? (problem as Error)),
-    )
+    // A file that is being opened or read would outlive the spool.
+    void Promise.resolve(this.#step).then(() => {
+      this.#front = undefined
+      this.#held = []
+      this.#heldBytes = 0
+      this.#spool.close().then(
+        () => callback(error),
+        (problem: unknown) => callback(error ?? (problem as Error)),
+      )
+    })
   }
 
   #receive(chunk: Buffer): void {
@@ -111,7 +114,7 @@ export class ConversationGate extends Readable {
 
   #passOrHold({ bytes, endsLine }: Piece): void {
     const open = this.#midLine || this.#inFlightBytes < WINDOW_BYTES
-    if (open && !this.holding && !this.#working) {
+    if (open && !this.holding && this.#step === undefined) {
       this.#pass(bytes, endsLine)
       return
     }
@@ -129,7 +132,7 @@ export class ConversationGate extends Readable {
 
   /** Moves what waits one step on, and again until nothing can move. */
   #advance(): void {
-    if (this.#working || this.destroyed) return
+    if (this.#step !== undefined || this.destroyed) return
     const step = this.#nextStep()
     if (step === undefined) {
       if (this.#sourceEnded && !this.holding && !this.#finished) {
@@ -138,13 +141,13 @@ export class ConversationGate extends Readable {
       }
       return
     }
-    this.#working = true
-    step.then(
+    this.#step = step.then(
       () => {
-        this.#working = false
+        this.#step = undefined
         this.#advance()
       },
       (problem: Error) => {
+        this.#step = undefined
         this.#listeners.onViolation(`its output could not be kept on disk: ${problem.message}`)
         this.destroy()
       },
