@@ -9,7 +9,7 @@ interface Timer {
 }
 
 /** A turn of the event loop with file operations under way says nothing: what waits for them comes later. */
-const filesAreBusy = (): boolean => process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq'))
+const filesAreBusy = (): boolean => process.getActiveResourcesInfo().some((name) => /^(FS|Close)Req/.test(name))
 
 const nextTurnOfTheLoop = (): Promise<void> =>
   new Promise((resolve) => {
@@ -26,7 +26,7 @@ export class FakeClock implements Clock {
   }
 
   wall(): number {
-    return WALL_AT_ZERO_MS + this.#nowMs
+    return WALL_AT_ZERO_MS + Math.round(this.#nowMs)
   }
 
   after(delayMs: number, callback: () => void): CancelTimer {
