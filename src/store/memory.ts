@@ -2,6 +2,9 @@ import type { SessionPage, SessionRecord, Store } from './store.ts'
 
 const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
 
+/** The order of databases. JavaScript's own is that of UTF-16, which puts an emoji before U+FF5E. */
+const byCodePoint = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
+
 /** A store that lasts as long as the process: for tests and for conversations that nobody comes back to. */
 export class MemoryStore implements Store {
   readonly #sessions = new Map<string, SessionRecord>()
@@ -36,8 +39,8 @@ export class MemoryStore implements Store {
   list({ tenant, after, limit }: SessionPage): Promise<SessionRecord[]> {
     const from = after === undefined ? '' : idOf(after.tenant, after.key)
     const records = [...this.#sessions.entries()]
-      .filter(([id, record]) => id > from && (tenant === undefined || record.tenant === tenant))
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .filter(([id, record]) => byCodePoint(id, from) > 0 && (tenant === undefined || record.tenant === tenant))
+      .toSorted(([a], [b]) => byCodePoint(a, b))
       .slice(0, limit)
     return Promise.resolve(records.map(([, record]) => ({ ...record })))
   }

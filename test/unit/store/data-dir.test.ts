@@ -1,0 +1,108 @@
+import { fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import fc from 'fast-check'
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { HostRunningError, StoreError } from '../../../src/errors.ts'
+import { DataDir } from '../../../src/store/data-dir.ts'
+
+let folder: string
+let path: string
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pool-data-dir-'))
+  path = join(folder, 'data')
+})
+
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+const taken = (): DataDir => {
+  const dir = new DataDir(path)
+  onTestFinished(() => dir.release())
+  return dir
+}
+
+/** Another process that takes the directory, and says so. */
+async function otherHost(): Promise<ChildProcess> {
+  const child = fork(join(import.meta.dirname, '../../fixtures/data-dir-host.ts'), [path], { execArgv: [] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  await once(child, 'message')
+  return child
+}
+
+test('a second taker in the same process is refused, until the first has given it back', () => {
+  const first = taken()
+  expect(() => new DataDir(path)).toThrow(HostRunningError)
+  first.release()
+  first.release()
+  taken()
+})
+
+test('a second taker is told the pid of the first, which may die in any way', async () => {
+  const host = await otherHost()
+  const refusal = (): unknown => {
+    try {
+      return new DataDir(path)
+    } catch (error) {
+      return error
+    }
+  }
+  expect(refusal()).toBeInstanceOf(HostRunningError)
+  expect(refusal()).toMatchObject({
+    pid: host.pid,
+    message: `process ${host.pid} already runs a pool on ${path}; end it first, or give this pool another dataDir`,
+  })
+  host.kill('SIGKILL')
+  await once(host, 'exit')
+  expect(taken().path).toBe(path)
+})
+
+test('a place that cannot be used is a StoreError', async () => {
+  await writeFile(path, 'a file')
+  expect(() => new DataDir(path)).toThrow(StoreError)
+  expect(() => new DataDir(path)).toThrow(`the data directory ${path} cannot be used`)
+})
+
+test('what a host that died had on disk for slow readers is removed', async () => {
+  await mkdir(join(path, 'spool'), { recursive: true })
+  await writeFile(join(path, 'spool', 'w-1.jsonl'), 'left behind')
+  const dir = taken()
+  await expect(stat(join(dir.spoolDir, 'w-1.jsonl'))).rejects.toThrow('ENOENT')
+})
+
+test('everything is for its owner only', async () => {
+  const dir = taken()
+  const places = await dir.tenant('default')
+  for (const place of [dir.path, ...Object.values(places)]) expect((await stat(place)).mode & 0o777).toBe(0o700)
+})
+
+test('a tenant has the same places every time', async () => {
+  const dir = taken()
+  expect(await dir.tenant('acme')).toEqual(await dir.tenant('acme'))
+  const { home } = await dir.tenant('acme')
+  await writeFile(join(home, 'kept'), 'kept')
+  await dir.tenant('acme')
+  expect(await readFile(join(home, 'kept'), 'utf8')).toBe('kept')
+})
+
+test('no two tenants share a folder, on no file system, and none leaves its own', async () => {
+  const dir = taken()
+  const root = dirname((await dir.tenant('x')).home)
+  const names = fc.oneof(
+    fc.string({ minLength: 1, maxLength: 8 }),
+    fc.string({ unit: fc.constantFrom('a', 'A', '.', '/', '~', '-', 'ä', '🦀'), minLength: 1, maxLength: 5 }),
+    fc.constantFrom('..', '.', 'a/b', 'a\\b', 'ACME', 'acme', 'con', 'x'.repeat(65), `x${'y'.repeat(63)}`),
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.uniqueArray(names, { maxLength: 8 }), async (tenants) => {
+      const folders = await Promise.all(tenants.map(async (tenant) => dirname((await dir.tenant(tenant)).home)))
+      for (const place of folders) expect(dirname(place)).toBe(dirname(root))
+      const seenByAnyFileSystem = folders.map((place) => basename(place).toLowerCase().normalize('NFC'))
+      expect(new Set(seenByAnyFileSystem).size).toBe(tenants.length)
+    }),
+    { numRuns: 40 },
+  )
+})

@@ -1,0 +1,87 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { StoreError } from '../../../src/errors.ts'
+import { SqliteStore } from '../../../src/store/sqlite.ts'
+import { record, storeConformance } from '../../conformance/store.ts'
+
+let folder: string
+let number = 0
+
+const newFile = (): string => join(folder, `${(number += 1)}.sqlite`)
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pool-sqlite-'))
+})
+
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+// In memory: what differs on disk is below.
+storeConformance(async () => new SqliteStore(':memory:'))
+
+test('what was put is there for whoever opens the file next', async () => {
+  const path = newFile()
+  const store = new SqliteStore(path)
+  await store.put(record('t', 'k', { sdkSessionId: 'sdk-1', begun: true, turns: 3 }))
+  await store.put(record('t', 'removed'))
+  await store.remove('t', 'removed')
+  await store.close()
+  await store.close()
+  const next = new SqliteStore(path)
+  expect(await next.list({ limit: 10 })).toEqual([record('t', 'k', { sdkSessionId: 'sdk-1', begun: true, turns: 3 })])
+  await next.close()
+})
+
+test('a file of a newer release is refused and left as it is', () => {
+  const path = newFile()
+  const newer = new DatabaseSync(path)
+  newer.exec('PRAGMA user_version = 999')
+  newer.close()
+  expect(() => new SqliteStore(path)).toThrow(StoreError)
+  expect(() => new SqliteStore(path)).toThrow(
+    /has schema version 999, newer than the \d+ of this release; upgrade claude-agent-pool/,
+  )
+  const after = new DatabaseSync(path)
+  expect(after.prepare('PRAGMA user_version').get()).toEqual({ user_version: 999 })
+  after.close()
+})
+
+test('a file that is no database is a StoreError that names it', async () => {
+  const path = newFile()
+  await writeFile(path, 'not a database, and long enough to be taken for one'.repeat(100))
+  expect(() => new SqliteStore(path)).toThrow(StoreError)
+  expect(() => new SqliteStore(path)).toThrow(`${path} cannot be opened: `)
+})
+
+test('a place that does not exist is a StoreError', () => {
+  expect(() => new SqliteStore(join(folder, 'nowhere', 'pool.sqlite'))).toThrow(StoreError)
+})
+
+test('a table that is gone is a StoreError with its cause, for reading and for writing', async () => {
+  const path = newFile()
+  const store = new SqliteStore(path)
+  const vandal = new DatabaseSync(path)
+  vandal.exec('DROP TABLE sessions')
+  vandal.close()
+  for (const broken of [
+    store.get('t', 'k'),
+    store.put(record('t', 'k')),
+    store.list({ limit: 1 }),
+    store.count(),
+    store.remove('t', 'k'),
+    store.touch(record('t', 'k')),
+    store.findBySdkSessionId('x'),
+  ]) {
+    await expect(broken).rejects.toThrow(StoreError)
+    await expect(broken).rejects.toMatchObject({ cause: expect.objectContaining({ message: expect.any(String) }) })
+  }
+  await store.close()
+})
+
+test('a closed store is a StoreError, not a crash', async () => {
+  const store = new SqliteStore(newFile())
+  await store.close()
+  await expect(store.get('t', 'k')).rejects.toThrow(StoreError)
+})
