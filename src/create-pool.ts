@@ -64,13 +64,15 @@ const DEFAULT_DATA_DIR = '.claude-agent-pool'
  */
 export async function createPool(options: PoolOptions): Promise<Pool> {
   const agents = readAgents(options)
+  const path: unknown = options.dataDir ?? DEFAULT_DATA_DIR
+  if (typeof path !== 'string' || path === '') throw new ConfigError('dataDir', 'is not the path of a directory')
   const limits = readLimits(options.limits)
   const admission = readAdmission(options.admission)
   const residency = readResidency(options.residency)
   const starts = readStarts(options.starts)
   const api = readApi(options.api)
   const clock = options.clock ?? systemClock
-  const dataDir = new DataDir(options.dataDir ?? DEFAULT_DATA_DIR)
+  const dataDir = new DataDir(path)
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
     const host = hostEnvironment(api, process.env)

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createPool } from '../index.ts'
@@ -42,10 +42,7 @@ export async function demo({ json = false, keep = false }: { json?: boolean; kee
 /** Undefined: it was stopped. */
 async function run(dataDir: string, json: boolean, stop: AbortSignal): Promise<DemoReport | undefined> {
   const begun = performance.now()
-  // What the processes write to the machine's own temporary folder would outlive the demo.
-  const TMPDIR = join(dataDir, 'tmp')
-  await mkdir(TMPDIR)
-  const agent = { model: 'claude-sonnet-5', includePartialMessages: true, env: { TMPDIR } }
+  const agent = { model: 'claude-sonnet-5', includePartialMessages: true }
   await using simulator = await startSimulator({ recordLimit: 0 })
   const options = {
     agents: { plain: { ...agent, spares: { max: 0 } }, spared: { ...agent, spares: { min: 1, max: 1 } } },

@@ -33,6 +33,7 @@ import type {
 } from './driver.ts'
 import { PromptInput } from './input.ts'
 import { Spool } from './spool.ts'
+import { removeScratch, tidyScratch } from './scratch.ts'
 import { removeTranscript, transcriptFiles } from './transcripts.ts'
 
 /** A process that has exited may leave its stdout open to a grandchild; its last lines are waited for this long. */
@@ -196,6 +197,8 @@ class ClaudeProcess implements AgentProcess {
         : await terminate(owned, graces, this.#clock)
     this.#exited.resolve({ exitCode: null, signal: null, stderr: '' })
     if (!this.#reading) this.#release()
+    // What cannot be tidied away now goes after a later start: no reason to call this end a failure.
+    if (this.pid !== undefined) await tidyScratch(this.#spec.tmpDir, this.pid).catch(() => undefined)
     return report
   }
 
@@ -427,7 +430,8 @@ export class ClaudeDriver implements Driver {
     }
   }
 
-  forget(place: TranscriptPlace): Promise<void> {
-    return removeTranscript(place)
+  async forget(place: TranscriptPlace): Promise<void> {
+    await removeTranscript(place)
+    await removeScratch(place.tmpDir, place.sessionId)
   }
 }

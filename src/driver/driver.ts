@@ -52,6 +52,8 @@ export interface StartSpec {
   options: Options
   /** Where the process runs; absolute and existing. */
   cwd: string
+  /** Its TMPDIR, which the driver keeps tidy. */
+  tmpDir: string
   /** The whole environment of the process. */
   env: Record<string, string>
   conversation: Conversation
@@ -122,6 +124,7 @@ export class BindRefusedError extends Error {
 /** Where a conversation's transcript belongs. */
 export interface TranscriptPlace {
   configDir: string
+  tmpDir: string
   cwd: string
   sessionId: string
 }

@@ -8,7 +8,6 @@ const PASSED_ON = [
   /^LANG$/,
   /^LC_\w+$/,
   /^TZ$/,
-  /^TMPDIR$/,
   /^(HTTPS?|NO|ALL)_PROXY$/i,
   /^(NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR)$/,
   /^(SystemRoot|windir|COMSPEC|PATHEXT|TEMP|TMP)$/i,
@@ -85,7 +84,7 @@ export function hostEnvironment(api: ApiOptions, host: Environment): Record<stri
 /** The whole environment of one agent process: an allow-list of the host's, the tenant's places, then the agent's own. */
 export function agentEnvironment(
   host: Readonly<Record<string, string>>,
-  tenant: { home: string; configDir: string },
+  tenant: { home: string; configDir: string; tmpDir: string },
   agent: Environment,
 ): Record<string, string> {
   const own: Record<string, string> = {}
@@ -95,6 +94,7 @@ export function agentEnvironment(
     ...QUIET,
     ...host,
     HOME: tenant.home,
+    TMPDIR: tenant.tmpDir,
     ...own,
     CLAUDE_CONFIG_DIR: tenant.configDir,
   }

@@ -8,7 +8,7 @@ import type {
   Options,
   PermissionResult,
 } from '../driver/driver.ts'
-import { readSpares, readTurnLimits } from '../options.ts'
+import { readSpares, readTurnLimits, validate } from '../options.ts'
 import type { SpareBounds, SpareOptions, TurnLimitOptions } from '../options.ts'
 import type { SessionRef } from '../worker/worker.ts'
 import type { TurnLimits } from './turn.ts'
@@ -232,6 +232,25 @@ function readStaleResume(path: string, policy: AgentOptions['onStaleResume'] = '
 const hasOwnServers = ({ mcpServers }: AgentOptions): boolean =>
   typeof mcpServers === 'object' && Object.values(mcpServers).some(({ type }) => type === 'sdk')
 
+const strings = z.array(z.string())
+
+/** The types of what configs get wrong; what is not named here goes to the SDK as it is. */
+const commonOptions = z.looseObject({
+  model: z.string().min(1).optional(),
+  cwd: z.string().min(1).optional(),
+  systemPrompt: z.union([z.string(), strings, z.looseObject({})]).optional(),
+  tools: z.union([strings, z.looseObject({})]).optional(),
+  allowedTools: strings.optional(),
+  disallowedTools: strings.optional(),
+  additionalDirectories: strings.optional(),
+  env: z.record(z.string(), z.string().optional()).optional(),
+  maxTurns: z.int().positive().optional(),
+  maxBudgetUsd: z.number().positive().optional(),
+  includePartialMessages: z.boolean().optional(),
+  permissionMode: z.enum(['default', 'acceptEdits', 'bypassPermissions', 'plan', 'dontAsk', 'auto']).optional(),
+  pathToClaudeCodeExecutable: z.string().min(1).optional(),
+})
+
 /** Checks one agent. Throws ConfigError. `ownProcess`: it serves one process only, so it may bring in-process servers. */
 export function readAgent(
   name: string,
@@ -243,6 +262,7 @@ export function readAgent(
   if (!parsed.success) throw new ConfigError(path, parsed.error.issues[0]?.message ?? 'is not a name')
   if (typeof options !== 'object' || options === null) throw new ConfigError(path, 'is not an object of options')
   checkKeys(path, options)
+  validate(path, commonOptions, options)
   if (!ownProcess) checkServers(path, options.mcpServers)
   const spareless = ownProcess && hasOwnServers(options) ? { min: 0, max: 0 } : undefined
   return Object.freeze({

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { Driver, Options, Query } from '../driver/driver.ts'
 import { ConfigError, PoolClosedError } from '../errors.ts'
 import type { Admission, Limits, Residency, Starts } from '../options.ts'
-import type { SessionPage, Store } from '../store/store.ts'
+import type { SessionPage, Store, TenantPlaces } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import { readAgent } from './agent.ts'
 import type { Agent, AgentOptions } from './agent.ts'
@@ -17,7 +17,6 @@ import type { QueryPrompt } from './query.ts'
 import type { Session, SessionInfo } from './session.ts'
 import { Sessions, existingDirectory } from './sessions.ts'
 import type { SessionOptions } from './sessions.ts'
-import type { TenantPlaces } from './starts.ts'
 
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
 export interface PoolStats {

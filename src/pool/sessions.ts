@@ -15,7 +15,7 @@ import {
 } from '../errors.ts'
 import type { Limits } from '../options.ts'
 import { readTurnLimits } from '../options.ts'
-import type { SessionPage, SessionRecord, Store } from '../store/store.ts'
+import type { SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 import type { Agent } from './agent.ts'
 import { Conversation, sessionGone } from './conversation.ts'
 import type { ConversationHost } from './conversation.ts'
@@ -25,7 +25,7 @@ import { checkName, toUserMessage } from './input.ts'
 import type { MessageContent } from './input.ts'
 import { Session } from './session.ts'
 import type { SendOptions, SessionHost, SessionIdentity, SessionInfo } from './session.ts'
-import type { Starter, TenantPlaces } from './starts.ts'
+import type { Starter } from './starts.ts'
 import { SteeringTurn } from './steering.ts'
 import { RunningTurn } from './turn.ts'
 import type { Turn, TurnLimits } from './turn.ts'
@@ -386,12 +386,12 @@ export class Sessions implements SessionHost {
 
   /** A workspace of the pool serves one session and goes with it: the fork gets a copy, and a transcript that belongs to it. */
   async #copyConversation(record: SessionRecord, name: string): Promise<Partial<SessionRecord>> {
-    const { configDir, workspaces } = await this.#context.places(record.tenant)
+    const { configDir, tmpDir, workspaces } = await this.#context.places(record.tenant)
     const { cwd = '', ownsCwd, sdkSessionId = '', begun, turns } = record
     const place = ownsCwd ? join(workspaces, name) : cwd
     try {
       if (ownsCwd) await cp(cwd, place, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE })
-      const copy = await this.#context.driver.fork({ configDir, cwd, sessionId: sdkSessionId }, place)
+      const copy = await this.#context.driver.fork({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, place)
       return { cwd: place, ownsCwd, sdkSessionId: copy, begun, turns }
     } catch (error) {
       if (ownsCwd) await this.#context.removeWorkspace(place)
@@ -401,8 +401,9 @@ export class Sessions implements SessionHost {
 
   async #removeTraces({ tenant, cwd, ownsCwd, sdkSessionId }: SessionRecord): Promise<void> {
     if (cwd === undefined) return
-    const { configDir } = await this.#context.places(tenant)
-    if (sdkSessionId !== undefined) await this.#context.driver.forget({ configDir, cwd, sessionId: sdkSessionId })
+    const { configDir, tmpDir } = await this.#context.places(tenant)
+    if (sdkSessionId !== undefined)
+      await this.#context.driver.forget({ configDir, tmpDir, cwd, sessionId: sdkSessionId })
     if (ownsCwd) await this.#context.removeWorkspace(cwd)
   }
 }

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { SpareBounds } from '../options.ts'
+import type { TenantPlaces } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { Agent } from './agent.ts'
 import { Demand } from './demand.ts'
 import type { Gate } from './gate.ts'
 import type { Launcher } from './launcher.ts'
 import type { Registry } from './registry.ts'
-import type { Starter, TenantPlaces } from './starts.ts'
+import type { Starter } from './starts.ts'
 
 /** `spare`: holds a conversation's id and cwd already. `claimable`: parked, and bound to a caller's cwd when it is needed. */
 export type SpareKind = 'spare' | 'claimable'

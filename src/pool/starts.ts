@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts'
 import { StartError } from '../errors.ts'
 import type { Conversation as ConversationSpec, Driver } from '../driver/driver.ts'
 import type { Residency, Starts } from '../options.ts'
+import type { TenantPlaces } from '../store/store.ts'
 import { Backoff } from '../worker/backoff.ts'
 import { Worker } from '../worker/worker.ts'
 import type { SessionRef, WorkerListeners, WorkerPurpose } from '../worker/worker.ts'
@@ -12,13 +13,6 @@ import { formatDuration } from '../units.ts'
 import { sdkOptions } from './agent.ts'
 import type { Agent } from './agent.ts'
 import { jitteredMaxAge } from './residency.ts'
-
-/** Where a tenant's processes live. */
-export interface TenantPlaces {
-  home: string
-  configDir: string
-  workspaces: string
-}
 
 export interface StarterContext {
   clock: Clock
@@ -116,6 +110,7 @@ export class Starter {
       workerId: id,
       options: sdkOptions(agent, context, { permissionRequest }, this.#context.claudePath),
       cwd,
+      tmpDir: places.tmpDir,
       env: this.#context.environment(places, agent),
       conversation,
       initializeTimeoutMs: starts.timeoutMs,

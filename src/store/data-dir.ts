@@ -4,19 +4,13 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { HostRunningError, StoreError } from '../errors.ts'
+import type { TenantPlaces } from './store.ts'
 
 /** Everything below the data directory is for its owner only. */
 const PRIVATE = 0o700
 
 /** The folder of a data directory that tells which workers there are. */
 export const RUN_DIR = 'run'
-
-/** The places of one tenant. */
-export interface TenantPlaces {
-  home: string
-  configDir: string
-  workspaces: string
-}
 
 /** A tenant's folder: its name where every file system takes it as it is, else a readable part and a hash. */
 function folderOf(tenant: string): string {
@@ -72,7 +66,12 @@ export class DataDir {
   /** The tenant's places, made if need be. */
   async tenant(tenant: string): Promise<TenantPlaces> {
     const root = join(this.path, 'tenants', folderOf(tenant))
-    const places = { home: join(root, 'home'), configDir: join(root, 'config'), workspaces: join(root, 'workspaces') }
+    const places = {
+      home: join(root, 'home'),
+      configDir: join(root, 'config'),
+      tmpDir: join(root, 'tmp'),
+      workspaces: join(root, 'workspaces'),
+    }
     for (const place of Object.values(places)) await mkdir(place, { recursive: true, mode: PRIVATE })
     return places
   }

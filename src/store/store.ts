@@ -20,6 +20,14 @@ export interface SessionRecord {
   lastUsedAt: number
 }
 
+/** Where the processes of one tenant live, and nobody else's. */
+export interface TenantPlaces {
+  home: string
+  configDir: string
+  tmpDir: string
+  workspaces: string
+}
+
 /** A page of sessions: those after `after`, in the order of their keys. */
 export interface SessionPage {
   tenant?: string

@@ -65,6 +65,9 @@ export interface WorkerListeners {
 /** Who leaves for one of these was asked before, by an interrupt or a probe, and had seconds to answer. */
 const ASKED_BEFORE: ReadonlySet<DepartureReason> = new Set(['limit', 'unresponsive'])
 
+/** An interrupt is answered within milliseconds, or not at all. */
+const INTERRUPT_GRACE_MS = 1_000
+
 /** In mid-turn the end of input means nothing to `claude`; with the 5 s of an interrupt this keeps the end within 7 s. */
 const LAST_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
 
@@ -245,7 +248,9 @@ export class Worker {
 
   async #leave(reason: DepartureReason): Promise<void> {
     this.#departure = reason
+    const wasBusy = this.#state === 'busy'
     this.#change('leave')
+    if (wasBusy && this.process.alive && !ASKED_BEFORE.has(reason)) await this.#stopTurn()
     const report = await this.process.terminate(ASKED_BEFORE.has(reason) ? LAST_GRACES : this.#graces)
     const exit = await this.process.exited
     await this.#listening
@@ -253,6 +258,14 @@ export class Worker {
     this.#sink = undefined
     this.#change('gone')
     this.#listeners.left(this, { reason: this.#departure, exit, report })
+  }
+
+  /** In mid-turn a process does not heed the end of its input; one that was interrupted does. */
+  async #stopTurn(): Promise<void> {
+    const waited = Promise.withResolvers<void>()
+    const cancel = this.#clock.after(INTERRUPT_GRACE_MS, waited.resolve, { keepAlive: true })
+    await Promise.race([this.process.interrupt().catch(() => undefined), this.process.exited, waited.promise])
+    cancel()
   }
 
   async #watchExit(): Promise<void> {

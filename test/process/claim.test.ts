@@ -81,7 +81,12 @@ test('A directory that is reached by a link is one place for claim and resume', 
 /** A parked process of the driver, without a pool. */
 async function park(site: Site): Promise<AgentProcess> {
   const home = await site.directory('home')
-  const driver = new ClaudeDriver({ clock: systemClock, spoolDir: join(site.root, 'spool'), spoolLimitBytes: 2 ** 20 })
+  const driver = new ClaudeDriver({
+    clock: systemClock,
+    runDir: join(site.root, 'run'),
+    spoolDir: join(site.root, 'spool'),
+    spoolLimitBytes: 2 ** 20,
+  })
   const claude = findClaudeExecutable()
   const started = driver.start({
     workerId: 'w-parked',
@@ -91,6 +96,7 @@ async function park(site: Site): Promise<AgentProcess> {
       ...(claude === undefined ? {} : { pathToClaudeCodeExecutable: claude }),
     },
     cwd: home,
+    tmpDir: home,
     env: {
       PATH: process.env['PATH'] ?? '',
       HOME: home,

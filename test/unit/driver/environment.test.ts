@@ -19,6 +19,7 @@ const SECRETS = {
   HOME: '/root',
   XPATH: 'x',
   PATHS: 'x',
+  TMPDIR: '/tmp',
   LC_: 'x',
   MY_HTTPS_PROXY: 'x',
 }
@@ -27,7 +28,6 @@ const PASSED = {
   LANG: 'C.UTF-8',
   LC_ALL: 'C',
   TZ: 'UTC',
-  TMPDIR: '/tmp',
   HTTPS_PROXY: 'http://proxy',
   no_proxy: 'localhost',
   ALL_PROXY: 'socks5://proxy',
@@ -45,7 +45,7 @@ test('no name passes but those on the list', () => {
     fc.property(fc.dictionary(name, fc.string({ minLength: 1 }), { noNullPrototype: true }), (host) => {
       for (const passed of Object.keys(hostEnvironment({}, host))) {
         expect(passed).toMatch(
-          /^(PATH|LANG|LC_\w+|TZ|TMPDIR|(HTTPS?|NO|ALL)_PROXY|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|SYSTEMROOT|WINDIR|COMSPEC|PATHEXT|TE?MP)$/i,
+          /^(PATH|LANG|LC_\w+|TZ|(HTTPS?|NO|ALL)_PROXY|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|SYSTEMROOT|WINDIR|COMSPEC|PATHEXT|TE?MP)$/i,
         )
       }
     }),
@@ -126,7 +126,7 @@ describe('a provider', () => {
 })
 
 describe('the environment of an agent', () => {
-  const tenant = { home: '/data/home', configDir: '/data/config' }
+  const tenant = { home: '/data/home', configDir: '/data/config', tmpDir: '/tenant/tmp' }
 
   test('has the places of the tenant, and tells nobody', () => {
     expect(agentEnvironment({ PATH: '/bin' }, tenant, {})).toEqual({
