@@ -263,16 +263,15 @@ export class Sessions implements SessionHost {
   /** From memory, else from the store, else as `begin` makes it. */
   async #load(tenant: string, key: string, begin?: () => Promise<Conversation>): Promise<Conversation | undefined> {
     const id = idOf(tenant, key)
-    await this.#loading.get(id)?.catch(() => undefined)
+    // One after the other: what another caller finds or begins is not what this one asked for.
+    for (let other = this.#loading.get(id); other !== undefined; other = this.#loading.get(id)) {
+      await other.catch(() => undefined)
+    }
     const active = this.#active.get(id)
     if (active !== undefined) return active
-    const loading = this.#loading.get(id) ?? this.#fromStore(tenant, key, begin)
+    const loading = this.#fromStore(tenant, key, begin).finally(() => this.#loading.delete(id))
     this.#loading.set(id, loading)
-    try {
-      return await loading
-    } finally {
-      if (this.#loading.get(id) === loading) this.#loading.delete(id)
-    }
+    return loading
   }
 
   async #fromStore(
