@@ -47,6 +47,7 @@ export interface SessionIdentity {
   readonly tenant: string
   readonly key: string
   readonly uid: string
+  readonly agent: string
 }
 
 /** One conversation. A handle holds nothing: dropping it leaks nothing, and several may be used at once. */
@@ -57,7 +58,7 @@ export class Session {
   readonly #identity: SessionIdentity
   readonly #host: SessionHost
 
-  constructor(identity: SessionIdentity & { agent: string }, host: SessionHost) {
+  constructor(identity: SessionIdentity, host: SessionHost) {
     this.tenant = identity.tenant
     this.key = identity.key
     this.agent = identity.agent

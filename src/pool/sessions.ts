@@ -131,7 +131,7 @@ export class Sessions implements SessionHost {
   send(identity: SessionIdentity, input: string | MessageContent | SDKUserMessage, options: SendOptions): Turn {
     const active = this.#active.get(idOf(identity.tenant, identity.key))
     if (active !== undefined && active.record.uid === identity.uid) return this.sendTo(active, input, options)
-    const turn = this.#newTurn(input, options, identity.key)
+    const turn = this.#newTurn(input, options, identity)
     this.#find(identity).then(
       (conversation) => this.#admit(conversation, turn, options),
       (error: unknown) => turn.fail(error as Error),
@@ -143,7 +143,7 @@ export class Sessions implements SessionHost {
     if (options.onBusy === 'steer' && conversation.running !== undefined) {
       return this.#steer(conversation.running, input)
     }
-    const turn = this.#newTurn(input, options, conversation.record.key, conversation.record.agent)
+    const turn = this.#newTurn(input, options, conversation.record)
     this.#admit(conversation, turn, options)
     return turn
   }
@@ -318,8 +318,7 @@ export class Sessions implements SessionHost {
   #newTurn(
     input: string | MessageContent | SDKUserMessage,
     options: SendOptions,
-    key: string,
-    agent?: string,
+    { key, agent }: { key: string; agent: string },
   ): RunningTurn {
     const { clock } = this.#context
     const context = { clock, onLeave: options.onLeave ?? 'interrupt' } as const
@@ -338,10 +337,9 @@ export class Sessions implements SessionHost {
     }
   }
 
-  #turnLimits({ limits }: SendOptions, agent: string | undefined): TurnLimits {
+  #turnLimits({ limits }: SendOptions, agent: string): TurnLimits {
     const { turnTimeMs, silenceMs } = this.#context.limits
-    const ofAgent = agent === undefined ? {} : this.#context.agentOf(agent).limits
-    return { turnTimeMs, silenceMs, ...ofAgent, ...readTurnLimits('limits', limits) }
+    return { turnTimeMs, silenceMs, ...this.#context.agentOf(agent).limits, ...readTurnLimits('limits', limits) }
   }
 
   #admit(found: Conversation, turn: RunningTurn, { onBusy }: SendOptions): void {
