@@ -175,7 +175,8 @@ function positive(path: string, value: number): number {
   return value
 }
 
-function wholeNumber(path: string, value: unknown, least: number): number {
+/** Throws ConfigError for anything but a whole number of at least `least`. */
+export function wholeNumber(path: string, value: unknown, least: number): number {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least) {
     throw new ConfigError(path, `${String(value)} is not a whole number of at least ${least}`)
   }

@@ -14,7 +14,7 @@ import {
   TurnInterruptedError,
 } from '../errors.ts'
 import type { Limits } from '../options.ts'
-import { readTurnLimits } from '../options.ts'
+import { readTurnLimits, wholeNumber } from '../options.ts'
 import type { SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 import type { Agent } from './agent.ts'
 import { Conversation, sessionGone } from './conversation.ts'
@@ -112,7 +112,8 @@ export class Sessions implements SessionHost {
 
   async list(page: Partial<SessionPage>): Promise<SessionInfo[]> {
     this.#checkOpen()
-    const records = await this.#context.store.list({ ...page, limit: page.limit ?? 100 })
+    const limit = wholeNumber('limit', page.limit ?? 100, 1)
+    const records = await this.#context.store.list({ ...page, limit })
     return records.map((record) => this.#describe(this.#active.get(idOf(record.tenant, record.key))?.record ?? record))
   }
 
