@@ -25,6 +25,8 @@ export class Conversation {
   worker: Worker | undefined
   /** The start of `worker`, shared by all who wait for it. */
   opening: Promise<Worker> | undefined
+  /** Its removal, shared by all who ask for it. */
+  erasing: Promise<void> | undefined
   #running: RunningTurn | undefined
   #queue: RunningTurn[] = []
   #gone: Error | undefined

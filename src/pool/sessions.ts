@@ -202,8 +202,16 @@ export class Sessions implements SessionHost {
     if (conversation !== undefined) await this.erase(this.#current(conversation))
   }
 
-  /** Ends what runs, then removes the session with all that it left. */
-  async erase(conversation: Conversation): Promise<void> {
+  /** Ends what runs, then removes the session with all that it left. One that failed may be asked for again. */
+  erase(conversation: Conversation): Promise<void> {
+    conversation.erasing ??= this.#erase(conversation).catch((error: unknown) => {
+      conversation.erasing = undefined
+      throw error
+    })
+    return conversation.erasing
+  }
+
+  async #erase(conversation: Conversation): Promise<void> {
     const { record } = conversation
     conversation.end(sessionGone(record.key, 'session_deleted'))
     void conversation.worker?.leave('deleted')
