@@ -1,5 +1,3 @@
-import { EventEmitter } from 'node:events'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
 import type { Clock } from '../clock.ts'
@@ -8,11 +6,7 @@ import { HostCgroup } from '../process/cgroup.ts'
 import { Guard } from '../process/guard.ts'
 import { Reaper } from '../process/reaper.ts'
 import { OomWatch } from '../memory/oom.ts'
-import { spawnOwned } from '../process/spawn.ts'
-import type { OwnedProcess } from '../process/spawn.ts'
-import { terminate } from '../process/terminate.ts'
 import { formatDuration } from '../units.ts'
-import { ConversationGate } from './conversation-gate.ts'
 import { BindRefusedError } from './driver.ts'
 import type {
   AgentProcess,
@@ -31,16 +25,17 @@ import type {
   TerminateReport,
   TranscriptPlace,
 } from './driver.ts'
+import { GatedProcess } from './gated-process.ts'
 import { PromptInput } from './input.ts'
 import { Spool } from './spool.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
 import { removeTranscript, transcriptFiles } from './transcripts.ts'
 
-/** A process that has exited may leave its stdout open to a grandchild; its last lines are waited for this long. */
-const STDOUT_DRAIN_MS = 500
-
 /** Refused for a reason that a claim may give while the conversation runs nevertheless (model or thinking not applied). */
 const BOUND_ALL_THE_SAME = 'option_not_applied'
+
+/** The report on a process that was never spawned. */
+const NEVER_STARTED: TerminateReport = { stage: 'gone', ms: 0, stragglers: 0, left: 0 }
 
 export interface ClaudeDriverOptions {
   clock: Clock
@@ -62,36 +57,7 @@ const settled = (spare: SpareProcess): Promise<{ sessionId: string }> =>
     throw error
   })
 
-/** What the SDK sees of the child: our gate as its stdout, and signals that are ours to send. */
-class GatedChild extends EventEmitter implements SpawnedProcess {
-  readonly stdin: SpawnedProcess['stdin']
-  readonly stdout: ConversationGate
-  readonly #owned: OwnedProcess
-
-  constructor(owned: OwnedProcess, gate: ConversationGate) {
-    super()
-    this.#owned = owned
-    this.stdin = owned.child.stdin
-    this.stdout = gate
-  }
-
-  get killed(): boolean {
-    return this.#owned.child.killed
-  }
-
-  get exitCode(): number | null {
-    return this.stdout.readableEnded ? this.#owned.child.exitCode : null
-  }
-
-  get signalCode(): NodeJS.Signals | null {
-    return this.stdout.readableEnded ? this.#owned.child.signalCode : null
-  }
-
-  kill(): boolean {
-    return true
-  }
-}
-
+/** One `claude` process, from the SDK's side. */
 class ClaudeProcess implements AgentProcess {
   readonly ready: Promise<void>
   readonly exited: Promise<ExitFacts>
@@ -104,12 +70,10 @@ class ClaudeProcess implements AgentProcess {
   readonly #input = new PromptInput()
   readonly #bound = once<Query>()
   readonly #exited = once<ExitFacts>()
+  readonly #startedAt: number
   #query: Query | undefined
   #spare: SpareProcess | undefined
-  #owned: OwnedProcess | undefined
-  #gate: ConversationGate | undefined
-  #lastOutputAt: number
-  #violation: string | undefined
+  #child: GatedProcess | undefined
   #reading = false
   #terminating: Promise<TerminateReport> | undefined
 
@@ -119,7 +83,7 @@ class ClaudeProcess implements AgentProcess {
     this.#spec = spec
     this.#driver = driver
     this.#clock = driver.clock
-    this.#lastOutputAt = this.#clock.now()
+    this.#startedAt = this.#clock.now()
     this.exited = this.#exited.promise
     this.messages = this.#readMessages()
     this.#bound.promise.catch(() => undefined)
@@ -128,12 +92,11 @@ class ClaudeProcess implements AgentProcess {
   }
 
   get pid(): number | undefined {
-    return this.#owned?.child.pid
+    return this.#child?.pid
   }
 
   get alive(): boolean {
-    const child = this.#owned?.child
-    return child !== undefined && child.exitCode === null && child.signalCode === null && child.stdin.writable
+    return this.#child?.alive ?? false
   }
 
   get query(): Query {
@@ -142,11 +105,11 @@ class ClaudeProcess implements AgentProcess {
   }
 
   get lastOutputAt(): number {
-    return this.#lastOutputAt
+    return this.#child?.lastOutputAt ?? this.#startedAt
   }
 
   get heldBack(): boolean {
-    return this.#gate?.holding ?? false
+    return this.#child?.stdout.holding ?? false
   }
 
   async bind(cwd: string): Promise<string> {
@@ -180,7 +143,7 @@ class ClaudeProcess implements AgentProcess {
   }
 
   consumed(): void {
-    this.#gate?.consumed()
+    this.#child?.stdout.consumed()
   }
 
   terminate(graces: Graces): Promise<TerminateReport> {
@@ -190,11 +153,7 @@ class ClaudeProcess implements AgentProcess {
 
   async #terminate(graces: Graces): Promise<TerminateReport> {
     this.#input.end()
-    const owned = this.#owned
-    const report =
-      owned === undefined
-        ? { stage: 'gone' as const, ms: 0, stragglers: 0, left: 0 }
-        : await terminate(owned, graces, this.#clock)
+    const report = await (this.#child?.terminate(graces) ?? NEVER_STARTED)
     this.#exited.resolve({ exitCode: null, signal: null, stderr: '' })
     if (!this.#reading) this.#release()
     // What cannot be tidied away now goes after a later start: no reason to call this end a failure.
@@ -204,7 +163,7 @@ class ClaudeProcess implements AgentProcess {
 
   /** Lets go of what the SDK holds for this process: pending control requests, callbacks, in-process tools. */
   #release(): void {
-    this.#gate?.destroy()
+    this.#child?.stdout.destroy()
     this.#query?.close()
     this.#spare?.close()
   }
@@ -213,7 +172,8 @@ class ClaudeProcess implements AgentProcess {
     try {
       await this.#inTime(
         [this.#start(), this.#diedEarly()],
-        (limit) => new StartError('initialize', `the agent process was not ready within ${limit}`, this.#exitSoFar()),
+        (limit) =>
+          new StartError('initialize', `the agent process was not ready within ${limit}`, this.#child?.exitSoFar),
       )
     } catch (error) {
       throw await this.#startFailure(error as Error)
@@ -268,55 +228,21 @@ class ClaudeProcess implements AgentProcess {
     }
   }
 
-  #spawn(request: SpawnOptions): SpawnedProcess {
-    const owned = spawnOwned(
-      {
-        workerId: this.#spec.workerId,
-        command: request.command,
-        args: request.args,
-        cwd: this.#spec.cwd,
-        env: request.env,
-      },
-      this.#clock,
-      this.#cgroup,
-    )
-    this.#owned = owned
+  #spawn({ command, args, env }: SpawnOptions): SpawnedProcess {
+    const { workerId, cwd } = this.#spec
     const { spoolDir, spoolLimitBytes } = this.#driver
-    const gate = new ConversationGate(
-      owned.child.stdout,
-      new Spool(join(spoolDir, `${this.#spec.workerId}.jsonl`), spoolLimitBytes),
+    const child = new GatedProcess(
+      { workerId, command, args, cwd, env },
       {
-        onOutput: () => {
-          this.#lastOutputAt = this.#clock.now()
-        },
-        onViolation: (problem) => {
-          this.#violation ??= problem
-        },
+        clock: this.#clock,
+        oom: this.#oom,
+        cgroup: this.#cgroup,
+        spool: new Spool(join(spoolDir, `${workerId}.jsonl`), spoolLimitBytes),
       },
     )
-    this.#gate = gate
-    gate.on('error', () => undefined)
-    const child = new GatedChild(owned, gate)
-    void this.#watch(owned, gate, child)
+    this.#child = child
+    void child.gone.then(this.#exited.resolve)
     return child
-  }
-
-  /** Tells the SDK of the exit only when it has read the last line. */
-  async #watch(owned: OwnedProcess, gate: ConversationGate, child: GatedChild): Promise<void> {
-    const exit = await owned.exited
-    this.#clock.after(STDOUT_DRAIN_MS, () => gate.endOfSource(), { keepAlive: true })
-    let announced = false
-    const announce = (): void => {
-      if (announced) return
-      announced = true
-      if (exit.spawnError !== undefined && child.listenerCount('error') > 0) child.emit('error', exit.spawnError)
-      else child.emit('exit', exit.exitCode, exit.signal)
-    }
-    if (gate.readableEnded || gate.destroyed) announce()
-    else gate.once('end', announce).once('close', announce)
-    const oomKilled = exit.signal === 'SIGKILL' && this.#terminating === undefined && this.#oom.killedJustNow()
-    if (oomKilled) exit.oomKilled = true
-    this.#exited.resolve(this.#violation === undefined ? exit : { ...exit, stderr: `${exit.stderr}${this.#violation}` })
   }
 
   /** Rejects when the process ends before it is ready. */
@@ -325,15 +251,11 @@ class ClaudeProcess implements AgentProcess {
     throw new StartError('initialize', exitSentence(exit), exit)
   }
 
-  #exitSoFar(): ExitFacts {
-    return { exitCode: null, signal: null, stderr: this.#owned?.stderrTail() ?? '' }
-  }
-
   /** One error for all the ways to fail, with the process already told to go. */
   async #startFailure(error: Error): Promise<Error> {
     const noConversation = /No conversation found with session ID/.test(error.message)
     await this.terminate({ eofMs: 0, sigtermMs: 1_000 })
-    const exit = await this.#owned?.exited
+    const exit = await this.#child?.gone
     if (noConversation) return new ResumeError(`there is no conversation to resume: ${error.message}`, { cause: error })
     if (exit?.spawnError !== undefined) {
       return new StartError('spawn', `the agent process could not be started: ${exit.spawnError.message}`, exit, {
@@ -355,35 +277,11 @@ class ClaudeProcess implements AgentProcess {
   }
 }
 
-/** `exit code 1` or `signal SIGKILL`, with the last of stderr. */
-export function exitSentence({ exitCode, signal, stderr }: ExitFacts): string {
+/** How it exited, with the last of its stderr. */
+function exitSentence({ exitCode, signal, stderr }: ExitFacts): string {
   const how = signal !== null ? `was ended by ${signal}` : `exited with code ${exitCode}`
   const lines = stderr.trim()
   return `the agent process ${how}${lines === '' ? '' : `; stderr: ${lines}`}`
-}
-
-/** Finds the `claude` binary once; the SDK would look on every start (4 to 7 ms, synchronously). */
-export function findClaudeExecutable(): string | undefined {
-  const require = createRequire(import.meta.resolve('@anthropic-ai/claude-agent-sdk'))
-  const suffix = process.platform === 'win32' ? '.exe' : ''
-  const musl =
-    process.platform === 'linux' && process.report.getReport !== undefined && !('glibcVersionRuntime' in reportHeader())
-  const flavours = musl ? ['-musl', ''] : ['', '-musl']
-  for (const flavour of process.platform === 'linux' ? flavours : ['']) {
-    try {
-      return require.resolve(
-        `@anthropic-ai/claude-agent-sdk-${process.platform}-${process.arch}${flavour}/claude${suffix}`,
-      )
-    } catch {
-      // Not installed for this flavour: the SDK's own search comes last.
-    }
-  }
-  return undefined
-}
-
-function reportHeader(): object {
-  const { header } = process.report.getReport() as { header?: object }
-  return header ?? {}
 }
 
 /** Runs agents as `claude` processes through the Agent SDK. */

@@ -1,0 +1,110 @@
+import { EventEmitter } from 'node:events'
+import type { Clock } from '../clock.ts'
+import type { OomWatch } from '../memory/oom.ts'
+import type { HostCgroup } from '../process/cgroup.ts'
+import { spawnOwned } from '../process/spawn.ts'
+import type { OwnedExit, OwnedProcess, SpawnRequest } from '../process/spawn.ts'
+import { terminate } from '../process/terminate.ts'
+import { ConversationGate } from './conversation-gate.ts'
+import type { ExitFacts, Graces, SpawnedProcess, TerminateReport } from './driver.ts'
+import type { Spool } from './spool.ts'
+
+/** A process that has exited may leave its stdout open to a grandchild; its last lines are waited for this long. */
+const STDOUT_DRAIN_MS = 500
+
+export interface GatedContext {
+  clock: Clock
+  oom: OomWatch
+  cgroup: HostCgroup | undefined
+  spool: Spool
+}
+
+/** A child whose stdout passes through the gate: what the SDK may see of it, and what the driver does with it. */
+export class GatedProcess extends EventEmitter implements SpawnedProcess {
+  readonly stdin: SpawnedProcess['stdin']
+  readonly stdout: ConversationGate
+  /** Settles when the child is gone. Never rejects. */
+  readonly gone: Promise<OwnedExit>
+  readonly #owned: OwnedProcess
+  readonly #clock: Clock
+  readonly #oom: OomWatch
+  #lastOutputAt: number
+  #violation = ''
+  #isTerminating = false
+
+  constructor(request: SpawnRequest, { clock, oom, cgroup, spool }: GatedContext) {
+    super()
+    this.#clock = clock
+    this.#oom = oom
+    this.#lastOutputAt = clock.now()
+    this.#owned = spawnOwned(request, clock, cgroup)
+    this.stdin = this.#owned.child.stdin
+    this.stdout = new ConversationGate(this.#owned.child.stdout, spool, {
+      onOutput: () => {
+        this.#lastOutputAt = clock.now()
+      },
+      onViolation: (problem) => {
+        this.#violation ||= problem
+      },
+    })
+    // What is wrong with its output shows in its exit.
+    this.stdout.on('error', () => undefined)
+    this.gone = this.#watch()
+  }
+
+  get pid(): number | undefined {
+    return this.#owned.child.pid
+  }
+
+  get alive(): boolean {
+    const { exitCode, signalCode, stdin } = this.#owned.child
+    return exitCode === null && signalCode === null && stdin.writable
+  }
+
+  get lastOutputAt(): number {
+    return this.#lastOutputAt
+  }
+
+  /** How it would be described if it ended now. */
+  get exitSoFar(): ExitFacts {
+    return { exitCode: null, signal: null, stderr: this.#owned.stderrTail() }
+  }
+
+  get killed(): boolean {
+    return this.#owned.child.killed
+  }
+
+  /** For the SDK, which must not think that it has ended while there is something to read. */
+  get exitCode(): number | null {
+    return this.stdout.readableEnded ? this.#owned.child.exitCode : null
+  }
+
+  get signalCode(): NodeJS.Signals | null {
+    return this.stdout.readableEnded ? this.#owned.child.signalCode : null
+  }
+
+  /** The SDK's own signals go nowhere: ending the process is ours. */
+  kill(): boolean {
+    return true
+  }
+
+  terminate(graces: Graces): Promise<TerminateReport> {
+    this.#isTerminating = true
+    return terminate(this.#owned, graces, this.#clock)
+  }
+
+  /** Tells the SDK of the exit only when it has read the last line. */
+  async #watch(): Promise<OwnedExit> {
+    const exit = await this.#owned.exited
+    this.#clock.after(STDOUT_DRAIN_MS, () => this.stdout.endOfSource(), { keepAlive: true })
+    if (this.stdout.readableEnded || this.stdout.destroyed) this.#announce(exit)
+    else this.stdout.once('close', () => this.#announce(exit))
+    const oomKilled = exit.signal === 'SIGKILL' && !this.#isTerminating && this.#oom.killedJustNow()
+    return { ...exit, stderr: `${exit.stderr}${this.#violation}`, ...(oomKilled ? { oomKilled } : {}) }
+  }
+
+  #announce({ spawnError, exitCode, signal }: OwnedExit): void {
+    if (spawnError !== undefined && this.listenerCount('error') > 0) this.emit('error', spawnError)
+    else this.emit('exit', exitCode, signal)
+  }
+}
