@@ -146,7 +146,10 @@ export class Starter {
       await worker.open()
       this.#backoffs.delete(worker.fingerprint)
     } catch (error) {
-      if (error instanceof StartError) this.#noteFailure(worker.fingerprint, error)
+      // One that was told to go while it started has not failed.
+      if (error instanceof StartError && worker.departure === 'start_failed') {
+        this.#noteFailure(worker.fingerprint, error)
+      }
       throw error
     }
   }

@@ -143,6 +143,11 @@ export class Worker {
     return this.#retire
   }
 
+  /** Why it leaves or has left: the first reason. */
+  get departure(): DepartureReason | undefined {
+    return this.#departure
+  }
+
   /** Settles when it is closed; only to be asked of one that was told to leave. */
   get closed(): Promise<void> {
     return this.#closed ?? Promise.resolve()
