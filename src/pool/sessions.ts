@@ -183,15 +183,21 @@ export class Sessions implements SessionHost {
     refuseBusy()
     await conversation.settled
     refuseBusy()
-    if ((await this.#load(record.tenant, key)) !== undefined) {
-      throw new SessionConflictError(`the fork's key "${key}" is taken; choose another or delete that session`)
-    }
+    const taken = new SessionConflictError(`the fork's key "${key}" is taken; choose another or delete that session`)
+    if ((await this.#load(record.tenant, key)) !== undefined) throw taken
     const { tenant, agent, cwd, ownsCwd } = record
     const fork = newRecord({ tenant, key, agent, cwd: ownsCwd ? undefined : cwd }, this.#context.clock.wall())
-    const copy = record.begun ? await this.#copyConversation(record, fork.uid) : {}
-    const forked = await this.#load(tenant, key, () => this.#begin({ ...fork, ...copy }))
-    for (const quiet of [conversation, forked as Conversation]) this.#forgetIfQuiet(quiet)
-    return this.handle((forked as Conversation).record)
+    if (record.begun) Object.assign(fork, await this.#copyConversation(record, fork.uid))
+    try {
+      const forked = await this.#load(tenant, key, () => this.#begin(fork))
+      // Another fork may have been faster: what was copied for this one goes again.
+      if (forked?.record.uid !== fork.uid) throw taken
+      for (const quiet of [conversation, forked]) this.#forgetIfQuiet(quiet)
+    } catch (error) {
+      await this.#removeTraces(fork)
+      throw error
+    }
+    return this.handle(fork)
   }
 
   async remove(identity: SessionIdentity): Promise<void> {
