@@ -46,9 +46,9 @@ export class Conversation {
     return { tenant, key, agent }
   }
 
-  /** True once it was deleted or its pool closed: it runs no more turns. */
-  get gone(): boolean {
-    return this.#gone !== undefined
+  /** Set once it was deleted or its pool closed: it runs no more turns. */
+  get gone(): Error | undefined {
+    return this.#gone
   }
 
   /** The turn that runs. While the worker of one that has ended is still being given back, the next one counts as running. */

@@ -151,8 +151,14 @@ export class Sessions implements SessionHost {
 
   async warm(identity: SessionIdentity): Promise<void> {
     const conversation = this.#current(await this.#find(identity))
-    await this.#context.fleet().warm(conversation)
-    this.#forgetIfQuiet(conversation)
+    try {
+      await this.#context.fleet().warm(conversation)
+    } catch (error) {
+      // What became of its process says less than why.
+      throw conversation.gone ?? error
+    } finally {
+      this.#forgetIfQuiet(conversation)
+    }
   }
 
   async hibernate(identity: SessionIdentity): Promise<void> {
@@ -325,8 +331,9 @@ export class Sessions implements SessionHost {
   #current(conversation: Conversation): Conversation {
     const id = idOf(conversation.record.tenant, conversation.record.key)
     const active = this.#active.get(id)
-    if (active !== undefined) return active
-    if (!conversation.gone) this.#active.set(id, conversation)
+    // One of another uid is another session, begun after this one was deleted.
+    if (active !== undefined) return active.record.uid === conversation.record.uid ? active : conversation
+    if (conversation.gone === undefined) this.#active.set(id, conversation)
     return conversation
   }
 
