@@ -93,7 +93,7 @@ export async function reply<T>(child: ChildProcess): Promise<T> {
   const stop = new AbortController()
   try {
     const ended = once(child, 'exit', { signal: stop.signal }).then(([code]) => {
-      throw new Error(`${child.spawnargs.at(1)} ended with ${String(code)}`)
+      throw new Error(`${child.spawnargs.join(' ')} ended with ${String(code)}`)
     })
     const [message] = (await Promise.race([once(child, 'message', { signal: stop.signal }), ended])) as [T]
     return message

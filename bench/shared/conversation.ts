@@ -1,8 +1,8 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { query } from '@anthropic-ai/claude-agent-sdk'
-import type { Options, SDKMessage, SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
-import { findClaudeExecutable } from '../../src/driver/claude.ts'
+import type { Options, Query, SDKMessage, SDKUserMessage } from '@anthropic-ai/claude-agent-sdk'
+import { findClaudeExecutable } from '../../src/driver/executable.ts'
 import { agentEnvironment, hostEnvironment } from '../../src/driver/environment.ts'
 import { createPool } from '../../src/index.ts'
 import type { AgentOptions, Pool, PoolOptions, Session, Warmth } from '../../src/index.ts'
@@ -30,7 +30,8 @@ async function timed(next: () => Promise<IteratorResult<SDKMessage, unknown>>, s
     if (message.type === 'assistant') first ??= performance.now() - since
     if (message.type !== 'result') continue
     const result = performance.now() - since
-    if (message.subtype !== 'success' || message.is_error) throw new Error(`the turn failed: ${JSON.stringify(message)}`)
+    if (message.subtype !== 'success' || message.is_error)
+      throw new Error(`the turn failed: ${JSON.stringify(message)}`)
     if (first === undefined) throw new Error('the turn had no assistant message')
     return { first, result, text: message.result }
   }
@@ -61,38 +62,48 @@ class OpenPrompt implements AsyncIterable<SDKUserMessage> {
 const claudePath = findClaudeExecutable()
 let started = 0
 
-/** The plain SDK with the options and the environment that the pool gives its agents: only the pooling differs. */
+/** The options and the environment that the pool gives its agents, for the plain SDK: only the pooling differs. */
+export function plainOptions(target: Target, cwd: string, mark: string = target.dir): Options {
+  const places = {
+    home: join(target.dir, 'plain', 'home'),
+    configDir: join(target.dir, 'plain', 'config'),
+    tmpDir: join(target.dir, 'plain', 'tmp'),
+  }
+  for (const place of Object.values(places)) mkdirSync(place, { recursive: true })
+  const host = hostEnvironment({ baseUrl: target.url, key: 'simulated' }, process.env)
+  return {
+    model: MODEL,
+    permissionMode: 'dontAsk',
+    mcpServersDelivery: 'initialize',
+    settingSources: [],
+    strictMcpConfig: true,
+    verbatimPrompts: true,
+    ...(claudePath === undefined ? {} : { pathToClaudeCodeExecutable: claudePath }),
+    cwd,
+    env: agentEnvironment(host, places, { [MARK]: mark }),
+  }
+}
+
+/** One turn in a process of its own, as the SDK's documentation shows it; resolves when the process has ended. */
+export async function oneTurnProcess(target: Target, cwd: string, resume: string): Promise<void> {
+  const messages = query({ prompt: 'ping', options: { ...plainOptions(target, cwd), resume } })
+  await timed(() => messages.next(), performance.now())
+  while ((await messages.next()).done !== true);
+}
+
+/** A conversation of the plain SDK whose process stays. */
 export class PlainConversation {
   readonly #prompt = new OpenPrompt()
-  readonly #messages: AsyncGenerator<SDKMessage, void>
-  readonly #close: () => void
+  readonly #query: Query
   readonly #mark: string
   readonly ready: Promise<unknown>
 
   constructor(target: Target, cwd: string, extra: Options = {}) {
     started += 1
     this.#mark = `${target.dir}:plain${started}:`
-    const places = { home: join(target.dir, 'plain', 'home'), configDir: join(target.dir, 'plain', 'config') }
-    for (const place of Object.values(places)) mkdirSync(place, { recursive: true })
-    const host = hostEnvironment({ baseUrl: target.url, key: 'simulated' }, process.env)
-    const started_ = query({
-      prompt: this.#prompt,
-      options: {
-        model: MODEL,
-        permissionMode: 'dontAsk',
-        mcpServersDelivery: 'initialize',
-        settingSources: [],
-        strictMcpConfig: true,
-        verbatimPrompts: true,
-        ...(claudePath === undefined ? {} : { pathToClaudeCodeExecutable: claudePath }),
-        cwd,
-        env: agentEnvironment(host, places, { [MARK]: this.#mark }),
-        ...extra,
-      },
-    })
-    this.#messages = started_
-    this.#close = () => started_.close()
-    this.ready = started_.initializationResult()
+    const options = { ...plainOptions(target, cwd, this.#mark), ...extra }
+    this.#query = query({ prompt: this.#prompt, options })
+    this.ready = this.#query.initializationResult()
     this.ready.catch(() => undefined)
   }
 
@@ -101,7 +112,7 @@ export class PlainConversation {
   }
 
   next(): Promise<IteratorResult<SDKMessage, unknown>> {
-    return this.#messages.next()
+    return this.#query.next()
   }
 
   turn(text: string, since: number = performance.now()): Promise<TurnTimes> {
@@ -111,7 +122,7 @@ export class PlainConversation {
 
   /** Resolves when the process is gone. */
   async close(): Promise<void> {
-    this.#close()
+    this.#query.close()
     await gone(this.#mark)
   }
 
@@ -128,7 +139,15 @@ export async function startPool(
   const pool = await createPool({
     dataDir: join(target.dir, 'pool'),
     api: { baseUrl: target.url, key: 'simulated' },
-    agents: { assistant: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, env: { [MARK]: target.dir }, ...agent } },
+    agents: {
+      assistant: {
+        model: MODEL,
+        spares: { max: 0 },
+        claimableSpares: { max: 0 },
+        env: { [MARK]: target.dir },
+        ...agent,
+      },
+    },
     ...options,
   })
   target.owned?.defer(() => pool.close())

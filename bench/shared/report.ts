@@ -91,11 +91,7 @@ export function resultOf(row: Row): Result {
   const ratio = ratioOf(row)
   const { what, unit, compare, reach } = row
   const ok =
-    reach === undefined
-      ? undefined
-      : 'atMost' in reach
-        ? ratio.median <= reach.atMost
-        : ratio.median >= reach.atLeast
+    reach === undefined ? undefined : 'atMost' in reach ? ratio.median <= reach.atMost : ratio.median >= reach.atLeast
   return {
     what,
     unit,
