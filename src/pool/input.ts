@@ -4,11 +4,14 @@ import type { SDKUserMessage } from '../driver/driver.ts'
 /** Content blocks of a user message, as the Messages API takes them. */
 export type MessageContent = Exclude<SDKUserMessage['message']['content'], string>
 
+/** What a session takes as a prompt. */
+export type TurnInput = string | MessageContent | SDKUserMessage
+
 /** Keys and tenants travel through logs and file names: at most this many bytes of UTF-8. */
 const LONGEST_NAME_BYTES = 256
 
 /** Makes the SDK's message of what a caller sends. Throws ConfigError for nothing at all. */
-export function toUserMessage(input: string | MessageContent | SDKUserMessage): SDKUserMessage {
+export function toUserMessage(input: TurnInput): SDKUserMessage {
   if (typeof input === 'string' || Array.isArray(input)) {
     if (input.length === 0 || (typeof input === 'string' && input.trim() === '')) {
       throw new ConfigError('input', 'is empty; send some text or content blocks')

@@ -15,7 +15,8 @@ import { Fleet } from './fleet.ts'
 import { openQuery } from './query.ts'
 import type { QueryPrompt } from './query.ts'
 import type { Session, SessionInfo } from './session.ts'
-import { Sessions, existingDirectory } from './sessions.ts'
+import { existingDirectory } from './session-record.ts'
+import { Sessions } from './sessions.ts'
 import type { SessionOptions } from './sessions.ts'
 
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */

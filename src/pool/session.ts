@@ -1,5 +1,4 @@
-import type { MessageContent } from './input.ts'
-import type { SDKUserMessage } from '../driver/driver.ts'
+import type { TurnInput } from './input.ts'
 import type { TurnLimitOptions } from '../options.ts'
 import type { OnBusy } from './conversation.ts'
 import type { OnLeave, Turn, Warmth } from './turn.ts'
@@ -34,7 +33,7 @@ export interface SessionInfo {
 
 /** What a session asks of its pool. */
 export interface SessionHost {
-  send(session: SessionIdentity, input: string | MessageContent | SDKUserMessage, options: SendOptions): Turn
+  send(session: SessionIdentity, input: TurnInput, options: SendOptions): Turn
   warm(session: SessionIdentity): Promise<void>
   hibernate(session: SessionIdentity): Promise<void>
   fork(session: SessionIdentity, key: string): Promise<Session>
@@ -71,7 +70,7 @@ export class Session {
    * SessionBusyError, StartError, ResumeError, WorkerExitedError, TurnTimeoutError, TurnInterruptedError,
    * AuthenticationError, SessionGoneError, PoolClosedError, StoreError. A result that reports an error is a message.
    */
-  send(input: string | MessageContent | SDKUserMessage, options: SendOptions = {}): Turn {
+  send(input: TurnInput, options: SendOptions = {}): Turn {
     return this.#host.send(this.#identity, input, options)
   }
 

@@ -1,34 +1,25 @@
 import { randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
-import { cp, stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
 import type { Clock } from '../clock.ts'
-import type { Driver, SDKUserMessage } from '../driver/driver.ts'
-import {
-  CapacityError,
-  ConfigError,
-  PoolClosedError,
-  PoolError,
-  SessionBusyError,
-  SessionConflictError,
-  TurnInterruptedError,
-} from '../errors.ts'
+import type { Driver } from '../driver/driver.ts'
+import { CapacityError, PoolClosedError, SessionBusyError, SessionConflictError } from '../errors.ts'
 import type { Limits } from '../options.ts'
-import { readTurnLimits, wholeNumber } from '../options.ts'
+import { wholeNumber } from '../options.ts'
 import type { SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 import type { Agent } from './agent.ts'
 import { Conversation, sessionGone } from './conversation.ts'
 import type { ConversationHost } from './conversation.ts'
 import type { PoolEmitter } from './events.ts'
 import type { Fleet } from './fleet.ts'
-import { checkName, toUserMessage } from './input.ts'
-import type { MessageContent } from './input.ts'
+import { checkName } from './input.ts'
+import type { TurnInput } from './input.ts'
+import { newTurn, outcomeOf } from './send.ts'
+import { checkConflict, existingDirectory, newRecord } from './session-record.ts'
 import { Session } from './session.ts'
 import type { SendOptions, SessionHost, SessionIdentity, SessionInfo } from './session.ts'
 import type { Starter } from './starts.ts'
 import { SteeringTurn } from './steering.ts'
-import { RunningTurn } from './turn.ts'
-import type { Turn, TurnLimits } from './turn.ts'
+import { Traces } from './traces.ts'
+import type { RunningTurn, Turn } from './turn.ts'
 
 export interface SessionsContext {
   clock: Clock
@@ -57,6 +48,7 @@ const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
 /** All sessions: those this host works on in memory, the others in the store. */
 export class Sessions implements SessionHost {
   readonly #context: SessionsContext
+  readonly #traces: Traces
   readonly #active = new Map<string, Conversation>()
   /** One at a time for each key, so that two first uses begin one session. */
   readonly #loading = new Map<string, Promise<Conversation | undefined>>()
@@ -66,6 +58,7 @@ export class Sessions implements SessionHost {
 
   constructor(context: SessionsContext) {
     this.#context = context
+    this.#traces = new Traces(context)
     this.#host = {
       store: context.store,
       run: (conversation, turn) => this.#run(conversation, turn),
@@ -102,7 +95,7 @@ export class Sessions implements SessionHost {
     })
     if (conversation === undefined) throw sessionGone(key, 'session_not_found')
     this.#forgetIfQuiet(conversation)
-    checkConflict(conversation.record, agent, cwd)
+    checkConflict(conversation.record, agent?.name, cwd)
     return this.handle(conversation.record)
   }
 
@@ -129,10 +122,10 @@ export class Sessions implements SessionHost {
     return conversation
   }
 
-  send(identity: SessionIdentity, input: string | MessageContent | SDKUserMessage, options: SendOptions): Turn {
+  send(identity: SessionIdentity, input: TurnInput, options: SendOptions): Turn {
     const active = this.#active.get(idOf(identity.tenant, identity.key))
     if (active !== undefined && active.record.uid === identity.uid) return this.sendTo(active, input, options)
-    const turn = this.#newTurn(input, options, identity)
+    const turn = this.#newTurn(input, options, identity.agent)
     this.#find(identity).then(
       (conversation) => this.#admit(conversation, turn, options),
       (error: unknown) => turn.fail(error as Error),
@@ -140,11 +133,11 @@ export class Sessions implements SessionHost {
     return turn
   }
 
-  sendTo(conversation: Conversation, input: string | MessageContent | SDKUserMessage, options: SendOptions): Turn {
+  sendTo(conversation: Conversation, input: TurnInput, options: SendOptions): Turn {
     if (options.onBusy === 'steer' && conversation.running !== undefined) {
-      return this.#steer(conversation.running, input)
+      return new SteeringTurn(conversation.running, input, options.signal)
     }
-    const turn = this.#newTurn(input, options, conversation.record)
+    const turn = this.#newTurn(input, options, conversation.record.agent)
     this.#admit(conversation, turn, options)
     return turn
   }
@@ -193,14 +186,14 @@ export class Sessions implements SessionHost {
     if ((await this.#load(record.tenant, key)) !== undefined) throw taken
     const { tenant, agent, cwd, ownsCwd } = record
     const fork = newRecord({ tenant, key, agent, cwd: ownsCwd ? undefined : cwd }, this.#context.clock.wall())
-    if (record.begun) Object.assign(fork, await this.#copyConversation(record, fork.uid))
+    if (record.begun) Object.assign(fork, await this.#traces.copy(record, fork.uid))
     try {
       const forked = await this.#load(tenant, key, () => this.#begin(fork))
       // Another fork may have been faster: what was copied for this one goes again.
       if (forked?.record.uid !== fork.uid) throw taken
       for (const quiet of [conversation, forked]) this.#forgetIfQuiet(quiet)
     } catch (error) {
-      await this.#removeTraces(fork)
+      await this.#traces.remove(fork)
       throw error
     }
     return this.handle(fork)
@@ -232,7 +225,7 @@ export class Sessions implements SessionHost {
     await conversation.worker?.leave('deleted')
     if (!conversation.ephemeral) await this.#context.store.remove(record.tenant, record.key)
     this.#active.delete(idOf(record.tenant, record.key))
-    await this.#removeTraces(record)
+    await this.#traces.remove(record)
     this.#context.emitter.tell('session.deleted', { session: conversation.ref })
   }
 
@@ -337,31 +330,10 @@ export class Sessions implements SessionHost {
     return conversation
   }
 
-  #newTurn(
-    input: string | MessageContent | SDKUserMessage,
-    options: SendOptions,
-    { key, agent }: { key: string; agent: string },
-  ): RunningTurn {
-    const { clock } = this.#context
-    const context = { clock, onLeave: options.onLeave ?? 'interrupt' } as const
-    try {
-      const limits = this.#turnLimits(options, agent)
-      const turn = new RunningTurn(toUserMessage(input), { ...context, limits })
-      listenToSignal(turn, options.signal)
-      return turn
-    } catch (error) {
-      const turn = new RunningTurn(toUserMessage(`(refused for session ${key})`), {
-        ...context,
-        limits: this.#context.limits,
-      })
-      turn.fail(error as Error)
-      return turn
-    }
-  }
-
-  #turnLimits({ limits }: SendOptions, agent: string): TurnLimits {
-    const { turnTimeMs, silenceMs } = this.#context.limits
-    return { turnTimeMs, silenceMs, ...this.#context.agentOf(agent).limits, ...readTurnLimits('limits', limits) }
+  #newTurn(input: TurnInput, options: SendOptions, agent: string): RunningTurn {
+    const { clock, limits, agentOf } = this.#context
+    const { turnTimeMs, silenceMs } = limits
+    return newTurn(input, options, { clock, limits: () => ({ turnTimeMs, silenceMs, ...agentOf(agent).limits }) })
   }
 
   #admit(found: Conversation, turn: RunningTurn, { onBusy }: SendOptions): void {
@@ -376,10 +348,6 @@ export class Sessions implements SessionHost {
     conversation.admit(turn, onBusy === undefined || onBusy === 'steer' ? 'reject' : onBusy)
   }
 
-  #steer(running: RunningTurn, input: string | MessageContent | SDKUserMessage): Turn {
-    return new SteeringTurn(running, toUserMessage(input))
-  }
-
   #report(conversation: Conversation, turn: RunningTurn, startedAt: number): void {
     const { emitter, clock } = this.#context
     const { failure } = turn
@@ -390,7 +358,7 @@ export class Sessions implements SessionHost {
       session,
       worker: turn.workerId,
       warmth: turn.warmth,
-      outcome: failure === undefined ? (turn.resultMessage?.subtype ?? 'success') : outcomeOf(failure),
+      outcome: outcomeOf(turn),
       durationMs: clock.now() - startedAt,
       firstMessageMs: turn.firstMessageAt === undefined ? undefined : turn.firstMessageAt - startedAt,
     })
@@ -402,86 +370,4 @@ export class Sessions implements SessionHost {
     const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
     return { tenant, key, agent, cwd, sdkSessionId, state: shown, turns, createdAt, lastUsedAt }
   }
-
-  /** A workspace of the pool serves one session and goes with it: the fork gets a copy, and a transcript that belongs to it. */
-  async #copyConversation(record: SessionRecord, name: string): Promise<Partial<SessionRecord>> {
-    const { configDir, tmpDir, workspaces } = await this.#context.places(record.tenant)
-    const { cwd = '', ownsCwd, sdkSessionId = '', begun, turns } = record
-    const place = ownsCwd ? join(workspaces, name) : cwd
-    try {
-      if (ownsCwd) await cp(cwd, place, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE })
-      const copy = await this.#context.driver.fork({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, place)
-      return { cwd: place, ownsCwd, sdkSessionId: copy, begun, turns }
-    } catch (error) {
-      if (ownsCwd) await this.#context.removeWorkspace(place)
-      throw error
-    }
-  }
-
-  async #removeTraces({ tenant, cwd, ownsCwd, sdkSessionId }: SessionRecord): Promise<void> {
-    if (cwd === undefined) return
-    const { configDir, tmpDir } = await this.#context.places(tenant)
-    if (sdkSessionId !== undefined)
-      await this.#context.driver.forget({ configDir, tmpDir, cwd, sessionId: sdkSessionId })
-    if (ownsCwd) await this.#context.removeWorkspace(cwd)
-  }
-}
-
-function newRecord(
-  { tenant, key, agent, cwd }: { tenant: string; key: string; agent: string; cwd: string | undefined },
-  now: number,
-): SessionRecord {
-  return {
-    tenant,
-    key,
-    uid: randomUUID(),
-    agent,
-    cwd,
-    ownsCwd: false,
-    sdkSessionId: undefined,
-    begun: false,
-    turns: 0,
-    createdAt: now,
-    lastUsedAt: now,
-  }
-}
-
-const outcomeOf = (error: Error): string => (error instanceof PoolError ? error.code : 'error')
-
-function checkConflict(record: SessionRecord, agent: Agent | undefined, cwd: string | undefined): void {
-  if (agent !== undefined && agent.name !== record.agent) {
-    throw new SessionConflictError(
-      `session "${record.key}" belongs to agent "${record.agent}", not "${agent.name}"; leave agent out, or use another key`,
-    )
-  }
-  if (cwd !== undefined && cwd !== record.cwd) {
-    throw new SessionConflictError(
-      `session "${record.key}" runs in ${record.cwd ?? 'a workspace of its own'}, not in ${cwd}; leave cwd out, or use another key`,
-    )
-  }
-}
-
-/** The absolute path of a directory that exists. Throws ConfigError. */
-export async function existingDirectory(path: string): Promise<string> {
-  const absolute = resolve(path)
-  const found = await stat(absolute).catch(() => undefined)
-  if (found === undefined)
-    throw new ConfigError(
-      'cwd',
-      `${absolute} does not exist; make it first, or leave cwd out for a workspace of the pool`,
-    )
-  if (!found.isDirectory()) throw new ConfigError('cwd', `${absolute} is not a directory`)
-  return absolute
-}
-
-function listenToSignal(turn: RunningTurn, signal: AbortSignal | undefined): void {
-  if (signal === undefined) return
-  const aborted = (): void =>
-    turn.abort(new TurnInterruptedError('the turn was aborted by its caller', { cause: signal.reason }))
-  if (signal.aborted) {
-    aborted()
-    return
-  }
-  signal.addEventListener('abort', aborted, { once: true })
-  void turn.ended.then(() => signal.removeEventListener('abort', aborted))
 }

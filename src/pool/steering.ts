@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
+import type { SDKMessage, SDKResultMessage } from '../driver/driver.ts'
 import { TurnInterruptedError } from '../errors.ts'
+import { toUserMessage } from './input.ts'
+import type { TurnInput } from './input.ts'
 import type { Reader } from './reader.ts'
 import type { RunningTurn, Turn, Warmth } from './turn.ts'
 
@@ -11,11 +13,12 @@ export class SteeringTurn implements Turn {
   readonly #turn: RunningTurn
   readonly #reader: Reader
 
-  constructor(turn: RunningTurn, message: SDKUserMessage) {
+  constructor(turn: RunningTurn, input: TurnInput, signal?: AbortSignal) {
     this.#turn = turn
     this.#reader = turn.follow()
-    this.result = this.#steer(message)
+    this.result = this.#steer(input)
     this.result.catch(() => undefined)
+    if (signal !== undefined) this.#listenTo(signal)
   }
 
   get warmth(): Warmth | undefined {
@@ -43,10 +46,27 @@ export class SteeringTurn implements Turn {
     return this.#turn.interrupt()
   }
 
-  async #steer(message: SDKUserMessage): Promise<SDKResultMessage> {
-    if (await this.#turn.steer(message)) return this.#turn.result
-    const error = new TurnInterruptedError('the turn ended before it could be steered; nothing was sent')
+  async #steer(input: TurnInput): Promise<SDKResultMessage> {
+    const error = await this.#hand(input)
+    if (error === undefined) return this.#turn.result
     this.#reader.end(error)
     throw error
+  }
+
+  /** What kept the prompt from being sent; undefined when it was. */
+  async #hand(input: TurnInput): Promise<Error | undefined> {
+    try {
+      if (await this.#turn.steer(toUserMessage(input))) return undefined
+    } catch (error) {
+      return error as Error
+    }
+    return new TurnInterruptedError('the turn ended before it could be steered; nothing was sent')
+  }
+
+  #listenTo(signal: AbortSignal): void {
+    const aborted = (): void => void this.interrupt()
+    if (signal.aborted) aborted()
+    signal.addEventListener('abort', aborted, { once: true })
+    void this.#turn.ended.then(() => signal.removeEventListener('abort', aborted))
   }
 }

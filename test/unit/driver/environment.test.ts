@@ -132,6 +132,7 @@ describe('the environment of an agent', () => {
     expect(agentEnvironment({ PATH: '/bin' }, tenant, {})).toEqual({
       PATH: '/bin',
       HOME: '/data/home',
+      TMPDIR: '/tenant/tmp',
       CLAUDE_CONFIG_DIR: '/data/config',
       CLAUDE_AGENT_SDK_CLIENT_APP: 'claude-agent-pool',
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',

@@ -1,0 +1,53 @@
+import { randomUUID } from 'node:crypto'
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { ConfigError, SessionConflictError } from '../errors.ts'
+import type { SessionRecord } from '../store/store.ts'
+
+/** The record of a session that begins now. */
+export function newRecord(
+  { tenant, key, agent, cwd }: Pick<SessionRecord, 'tenant' | 'key' | 'agent' | 'cwd'>,
+  now: number,
+): SessionRecord {
+  return {
+    tenant,
+    key,
+    uid: randomUUID(),
+    agent,
+    cwd,
+    ownsCwd: false,
+    sdkSessionId: undefined,
+    begun: false,
+    turns: 0,
+    createdAt: now,
+    lastUsedAt: now,
+  }
+}
+
+/** Throws SessionConflictError when the session has another agent or cwd than the caller named. */
+export function checkConflict(record: SessionRecord, agent: string | undefined, cwd: string | undefined): void {
+  if (agent !== undefined && agent !== record.agent) {
+    throw new SessionConflictError(
+      `session "${record.key}" belongs to agent "${record.agent}", not "${agent}"; leave agent out, or use another key`,
+    )
+  }
+  if (cwd !== undefined && cwd !== record.cwd) {
+    throw new SessionConflictError(
+      `session "${record.key}" runs in ${record.cwd ?? 'a workspace of its own'}, not in ${cwd}; leave cwd out, or use another key`,
+    )
+  }
+}
+
+/** The absolute path of a directory that exists. Throws ConfigError. */
+export async function existingDirectory(path: string): Promise<string> {
+  const absolute = resolve(path)
+  const found = await stat(absolute).catch(() => undefined)
+  if (found === undefined) {
+    throw new ConfigError(
+      'cwd',
+      `${absolute} does not exist; make it first, or leave cwd out for a workspace of the pool`,
+    )
+  }
+  if (!found.isDirectory()) throw new ConfigError('cwd', `${absolute} is not a directory`)
+  return absolute
+}

@@ -1,0 +1,46 @@
+import { cp, constants } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Driver } from '../driver/driver.ts'
+import type { SessionRecord, TenantPlaces } from '../store/store.ts'
+
+export interface TracesContext {
+  driver: Driver
+  places: (tenant: string) => Promise<TenantPlaces>
+  removeWorkspace: (path: string) => Promise<void>
+}
+
+/** What sessions leave on disk beside their record: transcripts, scratch files, and the workspaces that the pool made. */
+export class Traces {
+  readonly #context: TracesContext
+
+  constructor(context: TracesContext) {
+    this.#context = context
+  }
+
+  /**
+   * Copies a conversation as it is now, and resolves with what the copy's record says of it. A workspace of the pool serves
+   * one session and goes with it: the copy gets one of its own, `name`, and a transcript that belongs there.
+   */
+  async copy(record: SessionRecord, name: string): Promise<Partial<SessionRecord>> {
+    const { configDir, tmpDir, workspaces } = await this.#context.places(record.tenant)
+    const { cwd = '', ownsCwd, sdkSessionId = '', begun, turns } = record
+    const place = ownsCwd ? join(workspaces, name) : cwd
+    try {
+      if (ownsCwd) await cp(cwd, place, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE })
+      const copy = await this.#context.driver.fork({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, place)
+      return { cwd: place, ownsCwd, sdkSessionId: copy, begun, turns }
+    } catch (error) {
+      if (ownsCwd) await this.#context.removeWorkspace(place)
+      throw error
+    }
+  }
+
+  async remove({ tenant, cwd, ownsCwd, sdkSessionId }: SessionRecord): Promise<void> {
+    if (cwd === undefined) return
+    const { configDir, tmpDir } = await this.#context.places(tenant)
+    if (sdkSessionId !== undefined) {
+      await this.#context.driver.forget({ configDir, tmpDir, cwd, sessionId: sdkSessionId })
+    }
+    if (ownsCwd) await this.#context.removeWorkspace(cwd)
+  }
+}
