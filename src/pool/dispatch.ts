@@ -87,9 +87,10 @@ export class Dispatch {
 
   async #runOn(conversation: Conversation, worker: Worker, warmth: Warmth, turn: RunningTurn): Promise<void> {
     const { emitter } = this.#context
-    if (turn.phase === 'ended') return
+    const ended = (): boolean => turn.phase === 'ended'
     try {
-      await this.#begin(conversation)
+      if (!ended()) await this.#begin(conversation)
+      if (ended()) return
       emitter.tell('turn.started', { id: turn.id, session: conversation.ref, worker: worker.id, warmth })
       await turn.run(worker, warmth)
       await turn.ended
