@@ -65,7 +65,8 @@ export class Dispatch {
       await this.#runOn(conversation, worker, warmth, turn)
     } finally {
       permit.leave()
-      gate.noteTurn(clock.now() - startedAt)
+      // One that found no worker says nothing about how long turns take.
+      if (turn.warmth !== undefined) gate.noteTurn(clock.now() - startedAt)
     }
   }
 
