@@ -31,6 +31,9 @@ import { Spool } from './spool.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
 import { removeTranscript, transcriptFiles } from './transcripts.ts'
 
+/** Nothing can be heard any more of a process that broke the protocol: no reason to wait for it. */
+const BROKEN_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
+
 /** Refused for a reason that a claim may give while the conversation runs nevertheless (model or thinking not applied). */
 const BOUND_ALL_THE_SAME = 'option_not_applied'
 
@@ -238,6 +241,7 @@ class ClaudeProcess implements AgentProcess {
         oom: this.#oom,
         cgroup: this.#cgroup,
         spool: new Spool(join(spoolDir, `${workerId}.jsonl`), spoolLimitBytes),
+        onBroken: () => void this.terminate(BROKEN_GRACES),
       },
     )
     this.#child = child

@@ -10,7 +10,10 @@ const WINDOW_BYTES = 1024 * 1024
 const HELD_IN_MEMORY_BYTES = 1024 * 1024
 
 /** A longer line is no message but a flood: the model API itself takes 32 MB at most. */
-const LONGEST_LINE_BYTES = 64 * 1024 * 1024
+const LONGEST_LINE_BYTES = 48 * 1024 * 1024
+
+/** A line may be passed on before its end is there, up to this: its reader gathers it in memory. */
+const LONG_LINE_BYTES = 2 * 1024 * 1024
 
 const NEWLINE = 10
 
@@ -33,6 +36,10 @@ export class ConversationGate extends Readable {
   #inFlightBytes = 0
   /** True between the pieces of a line that is being passed on: nothing may come between them. */
   #midLine = false
+  /** Bytes passed on of the line that is being passed on. */
+  #lineBytes = 0
+  /** A long line waits for its end, and all that follows waits for the line. */
+  #awaitsEnd = false
   #lateControl: Buffer[] = []
   /** What waits, oldest first: the rest of the chunk that was being released, the spool, then memory. */
   #front: Buffer | undefined
@@ -55,7 +62,15 @@ export class ConversationGate extends Readable {
 
   /** True while some of the conversation waits for its reader. */
   get holding(): boolean {
+    return this.#anythingWaits && !this.#awaitsEnd
+  }
+
+  get #anythingWaits(): boolean {
     return this.#front !== undefined || this.#heldBytes > 0 || this.#spool.pendingBytes > 0
+  }
+
+  get #open(): boolean {
+    return !this.#awaitsEnd && (this.#midLine || this.#inFlightBytes < WINDOW_BYTES)
   }
 
   /** The reader has taken all it was given: the window opens again. */
@@ -68,6 +83,7 @@ export class ConversationGate extends Readable {
   endOfSource(): void {
     if (this.#sourceEnded) return
     this.#sourceEnded = true
+    this.#awaitsEnd = false
     this.#source.destroy()
     this.#advance()
   }
@@ -94,10 +110,11 @@ export class ConversationGate extends Readable {
     this.#listeners.onOutput()
     for (const piece of this.#lines.split(chunk)) {
       if (piece.kind === 'control') this.#passControl(piece.bytes)
-      else this.#passOrHold(piece)
+      else if (piece.kind === 'conversation') this.#passOrHold(piece)
     }
-    if (this.#lines.lineBytes > LONGEST_LINE_BYTES) {
-      this.#listeners.onViolation(`it wrote a line of more than ${LONGEST_LINE_BYTES} bytes`)
+    const limit = this.#lines.inNoise ? LONG_LINE_BYTES : LONGEST_LINE_BYTES
+    if (this.#lines.lineBytes > limit) {
+      this.#listeners.onViolation(`it wrote a line of more than ${limit} bytes`)
       this.destroy()
       return
     }
@@ -113,11 +130,21 @@ export class ConversationGate extends Readable {
   }
 
   #passOrHold({ bytes, endsLine }: Piece): void {
-    const open = this.#midLine || this.#inFlightBytes < WINDOW_BYTES
-    if (open && !this.holding && this.#step === undefined) {
+    if (endsLine && this.#awaitsEnd) {
+      this.#awaitsEnd = false
+      this.#hold(bytes)
+      this.#advance()
+    } else if (!this.#open || this.#anythingWaits || this.#step !== undefined) {
+      this.#hold(bytes)
+    } else if (!endsLine && this.#lineBytes >= LONG_LINE_BYTES) {
+      this.#awaitsEnd = true
+      this.#hold(bytes)
+    } else {
       this.#pass(bytes, endsLine)
-      return
     }
+  }
+
+  #hold(bytes: Buffer): void {
     this.#held.push(bytes)
     this.#heldBytes += bytes.length
   }
@@ -125,6 +152,7 @@ export class ConversationGate extends Readable {
   #pass(bytes: Buffer, endsLine: boolean): void {
     this.#inFlightBytes += bytes.length
     this.#midLine = !endsLine
+    this.#lineBytes = endsLine ? 0 : this.#lineBytes + bytes.length
     this.push(bytes)
     if (!endsLine || this.#lateControl.length === 0) return
     for (const line of this.#lateControl.splice(0)) this.push(line)
@@ -135,7 +163,7 @@ export class ConversationGate extends Readable {
     if (this.#step !== undefined || this.destroyed) return
     const step = this.#nextStep()
     if (step === undefined) {
-      if (this.#sourceEnded && !this.holding && !this.#finished) {
+      if (this.#sourceEnded && !this.#anythingWaits && !this.#finished) {
         this.#finished = true
         this.push(null)
       }
@@ -155,14 +183,16 @@ export class ConversationGate extends Readable {
   }
 
   #nextStep(): Promise<void> | undefined {
-    const open = this.#inFlightBytes < WINDOW_BYTES || this.#midLine
+    // With the disk full the rest of a long line has no place but its reader's memory.
+    if (this.#spool.full) this.#awaitsEnd = false
+    const open = this.#open
     if (open && this.#front !== undefined) return this.#releaseFront()
     if (open && this.#spool.pendingBytes > 0) return this.#readBack()
     if (this.#spool.pendingBytes === 0 && open && this.#heldBytes > 0) {
-      this.#front = this.#takeHeld()
+      this.#front = Buffer.concat(this.#takeHeld())
       return this.#releaseFront()
     }
-    if (this.#heldBytes > HELD_IN_MEMORY_BYTES && !this.#spool.full) return this.#spool.write(this.#takeHeld())
+    if (this.#heldBytes > HELD_IN_MEMORY_BYTES && !this.#spool.full) return this.#spool.write(...this.#takeHeld())
     if (this.#source.isPaused() && this.#heldBytes <= HELD_IN_MEMORY_BYTES) this.#source.resume()
     return undefined
   }
@@ -187,10 +217,10 @@ export class ConversationGate extends Readable {
     return Promise.resolve()
   }
 
-  #takeHeld(): Buffer {
-    const bytes = Buffer.concat(this.#held)
+  #takeHeld(): Buffer[] {
+    const pieces = this.#held
     this.#held = []
     this.#heldBytes = 0
-    return bytes
+    return pieces
   }
 }

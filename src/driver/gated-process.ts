@@ -12,11 +12,16 @@ import type { Spool } from './spool.ts'
 /** A process that has exited may leave its stdout open to a grandchild; its last lines are waited for this long. */
 const STDOUT_DRAIN_MS = 500
 
+/** A process that exits closes its stdout a moment before; one that lives on after this has fallen silent for ever. */
+const STDOUT_CLOSED_GRACE_MS = 1_000
+
 export interface GatedContext {
   clock: Clock
   oom: OomWatch
   cgroup: HostCgroup | undefined
   spool: Spool
+  /** Its output is over or cannot be understood, although it lives: it is to be ended. */
+  onBroken: () => void
 }
 
 /** A child whose stdout passes through the gate: what the SDK may see of it, and what the driver does with it. */
@@ -28,14 +33,16 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
   readonly #owned: OwnedProcess
   readonly #clock: Clock
   readonly #oom: OomWatch
+  readonly #onBroken: () => void
   #lastOutputAt: number
   #violation = ''
   #isTerminating = false
 
-  constructor(request: SpawnRequest, { clock, oom, cgroup, spool }: GatedContext) {
+  constructor(request: SpawnRequest, { clock, oom, cgroup, spool, onBroken }: GatedContext) {
     super()
     this.#clock = clock
     this.#oom = oom
+    this.#onBroken = onBroken
     this.#lastOutputAt = clock.now()
     this.#owned = spawnOwned(request, clock, cgroup)
     this.stdin = this.#owned.child.stdin
@@ -43,10 +50,9 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
       onOutput: () => {
         this.#lastOutputAt = clock.now()
       },
-      onViolation: (problem) => {
-        this.#violation ||= problem
-      },
+      onViolation: (problem) => this.#breakOff(problem),
     })
+    this.stdout.once('end', () => clock.after(STDOUT_CLOSED_GRACE_MS, () => this.#noteClosedStdout()))
     // What is wrong with its output shows in its exit.
     this.stdout.on('error', () => undefined)
     this.gone = this.#watch()
@@ -93,6 +99,17 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
     return terminate(this.#owned, graces, this.#clock)
   }
 
+  #noteClosedStdout(): void {
+    const { exitCode, signalCode } = this.#owned.child
+    if (exitCode === null && signalCode === null) this.#breakOff('it closed its stdout')
+  }
+
+  #breakOff(problem: string): void {
+    if (this.#isTerminating) return
+    this.#violation ||= problem
+    this.#onBroken()
+  }
+
   /** Tells the SDK of the exit only when it has read the last line. */
   async #watch(): Promise<OwnedExit> {
     const exit = await this.#owned.exited
@@ -104,7 +121,9 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
   }
 
   #announce({ spawnError, exitCode, signal }: OwnedExit): void {
-    if (spawnError !== undefined && this.listenerCount('error') > 0) this.emit('error', spawnError)
+    // The SDK would read on from an output that was cut off, unless it is told of an error.
+    const error = spawnError ?? (this.#violation === '' ? undefined : new Error(this.#violation))
+    if (error !== undefined && this.listenerCount('error') > 0) this.emit('error', error)
     else this.emit('exit', exitCode, signal)
   }
 }

@@ -4,9 +4,12 @@ const LONGEST_PREFIX = Math.max(...CONTROL_PREFIXES.map(({ length }) => length))
 
 const NEWLINE = 10
 
-/** A piece of a conversation line, or a whole control line. */
+/** What a line with a JSON object may begin with: white space and a brace. */
+const BEGINNINGS = new Set(Buffer.from(' \t\r\n{'))
+
+/** A piece of a conversation line, or a whole control line; `noise` begins no JSON object, so it is no message. */
 export interface Piece {
-  kind: 'control' | 'conversation'
+  kind: 'control' | 'conversation' | 'noise'
   bytes: Buffer
   endsLine: boolean
 }
@@ -14,12 +17,17 @@ export interface Piece {
 const isControl = (head: Buffer): boolean =>
   CONTROL_PREFIXES.some((prefix) => head.length >= prefix.length && head.subarray(0, prefix.length).equals(prefix))
 
+function kindOf(head: Buffer): Piece['kind'] {
+  if (!BEGINNINGS.has(head[0] ?? NEWLINE)) return 'noise'
+  return isControl(head) ? 'control' : 'conversation'
+}
+
 /**
  * Cuts a process's output into pieces that never span lines, and tells control lines from conversation by their first
  * bytes. Conversation comes in pieces as it arrives, so that a line of many megabytes is never gathered here.
  */
 export class LineSplitter {
-  #kind: 'unknown' | 'control' | 'conversation' = 'unknown'
+  #kind: 'unknown' | Piece['kind'] = 'unknown'
   #gathered: Buffer[] = []
   #gatheredBytes = 0
   #lineBytes = 0
@@ -27,6 +35,11 @@ export class LineSplitter {
   /** Bytes of the line that has begun and not ended. */
   get lineBytes(): number {
     return this.#lineBytes
+  }
+
+  /** True while the line that has begun is no message. */
+  get inNoise(): boolean {
+    return this.#kind === 'noise'
   }
 
   *split(chunk: Buffer): Generator<Piece> {
@@ -42,19 +55,19 @@ export class LineSplitter {
 
   #next(bytes: Buffer, endsLine: boolean): Piece | undefined {
     this.#lineBytes += bytes.length
-    if (this.#kind !== 'conversation') {
+    if (this.#kind === 'unknown' || this.#kind === 'control') {
       this.#gathered.push(bytes)
       this.#gatheredBytes += bytes.length
       if (this.#kind === 'unknown') {
         if (this.#gatheredBytes < LONGEST_PREFIX && !endsLine) return undefined
         const head = Buffer.concat(this.#gathered)
-        this.#kind = isControl(head) ? 'control' : 'conversation'
+        this.#kind = kindOf(head)
         this.#gathered = [head]
       }
       if (this.#kind === 'control' && !endsLine) return undefined
     }
     const piece: Piece = {
-      kind: this.#kind === 'control' ? 'control' : 'conversation',
+      kind: this.#kind,
       bytes: this.#gathered.length === 0 ? bytes : Buffer.concat(this.#gathered),
       endsLine,
     }

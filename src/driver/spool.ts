@@ -29,13 +29,14 @@ export class Spool {
     return this.#written >= this.#limitBytes
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  /** Takes these, in order. */
+  async write(...pieces: Uint8Array[]): Promise<void> {
     if (this.#file === undefined) {
       mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 })
       this.#file = await open(this.#path, 'w+', 0o600)
     }
-    await this.#file.write(bytes, 0, bytes.length, this.#written)
-    this.#written += bytes.length
+    const { bytesWritten } = await this.#file.writev(pieces, this.#written)
+    this.#written += bytesWritten
   }
 
   /** The next bytes, oldest first; undefined when there are none. With the last of them the file goes. */

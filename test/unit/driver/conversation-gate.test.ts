@@ -199,8 +199,16 @@ describe('while its reader does not read', () => {
 describe('what breaks the protocol', () => {
   test('a line without end closes the gate before it has filled the memory', async () => {
     const { write, violations, gate } = open()
-    for (let written = 0; written <= 65 && !gate.destroyed; written += 1) await write('x'.repeat(MIB))
-    expect(violations).toEqual([`it wrote a line of more than ${64 * MIB} bytes`])
+    await write('{')
+    for (let written = 0; written <= 48 && !gate.destroyed; written += 1) await write('x'.repeat(MIB))
+    expect(violations).toEqual([`it wrote a line of more than ${48 * MIB} bytes`])
+    expect(gate.destroyed).toBe(true)
+  })
+
+  test('a line that begins no JSON object is dropped, and closes the gate when it has no end', async () => {
+    const { write, violations, gate } = open()
+    for (let written = 0; written <= 2 && !gate.destroyed; written += 1) await write('x'.repeat(MIB))
+    expect(violations).toEqual([`it wrote a line of more than ${2 * MIB} bytes`])
     expect(gate.destroyed).toBe(true)
   })
 
