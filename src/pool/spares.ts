@@ -137,8 +137,8 @@ export class Spares {
   }
 
   #fill(keeping: Keeping, target: number): void {
-    const { clock, starter } = this.#context
-    if (starter.heldBack(keeping.fingerprint, clock.now())) return
+    const { clock, gate, starter } = this.#context
+    if (gate.suspended || starter.heldBack(keeping.fingerprint, clock.now())) return
     if (starter.failing(keeping.fingerprint) && this.#coming.has(idOf(keeping))) return
     for (let missing = target - this.#present(keeping); missing > 0; missing -= 1) void this.#startOne(keeping)
   }
