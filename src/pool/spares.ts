@@ -140,7 +140,10 @@ export class Spares {
     const { clock, gate, starter } = this.#context
     if (gate.suspended || starter.heldBack(keeping.fingerprint, clock.now())) return
     if (starter.failing(keeping.fingerprint) && this.#coming.has(idOf(keeping))) return
-    for (let missing = target - this.#present(keeping); missing > 0; missing -= 1) void this.#startOne(keeping)
+    const missing = target - this.#present(keeping)
+    // After a failure one start finds out for all.
+    const starts = starter.failing(keeping.fingerprint) ? Math.min(missing, 1) : missing
+    for (let number = 0; number < starts; number += 1) void this.#startOne(keeping)
   }
 
   #trim(keeping: Keeping, target: number): void {

@@ -156,6 +156,21 @@ describe('a spare that is too old', () => {
 })
 
 describe('spares that cannot be started', () => {
+  test('are tried again and again, ever more slowly, and each failure is told', async () => {
+    const setup = await fakes({ agents: keeping(5) })
+    setup.driver.onStart = (process) => process.failToStart()
+    await setup.clock.advance(MINUTE)
+    const first = setup.driver.processes.length
+    expect(first).toBeLessThanOrEqual(15)
+    await setup.clock.advance(10 * MINUTE)
+    // One a minute by then.
+    expect(setup.driver.processes.length - first).toBeLessThanOrEqual(12)
+    expect(setup.told('warning').length).toBeLessThanOrEqual(2 * setup.driver.processes.length)
+    setup.driver.onStart = undefined
+    await setup.clock.advance(2 * MINUTE)
+    expect(spares(setup)).toBe(5)
+  })
+
   test('leave no workspaces behind', async () => {
     const setup = await fakes({ agents: keeping(1) })
     await setup.clock.settle()
