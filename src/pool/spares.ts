@@ -179,21 +179,23 @@ export class Spares {
     const ownsCwd = kind === 'spare' && agent.options.cwd === undefined
     const cwd =
       kind === 'claimable' ? places.home : (agent.options.cwd ?? (await starter.makeWorkspace(places, sessionId)))
-    const worker = this.#stopped
-      ? undefined
-      : this.#context.register(() =>
-          starter.start({
-            agent,
-            tenant,
-            fingerprint,
-            purpose: kind,
-            session: undefined,
-            cwd,
-            ownsCwd,
-            conversation: kind === 'claimable' ? { kind: 'parked' } : { kind: 'new', sessionId },
-            places,
-          }),
-        )
+    // The wait for the directory may have been long enough for the pool to begin its end.
+    const worker =
+      this.#stopped || this.#context.gate.suspended
+        ? undefined
+        : this.#context.register(() =>
+            starter.start({
+              agent,
+              tenant,
+              fingerprint,
+              purpose: kind,
+              session: undefined,
+              cwd,
+              ownsCwd,
+              conversation: kind === 'claimable' ? { kind: 'parked' } : { kind: 'new', sessionId },
+              places,
+            }),
+          )
     if (worker === undefined) {
       if (ownsCwd) await starter.removeWorkspace(cwd)
       return

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { NO_SPARES, fakes, outcome } from '../../fixtures/fakes.ts'
@@ -220,15 +220,28 @@ describe('a workspace', () => {
   })
 
   test('of a spare that was to start while the pool drains is not left behind', async () => {
-    const setup = await fakes({ agents: keeping(1), limits: { workers: 4 } })
-    const { cwd } = (await setup.driver.process(0)).spec
+    const setup = await fakes({ agents: { assistant: NO_SPARES, kept: keeping(1).assistant } })
+    const spare = await setup.driver.process(0)
+    setup.driver.onStart = (process) => {
+      process.answersAtOnce = false
+    }
+    const turn = (await setup.session('k')).send('Hello')
+    const busy = await setup.driver.process(1)
+    await setup.driver.until(() => busy.unanswered === 1)
+    // The workspace of its replacement is being made when the pool begins to drain.
+    const drained = new Promise<void>((resolve) => {
+      setup.pool.on('worker.left', ({ reason }) => {
+        if (reason === 'exited') setImmediate(() => resolve(setup.pool.drain()))
+      })
+    })
+    spare.exit({ exitCode: 1 })
     await setup.clock.settle()
-    // The one that died is being replaced when the pool begins to drain.
-    setup.driver.processes[0]?.exit({ exitCode: 1 })
-    await Promise.resolve()
-    await setup.pool.drain()
+    busy.finish()
+    await turn.result
+    await drained
     await setup.clock.settle()
-    expect(await readdir(dirname(cwd))).toEqual([])
+    expect(await readdir(dirname(spare.spec.cwd))).toEqual([basename(busy.spec.cwd)])
+    expect([setup.driver.processes.length, setup.told('warning')]).toEqual([2, []])
   })
 })
 
