@@ -25,7 +25,7 @@ export interface Bench {
   /** What ends before the benchmark does, newest first. */
   readonly owned: AsyncDisposableStack
   /** Requests that the model is answering now. */
-  openRequests(): Promise<number>
+  readonly openRequests: () => Promise<number>
 }
 
 interface Cores {
@@ -56,7 +56,7 @@ export async function calm(windowMs = 100, limitMs = 3_000): Promise<boolean> {
 }
 
 /** Pids of processes whose environment has this value of the mark. */
-export function marked(mark: string): number[] {
+function marked(mark: string): number[] {
   return readdirSync('/proc').flatMap((entry) => {
     const pid = Number(entry)
     if (!Number.isInteger(pid) || pid === process.pid) return []
@@ -79,9 +79,9 @@ export async function gone(mark: string, limitMs: number = LEAVE_MS): Promise<vo
   }
 }
 
-/** Starts a file beside this one with a channel to it; it ends when this process does. */
+/** Starts a file of bench/ with a channel to it; it ends when this process does. */
 export function startRole(file: string, args: readonly string[], dir: string): ChildProcess {
-  return fork(join(import.meta.dirname, file), [...args], {
+  return fork(join(import.meta.dirname, '..', file), [...args], {
     execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc'],
     env: { ...process.env, [MARK]: dir },
     serialization: 'advanced',
@@ -103,7 +103,7 @@ export async function reply<T>(child: ChildProcess): Promise<T> {
 }
 
 async function startSimulator(dir: string, owned: AsyncDisposableStack): Promise<Pick<Bench, 'url' | 'openRequests'>> {
-  const child = startRole('simulator.ts', [], dir)
+  const child = startRole('simulated-model.ts', [], dir)
   owned.defer(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const exited = once(child, 'exit')

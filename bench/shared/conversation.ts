@@ -9,7 +9,7 @@ import type { AgentOptions, Pool, PoolOptions, Session, Warmth } from '../../src
 import { MARK, gone } from './bench.ts'
 import type { Bench } from './bench.ts'
 
-export const MODEL = 'claude-sonnet-5'
+const MODEL = 'claude-sonnet-5'
 
 type Target = Pick<Bench, 'dir' | 'url'>
 
@@ -63,7 +63,7 @@ const claudePath = findClaudeExecutable()
 let started = 0
 
 /** The options and the environment that the pool gives its agents, for the plain SDK: only the pooling differs. */
-export function plainOptions(target: Target, cwd: string, mark: string = target.dir): Options {
+function plainOptions(target: Target, cwd: string, mark: string = target.dir): Options {
   const places = {
     home: join(target.dir, 'plain', 'home'),
     configDir: join(target.dir, 'plain', 'config'),

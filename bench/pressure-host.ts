@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { SDKMessage } from '@anthropic-ai/claude-agent-sdk'
-import { PlainConversation, startPool } from './conversation.ts'
+import { PlainConversation, startPool } from './shared/conversation.ts'
 
 const [dir = '', url = '', side, reader, prompt = ''] = process.argv.slice(2)
 const SAMPLE_MS = 20
@@ -59,6 +59,7 @@ for (let turn = 0; turn < 4; turn += 1) {
 }
 const before = process.memoryUsage.rss()
 let peak = before
+let stoppedPeak: number | undefined
 const sampling = setInterval(() => {
   peak = Math.max(peak, process.memoryUsage.rss())
 }, SAMPLE_MS)
@@ -74,10 +75,11 @@ for (;;) {
     const goOn = once(process, 'message')
     process.send?.('stopped')
     await goOn
+    stoppedPeak = peak
   }
   if (message.type === 'result') break
 }
 clearInterval(sampling)
 await conversation.close()
-process.send?.({ growth: peak - before, characters })
+process.send?.({ turn: peak - before, stopped: (stoppedPeak ?? peak) - before, characters })
 process.disconnect()

@@ -1,12 +1,15 @@
-/** A host that had sessions, all of them hibernated, and says what memory it holds. Arguments: directory, sessions. */
+/**
+ * A host that has had sessions says what memory it holds. Arguments: directory, sessions, `hibernate` or `delete` (what
+ * becomes of them), and the model's address, if each session is to have a real process.
+ */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { systemClock } from '../../src/clock.ts'
-import { FakeDriver } from '../../src/testing/driver.ts'
-import { startPool } from './conversation.ts'
+import { systemClock } from '../src/clock.ts'
+import { FakeDriver } from '../src/testing/driver.ts'
+import { startPool } from './shared/conversation.ts'
 
-const [dir = '', sessions = '0', url] = process.argv.slice(2)
+const [dir = '', sessions = '0', end = 'hibernate', url] = process.argv.slice(2)
 const AT_ONCE = 4
 
 // With a model there is a real process for each session; ten thousand of those would take hours.
@@ -18,21 +21,21 @@ const pool = await startPool(
   { dataDir, ...(driver === undefined ? {} : { driver }) },
 )
 
-async function useAndHibernate(key: string): Promise<void> {
+async function use(key: string): Promise<void> {
   const session = await pool.session(key, { agent: 'assistant' })
   await session.send('hello').result
-  await session.hibernate()
+  if (end === 'delete') await session.delete()
+  else await session.hibernate()
   if (driver === undefined) return
   // What the fake remembers for its tests is not the pool's.
   driver.processes.length = 0
-  for (const conversation of driver.conversations.values()) conversation.prompts = []
   driver.conversations.clear()
 }
 
 async function run(prefix: string, count: number): Promise<void> {
   let next = 0
   const worker = async (): Promise<void> => {
-    for (let index = next++; index < count; index = next++) await useAndHibernate(`${prefix}-${index}`)
+    for (let index = next++; index < count; index = next++) await use(`${prefix}-${index}`)
   }
   await Promise.all(Array.from({ length: url === undefined ? AT_ONCE : 1 }, worker))
 }
@@ -47,7 +50,7 @@ async function memory(): Promise<{ rss: number; used: number }> {
 }
 
 // The first ones load code and fill caches, in a host with many sessions and in one with none.
-await run('first', url === undefined ? 100 : 10)
+await run('first', url === undefined ? 100 : 30)
 const before = await memory()
 await run('session', Number(sessions))
 const after = await memory()

@@ -1,0 +1,45 @@
+/** `npm run bench [-- NAME … --json --quick]`: runs the benchmarks one after the other, each in a process of its own. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+
+const ALL = ['live', 'spares', 'hibernation', 'throughput', 'memory', 'scale', 'pressure']
+const FLAGS = ['--json', '--quick']
+
+const given = process.argv.slice(2)
+const flags = given.filter((word) => word.startsWith('--'))
+const names = given.filter((word) => !word.startsWith('--'))
+const unknown = [...flags.filter((flag) => !FLAGS.includes(flag)), ...names.filter((name) => !ALL.includes(name))]
+if (unknown.length > 0) {
+  console.error(`unknown: ${unknown.join(', ')}; known are: ${[...ALL, ...FLAGS].join(', ')}`)
+  process.exit(2)
+}
+
+const json = flags.includes('--json')
+const reports: Record<string, unknown> = {}
+let interrupted = false
+let worst = 0
+for (const name of names.length > 0 ? names : ALL) {
+  if (!json) console.log(`${name}\n`)
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, `${name}.ts`), ...flags],
+    { stdio: ['ignore', json ? 'pipe' : 'inherit', 'inherit'] },
+  )
+  let output = ''
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+  })
+  const interrupt = (): void => {
+    interrupted = true
+    child.kill('SIGTERM')
+  }
+  process.on('SIGTERM', interrupt).on('SIGINT', interrupt)
+  const [code] = (await once(child, 'close')) as [number | null]
+  process.off('SIGTERM', interrupt).off('SIGINT', interrupt)
+  if (interrupted) process.exit(130)
+  worst = Math.max(worst, code ?? 2)
+  if (json) reports[name] = output === '' ? null : JSON.parse(output)
+}
+if (json) console.log(JSON.stringify(reports, undefined, 2))
+process.exitCode = worst
