@@ -109,7 +109,12 @@ export class Dispatch {
   async #begin(conversation: Conversation): Promise<void> {
     if (conversation.record.begun) return
     conversation.record.begun = true
-    await conversation.save()
+    try {
+      await conversation.save()
+    } catch (error) {
+      conversation.record.begun = false
+      throw error
+    }
   }
 
   async #noteTurn(conversation: Conversation, turn: RunningTurn): Promise<void> {
@@ -197,7 +202,13 @@ export class Dispatch {
     }
     Object.assign(record, { sdkSessionId: worker.sdkSessionId, cwd: worker.cwd, ownsCwd: worker.ownsCwd })
     this.#context.bound(worker)
-    await conversation.save()
+    try {
+      await conversation.save()
+    } catch (error) {
+      // It is the session's, and leaves like any other if no turn comes to use it.
+      worker.reserved = false
+      throw error
+    }
     return worker
   }
 

@@ -1,0 +1,130 @@
+import { expect, test } from 'vitest'
+import { StoreError } from '../../../src/errors.ts'
+import type { SessionRecord } from '../../../src/store/store.ts'
+import { MemoryStore } from '../../../src/testing/index.ts'
+import { answer, fakes, outcome } from '../../fixtures/fakes.ts'
+
+/** A store that fails when it is told to. */
+class FailingStore extends MemoryStore {
+  readonly failing = new Set<'get' | 'put' | 'touch' | 'remove'>()
+
+  #check(operation: 'get' | 'put' | 'touch' | 'remove'): void {
+    if (this.failing.has(operation)) throw new StoreError(`the disk is full (${operation})`)
+  }
+
+  override async get(tenant: string, key: string): Promise<SessionRecord | undefined> {
+    this.#check('get')
+    return super.get(tenant, key)
+  }
+
+  override async put(record: SessionRecord): Promise<void> {
+    this.#check('put')
+    return super.put(record)
+  }
+
+  override async touch(record: SessionRecord): Promise<void> {
+    this.#check('touch')
+    return super.touch(record)
+  }
+
+  override async remove(tenant: string, key: string): Promise<void> {
+    this.#check('remove')
+    return super.remove(tenant, key)
+  }
+}
+
+const QUIET = {
+  turns: { running: 0, waiting: 0 },
+  starts: { running: 0, waiting: 0 },
+  workers: { busy: 0, starting: 0 },
+}
+
+test('a session that cannot be stored is not begun, and can be later', async () => {
+  const store = new FailingStore()
+  const { pool, session } = await fakes({ store })
+  store.failing.add('put')
+  await expect(session('k')).rejects.toThrow(StoreError)
+  store.failing.clear()
+  await expect(pool.session('k')).rejects.toMatchObject({ code: 'session_not_found' })
+  expect(await outcome((await session('k')).send('Hello'))).toBe('success')
+})
+
+test('a session that cannot be read fails the turn, and nothing starts', async () => {
+  const store = new FailingStore()
+  const { session, driver } = await fakes({ store })
+  const handle = await session('k')
+  store.failing.add('get')
+  expect(await outcome(handle.send('Hello'))).toBe('store_failed')
+  expect(driver.processes).toEqual([])
+  store.failing.clear()
+  expect(await outcome(handle.send('Hello'))).toBe('success')
+})
+
+test('no prompt is sent before it is stored that the conversation has begun', async () => {
+  const store = new FailingStore()
+  const { pool, session, driver } = await fakes({ store })
+  const handle = await session('k')
+  await handle.warm()
+  store.failing.add('put')
+  expect(await outcome(handle.send('Hello'))).toBe('store_failed')
+  expect(driver.processes[0]?.prompts).toEqual([])
+  expect(pool.stats()).toMatchObject({ ...QUIET, workers: { idle: 1, busy: 0 } })
+  store.failing.clear()
+  expect(await answer(handle.send('Hello'))).toBe('[turn 1] You said: Hello')
+  expect(await store.get('default', 'k')).toMatchObject({ begun: true, turns: 1 })
+})
+
+test('a spare whose session cannot be stored is not kept for ever', async () => {
+  const store = new FailingStore()
+  const { pool, driver, clock } = await fakes({
+    store,
+    agents: { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } },
+    residency: { idleTtl: '5m' },
+  })
+  await clock.settle()
+  const handle = await pool.session('k', { agent: 'assistant' })
+  store.failing.add('put')
+  expect(await outcome(handle.send('Hello'))).toBe('store_failed')
+  expect(driver.processes[0]?.prompts).toEqual([])
+  expect(pool.stats()).toMatchObject(QUIET)
+  await clock.advance(6 * 60_000)
+  expect(driver.processes[0]?.gone).toBe(true)
+  store.failing.clear()
+  expect(await answer(handle.send('Hello'))).toBe('[turn 1] You said: Hello')
+})
+
+test('a turn whose end cannot be noted is a turn all the same, and the operator is told', async () => {
+  const store = new FailingStore()
+  const { pool, session, told } = await fakes({ store })
+  const handle = await session('k')
+  store.failing.add('touch')
+  expect(await outcome(handle.send('Hello'))).toBe('success')
+  store.failing.clear()
+  expect(await answer(handle.send('Again'))).toBe('[turn 2] You said: Again')
+  expect(told('warning')).toMatchObject([{ error: { code: 'store_failed' } }])
+  expect(pool.stats()).toMatchObject(QUIET)
+})
+
+test('a session that cannot be removed says so, and can be removed later', async () => {
+  const store = new FailingStore()
+  const { pool, session, told } = await fakes({ store })
+  const handle = await session('k')
+  await handle.send('Hello').result
+  store.failing.add('remove')
+  await expect(handle.delete()).rejects.toThrow(StoreError)
+  expect(told('session.deleted')).toEqual([])
+  store.failing.clear()
+  await handle.delete()
+  expect(await pool.sessions()).toEqual([])
+  expect(await outcome((await session('k')).send('Hello'))).toBe('success')
+})
+
+test('a fork that cannot be stored leaves no copy behind', async () => {
+  const store = new FailingStore()
+  const { session, driver } = await fakes({ store })
+  const handle = await session('k')
+  await handle.send('Hello').result
+  store.failing.add('put')
+  await expect(handle.fork('fork')).rejects.toThrow(StoreError)
+  expect(driver.conversations.size).toBe(1)
+})
