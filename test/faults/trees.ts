@@ -12,11 +12,14 @@ const WAYS = {
   'an empty environment': 'env -i sleep 304 &',
   'an empty environment and a session of its own': 'env -i setsid sleep 305 &',
   'an empty environment and a new parent': '(env -i sleep 306 &)',
+  /** Only a cgroup holds this: nobody looked before its parent was gone. */
+  'everything at once': '(env -i setsid sleep 308 &)',
 } as const
 
 export type Way = keyof typeof WAYS
 
-export const ALL_WAYS = Object.keys(WAYS) as Way[]
+/** All that can be found without a cgroup. */
+export const ALL_WAYS: Way[] = (Object.keys(WAYS) as Way[]).filter((way) => way !== 'everything at once')
 
 /** A prompt whose Bash command starts these and then stays. */
 export async function bashTree(site: Site, ways: readonly Way[]): Promise<string> {
