@@ -28,7 +28,7 @@ export function parseOomKills(text: string): number | undefined {
 }
 
 /** Processes that the kernel has killed for memory in this process's cgroup so far; undefined where nobody counts. */
-export function oomKills(): number | undefined {
+function oomKills(): number | undefined {
   try {
     for (const file of oomCounterFiles(readFileSync('/proc/self/cgroup', 'latin1'))) {
       const kills = readCounter(file)

@@ -1,7 +1,7 @@
 import type { TurnInput } from './input.ts'
 import type { TurnLimitOptions } from '../options.ts'
 import type { OnBusy } from './conversation.ts'
-import type { OnLeave, Turn, Warmth } from './turn.ts'
+import type { OnLeave, Turn } from './turn.ts'
 
 /** How one turn is sent. */
 export interface SendOptions {
@@ -99,5 +99,3 @@ export class Session {
     return this.#host.info(this.#identity)
   }
 }
-
-export type { Turn, Warmth }

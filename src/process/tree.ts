@@ -1,5 +1,5 @@
 import { pidsIn } from './cgroup.ts'
-import { isSameHost, parseMarker, thisHost } from './marker.ts'
+import { isSameHost, thisHost } from './marker.ts'
 import { sameStart, startTimeOf } from './start-time.ts'
 import type { HostIdentity, Marker, ProcessIdentity } from './marker.ts'
 import { ProcessTable } from './table.ts'
@@ -70,13 +70,6 @@ export const workerTree = (workerId: string, table: ProcessTable, cgroup: string
 /** Living processes of this host's workers, in any worker's tree. */
 export const processesOfThisHost = (): ProcessEntry[] =>
   treeOf(new ProcessTable().read(), ({ marker }) => marker !== undefined && isSameHost(marker.host, thisHost))
-
-/** Living processes of the worker with this marker. */
-export function markedProcesses(marker: string): ProcessEntry[] {
-  const wanted = parseMarker(marker)
-  if (wanted === undefined) return []
-  return new RememberedTree(new ProcessTable(), belongsTo(wanted.workerId, wanted.host)).look()
-}
 
 /** Signals a process if it is still the one that was meant. False when it is gone. */
 export function signalProcess({ pid, startTime }: ProcessIdentity, signal: NodeJS.Signals): boolean {

@@ -14,7 +14,7 @@ const BYTES_PER_UNIT: Readonly<Record<string, number>> = {
 }
 
 /** The longest string that a JSON answer can hold safely is half a gigabyte. */
-export const MAX_TEXT_BYTES: number = 256 * MiB
+const MAX_TEXT_BYTES: number = 256 * MiB
 
 /** The arguments of one directive, read from left to right. Every problem names the directive's form. */
 export class Values {
