@@ -37,7 +37,7 @@ export interface HostOptions extends Omit<PoolOptions, 'agents' | 'clock' | 'dri
 }
 
 /** What a leak in a host would show in. */
-interface Footprint {
+export interface Footprint {
   rss: number
   heldBytes: number
   resources: Record<string, number>
