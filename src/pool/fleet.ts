@@ -22,10 +22,10 @@ import type { SpareKind } from './spares.ts'
 import { Starter } from './starts.ts'
 import type { RunningTurn, Warmth } from './turn.ts'
 
-export interface FleetContext {
+/** What a fleet is made of, resolved and checked. */
+export interface FleetParts {
   clock: Clock
   driver: Driver
-  emitter: PoolEmitter
   limits: Limits
   admission: Admission
   residency: Residency
@@ -35,6 +35,10 @@ export interface FleetContext {
   random: () => number
   places: (tenant: string) => Promise<TenantPlaces>
   environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
+}
+
+export interface FleetContext extends FleetParts {
+  emitter: PoolEmitter
   agentOf: (name: string) => Agent
   /** The conversation that a worker serves, while this host works on it. */
   conversationOf: (worker: Worker) => Conversation | undefined

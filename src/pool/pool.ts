@@ -1,17 +1,18 @@
-import type { Clock } from '../clock.ts'
-import type { Driver, Options, Query } from '../driver/driver.ts'
+import type { Options, Query } from '../driver/driver.ts'
 import { ConfigError, PoolClosedError } from '../errors.ts'
-import type { Admission, Limits, Residency, Starts } from '../options.ts'
-import type { SessionPage, Store, TenantPlaces } from '../store/store.ts'
+import type { SessionPage, Store } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
+import type { Worker } from '../worker/worker.ts'
 import { readAgent } from './agent.ts'
 import type { Agent, AgentOptions } from './agent.ts'
+import type { Conversation } from './conversation.ts'
 import { Counters } from './counters.ts'
 import type { Totals } from './counters.ts'
 import { PoolEmitter } from './events.ts'
 import type { PoolEvents, WorkerInfo } from './events.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { Fleet } from './fleet.ts'
+import type { FleetParts } from './fleet.ts'
 import { openQuery } from './query.ts'
 import type { QueryPrompt } from './query.ts'
 import type { Session, SessionInfo } from './session.ts'
@@ -31,20 +32,9 @@ export interface PoolStats {
 }
 
 /** The parts of a pool, resolved and checked. */
-export interface PoolParts {
+export interface PoolParts extends FleetParts {
   agents: readonly Agent[]
-  clock: Clock
-  driver: Driver
   store: Store
-  limits: Limits
-  admission: Admission
-  residency: Residency
-  starts: Starts & { concurrent: number }
-  memoryBytes: number
-  claudePath: string | undefined
-  random: () => number
-  places: (tenant: string) => Promise<TenantPlaces>
-  environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
   removeWorkspace: (path: string) => Promise<void>
   /** Called last when the pool closes. */
   release: () => void
@@ -69,28 +59,10 @@ export class Pool implements AsyncDisposable {
     for (const agent of parts.agents) this.#agents.set(agent.name, agent)
     this.#counters = new Counters(this.#emitter)
     const agentOf = (name: string): Agent => this.#agentOf(name)
-    const shared = { clock: parts.clock, driver: parts.driver, emitter: this.#emitter, limits: parts.limits, agentOf }
-    const places = (tenant: string): Promise<TenantPlaces> => parts.places(tenant)
-    this.#sessions = new Sessions({
-      ...shared,
-      store: parts.store,
-      fleet: () => this.#fleet,
-      places,
-      removeWorkspace: (path) => parts.removeWorkspace(path),
-    })
-    const { admission, residency, starts, memoryBytes, claudePath } = parts
-    this.#fleet = new Fleet({
-      ...shared,
-      admission,
-      residency,
-      starts,
-      memoryBytes,
-      claudePath,
-      random: () => parts.random(),
-      places,
-      environment: (tenant, agent) => parts.environment(tenant, agent),
-      conversationOf: (worker) => this.#sessions.conversationOf(worker),
-    })
+    const emitter = this.#emitter
+    this.#sessions = new Sessions({ ...parts, emitter, agentOf, fleet: () => this.#fleet })
+    const conversationOf = (worker: Worker): Conversation | undefined => this.#sessions.conversationOf(worker)
+    this.#fleet = new Fleet({ ...parts, emitter, agentOf, conversationOf })
     parts.driver.attach({
       trouble: (message, error) => this.#emitter.tell('warning', { message, error }),
       reaped: (report) => this.#emitter.tell('orphans.reaped', report),
