@@ -198,6 +198,8 @@ export class Fleet {
     const { clock, residency } = this.#context
     const now = clock.now()
     for (const worker of this.#registry) {
+      // One whose input is closed serves nobody any more, whether or not it has noticed.
+      if (worker.state === 'idle' && !worker.reserved && !worker.process.alive) void worker.leave('exited')
       this.#health.check(worker)
       const reason = dueToLeave(worker, residency, now)
       if (reason === undefined) continue

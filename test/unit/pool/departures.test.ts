@@ -130,6 +130,17 @@ describe('every departure has its reason, in the event and in the count', () => 
 })
 
 describe('an idle worker', () => {
+  test('whose input is closed leaves, as a session’s own and as a spare', async () => {
+    const setup = await fakes({
+      agents: { assistant: NO_SPARES, kept: { spares: { min: 1 }, claimableSpares: { max: 0 } } },
+    })
+    const process = await idle(setup)
+    for (const living of setup.driver.living) living.closeInput()
+    await setup.clock.advance(1_000)
+    expect([process.gone, setup.reasons()]).toEqual([true, ['exited', 'exited']])
+    expect(setup.pool.stats().workers).toMatchObject({ total: 1, spares: 1 })
+  })
+
   test('leaves within a second of its time', async () => {
     const setup = await fakes({ residency: { idleTtl: '30m' } })
     await idle(setup)
