@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Clock } from '../clock.ts'
+import type { CancelTimer, Clock } from '../clock.ts'
 import { BindRefusedError } from '../driver/driver.ts'
 import type {
   AgentProcess,
@@ -42,7 +42,7 @@ export class FakeProcess implements AgentProcess {
   readonly exited: Promise<ExitFacts>
   readonly messages: AsyncIterable<SDKMessage>
   readonly query: Query
-  /** False: it is initialised when `becomeReady()` says so. Default true. */
+  /** False: it is initialised when `becomeReady()` says so, or fails to start when its time is over. Default true. */
   readyAtOnce = true
   /** False: turns wait for `finish()`. Default true: each prompt is answered at once. */
   answersAtOnce = true
@@ -78,6 +78,7 @@ export class FakeProcess implements AgentProcess {
   #inputOpen = true
   #gone = false
   #lastText = ''
+  #cancelTimeout: CancelTimer | undefined
   #terminating: Promise<TerminateReport> | undefined
 
   constructor(spec: StartSpec, context: FakeProcessContext) {
@@ -111,12 +112,14 @@ export class FakeProcess implements AgentProcess {
   begin(obstacle: Error | undefined): void {
     if (obstacle !== undefined) this.failToStart(obstacle)
     else if (this.readyAtOnce) this.becomeReady()
+    else if (!this.#gone) this.#awaitReady()
     this.#context.changed()
   }
 
   /** It is initialised. */
   becomeReady(): void {
     this.lastOutputAt = this.#context.clock.now()
+    this.#cancelTimeout?.()
     this.#ready.resolve()
     this.#context.changed()
   }
@@ -157,6 +160,7 @@ export class FakeProcess implements AgentProcess {
   exit({ exitCode, signal = null, stderr = '' }: Partial<ExitFacts> = {}): void {
     if (this.#gone) return
     this.#gone = true
+    this.#cancelTimeout?.()
     const exit = { exitCode: exitCode ?? (signal === null ? 0 : null), signal, stderr }
     const how = signal === null ? `exited with code ${exit.exitCode}` : `was ended by ${signal}`
     this.#ready.reject(new StartError('initialize', `the agent process ${how}`, exit))
@@ -209,6 +213,13 @@ export class FakeProcess implements AgentProcess {
   terminate(graces: Graces): Promise<TerminateReport> {
     this.#terminating ??= this.#terminate(graces)
     return this.#terminating
+  }
+
+  #awaitReady(): void {
+    const { initializeTimeoutMs } = this.spec
+    this.#cancelTimeout = this.#context.clock.after(initializeTimeoutMs, () => {
+      this.failToStart(new StartError('initialize', `the agent process was not ready within ${initializeTimeoutMs} ms`))
+    })
   }
 
   async #terminate(graces: Graces): Promise<TerminateReport> {
