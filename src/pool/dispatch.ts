@@ -81,9 +81,14 @@ export class Dispatch {
     }
   }
 
+  /** True while one more idle worker fits beside the others. */
+  get hasRoom(): boolean {
+    return this.#fits({ running: 0, idle: 1 })
+  }
+
   /** Takes a place for one more worker and makes it at once; undefined when nothing is free. Evicts nobody. */
   registerIfFree(make: () => Worker): Worker | undefined {
-    return this.#fits({ running: 0, idle: 1 }) ? this.#register(make) : undefined
+    return this.hasRoom ? this.#register(make) : undefined
   }
 
   async #runOn(conversation: Conversation, worker: Worker, warmth: Warmth, turn: RunningTurn): Promise<void> {

@@ -90,6 +90,7 @@ export class Fleet {
       launcher,
       starter,
       places,
+      hasRoom: () => this.#dispatch.hasRoom,
       register: (make) => this.#dispatch.registerIfFree(make),
       warn: (message, error) => emitter.tell('warning', { message, error }),
     })

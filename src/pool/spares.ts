@@ -41,6 +41,8 @@ export interface SpareContext {
   launcher: Launcher
   starter: Starter
   places: (tenant: string) => Promise<TenantPlaces>
+  /** Asked before anything is prepared: a full pool would make and remove directories for ever. */
+  hasRoom: () => boolean
   /** Takes a place for one more idle worker and registers it at once; undefined when none is free. */
   register: (make: () => Worker) => Worker | undefined
   warn: (message: string, error: unknown) => void
@@ -137,8 +139,8 @@ export class Spares {
   }
 
   #fill(keeping: Keeping, target: number): void {
-    const { clock, gate, starter } = this.#context
-    if (gate.suspended || starter.heldBack(keeping.fingerprint, clock.now())) return
+    const { clock, gate, starter, hasRoom } = this.#context
+    if (gate.suspended || !hasRoom() || starter.heldBack(keeping.fingerprint, clock.now())) return
     if (starter.failing(keeping.fingerprint) && this.#coming.has(idOf(keeping))) return
     const missing = target - this.#present(keeping)
     // After a failure one start finds out for all.

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { FakeProcess } from '../../../src/testing/index.ts'
@@ -77,8 +77,13 @@ describe('the minimum', () => {
     await setup.clock.settle()
     await (await setup.session('a')).send('Hello').result
     await (await setup.session('b')).send('Hello').result
+    await setup.clock.advance(1_000)
+    const workspaces = dirname((await setup.driver.process(0)).spec.cwd)
+    const before = (await stat(workspaces)).mtimeMs
     await setup.clock.advance(5_000)
     expect(setup.pool.workers().map(({ session }) => session)).toEqual(['a', 'b'])
+    // Nothing is made for what cannot be started.
+    expect((await stat(workspaces)).mtimeMs).toBe(before)
     expect(setup.reasons().filter((reason) => reason !== 'room')).toEqual([])
   })
 })
