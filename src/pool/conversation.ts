@@ -31,6 +31,7 @@ export class Conversation {
   #queue: RunningTurn[] = []
   #gone: Error | undefined
   #settled: Promise<void> = Promise.resolve()
+  #held = 0
   /** True for a conversation that is deleted at its end: no store knows it. */
   readonly ephemeral: boolean
   readonly #host: ConversationHost
@@ -63,9 +64,17 @@ export class Conversation {
 
   /** True when nothing is going on: it may be forgotten, and read from the store again. */
   get quiet(): boolean {
-    return (
-      this.#running === undefined && this.worker === undefined && this.opening === undefined && this.#queue.length === 0
-    )
+    const workerless = this.worker === undefined && this.opening === undefined
+    return workerless && this.#running === undefined && this.#queue.length === 0 && this.#held === 0
+  }
+
+  /** Somebody works with it beside its turns: a second object for the same session must not come up meanwhile. */
+  hold(): void {
+    this.#held += 1
+  }
+
+  release(): void {
+    this.#held -= 1
   }
 
   /** Runs the turn now, or does what the caller wants when another one runs. Never throws: it ends the turn. */

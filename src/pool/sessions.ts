@@ -142,24 +142,26 @@ export class Sessions implements SessionHost {
     return turn
   }
 
-  async warm(identity: SessionIdentity): Promise<void> {
-    const conversation = this.#current(await this.#find(identity))
-    try {
-      await this.#context.fleet().warm(conversation)
-    } catch (error) {
-      // What became of its process says less than why.
-      throw conversation.gone ?? error
-    } finally {
-      this.#forgetIfQuiet(conversation)
-    }
+  warm(identity: SessionIdentity): Promise<void> {
+    return this.#with(identity, async (conversation) => {
+      try {
+        await this.#context.fleet().warm(conversation)
+      } catch (error) {
+        // What became of its process says less than why.
+        throw conversation.gone ?? error
+      }
+    })
   }
 
-  async hibernate(identity: SessionIdentity): Promise<void> {
-    const conversation = this.#current(await this.#find(identity))
+  hibernate(identity: SessionIdentity): Promise<void> {
+    return this.#with(identity, (conversation) => this.#hibernate(conversation))
+  }
+
+  async #hibernate(conversation: Conversation): Promise<void> {
     const refuseBusy = (): void => {
       if (conversation.running === undefined) return
       throw new SessionBusyError(
-        `session "${identity.key}" runs a turn; wait for its end or interrupt it, then hibernate`,
+        `session "${conversation.record.key}" runs a turn; wait for its end or interrupt it, then hibernate`,
       )
     }
     refuseBusy()
@@ -168,22 +170,28 @@ export class Sessions implements SessionHost {
     // A turn may have come meanwhile, and must not lose its worker.
     refuseBusy()
     await conversation.worker?.leave('hibernate')
-    this.#forgetIfQuiet(conversation)
   }
 
   async fork(identity: SessionIdentity, key: string): Promise<Session> {
     checkName('key', key)
-    const conversation = this.#current(await this.#find(identity))
+    return this.#with(identity, (conversation) => this.#fork(conversation, key))
+  }
+
+  async #fork(conversation: Conversation, key: string): Promise<Session> {
     const { record } = conversation
     const refuseBusy = (): void => {
       if (conversation.running === undefined) return
-      throw new SessionBusyError(`session "${identity.key}" runs a turn; fork it when that has ended`)
+      throw new SessionBusyError(`session "${record.key}" runs a turn; fork it when that has ended`)
     }
     refuseBusy()
     await conversation.settled
     refuseBusy()
     const taken = new SessionConflictError(`the fork's key "${key}" is taken; choose another or delete that session`)
-    if ((await this.#load(record.tenant, key)) !== undefined) throw taken
+    const other = await this.#load(record.tenant, key)
+    if (other !== undefined) {
+      this.#forgetIfQuiet(other)
+      throw taken
+    }
     const { tenant, agent, cwd, ownsCwd } = record
     const fork = newRecord({ tenant, key, agent, cwd: ownsCwd ? undefined : cwd }, this.#context.clock.wall())
     if (record.begun) Object.assign(fork, await this.#traces.copy(record, fork.uid))
@@ -191,7 +199,7 @@ export class Sessions implements SessionHost {
       const forked = await this.#load(tenant, key, () => this.#begin(fork))
       // Another fork may have been faster: what was copied for this one goes again.
       if (forked?.record.uid !== fork.uid) throw taken
-      for (const quiet of [conversation, forked]) this.#forgetIfQuiet(quiet)
+      this.#forgetIfQuiet(forked)
     } catch (error) {
       await this.#traces.remove(fork)
       throw error
@@ -218,6 +226,7 @@ export class Sessions implements SessionHost {
 
   async #erase(conversation: Conversation): Promise<void> {
     const { record } = conversation
+    conversation.hold()
     conversation.end(sessionGone(record.key, 'session_deleted'))
     void conversation.worker?.leave('deleted')
     await conversation.settled
@@ -272,6 +281,18 @@ export class Sessions implements SessionHost {
     const conversation = await this.#load(tenant, key)
     if (conversation?.record.uid !== uid) throw sessionGone(key, 'session_deleted')
     return conversation
+  }
+
+  /** Works with the conversation of a handle, which is not forgotten meanwhile. */
+  async #with<T>(identity: SessionIdentity, work: (conversation: Conversation) => Promise<T>): Promise<T> {
+    const conversation = this.#current(await this.#find(identity))
+    conversation.hold()
+    try {
+      return await work(conversation)
+    } finally {
+      conversation.release()
+      this.#forgetIfQuiet(conversation)
+    }
   }
 
   /** From memory, else from the store, else as `begin` makes it. */

@@ -212,6 +212,17 @@ describe('deleting', () => {
     expect(reasons()).toEqual(['deleted'])
   })
 
+  test('lets nobody use the session while it goes', async () => {
+    const { pool, session, driver } = await fakes()
+    const handle = await session('k')
+    await handle.send('Hello').result
+    const sent: Promise<string>[] = []
+    pool.on('worker.left', () => void sent.push(outcome(handle.send('Once more'))))
+    await handle.delete()
+    expect(await Promise.all(sent)).toEqual(['session_deleted'])
+    expect([driver.living, await pool.sessions()]).toEqual([[], []])
+  })
+
   test('leaves a place that the caller chose', async () => {
     const { pool } = await fakes()
     const handle = await pool.session('k', { agent: 'assistant', cwd: folder })

@@ -253,6 +253,19 @@ describe('a process that has died', () => {
   })
 })
 
+test('a process that was asked for ahead in place of a dead one is its session’s only one', async () => {
+  const { session, driver, pool } = await fakes()
+  const handle = await session('k')
+  await handle.send('Hello').result
+  driver.processes[0]?.closeInput()
+  await handle.warm()
+  await handle.warm()
+  expect(pool.workers()).toMatchObject([{ session: 'k', state: 'idle' }])
+  const turn = handle.send('Again')
+  expect(await answer(turn)).toBe('[turn 2] You said: Again')
+  expect([turn.warmth, driver.processes.length]).toEqual(['primed', 2])
+})
+
 describe('a start that fails', () => {
   test('is the turn’s StartError, and nothing was sent', async () => {
     const { session, driver, reasons, clock } = await fakes()
