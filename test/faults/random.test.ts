@@ -110,7 +110,11 @@ async function commandRuns(scene: Scene, options?: { silenceMs: number }): Promi
   await writeFile(script, `(setsid sleep 302 &)\nenv -i sleep 304 &\ntouch "$1"\nsleep 307\n`)
   const up = join(site.root, `${talk.key}-${Math.round(performance.now() * 1000)}`)
   const { turn } = talk.begin(`@sim bash sh ${script} ${up}`, options)
-  await until(() => access(up))
+  // A turn that ends before its command runs says more than a file that never comes.
+  const ended = turn.result.then(({ subtype, ...rest }) => {
+    throw new Error(`the turn ended before its command ran: ${subtype} ${'result' in rest ? rest.result : ''}`)
+  })
+  await Promise.race([until(() => access(up)), ended])
   return turn
 }
 
@@ -208,10 +212,13 @@ test(
       for (let fault = number; fault < FAULTS; fault += LANES) {
         const talk = pick(own)
         const name = pick(names)
-        await FAULT_KINDS[name]?.({ site, pool, talk })
-        await talk.goesOn().catch((error: unknown) => {
-          throw new Error(`session ${talk.key} does not go on after "${name}"`, { cause: error })
-        })
+        try {
+          await FAULT_KINDS[name]?.({ site, pool, talk })
+          await talk.goesOn()
+        } catch (error) {
+          const before = JSON.stringify({ done: done.slice(-6), workers: pool.workers(), stats: pool.stats() })
+          throw new Error(`fault ${fault}, "${name}" in session ${talk.key}; ${before}`, { cause: error })
+        }
         witness.look()
         done.push(name)
       }
