@@ -6,7 +6,7 @@ import type { Admission, Limits, Residency, Starts } from '../options.ts'
 import type { TenantPlaces } from '../store/store.ts'
 import { Health } from '../worker/health.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
-import type { DepartureReason, Worker, WorkerListeners } from '../worker/worker.ts'
+import type { Worker, WorkerListeners } from '../worker/worker.ts'
 import type { Agent } from './agent.ts'
 import type { Conversation } from './conversation.ts'
 import { Dispatch } from './dispatch.ts'
@@ -143,11 +143,6 @@ export class Fleet {
     let spares = 0
     for (const { session, state } of this.#registry) if (session === undefined && state === 'idle') spares += 1
     return { ...this.#registry.byState(), spares }
-  }
-
-  /** Tells all workers to leave when they can: new turns find new ones. */
-  retireAll(reason: DepartureReason): void {
-    for (const worker of this.#registry) worker.retire(reason)
   }
 
   /** No more starts, no more housekeeping. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { SDKUserMessage } from '../driver/driver.ts'
-import { PoolError, TurnInterruptedError } from '../errors.ts'
+import { ConfigError, PoolError, TurnInterruptedError } from '../errors.ts'
 import { readTurnLimits } from '../options.ts'
 import { toUserMessage } from './input.ts'
 import type { TurnInput } from './input.ts'
@@ -20,6 +20,8 @@ export function newTurn(
   const { clock } = base
   const onLeave = options.onLeave ?? 'interrupt'
   try {
+    checkOneOf('onBusy', options.onBusy ?? 'reject', ['reject', 'queue', 'interrupt', 'steer'])
+    checkOneOf('onLeave', onLeave, ['interrupt', 'detach'])
     const limits = { ...base.limits(), ...readTurnLimits('limits', options.limits) }
     const turn = new RunningTurn(toUserMessage(input), { clock, limits, onLeave })
     listenToSignal(turn, options.signal)
@@ -29,6 +31,10 @@ export function newTurn(
     turn.fail(error as Error)
     return turn
   }
+}
+
+function checkOneOf(path: string, value: string, known: readonly string[]): void {
+  if (!known.includes(value)) throw new ConfigError(path, `"${value}" is not one of: ${known.join(', ')}`)
 }
 
 /** How a turn ended, in a word: the subtype of its result, or the code of its error. */

@@ -1,0 +1,32 @@
+import { describe, expect, test } from 'vitest'
+import { ConfigError } from '../../../src/errors.ts'
+import { newTurn } from '../../../src/pool/send.ts'
+import type { SendOptions } from '../../../src/pool/session.ts'
+import { FakeClock } from '../../../src/testing/index.ts'
+
+const base = { clock: new FakeClock(), limits: () => ({ turnTimeMs: 1_000, silenceMs: 1_000 }) }
+
+describe('a call of send() that is not valid', () => {
+  test.each([
+    ['onBusy', { onBusy: 'wait' }],
+    ['onLeave', { onLeave: 'stay' }],
+    ['limits.silence', { limits: { silence: '0s' } }],
+    ['limits.turnTimeMs', { limits: { turnTimeMs: -1 } }],
+  ])('fails its turn with the name of %s, and does not throw', async (path, options) => {
+    const turn = newTurn('Hello', options as SendOptions, base)
+    expect(turn.phase).toBe('ended')
+    await expect(turn.result).rejects.toMatchObject({ code: 'invalid_config', path })
+    await expect(turn.next()).rejects.toBeInstanceOf(ConfigError)
+  })
+
+  test('fails its turn when there is nothing to send', async () => {
+    await expect(newTurn('  ', {}, base).result).rejects.toMatchObject({ path: 'input' })
+  })
+})
+
+describe('a signal', () => {
+  test('that is aborted already ends the turn before it begins', async () => {
+    const turn = newTurn('Hello', { signal: AbortSignal.abort('gone') }, base)
+    await expect(turn.result).rejects.toMatchObject({ code: 'turn_interrupted', cause: 'gone' })
+  })
+})
