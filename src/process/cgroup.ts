@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { hostLives, thisHost } from './marker.ts'
 import type { HostIdentity } from './marker.ts'
 
@@ -77,7 +77,7 @@ export class HostCgroup {
     const parent = ownCgroup()
     if (parent === undefined) return undefined
     for (const folder of subfolders(parent)) {
-      const host = hostOf(folder.slice(parent.length + 1))
+      const host = hostOf(basename(folder))
       if (host !== undefined && !hostLives(host)) removeCgroup(folder)
     }
     const path = join(parent, nameOf(thisHost))

@@ -56,7 +56,7 @@ test('A question that waits for its answer is not silence', async () => {
   const answer = Promise.withResolvers<void>()
   const pool = await site.pool({
     agents: agent({
-      limits: { silenceMs: 700, turnTime: '1m' },
+      limits: { silenceMs: 4_000, turnTime: '1m' },
       canUseTool: async (_name, input) => {
         await answer.promise
         return { behavior: 'allow', updatedInput: input }
@@ -67,10 +67,10 @@ test('A question that waits for its answer is not silence', async () => {
   await session.warm()
   const turn = session.send('@sim bash touch file')
   await until(() => expect(pool.workers()[0]?.pinnedBy).toEqual({ tasks: 0, permissionRequests: 1 }))
-  // Another session's turn outlasts the limit for silence twice.
+  // Another session's turn outlasts the limit for silence.
   const other = await pool.session('two', { agent: 'a' })
   await other.warm()
-  expect(await textOf(other.send('@sim delay 1500', { limits: { silence: '1m' } }))).toContain('[turn 1]')
+  expect(await textOf(other.send('@sim delay 6000', { limits: { silence: '1m' } }))).toContain('[turn 1]')
   answer.resolve()
   expect(await textOf(turn)).toContain('[turn 1] tool said:')
 })
