@@ -32,6 +32,8 @@ export class Conversation {
   #gone: Error | undefined
   #settled: Promise<void> = Promise.resolve()
   #held = 0
+  /** True while the record says more of its identity than the store. */
+  #identityUnsaved = false
   /** True for a conversation that is deleted at its end: no store knows it. */
   readonly ephemeral: boolean
   readonly #host: ConversationHost
@@ -122,9 +124,21 @@ export class Conversation {
     )
   }
 
+  /** Notes what it has become; durable once any of the saves has resolved. */
+  identify(identity: Pick<SessionRecord, 'sdkSessionId' | 'cwd' | 'ownsCwd'>): void {
+    Object.assign(this.record, identity)
+    this.#identityUnsaved = true
+  }
+
   /** Makes the record durable. */
   async save(): Promise<void> {
     if (!this.ephemeral) await this.#host.store.put(this.record)
+    this.#identityUnsaved = false
+  }
+
+  /** Makes its identity durable, unless a save has done so or it is being removed. */
+  async saveIdentity(): Promise<void> {
+    if (this.#identityUnsaved && this.erasing === undefined) await this.save()
   }
 
   /** Notes the use of the session, less urgently. */

@@ -65,6 +65,7 @@ export class Dispatch {
       await this.#runOn(conversation, worker, warmth, turn)
     } finally {
       permit.leave()
+      await conversation.saveIdentity()
       // One that found no worker says nothing about how long turns take.
       if (turn.warmth !== undefined) gate.noteTurn(clock.now() - startedAt)
     }
@@ -75,7 +76,9 @@ export class Dispatch {
     const permit = this.#context.gate.permitStart(conversation.record.tenant)
     try {
       const worker = await this.#ready(conversation, { permit, priority: 'ahead' })
+      // It is the session's from here on, and leaves like any other if no turn comes to use it.
       worker.reserved = false
+      await conversation.saveIdentity()
     } finally {
       permit.leave()
     }
@@ -205,15 +208,10 @@ export class Dispatch {
       if (error instanceof BindRefusedError) return undefined
       throw error
     }
-    Object.assign(record, { sdkSessionId: worker.sdkSessionId, cwd: worker.cwd, ownsCwd: worker.ownsCwd })
+    const { sdkSessionId, cwd, ownsCwd } = worker
+    // Made durable with what the caller has to note besides: a turn pays for one write, and not for two.
+    conversation.identify({ sdkSessionId, cwd, ownsCwd })
     this.#context.bound(worker)
-    try {
-      await conversation.save()
-    } catch (error) {
-      // It is the session's, and leaves like any other if no turn comes to use it.
-      worker.reserved = false
-      throw error
-    }
     return worker
   }
 

@@ -4,10 +4,20 @@ import type { Pool } from './pool.ts'
 
 /** Keeps the run files of a pool's workers true: other processes read there whose process is whose. */
 export function recordRuns(pool: Pool, files: RunFiles): void {
+  const late = new Map<string, NodeJS.Immediate>()
   const note = ({ id, pid, agent, tenant, session, startedAt }: WorkerInfo): void =>
     files.write({ workerId: id, pid, agent, tenant, session, startedAt })
+  const writeLate = (worker: WorkerInfo): void => {
+    late.delete(worker.id)
+    note(worker)
+  }
   pool.on('worker.started', ({ worker }) => note(worker))
   pool.on('worker.ready', ({ worker }) => note(worker))
-  pool.on('worker.bound', ({ worker }) => note(worker))
-  pool.on('worker.left', ({ worker }) => files.remove(worker.id))
+  // The prompt goes out first: whose process it is can be read a moment later, also while the turn runs.
+  pool.on('worker.bound', ({ worker }) => late.set(worker.id, setImmediate(writeLate, worker)))
+  pool.on('worker.left', ({ worker }) => {
+    clearImmediate(late.get(worker.id))
+    late.delete(worker.id)
+    files.remove(worker.id)
+  })
 }

@@ -24,6 +24,12 @@ export interface SpareGroup {
 /** What a process takes to start until one was seen: the cold start measured here. */
 const FIRST_START_MS = 400
 
+/** After an arrival no spare starts for this long: it would compete for the cores with the first turn of the new conversation. */
+const FIRST_TURN_MS = 300
+
+/** Who comes sooner after another begins a burst, and nothing is put off in a burst. Longer than housekeeping takes to come round. */
+const BURST_MS = 1_000
+
 /** A kind that nobody asked for in this time is forgotten. */
 const FORGET_AFTER_MS = 10 * 60_000
 
@@ -32,6 +38,8 @@ interface Keeping extends SpareGroup {
   demand: Demand
   /** Kept although nobody asks: the default tenant's minimum. */
   permanent: boolean
+  /** Clock reading before which none is started. */
+  startFrom: number
 }
 
 export interface SpareContext {
@@ -69,7 +77,11 @@ export class Spares {
 
   /** Notes that a new conversation of this kind has come. */
   noteArrival(group: SpareGroup): void {
-    this.#keeping(group, false).demand.noteArrival(this.#context.clock.now())
+    const now = this.#context.clock.now()
+    const keeping = this.#keeping(group, false)
+    const alone = now - keeping.demand.lastArrivalAt >= BURST_MS
+    keeping.startFrom = alone ? now + FIRST_TURN_MS : now
+    keeping.demand.noteArrival(now)
   }
 
   /** The spare that has waited longest, claimed for a caller: it cannot leave under its hands. */
@@ -113,8 +125,8 @@ export class Spares {
     let keeping = this.#kinds.get(id)
     if (keeping === undefined) {
       const bounds = group.kind === 'spare' ? group.agent.spares : group.agent.claimableSpares
-      const demand = new Demand(this.#context.clock.now(), FIRST_START_MS)
-      keeping = { ...group, bounds, demand, permanent }
+      const now = this.#context.clock.now()
+      keeping = { ...group, bounds, demand: new Demand(now, FIRST_START_MS), permanent, startFrom: now }
       this.#kinds.set(id, keeping)
     }
     keeping.permanent ||= permanent
@@ -140,7 +152,8 @@ export class Spares {
 
   #fill(keeping: Keeping, target: number): void {
     const { clock, gate, starter, hasRoom } = this.#context
-    if (gate.suspended || !hasRoom() || starter.heldBack(keeping.fingerprint, clock.now())) return
+    const now = clock.now()
+    if (now < keeping.startFrom || gate.suspended || !hasRoom() || starter.heldBack(keeping.fingerprint, now)) return
     if (starter.failing(keeping.fingerprint) && this.#coming.has(idOf(keeping))) return
     const missing = target - this.#present(keeping)
     // After a failure one start finds out for all.

@@ -39,6 +39,33 @@ describe('the minimum', () => {
     expect(setup.driver.living).toHaveLength(3)
   })
 
+  test('is filled up again a moment after a spare was taken, so that the first turn has the cores', async () => {
+    const setup = await fakes({ agents: keeping(1) })
+    await setup.clock.advance(1_000)
+    const handle = await setup.session('a')
+    await handle.send('Hello').result
+    // A departure is an occasion to fill up, and comes too early.
+    await handle.hibernate()
+    await setup.clock.advance(250)
+    expect(setup.driver.processes).toHaveLength(1)
+    await setup.clock.advance(550)
+    expect(spares(setup)).toBe(1)
+  })
+
+  test('is filled up at once in a burst, and who finds no spare does not wait for one', async () => {
+    const setup = await fakes({ agents: keeping(1) })
+    await setup.clock.advance(1_000)
+    const warmths: unknown[] = []
+    for (let number = 0; number < 40; number += 1) {
+      const turn = (await setup.session(`k${number}`)).send('Hello')
+      await turn.result
+      warmths.push(turn.warmth)
+      await setup.clock.advance(100)
+    }
+    expect(warmths.filter((warmth) => warmth === 'spare').length).toBeGreaterThanOrEqual(8)
+    expect(warmths.filter((warmth) => warmth === 'cold').length).toBeGreaterThanOrEqual(30)
+  })
+
   test('of a tenant is kept once it is active, and apart from others', async () => {
     const setup = await fakes({ agents: keeping(1) })
     await (await setup.pool.session('k', { agent: 'assistant', tenant: 'acme' })).send('Hello').result

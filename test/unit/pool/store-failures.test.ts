@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { StoreError } from '../../../src/errors.ts'
+import type { StartSpec } from '../../../src/driver/driver.ts'
 import type { SessionRecord } from '../../../src/store/store.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
 import { answer, fakes, outcome } from '../../fixtures/fakes.ts'
@@ -7,6 +8,9 @@ import { answer, fakes, outcome } from '../../fixtures/fakes.ts'
 /** A store that fails when it is told to. */
 class FailingStore extends MemoryStore {
   readonly failing = new Set<'get' | 'put' | 'touch' | 'remove'>()
+  /** Every record that was put, in order. */
+  readonly puts: SessionRecord[] = []
+  onPut: (() => void) | undefined
 
   #check(operation: 'get' | 'put' | 'touch' | 'remove'): void {
     if (this.failing.has(operation)) throw new StoreError(`the disk is full (${operation})`)
@@ -19,6 +23,8 @@ class FailingStore extends MemoryStore {
 
   override async put(record: SessionRecord): Promise<void> {
     this.#check('put')
+    this.onPut?.()
+    this.puts.push({ ...record })
     return super.put(record)
   }
 
@@ -32,6 +38,11 @@ class FailingStore extends MemoryStore {
     return super.remove(tenant, key)
   }
 }
+
+const ONE_SPARE = { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } }
+
+const idOf = (conversation: StartSpec['conversation']): string | undefined =>
+  conversation.kind === 'parked' ? undefined : conversation.sessionId
 
 const QUIET = {
   turns: { running: 0, waiting: 0 },
@@ -78,7 +89,7 @@ test('a spare whose session cannot be stored is not kept for ever', async () => 
   const store = new FailingStore()
   const { pool, driver, clock } = await fakes({
     store,
-    agents: { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } },
+    agents: ONE_SPARE,
     residency: { idleTtl: '5m' },
   })
   await clock.settle()
@@ -91,6 +102,54 @@ test('a spare whose session cannot be stored is not kept for ever', async () => 
   expect(driver.processes[0]?.gone).toBe(true)
   store.failing.clear()
   expect(await answer(handle.send('Hello'))).toBe('[turn 1] You said: Hello')
+})
+
+test('a spare is a session’s for good with one write, before the prompt is sent', async () => {
+  const store = new FailingStore()
+  const { pool, driver, clock } = await fakes({ store, agents: ONE_SPARE })
+  await clock.settle()
+  const handle = await pool.session('k', { agent: 'assistant' })
+  store.puts.length = 0
+  const process = await driver.process(0)
+  store.onPut = () => expect(process.prompts).toEqual([])
+  await handle.send('Hello').result
+  const { cwd, conversation } = process.spec
+  expect(store.puts).toMatchObject([{ begun: true, cwd, ownsCwd: true, sdkSessionId: idOf(conversation) }])
+})
+
+test('a spare that was taken ahead of a turn is the session’s in the store, too', async () => {
+  const store = new FailingStore()
+  const { pool, driver, clock } = await fakes({ store, agents: ONE_SPARE })
+  await clock.settle()
+  const handle = await pool.session('k', { agent: 'assistant' })
+  await handle.warm()
+  const { cwd, conversation } = (await driver.process(0)).spec
+  const identity = { begun: false, cwd, ownsCwd: true, sdkSessionId: idOf(conversation) }
+  expect(await store.get('default', 'k')).toMatchObject(identity)
+})
+
+test('a spare whose turn was over before it was bound is the session’s in the store all the same', async () => {
+  const store = new FailingStore()
+  const { pool, driver, clock } = await fakes({
+    store,
+    agents: { assistant: { spares: { max: 0 }, claimableSpares: { min: 1, max: 1 } } },
+  })
+  await clock.settle()
+  const process = await driver.process(0)
+  const binding = Promise.withResolvers<string>()
+  const asked = new Promise<void>((resolve) => {
+    process.bind = () => {
+      resolve()
+      return binding.promise
+    }
+  })
+  const turn = (await pool.session('k', { agent: 'assistant', cwd: import.meta.dirname })).send('Hello')
+  await asked
+  await turn.interrupt()
+  binding.resolve('bound-id')
+  await clock.settle()
+  expect([await outcome(turn), process.prompts]).toEqual(['turn_interrupted', []])
+  expect(await store.get('default', 'k')).toMatchObject({ begun: false, sdkSessionId: 'bound-id' })
 })
 
 test('a turn whose end cannot be noted is a turn all the same, and the operator is told', async () => {

@@ -128,7 +128,7 @@ describe('a turn', () => {
     const handle = await pool.session('k', { agent: 'assistant' })
     await handle.send('Hello').result
     await handle.hibernate()
-    await clock.settle()
+    await clock.advance(1_000)
     expect(pool.stats().workers.spares).toBe(1)
     const turn = handle.send('Again')
     await turn.result

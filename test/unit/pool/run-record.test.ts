@@ -1,0 +1,42 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { readRunFiles } from '../../../src/process/run-files.ts'
+import { fakes } from '../../fixtures/fakes.ts'
+
+async function temporary(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'pool-runs-'))
+  onTestFinished(() => rm(path, { recursive: true, force: true, maxRetries: 3 }))
+  return path
+}
+
+const ONE_SPARE = { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } }
+
+test('the run file of a spare says whose it became while its first turn still runs', async () => {
+  const dataDir = await temporary()
+  const { session, driver, clock } = await fakes({ dataDir, agents: ONE_SPARE })
+  await clock.settle()
+  const spare = await driver.process(0)
+  spare.answersAtOnce = false
+  const entry = { pid: spare.pid, tenant: 'default', agent: 'assistant' }
+  expect(readRunFiles(join(dataDir, 'run'))).toMatchObject([entry])
+  const turn = (await session('k')).send('Hello')
+  await driver.until(() => spare.unanswered === 1)
+  await clock.settle()
+  expect(readRunFiles(join(dataDir, 'run'))).toMatchObject([{ ...entry, session: 'k' }])
+  spare.finish()
+  await turn.result
+})
+
+test('a worker that goes as it is bound leaves no run file behind', async () => {
+  const dataDir = await temporary()
+  const { pool, session, clock } = await fakes({ dataDir, agents: ONE_SPARE })
+  await clock.settle()
+  pool.on('worker.bound', () => void pool.close())
+  void (await session('k')).send('Hello').result.catch(() => undefined)
+  await clock.settle()
+  await pool.close()
+  await clock.settle()
+  expect(await readdir(join(dataDir, 'run'))).toEqual([])
+})
