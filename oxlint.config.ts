@@ -133,12 +133,13 @@ const borders: Border[] = [
       '../process/*.ts',
       '../memory/*.ts',
       '../store/*.ts',
+      '../driver/executable.ts',
       'commander',
       'cli-table3',
     ],
     spawns: true,
     time: true,
-    says: 'cli sees the public surface, errors, units, config, simulator, and the folders it operates: process, memory, store.',
+    says: 'cli sees the public surface, errors, units, config, simulator, and what it operates: process, memory, store, and driver/executable.',
   },
 ]
 

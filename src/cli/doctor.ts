@@ -1,20 +1,19 @@
 import { Command } from 'commander'
 import type { DoctorFlags } from './doctor-run.ts'
 
-/** `claude-agent-pool doctor`: finds what hosts that died have left, and ends it when told to. */
+/** `claude-agent-pool doctor`: what keeps a pool from working well on this machine, and what hosts that died have left. */
 export function doctorCommand(): Command {
   return new Command('doctor')
-    .description('Look for processes that hosts have left behind; exit code 1 while there are any')
-    .option(
-      '--data-dir <dir>',
-      'data directory of the pool, where processes show no marker (macOS, Windows)',
-      '.claude-agent-pool',
+    .description(
+      'Check this machine, what is installed, and what dead hosts have left; exit code 1 if something must be mended',
     )
-    .option('--reap', 'end them: only what carries the marker of a host that is gone')
-    .option('--dry-run', 'with --reap: show them and end nothing')
+    .option('--config <file>', 'config file; default: claude-agent-pool.config.* of this folder')
+    .option('--data-dir <dir>', 'data directory of the pool; default: as configured, else .claude-agent-pool')
+    .option('--reap', 'end what was left: only what carries the marker of a host that is gone')
+    .option('--dry-run', 'with --reap: show it and end nothing')
     .option('--json', 'print JSON')
     .action(async (flags: DoctorFlags) => {
       const { doctor } = await import('./doctor-run.ts')
-      await doctor(flags)
+      process.exitCode = await doctor(flags)
     })
 }

@@ -16,6 +16,7 @@ Examples:
   $ claude-agent-pool chat --session plan --agent writer
   $ echo 'Say hello.' | claude-agent-pool chat    one turn for each line of the input
   $ claude-agent-pool ps                          whose process is whose
+  $ claude-agent-pool doctor                      is this machine fit for it
   $ claude-agent-pool doctor --reap               end what hosts that died have left
   $ claude-agent-pool simulate --port 8399        a model without a key, for your programs
 

@@ -2,7 +2,7 @@ import { blame, loadConfig } from '../config/load.ts'
 import { createPool } from '../index.ts'
 import type { Pool, PoolOptions } from '../index.ts'
 import { startSimulator } from '../simulator/server.ts'
-import { hasCredential, onSimulatedModel } from './simulated-model.ts'
+import { credentialSource, onSimulatedModel } from './simulated-model.ts'
 
 /** The flags of every command that opens a pool. */
 export interface PoolFlags {
@@ -29,7 +29,11 @@ export async function openPool(
   // createPool() checks what this type only claims.
   const options = adapt(given as PoolOptions, config.file)
   const simulatedBecause =
-    flags.simulate === true ? 'asked' : hasCredential(options, process.env) ? undefined : 'no credential'
+    flags.simulate === true
+      ? 'asked'
+      : credentialSource(options, process.env) === undefined
+        ? 'no credential'
+        : undefined
   await using unwinding = new AsyncDisposableStack()
   let model = options
   if (simulatedBecause !== undefined) {

@@ -6,16 +6,22 @@ const PROVIDERS = ['CLAUDE_CODE_USE_BEDROCK', 'CLAUDE_CODE_USE_VERTEX', 'CLAUDE_
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-const namesCredential = (env: Environment): boolean =>
-  CREDENTIALS.some((name) => (env[name] ?? '') !== '') || PROVIDERS.some((name) => /^(1|true)$/.test(env[name] ?? ''))
+/** The variable that carries a credential, or says that the provider has its own. */
+const namedBy = (env: Environment): string | undefined =>
+  CREDENTIALS.find((name) => (env[name] ?? '') !== '') ?? PROVIDERS.find((name) => /^(1|true)$/.test(env[name] ?? ''))
 
-/** True when config or environment say how the real model is reached. */
-export function hasCredential({ api = {}, agents, driver }: PoolOptions, env: Environment): boolean {
-  if (driver !== undefined) return true
-  if (api.key !== undefined || api.authToken !== undefined || api.oauthToken !== undefined) return true
-  if (api.provider !== undefined && api.provider !== 'anthropic') return true
-  return namesCredential(env) || Object.values(agents).some((agent) => namesCredential(agent.env ?? {}))
+/** Where config or environment say how the real model is reached; undefined: nowhere. */
+export function credentialSource({ api = {}, agents, driver }: PoolOptions, env: Environment): string | undefined {
+  if (driver !== undefined) return "the config's driver"
+  if (api.key !== undefined || api.authToken !== undefined || api.oauthToken !== undefined) return "the config's api"
+  if (api.provider !== undefined && api.provider !== 'anthropic') return `provider ${api.provider} of the config`
+  const agent = Object.entries(agents).find(([, { env: own = {} }]) => namedBy(own) !== undefined)
+  return namedBy(env) ?? (agent === undefined ? undefined : `the env of agent ${agent[0]}`)
 }
+
+/** Variables of credentials whose value no credential can have: it would be refused, hours later. */
+export const brokenCredentials = (env: Environment): string[] =>
+  CREDENTIALS.filter((name) => env[name] !== undefined && env[name] !== '' && !/^[\x21-\x7e]+$/.test(env[name]))
 
 /** The same pool, with the simulated model at `url` whatever config and environment say. */
 export function onSimulatedModel(options: PoolOptions, url: string): PoolOptions {

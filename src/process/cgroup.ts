@@ -107,7 +107,8 @@ export class HostCgroup {
   }
 }
 
-function ownCgroup(): string | undefined {
+/** This process's place in the v2 tree; undefined where none is mounted, or where it is not to be seen. */
+export function ownCgroup(): string | undefined {
   let path: string | undefined
   try {
     path = v2PathOf(readFileSync('/proc/self/cgroup', 'latin1'))

@@ -1,0 +1,65 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { folder, run } from './command.ts'
+
+interface Report {
+  checks: { check: string; verdict: string; says: string; advice?: string }[]
+  mend: number
+  warnings: number
+}
+
+const found = ({ checks }: Report, name: string): Report['checks'][number] | undefined =>
+  checks.find(({ check }) => check === name)
+
+describe('The command doctor', () => {
+  test('checks everything, says what to do, and exits with 1 only when something must be mended', async () => {
+    const { code, stdout, stderr, left } = await run(['doctor', '--json'], { cwd: await folder() })
+    expect({ stderr, left }).toEqual({ stderr: '', left: 0 })
+    const report = JSON.parse(stdout) as Report
+    const machine = ['memory', 'cgroups', 'file descriptors', 'processes', 'user namespaces', 'setpriv']
+    const installed = ['node', 'Agent SDK', 'claude', 'config', 'credential']
+    const all = installed.concat(machine, 'data directory', 'clock', 'orphans')
+    expect(report.checks.map(({ check }) => check)).toEqual(all)
+    for (const { verdict, says, advice } of report.checks) {
+      expect(says).not.toBe('')
+      expect(advice === undefined).toBe(verdict === 'ok')
+    }
+    for (const name of ['node', 'Agent SDK', 'claude', 'config', 'data directory', 'clock'])
+      expect(found(report, name)).toMatchObject({ verdict: 'ok' })
+    expect(found(report, 'claude')?.says).toMatch(/^\d+\.\d+\.\d+/)
+    expect(found(report, 'credential')).toMatchObject({ verdict: 'warning' })
+    const count = (verdict: string): number => report.checks.filter((check) => check.verdict === verdict).length
+    expect(report).toMatchObject({ mend: count('mend'), warnings: count('warning') })
+    // Another test may have left orphans just now, which its host's sentinel is about to end.
+    expect(code).toBe(report.mend === 0 ? 0 : 1)
+  })
+
+  test('never shows the key', async () => {
+    const cwd = await folder()
+    for (const key of ['sk-ant-secret', 'sk-ant-secret\n']) {
+      const { stdout, stderr } = await run(['doctor'], { cwd, env: { ANTHROPIC_API_KEY: key } })
+      expect(stdout).toContain('ANTHROPIC_API_KEY')
+      expect(stdout + stderr).not.toContain('secret')
+    }
+  })
+
+  test('names what must be mended and how', async () => {
+    const cwd = await folder()
+    await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), 'agents: { a: {} }\nlimits: { memory: plenty }\n')
+    await writeFile(join(cwd, 'taken'), '')
+    const { code, stdout } = await run(['doctor', '--data-dir', 'taken'], { cwd })
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/^MEND +config +claude-agent-pool\.config\.yaml: limits\.memory: "plenty"/m)
+    expect(stdout).toMatch(/^MEND +data directory +\S+taken cannot be written to\n +→ /m)
+    expect(stdout).toMatch(/\d to mend, \d warnings?\n$/)
+  })
+
+  test('looks at the data directory of the config', async () => {
+    const cwd = await folder()
+    await mkdir(join(cwd, 'kept'))
+    await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), 'agents: { a: {} }\ndataDir: ./kept\n')
+    const { stdout } = await run(['doctor', '--json'], { cwd })
+    expect(found(JSON.parse(stdout) as Report, 'data directory')?.says).toContain(join(cwd, 'kept'))
+  })
+})
