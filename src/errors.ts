@@ -82,19 +82,27 @@ export class SessionGoneError extends PoolError {
   }
 }
 
+/**
+ * What ended a process. By itself: `normal` (exit code 0) or `crash` (another one). `signal`: a signal that the pool did not
+ * send. `out_of_memory`: the kernel. `ended`: the pool, which tells its reason. `not_started`: there never was a process.
+ */
+export type ExitCause = 'normal' | 'crash' | 'signal' | 'out_of_memory' | 'ended' | 'not_started'
+
 /** How a process ended. */
 export interface ExitFacts {
+  cause: ExitCause
   /** Exit code, or null when a signal ended it. */
   exitCode: number | null
   signal: string | null
-  /** True when the kernel ended it for memory. */
-  oomKilled?: boolean
+  /** What was wrong with its output, where the pool ended it for that. */
+  violation?: string
   /** The last lines of its stderr (at most 8 KiB). */
   stderr: string
 }
 
 /** The process ended during the turn. The prompt may have run and is not sent again; the session's next turn resumes. */
 export class WorkerExitedError extends PoolError {
+  readonly exitCause: ExitCause
   readonly exitCode: number | null
   readonly signal: string | null
   /** True when the kernel ended the process for memory: give it more, or run fewer turns at once. */
@@ -103,9 +111,10 @@ export class WorkerExitedError extends PoolError {
 
   constructor(message: string, exit: ExitFacts, options?: ErrorOptions) {
     super('worker_exited', message, options)
+    this.exitCause = exit.cause
     this.exitCode = exit.exitCode
     this.signal = exit.signal
-    this.oomKilled = exit.oomKilled === true
+    this.oomKilled = exit.cause === 'out_of_memory'
     this.stderr = exit.stderr
   }
 }

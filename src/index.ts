@@ -47,4 +47,4 @@ export {
   TurnTimeoutError,
   WorkerExitedError,
 } from './errors.ts'
-export type { CapacityFacts, CapacityReason, ExitFacts, PoolErrorCode, StartPhase } from './errors.ts'
+export type { CapacityFacts, CapacityReason, ExitCause, ExitFacts, PoolErrorCode, StartPhase } from './errors.ts'

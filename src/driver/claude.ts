@@ -38,7 +38,7 @@ const BROKEN_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
 const BOUND_ALL_THE_SAME = 'option_not_applied'
 
 /** The report on a process that was never spawned. */
-const NEVER_STARTED: TerminateReport = { stage: 'gone', ms: 0, stragglers: 0, left: 0 }
+const NEVER_STARTED: TerminateReport = { stage: 'gone', ms: 0, processes: 0, stragglers: 0, left: 0 }
 
 export interface ClaudeDriverOptions {
   clock: Clock
@@ -157,7 +157,7 @@ class ClaudeProcess implements AgentProcess {
   async #terminate(graces: Graces): Promise<TerminateReport> {
     this.#input.end()
     const report = await (this.#child?.terminate(graces) ?? NEVER_STARTED)
-    this.#exited.resolve({ exitCode: null, signal: null, stderr: '' })
+    this.#exited.resolve({ cause: 'not_started', exitCode: null, signal: null, stderr: '' })
     if (!this.#reading) this.#release()
     // What cannot be tidied away now goes after a later start: no reason to call this end a failure.
     if (this.pid !== undefined) await tidyScratch(this.#spec.tmpDir, this.pid).catch(() => undefined)
@@ -175,8 +175,7 @@ class ClaudeProcess implements AgentProcess {
     try {
       await this.#inTime(
         [this.#start(), this.#diedEarly()],
-        (limit) =>
-          new StartError('initialize', `the agent process was not ready within ${limit}`, this.#child?.exitSoFar),
+        (limit) => new StartError('initialize', `the agent process was not ready within ${limit}`),
       )
     } catch (error) {
       throw await this.#startFailure(error as Error)
@@ -268,8 +267,9 @@ class ClaudeProcess implements AgentProcess {
         cause: error,
       })
     }
-    if (error instanceof StartError) return error
-    return new StartError('initialize', `the agent process did not start: ${error.message}`, exit, { cause: error })
+    if (error instanceof StartError && (error.exit !== undefined || exit === undefined)) return error
+    const message = error instanceof StartError ? error.message : `the agent process did not start: ${error.message}`
+    return new StartError('initialize', message, exit, { cause: error })
   }
 
   async *#readMessages(): AsyncGenerator<SDKMessage> {
@@ -284,8 +284,9 @@ class ClaudeProcess implements AgentProcess {
 }
 
 /** How it exited, with the last of its stderr. */
-function exitSentence({ exitCode, signal, stderr }: ExitFacts): string {
-  const how = signal !== null ? `was ended by ${signal}` : `exited with code ${exitCode}`
+function exitSentence({ cause, exitCode, signal, stderr }: ExitFacts): string {
+  const died = signal !== null ? `was ended by ${signal}` : `exited with code ${exitCode}`
+  const how = cause === 'out_of_memory' ? 'was killed by the kernel for memory' : died
   const lines = stderr.trim()
   return `the agent process ${how}${lines === '' ? '' : `; stderr: ${lines}`}`
 }

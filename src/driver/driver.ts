@@ -74,6 +74,8 @@ export type TerminateStage = 'gone' | 'eof' | 'sigterm' | 'sigkill'
 export interface TerminateReport {
   stage: TerminateStage
   ms: number
+  /** Processes that lived when it began, or were met on the way, and are gone. */
+  processes: number
   /** Descendants that had outlived the process and were ended after it. */
   stragglers: number
   /** What could not be ended: processes stuck in the kernel. */

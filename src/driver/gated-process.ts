@@ -1,12 +1,13 @@
 import { EventEmitter } from 'node:events'
 import type { Clock } from '../clock.ts'
+import type { ExitCause } from '../errors.ts'
 import type { OomWatch } from '../memory/oom.ts'
 import type { HostCgroup } from '../process/cgroup.ts'
 import { spawnOwned } from '../process/spawn.ts'
 import type { OwnedExit, OwnedProcess, SpawnRequest } from '../process/spawn.ts'
 import { terminate } from '../process/terminate.ts'
 import { ConversationGate } from './conversation-gate.ts'
-import type { ExitFacts, Graces, SpawnedProcess, TerminateReport } from './driver.ts'
+import type { Graces, SpawnedProcess, TerminateReport } from './driver.ts'
 import type { Spool } from './spool.ts'
 
 /** A process that has exited may leave its stdout open to a grandchild; its last lines are waited for this long. */
@@ -24,19 +25,24 @@ export interface GatedContext {
   onBroken: () => void
 }
 
+/** How a child ended, and why. */
+export interface GatedExit extends OwnedExit {
+  cause: ExitCause
+}
+
 /** A child whose stdout passes through the gate: what the SDK may see of it, and what the driver does with it. */
 export class GatedProcess extends EventEmitter implements SpawnedProcess {
   readonly stdin: SpawnedProcess['stdin']
   readonly stdout: ConversationGate
   /** Settles when the child is gone. Never rejects. */
-  readonly gone: Promise<OwnedExit>
+  readonly gone: Promise<GatedExit>
   readonly #owned: OwnedProcess
   readonly #clock: Clock
   readonly #oom: OomWatch
   readonly #onBroken: () => void
   #lastOutputAt: number
   #violation = ''
-  #isTerminating = false
+  #endedByUs = false
 
   constructor(request: SpawnRequest, { clock, oom, cgroup, spool, onBroken }: GatedContext) {
     super()
@@ -71,11 +77,6 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
     return this.#lastOutputAt
   }
 
-  /** How it would be described if it ended now. */
-  get exitSoFar(): ExitFacts {
-    return { exitCode: null, signal: null, stderr: this.#owned.stderrTail() }
-  }
-
   get killed(): boolean {
     return this.#owned.child.killed
   }
@@ -95,29 +96,39 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
   }
 
   terminate(graces: Graces): Promise<TerminateReport> {
-    this.#isTerminating = true
+    this.#endedByUs ||= this.#runs
     return terminate(this.#owned, graces, this.#clock)
   }
 
   #noteClosedStdout(): void {
-    const { exitCode, signalCode } = this.#owned.child
-    if (exitCode === null && signalCode === null) this.#breakOff('it closed its stdout')
+    if (this.#runs) this.#breakOff('it closed its stdout')
+  }
+
+  get #runs(): boolean {
+    const { pid, exitCode, signalCode } = this.#owned.child
+    return pid !== undefined && exitCode === null && signalCode === null
   }
 
   #breakOff(problem: string): void {
-    if (this.#isTerminating) return
+    if (this.#endedByUs) return
     this.#violation ||= problem
     this.#onBroken()
   }
 
   /** Tells the SDK of the exit only when it has read the last line. */
-  async #watch(): Promise<OwnedExit> {
+  async #watch(): Promise<GatedExit> {
     const exit = await this.#owned.exited
     this.#clock.after(STDOUT_DRAIN_MS, () => this.stdout.endOfSource(), { keepAlive: true })
     if (this.stdout.readableEnded || this.stdout.destroyed) this.#announce(exit)
     else this.stdout.once('close', () => this.#announce(exit))
-    const oomKilled = exit.signal === 'SIGKILL' && !this.#isTerminating && this.#oom.killedJustNow()
-    return { ...exit, stderr: `${exit.stderr}${this.#violation}`, ...(oomKilled ? { oomKilled } : {}) }
+    return { ...exit, cause: this.#causeOf(exit), ...(this.#violation === '' ? {} : { violation: this.#violation }) }
+  }
+
+  #causeOf({ spawnError, exitCode, signal }: OwnedExit): ExitCause {
+    if (spawnError !== undefined) return 'not_started'
+    if (this.#endedByUs) return 'ended'
+    if (signal !== null) return signal === 'SIGKILL' && this.#oom.killedJustNow() ? 'out_of_memory' : 'signal'
+    return exitCode === 0 ? 'normal' : 'crash'
   }
 
   #announce({ spawnError, exitCode, signal }: OwnedExit): void {

@@ -1,3 +1,5 @@
+import type { TerminateStage } from '../driver/driver.ts'
+import type { ExitCause } from '../errors.ts'
 import type { DepartureReason } from '../worker/worker.ts'
 import type { PoolEmitter } from './events.ts'
 import type { Warmth } from './turn.ts'
@@ -9,6 +11,14 @@ export interface Totals {
   refusedByReason: Record<string, number>
   starts: number
   departuresByReason: Partial<Record<DepartureReason, number>>
+  /** What ended the processes. */
+  exitsByCause: Record<ExitCause, number>
+  /** Which step of ending it each process took; all but `gone` were ended by the pool. */
+  terminationsByStage: Record<TerminateStage, number>
+  /** Processes that were ended with their worker, descendants included. */
+  processesEnded: number
+  /** Processes that could not be ended. */
+  processesLeft: number
 }
 
 /** Counts what the pool tells. */
@@ -19,6 +29,10 @@ export class Counters {
     refusedByReason: {},
     starts: 0,
     departuresByReason: {},
+    exitsByCause: { normal: 0, crash: 0, signal: 0, out_of_memory: 0, ended: 0, not_started: 0 },
+    terminationsByStage: { gone: 0, eof: 0, sigterm: 0, sigkill: 0 },
+    processesEnded: 0,
+    processesLeft: 0,
   }
 
   constructor(emitter: PoolEmitter) {
@@ -26,8 +40,12 @@ export class Counters {
     emitter.on('worker.started', () => {
       totals.starts += 1
     })
-    emitter.on('worker.left', ({ reason }) => {
+    emitter.on('worker.left', ({ reason, exit, termination }) => {
       totals.departuresByReason[reason] = (totals.departuresByReason[reason] ?? 0) + 1
+      totals.exitsByCause[exit.cause] += 1
+      totals.terminationsByStage[termination.stage] += 1
+      totals.processesEnded += termination.processes
+      totals.processesLeft += termination.left
     })
     emitter.on('turn.started', ({ warmth }) => {
       totals.turnsByWarmth[warmth] += 1

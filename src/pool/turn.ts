@@ -3,7 +3,7 @@ import type { CancelTimer, Clock } from '../clock.ts'
 import type { ExitFacts, SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
 import { AuthenticationError, TurnInterruptedError, TurnTimeoutError, WorkerExitedError } from '../errors.ts'
 import { formatDuration } from '../units.ts'
-import type { TurnSink } from '../worker/worker.ts'
+import type { DepartureReason, TurnSink } from '../worker/worker.ts'
 import { Reader } from './reader.ts'
 
 /** How a turn's process came to be there: its own was live, or was started ahead, or a spare, or had to be started. */
@@ -229,8 +229,8 @@ export class RunningTurn implements Turn, TurnSink {
     return this.#noteResult(message)
   }
 
-  workerEnded(exit: ExitFacts): void {
-    this.#end(new WorkerExitedError(exitMessage(exit), exit))
+  workerEnded(exit: ExitFacts, reason: DepartureReason): void {
+    this.#end(new WorkerExitedError(exitMessage(exit, reason), exit))
   }
 
   #noteResult(message: SDKResultMessage): boolean {
@@ -360,13 +360,16 @@ interface PromptLifecycle {
 const lifecycleOf = (message: { type: string }): PromptLifecycle | undefined =>
   message.type === 'command_lifecycle' ? (message as PromptLifecycle) : undefined
 
-function exitMessage({ exitCode, signal, oomKilled, stderr }: ExitFacts): string {
-  const how =
-    oomKilled === true
-      ? 'because the kernel killed it for memory'
-      : signal === null
-        ? `with exit code ${exitCode}`
-        : `by ${signal}`
+function exitMessage({ cause, exitCode, signal, violation, stderr }: ExitFacts, reason: DepartureReason): string {
+  const kernel = signal === null ? `with exit code ${exitCode}` : `by ${signal}`
+  const how = {
+    normal: kernel,
+    crash: kernel,
+    signal: kernel,
+    out_of_memory: 'because the kernel killed it for memory',
+    ended: `because the pool ended it (${violation ?? reason})`,
+    not_started: 'before it was started',
+  }[cause]
   const said = stderr.trim() === '' ? '' : `; stderr: ${stderr.trim()}`
   return `the agent process ended ${how} during the turn; the prompt may have run, and the session's next turn resumes${said}`
 }

@@ -33,11 +33,10 @@ export interface OwnedProcess {
   readonly cgroup: string | undefined
   /** Settles when the child is gone. `spawnError` is set when it never existed. Never rejects. */
   readonly exited: Promise<OwnedExit>
-  /** The end of what it wrote to stderr so far. */
-  stderrTail(): string
 }
 
-export interface OwnedExit extends ExitFacts {
+/** How a child ended, as the kernel tells it. */
+export interface OwnedExit extends Omit<ExitFacts, 'cause'> {
   spawnError?: Error
 }
 
@@ -105,6 +104,5 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
     cgroup: enclosure,
     tree: workerTree(request.workerId, table, enclosure),
     exited,
-    stderrTail: () => tail,
   }
 }

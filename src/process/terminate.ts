@@ -15,33 +15,53 @@ const FOLLOW_GRACE_MS = 250
 const isGone = ({ child }: OwnedProcess): boolean =>
   child.pid === undefined || child.exitCode !== null || child.signalCode !== null
 
-function signalTree(owned: OwnedProcess, signal: NodeJS.Signals): void {
-  const members = owned.tree.look()
+/** Looks at a tree, and counts whoever was there. */
+class Census {
+  readonly #owned: OwnedProcess
+  readonly #met = new Set<string>()
+
+  constructor(owned: OwnedProcess) {
+    this.#owned = owned
+    // Where there is no /proc, the child itself is what is known.
+    if (this.look().length === 0 && !isGone(owned)) this.#met.add('child')
+  }
+
+  get met(): number {
+    return this.#met.size
+  }
+
+  look(): ReturnType<OwnedProcess['tree']['look']> {
+    const members = this.#owned.tree.look()
+    for (const { pid, startTime } of members) this.#met.add(`${pid}:${startTime}`)
+    return members
+  }
+}
+
+function signalTree(owned: OwnedProcess, census: Census, signal: NodeJS.Signals): void {
+  const members = census.look()
   for (const identity of members) signalProcess(identity, signal)
-  // Where there is no /proc, the child itself is what can be reached.
   if (members.length === 0 && !isGone(owned)) owned.child.kill(signal)
   if (signal === 'SIGKILL' && owned.cgroup !== undefined) killCgroup(owned.cgroup)
 }
 
-async function endChild(owned: OwnedProcess, graces: Graces, clock: Clock): Promise<TerminateStage> {
+async function endChild(owned: OwnedProcess, census: Census, graces: Graces, clock: Clock): Promise<TerminateStage> {
   if (isGone(owned)) return 'gone'
-  owned.tree.look()
   owned.child.stdin.end()
   if (await settlesWithin(owned.exited, graces.eofMs, clock)) return 'eof'
-  signalTree(owned, 'SIGTERM')
+  signalTree(owned, census, 'SIGTERM')
   if (await settlesWithin(owned.exited, graces.sigtermMs, clock)) return 'sigterm'
-  signalTree(owned, 'SIGKILL')
+  signalTree(owned, census, 'SIGKILL')
   await settlesWithin(owned.exited, SIGKILL_GRACE_MS, clock)
   return 'sigkill'
 }
 
 /** Ends what has outlived its root: it may follow by itself, then SIGTERM, then SIGKILL, then verified. */
 async function endStragglers(
-  owned: OwnedProcess,
+  census: Census,
   graces: Graces,
   clock: Clock,
 ): Promise<Pick<TerminateReport, 'stragglers' | 'left'>> {
-  const look = (): ReturnType<typeof owned.tree.look> => owned.tree.look()
+  const look = (): ReturnType<Census['look']> => census.look()
   if (look().length === 0) return { stragglers: 0, left: 0 }
   await settlesWithin(new Promise(() => undefined), Math.min(FOLLOW_GRACE_MS, graces.eofMs), clock)
   const asked = await sweep(look, 'SIGTERM', graces.sigtermMs, clock)
@@ -53,9 +73,10 @@ async function endStragglers(
 /** Ends a process step by step (end of input, SIGTERM, SIGKILL), then whatever it left behind, and verifies that. */
 export async function terminate(owned: OwnedProcess, graces: Graces, clock: Clock): Promise<TerminateReport> {
   const start = clock.now()
-  const stage = await endChild(owned, graces, clock)
-  const rest = await endStragglers(owned, graces, clock)
+  const census = new Census(owned)
+  const stage = await endChild(owned, census, graces, clock)
+  const rest = await endStragglers(census, graces, clock)
   if (owned.cgroup !== undefined) removeCgroup(owned.cgroup)
   if (owned.child.pid !== undefined) unregister(owned.child.pid)
-  return { stage, ms: clock.now() - start, ...rest }
+  return { stage, ms: clock.now() - start, processes: census.met - rest.left, ...rest }
 }

@@ -9,7 +9,7 @@ export interface Logger {
 }
 
 /** Reasons that an operator should look into; all others are the pool at work. */
-const ALARMING = new Set(['exited', 'start_failed', 'unresponsive', 'limit', 'bind_refused'])
+const ALARMING = new Set(['exited', 'start_failed', 'unresponsive', 'limit', 'output', 'bind_refused'])
 
 /** Writes a line for what an operator wants to find afterwards: every departure with its reason, every refusal, every failure. */
 export function logPool(pool: Pool, logger: Logger): void {
@@ -17,8 +17,13 @@ export function logPool(pool: Pool, logger: Logger): void {
     logger.debug('worker ready', { ...worker, startMs: Math.round(startMs) })
   })
   pool.on('worker.left', ({ worker, reason, exit, termination }) => {
-    const level = ALARMING.has(reason) ? 'warn' : 'info'
-    logger[level](`worker left: ${reason}`, { ...worker, reason, ...exit, termination })
+    const level = ALARMING.has(reason) || termination.left > 0 ? 'warn' : 'info'
+    logger[level](`worker left: ${reason} (${exit.cause}, ${termination.stage})`, {
+      ...worker,
+      reason,
+      ...exit,
+      termination,
+    })
   })
   pool.on('turn.ended', (turn) => logger.debug('turn ended', { ...turn }))
   pool.on('turn.refused', ({ id, session, error }) => {

@@ -126,7 +126,7 @@ export class FakeProcess implements AgentProcess {
 
   /** It ends before it is initialised. Default: a StartError, as for exit code 1. */
   failToStart(error?: Error): void {
-    const exit = { exitCode: 1, signal: null, stderr: '' }
+    const exit: ExitFacts = { cause: 'crash', exitCode: 1, signal: null, stderr: '' }
     this.#ready.reject(error ?? new StartError('initialize', 'the agent process exited with code 1', exit))
     this.exit(exit)
   }
@@ -157,11 +157,14 @@ export class FakeProcess implements AgentProcess {
   }
 
   /** It exits: by itself (code 0) unless told how. What it has said is still read. */
-  exit({ exitCode, signal = null, stderr = '' }: Partial<ExitFacts> = {}): void {
+  exit({ exitCode, signal = null, stderr = '', ...facts }: Partial<ExitFacts> = {}): void {
     if (this.#gone) return
     this.#gone = true
     this.#cancelTimeout?.()
-    const exit = { exitCode: exitCode ?? (signal === null ? 0 : null), signal, stderr }
+    const code = exitCode ?? (signal === null ? 0 : null)
+    const byItself = signal === null ? (code === 0 ? 'normal' : 'crash') : 'signal'
+    const cause = this.graces === undefined ? byItself : 'ended'
+    const exit: ExitFacts = { cause, exitCode: code, signal, stderr, ...facts }
     const how = signal === null ? `exited with code ${exit.exitCode}` : `was ended by ${signal}`
     this.#ready.reject(new StartError('initialize', `the agent process ${how}`, exit))
     this.#exited.resolve(exit)
@@ -224,13 +227,13 @@ export class FakeProcess implements AgentProcess {
 
   async #terminate(graces: Graces): Promise<TerminateReport> {
     const startedAt = this.#context.clock.now()
-    const stage = this.#gone ? 'gone' : 'eof'
+    const [stage, processes] = this.#gone ? (['gone', 0] as const) : (['eof', 1] as const)
     this.graces = graces
     this.#inputOpen = false
     if (this.leavesAtOnce) this.exit()
     this.#context.changed()
     await this.exited
-    return { stage, ms: this.#context.clock.now() - startedAt, stragglers: 0, left: 0 }
+    return { stage, ms: this.#context.clock.now() - startedAt, processes, stragglers: 0, left: 0 }
   }
 
   get #id(): string {

@@ -16,6 +16,7 @@ export type DepartureReason =
   | 'deleted'
   | 'closed'
   | 'exited'
+  | 'output'
   | 'start_failed'
   | 'bind_refused'
   | 'limit'
@@ -36,7 +37,7 @@ export interface TurnSink {
   /** Takes one message; true when it was the last of the turn. */
   accept(message: SDKMessage): boolean
   /** The process has ended, and everything it said was delivered. */
-  workerEnded(exit: ExitFacts): void
+  workerEnded(exit: ExitFacts, reason: DepartureReason): void
 }
 
 export interface WorkerFacts {
@@ -259,7 +260,9 @@ export class Worker {
     const report = await this.process.terminate(ASKED_BEFORE.has(reason) ? LAST_GRACES : this.#graces)
     const exit = await this.process.exited
     await this.#listening
-    this.#sink?.workerEnded(exit)
+    // Its driver ends by itself what breaks the protocol; here it only looks as if it had exited.
+    if (reason === 'exited' && exit.violation !== undefined) this.#departure = 'output'
+    this.#sink?.workerEnded(exit, this.#departure)
     this.#sink = undefined
     this.#change('gone')
     this.#listeners.left(this, { reason: this.#departure, exit, report })

@@ -57,10 +57,11 @@ test('A worker that the kernel kills for memory is named as such; its host lives
   expect(error).toMatchObject({
     name: 'WorkerExitedError',
     signal: 'SIGKILL',
+    exitCause: 'out_of_memory',
     oomKilled: true,
     message: expect.stringContaining('the kernel killed it for memory'),
   })
-  expect(await left).toMatchObject({ reason: 'exited', exit: { oomKilled: true } })
+  expect(await left).toMatchObject({ reason: 'exited', exit: { cause: 'out_of_memory' } })
   measured('worker killed for memory', await host.witness.goneWithin(2_000, toldAt))
   expect(readFileSync(join(cgroup, 'memory.oom_control'), 'latin1')).toMatch(/oom_kill [1-9]/)
   expect((await host.say('one', 'next')).text).toBe('[turn 3] You said: next')

@@ -41,7 +41,7 @@ async function broken(host: ChildHost, prompt: string, ms = LIMIT_MS): Promise<o
   const how = await ended
   const endedAt = performance.now()
   await host.witness.goneWithin(ms, endedAt)
-  await left
+  expect(await left).toMatchObject({ reason: 'output', exit: { cause: 'ended' } })
   return how
 }
 

@@ -23,7 +23,13 @@ test('An idle process that is killed is noticed at once, and the next turn resum
   const { id, pid } = workerOf(pool, 'one')
   const left = event(pool, 'worker.left')
   process.kill(pid, 'SIGKILL')
-  expect(await left).toMatchObject({ worker: { id }, reason: 'exited', exit: { exitCode: null, signal: 'SIGKILL' } })
+  expect(await left).toMatchObject({
+    worker: { id },
+    reason: 'exited',
+    exit: { cause: 'signal', exitCode: null, signal: 'SIGKILL' },
+    termination: { stage: 'gone' },
+  })
+  expect(pool.stats().totals).toMatchObject({ exitsByCause: { signal: 1 }, terminationsByStage: { gone: 1 } })
   expect(pool.workers()).toEqual([])
   expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
 })
@@ -92,6 +98,7 @@ test('The error of a process that ended by itself has its exit code and the last
   const error = (await session.send('first').result.catch((reason: unknown) => reason)) as { stderr: string }
   expect(error).toMatchObject({
     name: 'WorkerExitedError',
+    exitCause: 'crash',
     exitCode: 3,
     signal: null,
     message: expect.stringContaining('the last words'),
@@ -152,6 +159,8 @@ test('What a killed process had started goes with it', async () => {
   process.kill(workerOf(pool, 'one').pid, 'SIGKILL')
   await expect(turn.result).rejects.toMatchObject({ name: 'WorkerExitedError' })
   const { termination } = await left
-  expect(termination.stage).toBe('gone')
+  expect(termination).toMatchObject({ stage: 'gone', left: 0 })
   expect(termination.stragglers).toBeGreaterThanOrEqual(1)
+  expect(termination.processes).toBeGreaterThanOrEqual(termination.stragglers)
+  expect(pool.stats().totals.processesEnded).toBe(termination.processes)
 })

@@ -89,9 +89,11 @@ test('A process that does not heed an interrupt is ended after its grace, and th
   process.kill(pid, 'SIGSTOP')
   const left = event(pool, 'worker.left')
   await expect(turn.result).rejects.toMatchObject({ name: 'TurnTimeoutError', limit: 'turnTime' })
-  const { reason, termination } = await left
+  const { reason, exit, termination } = await left
   expect(['unresponsive', 'limit']).toContain(reason)
-  expect(termination.stage).toBe('sigkill')
+  expect(termination).toMatchObject({ stage: 'sigkill', left: 0 })
+  expect(termination.processes).toBeGreaterThanOrEqual(1)
+  expect(exit).toMatchObject({ cause: 'ended', signal: 'SIGKILL' })
   expect((await say(session, 'third')).warmth).toBe('resumed')
 })
 

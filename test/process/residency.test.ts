@@ -19,10 +19,11 @@ test('An idle process goes soon after its time, verified, and its session resume
   const { worker, reason, exit, termination } = await left
   expect({ reason, exit, termination }).toMatchObject({
     reason: 'idle',
-    exit: { exitCode: 0 },
-    termination: { stage: 'eof', stragglers: 0 },
+    exit: { cause: 'ended', exitCode: 0 },
+    termination: { stage: 'eof', stragglers: 0, left: 0 },
   })
   expect(worker.pid).toBe(pid)
+  expect(termination.processes).toBeGreaterThanOrEqual(1)
   expect(await processesOf(site.root)).toEqual([])
   expect(pool.stats()).toMatchObject({ activeSessions: 0, workers: { total: 0 } })
   expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })

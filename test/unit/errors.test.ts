@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import * as errors from '../../src/errors.ts'
 
 const facts = { running: 1, limit: 2, waiting: 3 }
-const exit = { exitCode: null, signal: 'SIGKILL', stderr: 'the end' }
+const exit = { cause: 'signal' as const, exitCode: null, signal: 'SIGKILL', stderr: 'the end' }
 
 const samples: [string, errors.PoolError][] = [
   ['capacity', new errors.CapacityError('turns', 'full', 100, facts)],
@@ -36,7 +36,9 @@ test('errors carry the facts that a program needs', () => {
     retryAfterMs: 250,
     facts,
   })
-  expect(new errors.WorkerExitedError('exited', exit)).toMatchObject(exit)
+  const { cause: exitCause, ...how } = exit
+  expect(new errors.WorkerExitedError('exited', exit)).toMatchObject({ exitCause, ...how, oomKilled: false })
+  expect(new errors.WorkerExitedError('exited', { ...exit, cause: 'out_of_memory' })).toMatchObject({ oomKilled: true })
   expect(new errors.StartError('initialize', 'died', exit)).toMatchObject({ phase: 'initialize', exit })
   expect(new errors.TurnTimeoutError('turnTime', 10, 'late')).toMatchObject({ limit: 'turnTime', limitMs: 10 })
   expect(new errors.HostRunningError('taken', 7)).toMatchObject({ pid: 7 })

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import type { DepartureReason } from '../../../src/index.ts'
+import type { DepartureReason, ExitCause, ExitFacts } from '../../../src/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { NO_SPARES, fakes, outcome } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
@@ -27,6 +27,9 @@ const countsOf = (reasons: readonly string[]): Record<string, number> => {
   for (const reason of reasons) counts[reason] = (counts[reason] ?? 0) + 1
   return counts
 }
+
+const withoutZeros = (counts: Record<string, number>): Record<string, number> =>
+  Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
 
 describe('every departure has its reason, in the event and in the count', () => {
   const cases: [DepartureReason, Parameters<typeof fakes>[0], (setup: Fakes) => Promise<unknown>][] = [
@@ -71,6 +74,15 @@ describe('every departure has its reason, in the event and in the count', () => 
       async (setup) => {
         const process = await idle(setup)
         process.exit()
+        await setup.clock.settle()
+      },
+    ],
+    [
+      'output',
+      {},
+      async (setup) => {
+        const process = await idle(setup)
+        process.exit({ cause: 'ended', violation: 'it closed its stdout' })
         await setup.clock.settle()
       },
     ],
@@ -121,11 +133,38 @@ describe('every departure has its reason, in the event and in the count', () => 
     const setup = await fakes(options)
     await act(setup)
     expect(setup.reasons()).toContain(reason)
-    expect(setup.pool.stats().totals.departuresByReason).toEqual(countsOf(setup.reasons()))
+    const { totals } = setup.pool.stats()
+    expect(totals.departuresByReason).toEqual(countsOf(setup.reasons()))
+    const ends = setup.told('worker.left')
+    expect(withoutZeros(totals.exitsByCause)).toEqual(countsOf(ends.map(({ exit }) => exit.cause)))
+    expect(withoutZeros(totals.terminationsByStage)).toEqual(countsOf(ends.map(({ termination }) => termination.stage)))
     for (const { worker, termination, exit } of setup.told('worker.left')) {
       expect(worker.state).toBe('closed')
       expect([typeof termination.stage, exit]).toEqual(['string', expect.objectContaining({ stderr: '' })])
     }
+  })
+})
+
+describe('what ended a process', () => {
+  const causes: [ExitCause, Partial<ExitFacts> | undefined][] = [
+    ['normal', { exitCode: 0 }],
+    ['crash', { exitCode: 3 }],
+    ['signal', { signal: 'SIGSEGV' }],
+    ['out_of_memory', { cause: 'out_of_memory', signal: 'SIGKILL' }],
+    ['ended', undefined],
+  ]
+
+  test.each(causes)('is named in the event and the count: %s', async (cause, exit) => {
+    const setup = await fakes()
+    const process = await idle(setup)
+    if (exit === undefined) await (await setup.session('k')).hibernate()
+    else process.exit(exit)
+    await setup.clock.settle()
+    expect(setup.told('worker.left')).toMatchObject([{ exit: { cause } }])
+    const { exitsByCause, terminationsByStage, processesEnded, processesLeft } = setup.pool.stats().totals
+    expect(withoutZeros(exitsByCause)).toEqual({ [cause]: 1 })
+    expect(withoutZeros(terminationsByStage)).toEqual({ [cause === 'ended' ? 'eof' : 'gone']: 1 })
+    expect({ processesEnded, processesLeft }).toEqual({ processesEnded: cause === 'ended' ? 1 : 0, processesLeft: 0 })
   })
 })
 

@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { SDKMessage, SDKUserMessage } from '../../../src/driver/driver.ts'
+import type { ExitFacts, SDKMessage, SDKUserMessage } from '../../../src/driver/driver.ts'
 import { AuthenticationError, TurnInterruptedError, TurnTimeoutError, WorkerExitedError } from '../../../src/errors.ts'
 import { SteeringTurn } from '../../../src/pool/steering.ts'
 import { RunningTurn } from '../../../src/pool/turn.ts'
 import type { OnLeave, TurnLimits, TurnWorker } from '../../../src/pool/turn.ts'
 import { FakeClock } from '../../../src/testing/clock.ts'
 import { assistantMessage, resultMessage } from '../../../src/testing/messages.ts'
+import type { DepartureReason } from '../../../src/worker/worker.ts'
 
 const MINUTE = 60_000
 
@@ -122,16 +123,28 @@ describe('a turn', () => {
     const turn = await running()
     turn.fail(new Error('first'))
     turn.fail(new Error('second'))
-    turn.workerEnded({ exitCode: 1, signal: null, stderr: '' })
+    turn.workerEnded({ cause: 'crash', exitCode: 1, signal: null, stderr: '' }, 'exited')
     hear(turn, answering())
     await expect(turn.result).rejects.toThrow('first')
   })
 
-  test('whose process ends says how, and what that means', async () => {
+  const died = { exitCode: null, signal: 'SIGKILL', stderr: '' }
+  const endings: [string, ExitFacts, DepartureReason][] = [
+    ['with exit code 0', { ...died, cause: 'normal', exitCode: 0, signal: null }, 'exited'],
+    ['with exit code 3', { ...died, cause: 'crash', exitCode: 3, signal: null }, 'exited'],
+    ['by SIGSEGV', { ...died, cause: 'signal', signal: 'SIGSEGV' }, 'exited'],
+    ['because the kernel killed it for memory', { ...died, cause: 'out_of_memory' }, 'exited'],
+    ['because the pool ended it (unresponsive)', { ...died, cause: 'ended' }, 'unresponsive'],
+    ['because the pool ended it (it sang)', { ...died, cause: 'ended', violation: 'it sang' }, 'output'],
+  ]
+
+  test.each(endings)('whose process ends says that it did so %s', async (how, exit, reason) => {
     const turn = await running()
-    turn.workerEnded({ exitCode: null, signal: 'SIGSEGV', stderr: 'fault\n' })
+    turn.workerEnded({ ...exit, stderr: 'fault\n' }, reason)
     await expect(turn.result).rejects.toThrow(WorkerExitedError)
-    await expect(turn.result).rejects.toThrow(/by SIGSEGV during the turn.*the prompt may have run.*stderr: fault$/)
+    await expect(turn.result).rejects.toMatchObject({ exitCause: exit.cause })
+    await expect(turn.result).rejects.toThrow(`the agent process ended ${how} during the turn; the prompt may have run`)
+    await expect(turn.result).rejects.toThrow(/; stderr: fault$/)
     await expect(turn.next()).rejects.toThrow(WorkerExitedError)
   })
 
@@ -419,7 +432,7 @@ describe('limits', () => {
     expect(worker.interrupts).toBe(1)
     await clock.advance(5_000)
     expect(worker.left[0]).toBe('limit')
-    turn.workerEnded({ exitCode: 0, signal: null, stderr: '' })
+    turn.workerEnded({ cause: 'ended', exitCode: 0, signal: null, stderr: '' }, 'limit')
     await expect(turn.result).rejects.toThrow(TurnTimeoutError)
     await expect(turn.result).rejects.toThrow('the turn was ended because it ran for 1m (limits.turnTime)')
     await expect(turn.result).rejects.toMatchObject({ limit: 'turnTime', limitMs: MINUTE })

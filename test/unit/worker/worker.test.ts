@@ -141,7 +141,7 @@ describe('a worker', () => {
     process.exit({ signal: 'SIGKILL' })
     await clock.settle()
     expect(sink.messages).toHaveLength(1)
-    expect(sink.exits).toEqual([{ exitCode: null, signal: 'SIGKILL', stderr: '' }])
+    expect(sink.exits).toEqual([{ cause: 'signal', exitCode: null, signal: 'SIGKILL', stderr: '' }])
     expect(log.at(-1)).toBe('left: exited')
   })
 
