@@ -7,14 +7,18 @@ import { findClaudeExecutable } from './driver/executable.ts'
 import type { Driver } from './driver/driver.ts'
 import { agentEnvironment, hostEnvironment } from './driver/environment.ts'
 import { ConfigError } from './errors.ts'
-import { memoryLimitBytes } from './memory/limit.ts'
+import type { MemorySource } from './memory/source.ts'
+import { SystemMemory } from './memory/system.ts'
 import { readAdmission, readApi, readLimits, readResidency, readStarts } from './options.ts'
 import type { AdmissionOptions, ApiOptions, LimitOptions, ResidencyOptions, StartOptions } from './options.ts'
 import { readAgent } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
 import { Pool } from './pool/pool.ts'
 import { recordRuns } from './pool/run-record.ts'
+import { machineMemory } from './process/machine-memory.ts'
 import { RunFiles } from './process/run-files.ts'
+import { ProcessTable } from './process/table.ts'
+import { treesOfThisHost } from './process/tree.ts'
 import { DataDir } from './store/data-dir.ts'
 import { SqliteStore } from './store/sqlite.ts'
 import type { Store } from './store/store.ts'
@@ -41,6 +45,8 @@ export interface PoolOptions {
   driver?: Driver
   /** Default: the system's. */
   clock?: Clock
+  /** Where the pool learns how much memory there is and who uses it. Default: the system's. */
+  memory?: MemorySource
 }
 
 const KNOWN: Record<keyof PoolOptions, true> = {
@@ -55,6 +61,7 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   store: true,
   driver: true,
   clock: true,
+  memory: true,
 }
 
 const DEFAULT_DATA_DIR = '.claude-agent-pool'
@@ -88,7 +95,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       admission,
       residency,
       starts: { ...starts, concurrent: starts.concurrent ?? availableParallelism() },
-      memoryBytes: limits.memoryBytes === 'auto' ? memoryLimitBytes() : limits.memoryBytes,
+      memory: options.memory ?? systemMemory(clock),
       claudePath: findClaudeExecutable(),
       random: Math.random,
       places: (tenant) => dataDir.tenant(tenant),
@@ -103,6 +110,15 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     dataDir.release()
     throw error
   }
+}
+
+function systemMemory(clock: Clock): MemorySource {
+  const table = new ProcessTable()
+  return new SystemMemory({
+    now: () => clock.now(),
+    trees: () => treesOfThisHost(table.read()),
+    machine: machineMemory,
+  })
 }
 
 function readAgents(options: PoolOptions): Agent[] {

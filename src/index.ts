@@ -19,6 +19,9 @@ export type { DepartureReason, SessionRef, WorkerPurpose } from './worker/worker
 export type { WorkerState } from './worker/lifecycle.ts'
 export type { Logger } from './telemetry/log.ts'
 export type { Clock } from './clock.ts'
+export type { MemoryRoom } from './memory/limit.ts'
+export type { MemorySource } from './memory/source.ts'
+export type { MeasuredWorker } from './memory/usage.ts'
 export type { SessionPage, SessionRecord, Store } from './store/store.ts'
 export type { AgentProcess, Driver, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
 export type {

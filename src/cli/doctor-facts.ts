@@ -1,13 +1,14 @@
 import { execFile } from 'node:child_process'
 import { accessSync, constants, readFileSync, statSync, statfsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir, totalmem } from 'node:os'
+import { tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { systemClock } from '../clock.ts'
 import { findClaudeExecutable } from '../driver/executable.ts'
-import { memoryLimitBytes } from '../memory/limit.ts'
+import { MemoryLimit } from '../memory/limit.ts'
+import { machineMemory } from '../process/machine-memory.ts'
 import { ownCgroup } from '../process/cgroup.ts'
 import { thisHost } from '../process/marker.ts'
 import type { CgroupFacts, ClockFacts, DiskFacts, MemoryFacts, NamespaceFacts, TaskFacts } from './doctor-machine.ts'
@@ -77,8 +78,8 @@ export async function readSoftware(): Promise<{ sdk: string | undefined; claude:
 }
 
 export function readMemory(): MemoryFacts {
-  const limitBytes = memoryLimitBytes()
-  return { limitBytes, source: limitBytes < totalmem() ? "this container's limit" : "the machine's memory" }
+  const { limitBytes, level } = new MemoryLimit({ now: () => 0, machine: machineMemory }).read()
+  return { limitBytes, source: level === 'machine' ? "the machine's memory" : "this container's limit" }
 }
 
 export function readCgroups(): CgroupFacts {

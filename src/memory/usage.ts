@@ -1,14 +1,156 @@
-import { readFileSync } from 'node:fs'
+import { workingSetOf } from './cgroup-levels.ts'
+import { fieldOf, filesBelow } from './files.ts'
+import type { ReadFile } from './files.ts'
+
+/** A worker whose memory is measured, and its process. */
+export interface MeasuredWorker {
+  readonly id: string
+  readonly pid: number
+}
+
+/** The processes of each worker, by the worker's id. Costs a look at every process of the machine. */
+export type ReadTrees = () => ReadonlyMap<string, readonly number[]>
+
+/** Who belongs to which worker is looked up at most this often, in milliseconds. */
+const TREES_MS = 2_000
+
+/** One worker is measured exactly at most this often. */
+const EXACT_MS = 1_000
+
+/** What costs more waits longer: neither of the two takes more than this part of a core. */
+const SHARE_OF_A_CORE = 1 / 300
+
+/** How much the newest exact measurement moves what is known of workers that had none. */
+const SMOOTHING = 0.2
+
+/** Beyond these the two ways to measure do not speak of the same thing. */
+const LEAST_RATIO = 0.5
+const MOST_RATIO = 2
+
+const AT_PAGESZ = 6n
+const AUXV_ENTRY_BYTES = 16
+
+/** The size of a page, from the kernel's note to each process. */
+export function pageBytes(read: ReadFile): number {
+  const notes = Buffer.from(read('/proc/self/auxv') ?? '', 'latin1')
+  for (let at = 0; at + AUXV_ENTRY_BYTES <= notes.length; at += AUXV_ENTRY_BYTES) {
+    if (notes.readBigUInt64LE(at) === AT_PAGESZ) return Number(notes.readBigUInt64LE(at + 8))
+  }
+  return 4_096
+}
+
+/** Memory that a process has to itself, in bytes, for 10 µs; undefined when it is gone, or where there is no `/proc`. */
+function anonymousOf(pid: number | 'self', page: number, read: ReadFile): number | undefined {
+  const [, resident, shared] = (read(`/proc/${pid}/statm`) ?? '').split(' ')
+  return shared === undefined ? undefined : (Number(resident) - Number(shared)) * page
+}
+
+/** The same with pages of files that it alone has: exact, for 3 ms. */
+function privateOf(pid: number, read: ReadFile): number | undefined {
+  const rollup = read(`/proc/${pid}/smaps_rollup`)
+  if (rollup === undefined) return undefined
+  return (fieldOf(rollup, 'Private_Clean') ?? 0) + (fieldOf(rollup, 'Private_Dirty') ?? 0)
+}
+
+/** Private memory of one process in bytes, for lists; undefined where there is no `/proc`, or no such process. */
+export const anonymousBytes = (pid: number): number | undefined => {
+  const read = filesBelow()
+  return anonymousOf(pid, pageBytes(read), read)
+}
 
 /**
- * Anonymous memory of one process in bytes, from `/proc/PID/status`: what it shares with nobody, for 15 µs instead of
- * the 3 ms of an exact sample. Undefined where there is no such file.
+ * Measures the private memory of whole process trees: all of them cheaply and often, one of them exactly now and then, by
+ * which the cheap figures are corrected.
  */
-export function anonymousBytes(pid: number): number | undefined {
-  try {
-    const match = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
-    return match?.[1] === undefined ? undefined : Number(match[1]) * 1024
-  } catch {
+export class Usage {
+  readonly #now: () => number
+  readonly #read: ReadFile
+  readonly #readTrees: ReadTrees
+  readonly #page: number
+  /** False where there is no `/proc`: nothing can be measured then, and looking costs more than it tells. */
+  readonly #measurable: boolean
+  #trees: ReturnType<ReadTrees> = new Map()
+  #treesDueAt = -Infinity
+  #exactDueAt = -Infinity
+  /** Exact by cheap: of workers that were measured exactly, and of all. */
+  #ratios = new Map<string, number>()
+  #ratio = 1
+  #lastExact: string | undefined
+
+  constructor(context: { now: () => number; trees: ReadTrees; read?: ReadFile }) {
+    this.#now = context.now
+    this.#readTrees = context.trees
+    this.#read = context.read ?? filesBelow()
+    this.#page = pageBytes(this.#read)
+    this.#measurable = anonymousOf('self', this.#page, this.#read) !== undefined
+  }
+
+  /** Bytes of each worker's tree, of those that could be measured. */
+  sample(workers: readonly MeasuredWorker[]): Map<string, number> {
+    if (workers.length > 0 && this.#measurable) {
+      this.#treesDueAt = this.#spaced(this.#treesDueAt, TREES_MS, () => {
+        this.#trees = this.#readTrees()
+      })
+      this.#exactDueAt = this.#spaced(this.#exactDueAt, EXACT_MS, () => this.#measureExactly(workers))
+    }
+    const found = new Map<string, number>()
+    for (const worker of workers) {
+      const bytes = this.measure(worker)
+      if (bytes !== undefined) found.set(worker.id, bytes)
+    }
+    return found
+  }
+
+  /** Bytes of one worker's tree, cheaply. */
+  measure({ id, pid }: MeasuredWorker): number | undefined {
+    const main = anonymousOf(pid, this.#page, this.#read)
+    if (main === undefined) return undefined
+    let bytes = main * (this.#ratios.get(id) ?? this.#ratio)
+    for (const other of this.#trees.get(id) ?? []) {
+      if (other !== pid) bytes += anonymousOf(other, this.#page, this.#read) ?? 0
+    }
+    return Math.round(bytes)
+  }
+
+  /** Bytes of this process. */
+  host(): number {
+    return anonymousOf('self', this.#page, this.#read) ?? process.memoryUsage.rss()
+  }
+
+  /** Does it if it is due, and says when it is due again. */
+  #spaced(dueAt: number, intervalMs: number, work: () => void): number {
+    const start = this.#now()
+    if (start < dueAt) return dueAt
+    work()
+    const end = this.#now()
+    return end + Math.max(intervalMs, (end - start) / SHARE_OF_A_CORE)
+  }
+
+  /** One worker after the other. */
+  #measureExactly(workers: readonly MeasuredWorker[]): void {
+    const last = workers.findIndex(({ id }) => id === this.#lastExact)
+    const worker = workers[(last + 1) % workers.length]
+    if (worker === undefined) return
+    this.#lastExact = worker.id
+    this.#ratios = new Map(workers.flatMap(({ id }) => [[id, this.#ratios.get(id) ?? this.#ratio]]))
+    const cheap = anonymousOf(worker.pid, this.#page, this.#read)
+    const exact = this.#enclosed(worker) ?? privateOf(worker.pid, this.#read)
+    if (exact === undefined || cheap === undefined || cheap === 0) return
+    const ratio = Math.min(Math.max(exact / cheap, LEAST_RATIO), MOST_RATIO)
+    this.#ratios.set(worker.id, ratio)
+    this.#ratio += SMOOTHING * (ratio - this.#ratio)
+  }
+
+  /** What its own cgroup is charged for its main process: no more than the tree, less what the others have. */
+  #enclosed({ id, pid }: MeasuredWorker): number | undefined {
+    const path = /^0::(.*)$/m.exec(this.#read(`/proc/${pid}/cgroup`) ?? '')?.[1]
+    if (path === undefined || !path.endsWith(`/${id}`)) return undefined
+    for (const mount of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']) {
+      const tree = workingSetOf({ version: 2, path: `${mount}${path}` }, this.#read)
+      if (tree === undefined) continue
+      const others = (this.#trees.get(id) ?? []).filter((other) => other !== pid)
+      return others.reduce((rest, other) => rest - (anonymousOf(other, this.#page, this.#read) ?? 0), tree)
+    }
     return undefined
   }
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
 import { Governor } from '../memory/governor.ts'
-import { anonymousBytes } from '../memory/usage.ts'
+import type { MemorySource } from '../memory/source.ts'
 import type { Admission, Limits, Residency, Starts } from '../options.ts'
 import type { TenantPlaces } from '../store/store.ts'
 import { Health } from '../worker/health.ts'
@@ -30,7 +30,7 @@ export interface FleetParts {
   admission: Admission
   residency: Residency
   starts: Starts & { concurrent: number }
-  memoryBytes: number
+  memory: MemorySource
   claudePath: string | undefined
   random: () => number
   places: (tenant: string) => Promise<TenantPlaces>
@@ -62,7 +62,9 @@ export class Fleet {
   constructor(context: FleetContext) {
     this.#context = context
     const { clock, driver, emitter, limits, admission, residency, starts } = context
-    const governor = new Governor({ memoryBytes: context.memoryBytes, workers: limits.workers })
+    const { limitBytes } = context.memory.room()
+    const memoryBytes = limits.memoryBytes === 'auto' ? limitBytes : Math.min(limits.memoryBytes, limitBytes)
+    const governor = new Governor({ memoryBytes, workers: limits.workers })
     const turns = limits.turns === 'auto' ? governor.turnsThatFit : limits.turns
     const turnsPerTenant = limits.turnsPerTenant === 'auto' ? turns : limits.turnsPerTenant
     this.gate = new Gate({ turns, turnsPerTenant, admission, clock })
@@ -213,7 +215,9 @@ export class Fleet {
         if (from === 'starting' && worker.state === 'idle') {
           emitter.tell('worker.ready', { worker: this.describe(worker), startMs: clock.now() - worker.startedAt })
         }
-        if (from === 'busy' && worker.process.pid !== undefined) worker.memoryBytes = anonymousBytes(worker.process.pid)
+        if (from === 'busy' && worker.process.pid !== undefined) {
+          worker.memoryBytes = this.#context.memory.measure({ id: worker.id, pid: worker.process.pid })
+        }
       },
       said: (worker, message) => {
         // `/clear` begins another conversation in the same process; its id comes with the first message of it.

@@ -71,6 +71,33 @@ export const workerTree = (workerId: string, table: ProcessTable, cgroup: string
 export const processesOfThisHost = (): ProcessEntry[] =>
   treeOf(new ProcessTable().read(), ({ marker }) => marker !== undefined && isSameHost(marker.host, thisHost))
 
+/** The processes of each worker of this host, by the worker's id, in one pass over the table. */
+export function treesOfThisHost(entries: readonly ProcessEntry[]): Map<string, number[]> {
+  const known = new Map(entries.map((entry) => [entry.pid, entry]))
+  const owners = new Map<number, string | undefined>()
+  const ownerOf = (entry: ProcessEntry | undefined): string | undefined => {
+    if (entry === undefined || entry.pid === process.pid || entry.pid === 1) return undefined
+    const { pid, ppid, session, marker } = entry
+    if (owners.has(pid)) return owners.get(pid)
+    // Noted before its relatives are asked: reused pids could lead round in circles.
+    owners.set(pid, undefined)
+    const owner =
+      marker === undefined
+        ? (ownerOf(known.get(ppid)) ?? ownerOf(known.get(session)))
+        : isSameHost(marker.host, thisHost)
+          ? marker.workerId
+          : undefined
+    owners.set(pid, owner)
+    return owner
+  }
+  const trees = new Map<string, number[]>()
+  for (const entry of entries) {
+    const owner = ownerOf(entry)
+    if (owner !== undefined) trees.set(owner, [...(trees.get(owner) ?? []), entry.pid])
+  }
+  return trees
+}
+
 /** Signals a process if it is still the one that was meant. False when it is gone. */
 export function signalProcess({ pid, startTime }: ProcessIdentity, signal: NodeJS.Signals): boolean {
   if (!sameStart(startTimeOf(pid), startTime)) return false

@@ -1,5 +1,6 @@
 export { FakeClock } from './clock.ts'
 export { FakeDriver } from './driver.ts'
+export { FakeMemory } from './memory.ts'
 export { FakeProcess } from './process.ts'
 export type { FakeConversation } from './process.ts'
 export { assistantMessage, resultMessage, textOf } from './messages.ts'

@@ -52,6 +52,8 @@ export class FakeProcess implements AgentProcess {
   leavesAtOnce = true
   /** Set: `bind()` is refused for this reason, as `"cwd_untrusted"`. */
   bindRefusal: string | undefined
+  /** What it uses, for the pool's fake memory. Default 100 MiB. */
+  memoryBytes: number = 100 * 2 ** 20
   /** Says that its conversation is held back by a reader that does not read. */
   heldBack = false
   /** False makes it hang: it leaves health probes without an answer. */

@@ -6,9 +6,10 @@ import type { Pool, PoolOptions } from '../index.ts'
 import { MemoryStore } from '../store/memory.ts'
 import { FakeClock } from './clock.ts'
 import { FakeDriver } from './driver.ts'
+import { FakeMemory } from './memory.ts'
 
 /** What `createTestPool()` takes: all options of a pool, none of them needed. */
-export interface TestPoolOptions extends Partial<Omit<PoolOptions, 'driver' | 'clock'>> {
+export interface TestPoolOptions extends Partial<Omit<PoolOptions, 'driver' | 'clock' | 'memory'>> {
   /** Default: a new one. Pass that of another pool to act out a restart of the host: its conversations are still there. */
   driver?: FakeDriver
   clock?: FakeClock
@@ -19,10 +20,12 @@ export interface TestPool extends AsyncDisposable {
   pool: Pool
   driver: FakeDriver
   clock: FakeClock
+  /** What the pool takes for the machine's memory: 64 GiB, of which the fake processes use little. */
+  memory: FakeMemory
 }
 
-/** Enough for any test: what this machine has must not decide. */
-const MEMORY = '64GiB'
+/** Enough for any test that is not about memory. */
+const MEMORY_BYTES = 64 * 2 ** 30
 const STARTS_AT_ONCE = 4
 
 /** An agent that starts nothing ahead, so that a test sees the processes it asked for and no others. */
@@ -35,7 +38,7 @@ const PLAIN_AGENT = { spares: { max: 0 }, claimableSpares: { max: 0 } }
 export async function createTestPool(options: TestPoolOptions = {}): Promise<TestPool> {
   const clock = options.clock ?? new FakeClock()
   const driver = options.driver ?? new FakeDriver(clock)
-  const { limits } = options
+  const memory = new FakeMemory(MEMORY_BYTES, driver)
   const temporary = options.dataDir === undefined ? await mkdtemp(join(tmpdir(), 'claude-agent-pool-')) : undefined
   const clean = async (): Promise<void> => {
     if (temporary !== undefined) await rm(temporary, { recursive: true, force: true, maxRetries: 3 })
@@ -46,15 +49,16 @@ export async function createTestPool(options: TestPoolOptions = {}): Promise<Tes
       store: new MemoryStore(),
       ...options,
       dataDir: options.dataDir ?? (temporary as string),
-      limits: { ...((limits?.memory ?? limits?.memoryBytes) ? {} : { memory: MEMORY }), ...limits },
       starts: { concurrent: STARTS_AT_ONCE, ...options.starts },
       driver,
       clock,
+      memory,
     })
     return {
       pool,
       driver,
       clock,
+      memory,
       async [Symbol.asyncDispose]() {
         await pool.close()
         await clean()

@@ -4,7 +4,7 @@ import { hostLives, markerOf, parseMarker, thisHost } from '../../../src/process
 import { startTimeOf, statFields } from '../../../src/process/start-time.ts'
 import type { ProcessEntry } from '../../../src/process/table.ts'
 import { ProcessTable } from '../../../src/process/table.ts'
-import { signalProcess, treeOf } from '../../../src/process/tree.ts'
+import { signalProcess, treeOf, treesOfThisHost } from '../../../src/process/tree.ts'
 
 const marker = parseMarker(markerOf('w-1'))
 
@@ -83,5 +83,29 @@ describe('a cgroup membership', () => {
   it('is read from the unified line alone', () => {
     expect(v2PathOf('4:memory:/a\n0::/user.slice/x.scope\n')).toBe('/user.slice/x.scope')
     expect(v2PathOf('4:memory:/a\n')).toBeUndefined()
+  })
+})
+
+describe('the trees of this host', () => {
+  it('hold what is marked, and what hangs on that, each with its worker', () => {
+    const other = parseMarker(markerOf('w-2'))
+    const stranger = marker === undefined ? undefined : { ...marker, host: { ...marker.host, bootId: 'another' } }
+    const trees = treesOfThisHost([
+      entry(process.pid, 1),
+      entry(900_001, process.pid, { marker }),
+      entry(900_003, 900_002),
+      entry(900_002, 900_001),
+      entry(900_004, 1, { session: 900_002 }),
+      entry(900_005, process.pid, { marker: other }),
+      entry(900_006, process.pid, { marker: stranger }),
+      entry(900_007, 900_008),
+      entry(900_008, 900_007),
+    ])
+    expect(new Map([...trees].map(([id, found]) => [id, found.toSorted((a, b) => a - b)]))).toEqual(
+      new Map([
+        ['w-1', [900_001, 900_002, 900_003, 900_004]],
+        ['w-2', [900_005]],
+      ]),
+    )
   })
 })

@@ -1,0 +1,36 @@
+import { MemoryLimit } from './limit.ts'
+import type { MachineMemory, MemoryRoom } from './limit.ts'
+import type { MemorySource } from './source.ts'
+import { Usage } from './usage.ts'
+import type { MeasuredWorker, ReadTrees } from './usage.ts'
+
+/** Memory as the system shows it: cgroups, `/proc`, and the machine's own figures. */
+export class SystemMemory implements MemorySource {
+  readonly #limit: MemoryLimit
+  readonly #usage: Usage
+
+  constructor(context: { now: () => number; trees: ReadTrees; machine: () => MachineMemory }) {
+    this.#limit = new MemoryLimit(context)
+    this.#usage = new Usage(context)
+  }
+
+  room(): MemoryRoom {
+    return this.#limit.read()
+  }
+
+  stall(): number | undefined {
+    return this.#limit.readStall()
+  }
+
+  sample(workers: readonly MeasuredWorker[]): Map<string, number> {
+    return this.#usage.sample(workers)
+  }
+
+  measure(worker: MeasuredWorker): number | undefined {
+    return this.#usage.measure(worker)
+  }
+
+  host(): number {
+    return this.#usage.host()
+  }
+}

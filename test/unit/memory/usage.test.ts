@@ -1,0 +1,157 @@
+import { describe, expect, test } from 'vitest'
+import { Usage, pageBytes } from '../../../src/memory/usage.ts'
+
+const MIB = 2 ** 20
+const PAGE = 4_096
+
+/** A fake `/proc`, which counts what is read. */
+class Proc {
+  readonly files: Record<string, string> = { '/proc/self/statm': this.statm(60) }
+  readonly reads: string[] = []
+  now = 0
+  treeReads = 0
+  trees = new Map<string, number[]>()
+
+  statm(mib: number): string {
+    return `99999 ${(mib * MIB) / PAGE + 1_000} 1000 5 0 123 0\n`
+  }
+
+  /** A process with this much anonymous memory; `exact` includes pages of files that it alone has. */
+  process(pid: number, mib: number, exact = mib): void {
+    this.files[`/proc/${pid}/statm`] = this.statm(mib)
+    this.files[`/proc/${pid}/smaps_rollup`] =
+      `Rss:  999999 kB\nPrivate_Clean:  ${(exact - mib) * 1024} kB\nPrivate_Dirty:  ${mib * 1024} kB\n`
+  }
+
+  usage(): Usage {
+    return new Usage({
+      now: () => this.now,
+      read: (path) => {
+        this.reads.push(path)
+        return this.files[path]
+      },
+      trees: () => {
+        this.treeReads += 1
+        return this.trees
+      },
+    })
+  }
+
+  count(name: string): number {
+    return this.reads.filter((path) => path.endsWith(name)).length
+  }
+}
+
+describe('the memory of a worker', () => {
+  test('is that of its whole tree', () => {
+    const proc = new Proc()
+    proc.process(10, 100)
+    proc.process(11, 300)
+    proc.trees.set('w-1', [10, 11])
+    expect(proc.usage().sample([{ id: 'w-1', pid: 10 }])).toEqual(new Map([['w-1', 400 * MIB]]))
+  })
+
+  test('of which a part has just gone is what is left, and of one that has gone is unknown', () => {
+    const proc = new Proc()
+    proc.process(10, 100)
+    proc.trees.set('w-1', [10, 11])
+    const usage = proc.usage()
+    expect(
+      usage.sample([
+        { id: 'w-1', pid: 10 },
+        { id: 'w-2', pid: 20 },
+      ]),
+    ).toEqual(new Map([['w-1', 100 * MIB]]))
+  })
+
+  test('is corrected by exact measurements, of one worker after the other', () => {
+    const proc = new Proc()
+    proc.process(10, 100, 120)
+    proc.process(20, 200, 220)
+    const usage = proc.usage()
+    const workers = [
+      { id: 'w-1', pid: 10 },
+      { id: 'w-2', pid: 20 },
+    ]
+    usage.sample(workers)
+    proc.now += 1_000
+    expect(usage.sample(workers)).toEqual(
+      new Map([
+        ['w-1', 120 * MIB],
+        ['w-2', 220 * MIB],
+      ]),
+    )
+    proc.now += 1_000
+    proc.process(10, 200, 200)
+    expect(usage.sample(workers).get('w-1')).toBe(200 * MIB)
+  })
+
+  test('is exactly that of its own cgroup where it has one that counts', () => {
+    const proc = new Proc()
+    proc.process(10, 100, 120)
+    const path = '/sys/fs/cgroup/pool/w-1'
+    proc.files['/proc/10/cgroup'] = '0::/pool/w-1\n'
+    proc.files[`${path}/memory.current`] = `${160 * MIB}\n`
+    proc.files[`${path}/memory.stat`] = `inactive_file ${10 * MIB}\nactive_file 0\nfile_mapped 0\n`
+    expect(proc.usage().sample([{ id: 'w-1', pid: 10 }])).toEqual(new Map([['w-1', 150 * MIB]]))
+    expect(proc.count('smaps_rollup')).toBe(0)
+  })
+})
+
+describe('what it costs', () => {
+  const workers = Array.from({ length: 50 }, (_, number) => ({ id: `w-${number}`, pid: 100 + number }))
+
+  test('is one small file for each process, ten exact measurements and five looks at all processes in ten seconds', () => {
+    const proc = new Proc()
+    for (const { id, pid } of workers) {
+      proc.process(pid, 100, 110)
+      proc.trees.set(id, [pid])
+    }
+    const usage = proc.usage()
+    proc.reads.length = 0
+    for (let sample = 0; sample < 20; sample += 1) {
+      usage.sample(workers)
+      proc.now += 500
+    }
+    expect(proc.treeReads).toBe(5)
+    expect(proc.count('smaps_rollup')).toBe(10)
+    // Beside each exact measurement its process is read cheaply, too.
+    expect(proc.count('statm')).toBe(20 * 50 + 10)
+    expect(proc.reads.length).toBe(20 * 50 + 10 + 10 + 10)
+  })
+
+  test('stays a small part of a core where looking is slow', () => {
+    const proc = new Proc()
+    const usage = new Usage({
+      now: () => proc.now,
+      read: (path) => proc.files[path],
+      trees: () => {
+        proc.treeReads += 1
+        proc.now += 50
+        return proc.trees
+      },
+    })
+    for (let sample = 0; sample < 120; sample += 1) {
+      usage.sample(workers)
+      proc.now += 500
+    }
+    expect(proc.treeReads).toBeLessThanOrEqual(5)
+  })
+
+  test('is nothing where nothing can be measured', () => {
+    const proc = new Proc()
+    delete proc.files['/proc/self/statm']
+    const usage = proc.usage()
+    expect(usage.sample(workers)).toEqual(new Map())
+    expect([proc.treeReads, usage.host() > 0]).toEqual([0, true])
+  })
+})
+
+test('The size of a page is what the kernel says', () => {
+  const notes = Buffer.alloc(48)
+  notes.writeBigUInt64LE(16n, 0)
+  notes.writeBigUInt64LE(6n, 16)
+  notes.writeBigUInt64LE(65_536n, 24)
+  expect(pageBytes(() => notes.toString('latin1'))).toBe(65_536)
+  expect(pageBytes(() => undefined)).toBe(4_096)
+})
