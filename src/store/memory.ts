@@ -1,58 +1,191 @@
-import type { SessionPage, SessionRecord, Store } from './store.ts'
+import { StoreError } from '../errors.ts'
+import { badAppend } from './append.ts'
+import type {
+  EventRange,
+  EventTotals,
+  SessionPage,
+  SessionRecord,
+  Store,
+  StoredEvent,
+  TranscriptEntry,
+  TranscriptInfo,
+  TranscriptKey,
+} from './store.ts'
 
 const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
 
 /** The order of databases. JavaScript's own is that of UTF-16, which puts an emoji before U+FF5E. */
 const byCodePoint = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
+interface Held {
+  record: SessionRecord
+  events: StoredEvent[]
+  open: boolean
+}
+
+interface HeldTranscript {
+  key: TranscriptKey
+  uuids: Set<string>
+  entries: string[]
+  writtenAt: number
+}
+
 /** A store that lasts as long as the process: for tests and for conversations that nobody comes back to. */
 export class MemoryStore implements Store {
-  readonly #sessions = new Map<string, SessionRecord>()
+  readonly #sessions = new Map<string, Held>()
+  readonly #transcripts = new Map<string, HeldTranscript>()
 
-  get(tenant: string, key: string): Promise<SessionRecord | undefined> {
-    return Promise.resolve(copy(this.#sessions.get(idOf(tenant, key))))
+  async get(tenant: string, key: string): Promise<SessionRecord | undefined> {
+    return copy(this.#sessions.get(idOf(tenant, key)))
   }
 
-  findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined> {
-    for (const record of this.#sessions.values()) {
-      if (record.sdkSessionId === sdkSessionId) return Promise.resolve(copy(record))
+  async findByUid(uid: string): Promise<SessionRecord | undefined> {
+    return copy(this.#held(uid))
+  }
+
+  async findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined> {
+    return copy(this.#all.find(({ record }) => record.sdkSessionId === sdkSessionId))
+  }
+
+  async put(record: SessionRecord): Promise<void> {
+    const id = idOf(record.tenant, record.key)
+    const before = this.#sessions.get(id)
+    if (before === undefined || before.record.uid !== record.uid) {
+      await this.remove(record.tenant, record.key)
+      this.#sessions.set(id, { record: { ...record }, events: [], open: false })
+    } else {
+      before.record = { ...record }
     }
-    return Promise.resolve(undefined)
   }
 
-  put(record: SessionRecord): Promise<void> {
-    this.#sessions.set(idOf(record.tenant, record.key), { ...record })
-    return Promise.resolve()
-  }
-
-  touch({ tenant, key, uid, turns, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
-    const record = this.#sessions.get(idOf(tenant, key))
+  async touch({ tenant, key, uid, turns, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
+    const record = this.#sessions.get(idOf(tenant, key))?.record
     if (record?.uid === uid) Object.assign(record, { turns, lastUsedAt })
-    return Promise.resolve()
   }
 
-  remove(tenant: string, key: string): Promise<void> {
+  async remove(tenant: string, key: string): Promise<void> {
+    const held = this.#sessions.get(idOf(tenant, key))
     this.#sessions.delete(idOf(tenant, key))
-    return Promise.resolve()
+    for (const [id, transcript] of this.#transcripts) {
+      const { tenant: owner, sdkSessionId } = transcript.key
+      if (owner === tenant && sdkSessionId === held?.record.sdkSessionId) this.#transcripts.delete(id)
+    }
   }
 
-  list({ tenant, after, limit }: SessionPage): Promise<SessionRecord[]> {
-    const from = after === undefined ? '' : idOf(after.tenant, after.key)
-    const records = [...this.#sessions.entries()]
-      .filter(([id, record]) => byCodePoint(id, from) > 0 && (tenant === undefined || record.tenant === tenant))
-      .toSorted(([a], [b]) => byCodePoint(a, b))
+  async list({ tenant, agent, order, descending, after, limit }: SessionPage): Promise<SessionRecord[]> {
+    const place = ({ createdAt = 0, ...record }: NonNullable<SessionPage['after']>): [number, string] => [
+      order === 'created' ? createdAt : 0,
+      idOf(record.tenant, record.key),
+    ]
+    const compare = (a: NonNullable<SessionPage['after']>, b: NonNullable<SessionPage['after']>): number => {
+      const [[timeA, idA], [timeB, idB]] = [place(a), place(b)]
+      return (descending === true ? -1 : 1) * (timeA - timeB || byCodePoint(idA, idB))
+    }
+    return this.#all
+      .map(({ record }) => ({ ...record }))
+      .filter(
+        (record) => (tenant === undefined || record.tenant === tenant) && (agent ?? record.agent) === record.agent,
+      )
+      .filter((record) => after === undefined || compare(record, after) > 0)
+      .toSorted(compare)
       .slice(0, limit)
-    return Promise.resolve(records.map(([, record]) => ({ ...record })))
   }
 
-  count(): Promise<number> {
-    return Promise.resolve(this.#sessions.size)
+  async count(): Promise<number> {
+    return this.#sessions.size
   }
 
-  close(): Promise<void> {
-    return Promise.resolve()
+  async appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
+    const held = this.#held(uid)
+    if (held === undefined) throw new StoreError(`session ${uid} is not in the store`)
+    const kept = new Map(held.events.map((event) => [event.number, event]))
+    const bad = badAppend(events, held.events.at(-1)?.number ?? 0, (number) => kept.get(number)?.id)
+    if (bad !== undefined) throw new StoreError(`session ${uid}: ${bad}`)
+    for (const event of events) kept.set(event.number, { ...event })
+    held.events = [...kept.values()]
+    if (turn !== undefined) held.open = turn === 'open'
+  }
+
+  async readEvents(uid: string, range: EventRange): Promise<StoredEvent[]> {
+    const { after = 0, before = Infinity, types, descending, limit } = range
+    const events = (this.#held(uid)?.events ?? []).filter(
+      ({ number, type }) => number > after && number < before && (types?.includes(type) ?? true),
+    )
+    return (descending === true ? events.toReversed() : events).slice(0, limit).map((event) => ({ ...event }))
+  }
+
+  async eventTotals(uid: string): Promise<EventTotals> {
+    const events = this.#held(uid)?.events ?? []
+    const size = events.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0)
+    return { first: events[0]?.number ?? 0, last: events.at(-1)?.number ?? 0, size }
+  }
+
+  async trimEvents(uid: string, before: number): Promise<void> {
+    const held = this.#held(uid)
+    if (held !== undefined)
+      held.events = held.events.filter((event, at, all) => event.number >= before || at === all.length - 1)
+  }
+
+  async openTurns(): Promise<SessionRecord[]> {
+    return this.#all.filter(({ open }) => open).map(({ record }) => ({ ...record }))
+  }
+
+  async appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void> {
+    const transcript = this.#transcripts.get(transcriptId(key)) ?? {
+      key: { ...key },
+      uuids: new Set(),
+      entries: [],
+      writtenAt: at,
+    }
+    transcript.writtenAt = at
+    for (const { uuid, json } of entries) {
+      if (uuid !== undefined && transcript.uuids.has(uuid)) continue
+      if (uuid !== undefined) transcript.uuids.add(uuid)
+      transcript.entries.push(json)
+    }
+    if (entries.length > 0) this.#transcripts.set(transcriptId(key), transcript)
+  }
+
+  async loadTranscript(key: TranscriptKey): Promise<string[] | undefined> {
+    return this.#transcripts.get(transcriptId(key))?.entries.slice()
+  }
+
+  async listTranscripts(tenant: string, project: string): Promise<TranscriptInfo[]> {
+    return [...this.#transcripts.values()]
+      .filter(({ key }) => key.tenant === tenant && key.project === project && key.subpath === undefined)
+      .map(({ key, writtenAt }) => ({ sdkSessionId: key.sdkSessionId, writtenAt }))
+  }
+
+  async listSubpaths(key: TranscriptKey): Promise<string[]> {
+    return this.#transcriptsOf(key).flatMap(({ key: { subpath } }) => (subpath === undefined ? [] : [subpath]))
+  }
+
+  async removeTranscript(key: TranscriptKey): Promise<void> {
+    if (key.subpath !== undefined) this.#transcripts.delete(transcriptId(key))
+    else for (const transcript of this.#transcriptsOf(key)) this.#transcripts.delete(transcriptId(transcript.key))
+  }
+
+  async close(): Promise<void> {
+    // Everything goes with the object.
+  }
+
+  get #all(): Held[] {
+    return [...this.#sessions.values()]
+  }
+
+  #held(uid: string): Held | undefined {
+    return this.#all.find(({ record }) => record.uid === uid)
+  }
+
+  #transcriptsOf({ tenant, project, sdkSessionId }: TranscriptKey): HeldTranscript[] {
+    return [...this.#transcripts.values()].filter(
+      ({ key }) => key.tenant === tenant && key.project === project && key.sdkSessionId === sdkSessionId,
+    )
   }
 }
 
-const copy = (record: SessionRecord | undefined): SessionRecord | undefined =>
-  record === undefined ? undefined : { ...record }
+const copy = (held: Held | undefined): SessionRecord | undefined =>
+  held === undefined ? undefined : { ...held.record }
+
+const transcriptId = ({ tenant, project, sdkSessionId, subpath }: TranscriptKey): string =>
+  JSON.stringify([tenant, project, sdkSessionId, subpath])

@@ -1,31 +1,21 @@
-import { DatabaseSync } from 'node:sqlite'
-import type { SQLInputValue, StatementSync } from 'node:sqlite'
+import type { SQLInputValue } from 'node:sqlite'
 import { StoreError } from '../errors.ts'
-import type { SessionPage, SessionRecord, Store } from './store.ts'
-
-/** Each entry brings the schema from the version of its index to the next; only ever append. */
-const MIGRATIONS = [
-  `CREATE TABLE sessions (
-    tenant TEXT NOT NULL,
-    key TEXT NOT NULL,
-    uid TEXT NOT NULL,
-    agent TEXT NOT NULL,
-    cwd TEXT,
-    owns_cwd INTEGER NOT NULL,
-    sdk_session_id TEXT,
-    begun INTEGER NOT NULL,
-    turns INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    last_used_at INTEGER NOT NULL,
-    PRIMARY KEY (tenant, key)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX sessions_by_sdk_session_id ON sessions (sdk_session_id) WHERE sdk_session_id IS NOT NULL;`,
-] as const
-
-/** How long a statement waits for another process's lock before it fails. */
-const BUSY_TIMEOUT_MS = 5_000
+import { badAppend } from './append.ts'
+import { SqliteDatabase } from './sqlite-database.ts'
+import type {
+  EventRange,
+  EventTotals,
+  SessionPage,
+  SessionRecord,
+  Store,
+  StoredEvent,
+  TranscriptEntry,
+  TranscriptInfo,
+  TranscriptKey,
+} from './store.ts'
 
 interface SessionRow {
+  id: number
   tenant: string
   key: string
   uid: string
@@ -53,142 +43,280 @@ const toRecord = (row: SessionRow): SessionRecord => ({
   lastUsedAt: row.last_used_at,
 })
 
-function migrate(database: DatabaseSync, path: string): void {
-  const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number }
-  if (version > MIGRATIONS.length) {
-    throw new StoreError(
-      `${path} has schema version ${version}, newer than the ${MIGRATIONS.length} of this release; upgrade claude-agent-pool`,
-    )
-  }
-  for (const [index, step] of MIGRATIONS.entries()) {
-    if (index < version) continue
-    database.exec(`BEGIN IMMEDIATE; ${step}; PRAGMA user_version = ${index + 1}; COMMIT`)
-  }
-}
+/** SQLite ends text at NUL and has no lone surrogates. JSON has words for both; what the pool names itself needs none. */
+const escape = (text: string): string => JSON.stringify(text).slice(1, -1)
+const unescape = (text: string): string => JSON.parse(`"${text}"`) as string
 
-function openDatabase(path: string): DatabaseSync {
-  const database = new DatabaseSync(path)
-  try {
-    database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`)
-    migrate(database, path)
-    return database
-  } catch (error) {
-    database.close()
-    throw error
+/** Conditions and their values, side by side. */
+class Where {
+  readonly #conditions: string[] = []
+  readonly values: SQLInputValue[] = []
+
+  and(condition: string, ...values: (SQLInputValue | undefined)[]): this {
+    if (values.includes(undefined)) return this
+    this.#conditions.push(condition)
+    this.values.push(...(values as SQLInputValue[]))
+    return this
+  }
+
+  get sql(): string {
+    return this.#conditions.length === 0 ? '' : `WHERE ${this.#conditions.join(' AND ')}`
   }
 }
 
 /** The embedded store: one SQLite file, one host at a time. */
 export class SqliteStore implements Store {
-  readonly #path: string
-  readonly #database: DatabaseSync
-  readonly #statements = new Map<string, StatementSync>()
+  readonly #database: SqliteDatabase
 
   /** Opens the file, or makes it, and brings its schema up to date. Throws StoreError. */
   constructor(path: string) {
-    this.#path = path
-    try {
-      this.#database = openDatabase(path)
-    } catch (error) {
-      if (error instanceof StoreError) throw error
-      throw new StoreError(`${path} cannot be opened: ${(error as Error).message}`, { cause: error })
-    }
+    this.#database = new SqliteDatabase(path)
   }
 
   async get(tenant: string, key: string): Promise<SessionRecord | undefined> {
-    return this.#one('SELECT * FROM sessions WHERE tenant = ? AND key = ?', tenant, key)
+    return this.#session('tenant = ? AND key = ?', tenant, key)
+  }
+
+  async findByUid(uid: string): Promise<SessionRecord | undefined> {
+    return this.#session('uid = ?', uid)
   }
 
   async findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined> {
-    return this.#one('SELECT * FROM sessions WHERE sdk_session_id = ?', sdkSessionId)
+    return this.#session('sdk_session_id = ?', sdkSessionId)
   }
 
-  async put(record: SessionRecord): Promise<void> {
-    this.#run(
-      `INSERT OR REPLACE INTO sessions
-       (tenant, key, uid, agent, cwd, owns_cwd, sdk_session_id, begun, turns, created_at, last_used_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      record.tenant,
-      record.key,
-      record.uid,
-      record.agent,
-      record.cwd ?? null,
-      record.ownsCwd ? 1 : 0,
-      record.sdkSessionId ?? null,
-      record.begun ? 1 : 0,
-      record.turns,
-      record.createdAt,
-      record.lastUsedAt,
-    )
-  }
-
-  async touch({ tenant, key, uid, turns, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
-    this.#run(
-      'UPDATE sessions SET turns = ?, last_used_at = ? WHERE tenant = ? AND key = ? AND uid = ?',
+  put(record: SessionRecord): Promise<void> {
+    const { tenant, key, uid, agent, cwd, ownsCwd, sdkSessionId, begun, turns, createdAt, lastUsedAt } = record
+    const facts = [
+      agent,
+      cwd ?? null,
+      ownsCwd ? 1 : 0,
+      sdkSessionId ?? null,
+      begun ? 1 : 0,
       turns,
+      createdAt,
       lastUsedAt,
-      tenant,
-      key,
-      uid,
+    ]
+    return this.#database.write(() => {
+      this.#remove('tenant = ? AND key = ? AND uid <> ?', tenant, key, uid)
+      this.#database.run(
+        `INSERT INTO sessions
+         (tenant, key, uid, agent, cwd, owns_cwd, sdk_session_id, begun, turns, created_at, last_used_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (tenant, key) DO UPDATE SET
+         (agent, cwd, owns_cwd, sdk_session_id, begun, turns, created_at, last_used_at) = (excluded.agent, excluded.cwd,
+         excluded.owns_cwd, excluded.sdk_session_id, excluded.begun, excluded.turns, excluded.created_at, excluded.last_used_at)`,
+        tenant,
+        key,
+        uid,
+        ...facts,
+      )
+    })
+  }
+
+  touch({ tenant, key, uid, turns, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
+    return this.#database.write(() =>
+      this.#database.run(
+        'UPDATE sessions SET turns = ?, last_used_at = ? WHERE tenant = ? AND key = ? AND uid = ?',
+        turns,
+        lastUsedAt,
+        tenant,
+        key,
+        uid,
+      ),
     )
   }
 
-  async remove(tenant: string, key: string): Promise<void> {
-    this.#run('DELETE FROM sessions WHERE tenant = ? AND key = ?', tenant, key)
+  remove(tenant: string, key: string): Promise<void> {
+    return this.#database.write(() => this.#remove('tenant = ? AND key = ?', tenant, key))
   }
 
-  async list({ tenant, after, limit }: SessionPage): Promise<SessionRecord[]> {
-    const conditions: string[] = []
-    const values: SQLInputValue[] = []
-    if (tenant !== undefined) {
-      conditions.push('tenant = ?')
-      values.push(tenant)
-    }
+  async list({ tenant, agent, order, descending, after, limit }: SessionPage): Promise<SessionRecord[]> {
+    const where = new Where().and('tenant = ?', tenant).and('agent = ?', agent)
+    const beyond = descending === true ? '<' : '>'
+    const columns = order === 'created' ? ['created_at', 'tenant', 'key'] : ['tenant', 'key']
     if (after !== undefined) {
-      conditions.push('(tenant, key) > (?, ?)')
-      values.push(after.tenant, after.key)
+      const place = [...(order === 'created' ? [after.createdAt ?? 0] : []), after.tenant, after.key]
+      where.and(`(${columns.join()}) ${beyond} (${columns.map(() => '?').join()})`, ...place)
     }
-    const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`
-    const rows = this.#guard(() =>
-      this.#prepare(`SELECT * FROM sessions ${where} ORDER BY tenant, key LIMIT ?`).all(...values, limit),
-    )
-    return (rows as unknown as SessionRow[]).map(toRecord)
+    const sorted = columns.map((column) => `${column} ${descending === true ? 'DESC' : 'ASC'}`).join()
+    return this.#database
+      .all<SessionRow>(`SELECT * FROM sessions ${where.sql} ORDER BY ${sorted} LIMIT ?`, ...where.values, limit)
+      .map(toRecord)
   }
 
   async count(): Promise<number> {
-    const row = this.#guard(() => this.#prepare('SELECT count(*) AS sessions FROM sessions').get())
-    return (row as { sessions: number }).sessions
+    return this.#database.one<{ sessions: number }>('SELECT count(*) AS sessions FROM sessions')?.sessions ?? 0
+  }
+
+  appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
+    return this.#database.write(() => {
+      const session = this.#idOf(uid)
+      if (session === undefined) throw new StoreError(`session ${uid} is not in the store`)
+      const bad = badAppend(events, this.#lastOf(session), (number) => this.#eventId(session, number))
+      if (bad !== undefined) throw new StoreError(`session ${uid}: ${bad}`)
+      for (const { number, id, type, at, json } of events) {
+        this.#database.run(
+          `INSERT INTO events (session, number, event_id, type, at, json) VALUES (?, ?, ?, ?, ?, ?)
+           ON CONFLICT (session, number) DO UPDATE SET (type, at, json) = (excluded.type, excluded.at, excluded.json)`,
+          session,
+          number,
+          id,
+          type,
+          at,
+          json,
+        )
+      }
+      if (turn === undefined) return
+      this.#database.run('UPDATE sessions SET open_turn = ? WHERE id = ?', turn === 'open' ? 1 : 0, session)
+    })
+  }
+
+  async readEvents(uid: string, range: EventRange): Promise<StoredEvent[]> {
+    const { after, before, types, descending, limit } = range
+    const session = this.#idOf(uid)
+    if (session === undefined) return []
+    const where = new Where().and('session = ?', session).and('number > ?', after).and('number < ?', before)
+    where.and('type IN (SELECT value FROM json_each(?))', types === undefined ? undefined : JSON.stringify(types))
+    return this.#database
+      .all<StoredEvent>(
+        `SELECT number, event_id AS id, type, at, json FROM events ${where.sql}
+         ORDER BY number ${descending === true ? 'DESC' : 'ASC'} LIMIT ?`,
+        ...where.values,
+        limit,
+      )
+      .map((row) => ({ ...row }))
+  }
+
+  async eventTotals(uid: string): Promise<EventTotals> {
+    const totals = this.#database.one<EventTotals>(
+      `SELECT coalesce(min(number), 0) AS first, coalesce(max(number), 0) AS last, coalesce(sum(octet_length(json)), 0) AS size
+       FROM events WHERE session = ?`,
+      this.#idOf(uid) ?? null,
+    )
+    return { first: 0, last: 0, size: 0, ...totals }
+  }
+
+  trimEvents(uid: string, before: number): Promise<void> {
+    return this.#database.write(() => {
+      const session = this.#idOf(uid)
+      if (session === undefined) return
+      const end = Math.min(before, this.#lastOf(session))
+      this.#database.run('DELETE FROM events WHERE session = ? AND number < ?', session, end)
+    })
+  }
+
+  async openTurns(): Promise<SessionRecord[]> {
+    return this.#database.all<SessionRow>('SELECT * FROM sessions WHERE open_turn = 1').map(toRecord)
+  }
+
+  appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void> {
+    return this.#database.write(() => {
+      if (entries.length === 0) return
+      this.#database.run(
+        `INSERT INTO transcripts (tenant, project, sdk_session_id, subpath, written_at) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (tenant, project, sdk_session_id, subpath) DO UPDATE SET written_at = excluded.written_at`,
+        ...transcriptId(key),
+        at,
+      )
+      const transcript = this.#transcript(key) ?? null
+      for (const { uuid, json } of entries) {
+        this.#database.run(
+          'INSERT INTO transcript_entries (transcript, uuid, json) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+          transcript,
+          uuid === undefined ? null : escape(uuid),
+          json,
+        )
+      }
+    })
+  }
+
+  async loadTranscript(key: TranscriptKey): Promise<string[] | undefined> {
+    const transcript = this.#transcript(key)
+    if (transcript === undefined) return undefined
+    return this.#database
+      .all<{ json: string }>('SELECT json FROM transcript_entries WHERE transcript = ? ORDER BY id', transcript)
+      .map(({ json }) => json)
+  }
+
+  async listTranscripts(tenant: string, project: string): Promise<TranscriptInfo[]> {
+    return this.#database
+      .all<{ id: string; at: number }>(
+        `SELECT sdk_session_id AS id, written_at AS at FROM transcripts WHERE tenant = ? AND project = ? AND subpath = ''`,
+        tenant,
+        escape(project),
+      )
+      .map(({ id, at }) => ({ sdkSessionId: unescape(id), writtenAt: at }))
+  }
+
+  async listSubpaths(key: TranscriptKey): Promise<string[]> {
+    return this.#database
+      .all<{ subpath: string }>(
+        `SELECT subpath FROM transcripts WHERE tenant = ? AND project = ? AND sdk_session_id = ? AND subpath <> ''`,
+        ...transcriptId(key).slice(0, 3),
+      )
+      .map(({ subpath }) => unescape(subpath))
+  }
+
+  removeTranscript(key: TranscriptKey): Promise<void> {
+    const [tenant, project, sdkSessionId, subpath] = transcriptId(key)
+    return this.#database.write(() =>
+      this.#database.run(
+        `DELETE FROM transcripts WHERE tenant = ?1 AND project = ?2 AND sdk_session_id = ?3 AND ?4 IN ('', subpath)`,
+        tenant,
+        project,
+        sdkSessionId,
+        subpath,
+      ),
+    )
   }
 
   async close(): Promise<void> {
-    if (!this.#database.isOpen) return
-    this.#statements.clear()
-    this.#guard(() => this.#database.close())
+    this.#database.close()
   }
 
-  #one(sql: string, ...values: SQLInputValue[]): SessionRecord | undefined {
-    const row = this.#guard(() => this.#prepare(sql).get(...values))
-    return row === undefined ? undefined : toRecord(row as unknown as SessionRow)
+  #session(condition: string, ...values: SQLInputValue[]): SessionRecord | undefined {
+    const row = this.#database.one<SessionRow>(`SELECT * FROM sessions WHERE ${condition}`, ...values)
+    return row === undefined ? undefined : toRecord(row)
   }
 
-  #run(sql: string, ...values: SQLInputValue[]): void {
-    this.#guard(() => this.#prepare(sql).run(...values))
+  /** Removes the session for which this holds; its events go with it. */
+  #remove(condition: string, ...values: SQLInputValue[]): void {
+    this.#database.run(
+      `DELETE FROM transcripts WHERE (tenant, sdk_session_id) IN
+       (SELECT tenant, sdk_session_id FROM sessions WHERE ${condition})`,
+      ...values,
+    )
+    this.#database.run(`DELETE FROM sessions WHERE ${condition}`, ...values)
   }
 
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql)
-    if (statement === undefined) {
-      statement = this.#database.prepare(sql)
-      this.#statements.set(sql, statement)
-    }
-    return statement
+  #idOf(uid: string): number | undefined {
+    return this.#database.one<{ id: number }>('SELECT id FROM sessions WHERE uid = ?', uid)?.id
   }
 
-  #guard<T>(work: () => T): T {
-    try {
-      return work()
-    } catch (error) {
-      throw new StoreError(`${this.#path}: ${(error as Error).message}`, { cause: error })
-    }
+  #lastOf(session: number): number {
+    return this.#database.one<{ last: number }>(
+      'SELECT coalesce(max(number), 0) AS last FROM events WHERE session = ?',
+      session,
+    )?.last as number
+  }
+
+  #eventId(session: number, number: number): string | undefined {
+    const sql = 'SELECT event_id AS id FROM events WHERE session = ? AND number = ?'
+    return this.#database.one<{ id: string }>(sql, session, number)?.id
+  }
+
+  #transcript(key: TranscriptKey): number | undefined {
+    return this.#database.one<{ id: number }>(
+      'SELECT id FROM transcripts WHERE tenant = ? AND project = ? AND sdk_session_id = ? AND subpath = ?',
+      ...transcriptId(key),
+    )?.id
   }
 }
+
+const transcriptId = ({
+  tenant,
+  project,
+  sdkSessionId,
+  subpath = '',
+}: TranscriptKey): [string, string, string, string] => [tenant, escape(project), escape(sdkSessionId), escape(subpath)]

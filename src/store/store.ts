@@ -28,23 +28,109 @@ export interface TenantPlaces {
   workspaces: string
 }
 
-/** A page of sessions: those after `after`, in the order of their keys. */
+/** A page of sessions: those after `after`, which need not exist any more. */
 export interface SessionPage {
   tenant?: string
-  after?: { tenant: string; key: string }
+  agent?: string
+  /** By tenant and key, the default, or by the time of creation. */
+  order?: 'key' | 'created'
+  /** From the last to the first. */
+  descending?: boolean
+  after?: Pick<SessionRecord, 'tenant' | 'key'> & Partial<Pick<SessionRecord, 'createdAt'>>
   limit: number
 }
 
-/** Where sessions outlive processes and hosts. What `put` and `remove` have resolved for is durable. */
+/** One event of a session. */
+export interface StoredEvent {
+  /** From 1, without gaps. Given by the one host that owns the session. */
+  number: number
+  id: string
+  type: string
+  /** Milliseconds since the epoch. */
+  at: number
+  /** All of it, as JSON. */
+  json: string
+}
+
+/** Which events of a session: those with numbers between the two, both exclusive, from the first or from the last. */
+export interface EventRange {
+  after?: number
+  before?: number
+  types?: readonly string[]
+  descending?: boolean
+  limit: number
+}
+
+/** What a session's events amount to. `first` and `last` are numbers, 0 where there are none. */
+export interface EventTotals {
+  first: number
+  last: number
+  /** Bytes of JSON. */
+  size: number
+}
+
+/** One transcript: that of a conversation, or of one of its subagents, which `subpath` names. */
+export interface TranscriptKey {
+  tenant: string
+  /** The SDK's name for the conversation's cwd. */
+  project: string
+  sdkSessionId: string
+  subpath?: string | undefined
+}
+
+/** One entry of a transcript. */
+export interface TranscriptEntry {
+  /** Once in a transcript: what comes again is ignored. Without one, an entry is always added. */
+  uuid?: string | undefined
+  /** All of it, as JSON. */
+  json: string
+}
+
+/** When a conversation's main transcript was last written, in milliseconds since the epoch. */
+export interface TranscriptInfo {
+  sdkSessionId: string
+  writtenAt: number
+}
+
+/**
+ * Where sessions outlive processes and hosts. What a write has resolved for is durable; writes take effect in the order of
+ * their calls, each as a whole or not at all. What fails is a StoreError, and has changed nothing.
+ */
 export interface Store {
   get(tenant: string, key: string): Promise<SessionRecord | undefined>
+  findByUid(uid: string): Promise<SessionRecord | undefined>
   /** The session whose conversation has this SDK id. */
   findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined>
+  /** A record with another uid replaces the session with all that belongs to it. */
   put(record: SessionRecord): Promise<void>
   /** Notes that a session was used; may reach the disk later than it resolves. Unknown sessions are ignored. */
   touch(record: Pick<SessionRecord, 'tenant' | 'key' | 'uid' | 'turns' | 'lastUsedAt'>): Promise<void>
+  /** Removes the session with its events and the transcripts of its conversation. */
   remove(tenant: string, key: string): Promise<void>
   list(page: SessionPage): Promise<SessionRecord[]>
   count(): Promise<number>
+
+  /**
+   * Adds events. One whose number is taken replaces that event if it has the same id, else nothing is added: another host
+   * writes this session. So is a gap refused, and a session that is not there. `turn` notes whether one is under way now.
+   */
+  appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void>
+  readEvents(uid: string, range: EventRange): Promise<StoredEvent[]>
+  eventTotals(uid: string): Promise<EventTotals>
+  /** Removes the events before this number. The last one always stays, so that numbers go on. */
+  trimEvents(uid: string, before: number): Promise<void>
+  /** Sessions with a turn under way: after a start, those whose host died in mid-turn. */
+  openTurns(): Promise<SessionRecord[]>
+
+  appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void>
+  /** The JSON of its entries in order; undefined when nothing was ever appended. */
+  loadTranscript(key: TranscriptKey): Promise<string[] | undefined>
+  /** The conversations of a project that have a main transcript. */
+  listTranscripts(tenant: string, project: string): Promise<TranscriptInfo[]>
+  /** The subpaths of a conversation that have a transcript. */
+  listSubpaths(key: TranscriptKey): Promise<string[]>
+  /** Removes a transcript; without a subpath, those of the subagents too. */
+  removeTranscript(key: TranscriptKey): Promise<void>
+
   close(): Promise<void>
 }

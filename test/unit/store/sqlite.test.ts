@@ -5,7 +5,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { StoreError } from '../../../src/errors.ts'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
-import { record, storeConformance } from '../../conformance/store.ts'
+import { record } from '../../conformance/sessions.ts'
+import { storeConformance } from '../../conformance/store.ts'
 
 let folder: string
 let number = 0
@@ -65,15 +66,19 @@ test('a table that is gone is a StoreError with its cause, for reading and for w
   const vandal = new DatabaseSync(path)
   vandal.exec('DROP TABLE sessions')
   vandal.close()
-  for (const broken of [
-    store.get('t', 'k'),
-    store.put(record('t', 'k')),
-    store.list({ limit: 1 }),
-    store.count(),
-    store.remove('t', 'k'),
-    store.touch(record('t', 'k')),
-    store.findBySdkSessionId('x'),
-  ]) {
+  const works: (() => Promise<unknown>)[] = [
+    () => store.get('t', 'k'),
+    () => store.put(record('t', 'k')),
+    () => store.list({ limit: 1 }),
+    () => store.count(),
+    () => store.remove('t', 'k'),
+    () => store.touch(record('t', 'k')),
+    () => store.findBySdkSessionId('x'),
+    () => store.appendEvents('x', []),
+    () => store.readEvents('x', { limit: 1 }),
+  ]
+  for (const work of works) {
+    const broken = work()
     await expect(broken).rejects.toThrow(StoreError)
     await expect(broken).rejects.toMatchObject({ cause: expect.objectContaining({ message: expect.any(String) }) })
   }
@@ -84,4 +89,16 @@ test('a closed store is a StoreError, not a crash', async () => {
   const store = new SqliteStore(newFile())
   await store.close()
   await expect(store.get('t', 'k')).rejects.toThrow(StoreError)
+  await expect(store.put(record('t', 'k'))).rejects.toThrow(StoreError)
+})
+
+test('what was written last is on the disk when the store has closed', async () => {
+  const path = newFile()
+  const store = new SqliteStore(path)
+  const written = store.put(record('t', 'k'))
+  await store.close()
+  await written
+  const next = new SqliteStore(path)
+  expect(await next.count()).toBe(1)
+  await next.close()
 })

@@ -1,0 +1,129 @@
+import { DatabaseSync } from 'node:sqlite'
+import type { SQLInputValue, StatementSync } from 'node:sqlite'
+import { StoreError } from '../errors.ts'
+import { migrate } from './sqlite-schema.ts'
+
+/** How long a statement waits for another process's lock before it fails. */
+const BUSY_TIMEOUT_MS = 5_000
+
+/** What the log file keeps on disk after it was copied into the database. */
+const LOG_SIZE_BYTES = 64 * 1024 * 1024
+
+interface Write {
+  work: () => void
+  resolve: () => void
+  reject: (error: Error) => void
+}
+
+function open(path: string): DatabaseSync {
+  const database = new DatabaseSync(path)
+  try {
+    database.exec(
+      `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+       PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_size_limit = ${LOG_SIZE_BYTES}`,
+    )
+    migrate(database, path)
+    return database
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+/** A SQLite file whose writes share their trips to the disk: all that come in one round of the event loop are one transaction. */
+export class SqliteDatabase {
+  readonly #path: string
+  readonly #database: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+  #group: Write[] = []
+
+  /** Opens the file, or makes it, and brings its schema up to date. Throws StoreError. */
+  constructor(path: string) {
+    this.#path = path
+    try {
+      this.#database = open(path)
+    } catch (error) {
+      if (error instanceof StoreError) throw error
+      throw new StoreError(`${path} cannot be opened: ${(error as Error).message}`, { cause: error })
+    }
+  }
+
+  one<Row>(sql: string, ...values: SQLInputValue[]): Row | undefined {
+    return this.#guard(() => this.#prepare(sql).get(...values)) as Row | undefined
+  }
+
+  all<Row>(sql: string, ...values: SQLInputValue[]): Row[] {
+    return this.#guard(() => this.#prepare(sql).all(...values)) as Row[]
+  }
+
+  run(sql: string, ...values: SQLInputValue[]): void {
+    this.#guard(() => this.#prepare(sql).run(...values))
+  }
+
+  /** Does the work as a whole or not at all; resolves when it is on the disk. Rejects with StoreError. */
+  write(work: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#group.push({ work, resolve, reject })
+      if (this.#group.length === 1) setImmediate(() => this.#flush())
+    })
+  }
+
+  close(): void {
+    this.#flush()
+    if (!this.#database.isOpen) return
+    this.#statements.clear()
+    this.#guard(() => this.#database.close())
+  }
+
+  #flush(): void {
+    const group = this.#group
+    this.#group = []
+    if (group.length === 0 || this.#commit(group) === undefined) return
+    // One of them failed, and the others must not suffer for it.
+    for (const write of group) this.#commitAlone(write)
+  }
+
+  #commitAlone(write: Write): void {
+    const error = this.#commit([write])
+    if (error !== undefined) write.reject(error)
+  }
+
+  /** One transaction; the error that undid it. */
+  #commit(group: readonly Write[]): Error | undefined {
+    try {
+      this.run('BEGIN IMMEDIATE')
+      for (const { work } of group) work()
+      this.run('COMMIT')
+    } catch (error) {
+      this.#rollback()
+      return error as Error
+    }
+    for (const { resolve } of group) resolve()
+    return undefined
+  }
+
+  #rollback(): void {
+    try {
+      if (this.#database.isTransaction) this.run('ROLLBACK')
+    } catch {
+      // SQLite has undone it by itself, as it does when the disk is full; or the file is closed.
+    }
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  #guard<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      throw new StoreError(`${this.#path}: ${(error as Error).message}`, { cause: error })
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { StoreError } from '../errors.ts'
+
+/** Each entry brings the schema from the version of its index to the next; only ever append. */
+const MIGRATIONS = [
+  `CREATE TABLE sessions (
+    tenant TEXT NOT NULL,
+    key TEXT NOT NULL,
+    uid TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    cwd TEXT,
+    owns_cwd INTEGER NOT NULL,
+    sdk_session_id TEXT,
+    begun INTEGER NOT NULL,
+    turns INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, key)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX sessions_by_sdk_session_id ON sessions (sdk_session_id) WHERE sdk_session_id IS NOT NULL;`,
+
+  // Events point to their session by a small number, and go with it.
+  `ALTER TABLE sessions RENAME TO sessions_before;
+  DROP INDEX sessions_by_sdk_session_id;
+  CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    key TEXT NOT NULL,
+    uid TEXT NOT NULL UNIQUE,
+    agent TEXT NOT NULL,
+    cwd TEXT,
+    owns_cwd INTEGER NOT NULL,
+    sdk_session_id TEXT,
+    begun INTEGER NOT NULL,
+    turns INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    open_turn INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (tenant, key)
+  ) STRICT;
+  INSERT INTO sessions (tenant, key, uid, agent, cwd, owns_cwd, sdk_session_id, begun, turns, created_at, last_used_at)
+    SELECT tenant, key, uid, agent, cwd, owns_cwd, sdk_session_id, begun, turns, created_at, last_used_at FROM sessions_before;
+  DROP TABLE sessions_before;
+  CREATE INDEX sessions_by_sdk_session_id ON sessions (sdk_session_id) WHERE sdk_session_id IS NOT NULL;
+  CREATE INDEX sessions_by_creation ON sessions (tenant, created_at, key);
+  CREATE INDEX sessions_with_open_turn ON sessions (id) WHERE open_turn = 1;
+  CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    json TEXT NOT NULL,
+    UNIQUE (session, number)
+  ) STRICT;
+  CREATE TABLE transcripts (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    project TEXT NOT NULL,
+    sdk_session_id TEXT NOT NULL,
+    subpath TEXT NOT NULL,
+    written_at INTEGER NOT NULL,
+    UNIQUE (tenant, project, sdk_session_id, subpath)
+  ) STRICT;
+  CREATE INDEX transcripts_by_session ON transcripts (tenant, sdk_session_id);
+  CREATE TABLE transcript_entries (
+    id INTEGER PRIMARY KEY,
+    transcript INTEGER NOT NULL REFERENCES transcripts ON DELETE CASCADE,
+    uuid TEXT,
+    json TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX transcript_entries_in_order ON transcript_entries (transcript);
+  CREATE UNIQUE INDEX transcript_entries_by_uuid ON transcript_entries (transcript, uuid) WHERE uuid IS NOT NULL;`,
+] as const
+
+/** Brings the schema up to date, each step as a whole. Throws StoreError for that of a newer release. */
+export function migrate(database: DatabaseSync, path: string): void {
+  const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number }
+  if (version > MIGRATIONS.length) {
+    throw new StoreError(
+      `${path} has schema version ${version}, newer than the ${MIGRATIONS.length} of this release; upgrade claude-agent-pool`,
+    )
+  }
+  for (const [index, step] of MIGRATIONS.entries()) {
+    if (index < version) continue
+    database.exec(`BEGIN IMMEDIATE; ${step}; PRAGMA user_version = ${index + 1}; COMMIT`)
+  }
+}

@@ -1,0 +1,225 @@
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { SessionRecord, Store } from '../../src/store/store.ts'
+
+/** A session's record, as far as the test does not say otherwise. */
+export const record = (tenant: string, key: string, facts: Partial<SessionRecord> = {}): SessionRecord => ({
+  tenant,
+  key,
+  uid: `uid of ${tenant}/${key}`,
+  agent: 'assistant',
+  cwd: undefined,
+  ownsCwd: false,
+  sdkSessionId: undefined,
+  begun: false,
+  turns: 0,
+  createdAt: 1_000,
+  lastUsedAt: 2_000,
+  ...facts,
+})
+
+const FULL: Partial<SessionRecord> = { cwd: '/work', ownsCwd: true, sdkSessionId: 'sdk-1', begun: true, turns: 7 }
+
+/** In the order of code points, which is not that of UTF-16. */
+const ODD_KEYS = [
+  ' ',
+  '"',
+  '%',
+  "'; DROP TABLE sessions; --",
+  '../..',
+  'A',
+  'a',
+  'e\u0301',
+  'z',
+  'é',
+  '\u{ff5e}',
+  '🦀',
+  '🦀🦀',
+]
+
+const keysOf = (records: readonly SessionRecord[]): string[] => records.map(({ tenant, key }) => `${tenant}/${key}`)
+
+/** What every store must do for sessions. */
+export function sessionConformance(open: () => Promise<Store>): void {
+  let store: Store
+
+  beforeEach(async () => {
+    store = await open()
+  })
+
+  afterEach(() => store.close())
+
+  describe('a record', () => {
+    test.each([
+      ['with everything', FULL],
+      ['with as little as there may be', {}],
+    ])('%s comes back as it was put', async (_how, facts) => {
+      await store.put(record('t', 'k', facts))
+      expect(await store.get('t', 'k')).toEqual(record('t', 'k', facts))
+    })
+
+    test('replaces the one before it', async () => {
+      await store.put(record('t', 'k', FULL))
+      await store.put(record('t', 'k', { uid: 'another' }))
+      expect(await store.get('t', 'k')).toEqual(record('t', 'k', { uid: 'another' }))
+      expect(await store.count()).toBe(1)
+    })
+
+    test('is not changed by changing what was put or what came back', async () => {
+      const put = record('t', 'k')
+      await store.put(put)
+      put.turns = 99
+      const got = (await store.get('t', 'k')) as SessionRecord
+      got.turns = 98
+      const [listed] = await store.list({ limit: 1 })
+      if (listed !== undefined) listed.turns = 97
+      expect((await store.get('t', 'k'))?.turns).toBe(0)
+    })
+
+    test('that was never put is not there', async () => {
+      expect(await store.get('t', 'k')).toBeUndefined()
+      expect(await store.findBySdkSessionId('sdk-1')).toBeUndefined()
+      expect(await store.list({ limit: 10 })).toEqual([])
+      expect(await store.count()).toBe(0)
+    })
+
+    test('is found by its uid', async () => {
+      await store.put(record('t', 'k', { uid: 'one' }))
+      await store.put(record('u', 'k', { uid: 'other' }))
+      expect((await store.findByUid('other'))?.tenant).toBe('u')
+      await store.put(record('u', 'k', { uid: 'later' }))
+      expect(await store.findByUid('other')).toBeUndefined()
+      expect((await store.findByUid('later'))?.tenant).toBe('u')
+    })
+
+    test('is found by the SDK’s id of its conversation, the present one', async () => {
+      await store.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
+      await store.put(record('t', 'other'))
+      expect((await store.findBySdkSessionId('sdk-1'))?.key).toBe('k')
+      await store.put(record('t', 'k', { sdkSessionId: 'sdk-2' }))
+      expect(await store.findBySdkSessionId('sdk-1')).toBeUndefined()
+      expect((await store.findBySdkSessionId('sdk-2'))?.key).toBe('k')
+    })
+  })
+
+  describe('removing', () => {
+    test('removes the one and no other', async () => {
+      await store.put(record('a', 'k', { sdkSessionId: 'sdk-1' }))
+      await store.put(record('b', 'k'))
+      await store.remove('a', 'k')
+      expect(await store.get('a', 'k')).toBeUndefined()
+      expect(await store.findBySdkSessionId('sdk-1')).toBeUndefined()
+      expect(await store.get('b', 'k')).toBeDefined()
+      expect(await store.count()).toBe(1)
+    })
+
+    test('what is not there is no error', async () => {
+      await store.remove('t', 'k')
+      await store.put(record('t', 'k'))
+      await store.remove('t', 'k')
+      await store.remove('t', 'k')
+      expect(await store.count()).toBe(0)
+    })
+  })
+
+  describe('touching', () => {
+    test('notes turns and time, and nothing else', async () => {
+      await store.put(record('t', 'k', FULL))
+      await store.touch(record('t', 'k', { turns: 8, lastUsedAt: 3_000, agent: 'other', begun: false }))
+      expect(await store.get('t', 'k')).toEqual(record('t', 'k', { ...FULL, turns: 8, lastUsedAt: 3_000 }))
+    })
+
+    test('leaves a later session under the same key alone', async () => {
+      await store.put(record('t', 'k', { uid: 'later' }))
+      await store.touch(record('t', 'k', { uid: 'earlier', turns: 5 }))
+      expect((await store.get('t', 'k'))?.turns).toBe(0)
+    })
+
+    test('what is not there makes nothing', async () => {
+      await store.touch(record('t', 'k'))
+      expect(await store.count()).toBe(0)
+    })
+  })
+
+  describe('a list', () => {
+    test('is in the order of tenants and keys by code point, whatever the order of puts', async () => {
+      for (const key of ODD_KEYS.toReversed()) for (const tenant of ['b', 'a']) await store.put(record(tenant, key))
+      const expected = ['a', 'b'].flatMap((tenant) => ODD_KEYS.map((key) => `${tenant}/${key}`))
+      expect(keysOf(await store.list({ limit: 100 }))).toEqual(expected)
+      for (const key of ODD_KEYS) expect((await store.get('a', key))?.key).toBe(key)
+    })
+
+    test('of one tenant shows nothing of another’s', async () => {
+      for (const tenant of ['a', 'a1', 'A', 'b']) await store.put(record(tenant, 'k'))
+      expect(keysOf(await store.list({ tenant: 'a', limit: 100 }))).toEqual(['a/k'])
+      expect(await store.list({ tenant: 'a', after: { tenant: 'a', key: 'k' }, limit: 100 })).toEqual([])
+      expect(await store.list({ tenant: 'nobody', limit: 100 })).toEqual([])
+    })
+
+    test('of one agent shows nothing of another’s', async () => {
+      await store.put(record('t', 'a', { agent: 'one' }))
+      await store.put(record('t', 'b', { agent: 'other' }))
+      expect(keysOf(await store.list({ agent: 'other', limit: 100 }))).toEqual(['t/b'])
+      expect(keysOf(await store.list({ tenant: 't', agent: 'one', limit: 100 }))).toEqual(['t/a'])
+    })
+
+    test('may be in the order of creation, and in both directions', async () => {
+      const times = { late: 3_000, early: 1_000, twin: 2_000, middle: 2_000 }
+      for (const [key, createdAt] of Object.entries(times)) await store.put(record('t', key, { createdAt }))
+      await store.put(record('other', 'first', { createdAt: 500 }))
+      const inOrder = ['other/first', 't/early', 't/middle', 't/twin', 't/late']
+      const order = 'created'
+      expect(keysOf(await store.list({ order, limit: 100 }))).toEqual(inOrder)
+      expect(keysOf(await store.list({ order, descending: true, limit: 100 }))).toEqual(inOrder.toReversed())
+      expect(keysOf(await store.list({ descending: true, limit: 2 }))).toEqual(['t/twin', 't/middle'])
+      const after = record('t', 'middle', { createdAt: 2_000 })
+      expect(keysOf(await store.list({ order, after, limit: 100 }))).toEqual(['t/twin', 't/late'])
+      const before = { tenant: 't', order, descending: true, after, limit: 100 } as const
+      expect(keysOf(await store.list(before))).toEqual(['t/early'])
+      expect(keysOf(await store.list({ after, descending: true, limit: 100 }))).toEqual([
+        't/late',
+        't/early',
+        'other/first',
+      ])
+    })
+
+    test('goes on after any key, also one that is not there any more', async () => {
+      for (const key of ['a', 'b', 'c', 'd']) await store.put(record('t', key))
+      await store.remove('t', 'b')
+      expect(keysOf(await store.list({ after: { tenant: 't', key: 'b' }, limit: 1 }))).toEqual(['t/c'])
+      expect(keysOf(await store.list({ after: { tenant: 's', key: 'z' }, limit: 1 }))).toEqual(['t/a'])
+    })
+
+    test('read page by page shows every session once', async () => {
+      const name = fc.string({
+        unit: fc.constantFrom('a', 'B', 'é', '🦀', '\u{ff5e}', ' '),
+        minLength: 1,
+        maxLength: 3,
+      })
+      await fc.assert(
+        fc
+          .asyncProperty(
+            fc.uniqueArray(fc.tuple(name, name), { selector: ([tenant, key]) => `${tenant}\0${key}`, maxLength: 25 }),
+            fc.integer({ min: 1, max: 7 }),
+            async (sessions, limit) => {
+              for (const [tenant, key] of sessions) await store.put(record(tenant, key))
+              const seen: SessionRecord[] = []
+              for (;;) {
+                const last = seen.at(-1)
+                const page = await store.list(last === undefined ? { limit } : { limit, after: last })
+                expect(page.length).toBeLessThanOrEqual(limit)
+                seen.push(...page)
+                if (page.length < limit) break
+              }
+              expect(await store.count()).toBe(sessions.length)
+              expect(keysOf(seen).toSorted()).toEqual(sessions.map(([tenant, key]) => `${tenant}/${key}`).toSorted())
+            },
+          )
+          .beforeEach(async () => {
+            for (const { tenant, key } of await store.list({ limit: 1_000 })) await store.remove(tenant, key)
+          }),
+        { numRuns: 20 },
+      )
+    })
+  })
+}
