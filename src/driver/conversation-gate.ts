@@ -9,6 +9,9 @@ const WINDOW_BYTES = 1024 * 1024
 /** Held-back conversation stays in memory up to this; beyond, it goes to disk. */
 const HELD_IN_MEMORY_BYTES = 1024 * 1024
 
+/** What a process that has exited left in its pipe is taken beyond that: pipes hold less. */
+const LEFT_IN_PIPE_BYTES = 2 * 1024 * 1024
+
 /** A longer line is no message but a flood: the model API itself takes 32 MB at most. */
 const LONGEST_LINE_BYTES = 48 * 1024 * 1024
 
@@ -16,6 +19,19 @@ const LONGEST_LINE_BYTES = 48 * 1024 * 1024
 const LONG_LINE_BYTES = 2 * 1024 * 1024
 
 const NEWLINE = 10
+
+/** Smaller buffers may be parts of one that Node shares out. */
+const LARGEST_SHARED_BYTES = Buffer.poolSize
+
+/**
+ * Gives memory back at once. Buffers live outside of the heap, so the collector of garbage sees little of them and lets
+ * them pile up: tens of megabytes in a large turn.
+ */
+function giveBack(buffers: readonly Buffer[]): void {
+  for (const { buffer, byteLength } of buffers) {
+    if (byteLength > LARGEST_SHARED_BYTES && byteLength === buffer.byteLength) (buffer as ArrayBuffer).transfer(0)
+  }
+}
 
 export interface GateListeners {
   /** Bytes arrived from the process. */
@@ -45,13 +61,19 @@ export class ConversationGate extends Readable {
   #front: Buffer | undefined
   #held: Buffer[] = []
   #heldBytes = 0
+  /** The chunks of the source that `#held` is cut from. */
+  #heldChunks: Buffer[] = []
+  /** True when some of the chunk that is being received was held. */
+  #chunkHeld = false
   /** One disk operation at a time: the one under way. Never rejects. */
   #step: Promise<void> | undefined
   #sourceEnded = false
+  #sourceExited = false
   #finished = false
 
   constructor(source: Readable, spool: Spool, listeners: GateListeners) {
-    super({ highWaterMark: WINDOW_BYTES })
+    // Text is made of bytes as they are passed on, so that their memory is free from then on.
+    super({ highWaterMark: WINDOW_BYTES, encoding: 'utf8' })
     this.#source = source
     this.#spool = spool
     this.#listeners = listeners
@@ -69,6 +91,10 @@ export class ConversationGate extends Readable {
     return this.#front !== undefined || this.#heldBytes > 0 || this.#spool.pendingBytes > 0
   }
 
+  get #heldLimit(): number {
+    return HELD_IN_MEMORY_BYTES + (this.#sourceExited ? LEFT_IN_PIPE_BYTES : 0)
+  }
+
   get #open(): boolean {
     return !this.#awaitsEnd && (this.#midLine || this.#inFlightBytes < WINDOW_BYTES)
   }
@@ -77,6 +103,12 @@ export class ConversationGate extends Readable {
   consumed(): void {
     this.#inFlightBytes = 0
     this.#advance()
+  }
+
+  /** The process has exited: what is left in its pipe is taken now, although there may be no place for it but memory. */
+  sourceExited(): void {
+    this.#sourceExited = true
+    if (this.#heldBytes <= this.#heldLimit) this.#source.resume()
   }
 
   /** No more will come, even if something else still holds the pipe open. */
@@ -97,8 +129,7 @@ export class ConversationGate extends Readable {
     // A file that is being opened or read would outlive the spool.
     void Promise.resolve(this.#step).then(() => {
       this.#front = undefined
-      this.#held = []
-      this.#heldBytes = 0
+      giveBack(this.#takeHeld().chunks)
       this.#spool.close().then(
         () => callback(error),
         (problem: unknown) => callback(error ?? (problem as Error)),
@@ -108,24 +139,25 @@ export class ConversationGate extends Readable {
 
   #receive(chunk: Buffer): void {
     this.#listeners.onOutput()
+    this.#chunkHeld = false
     for (const piece of this.#lines.split(chunk)) {
       if (piece.kind === 'control') this.#passControl(piece.bytes)
       else if (piece.kind === 'conversation') this.#passOrHold(piece)
     }
+    if (this.#chunkHeld) this.#heldChunks.push(chunk)
+    else giveBack([chunk])
     const limit = this.#lines.inNoise ? LONG_LINE_BYTES : LONGEST_LINE_BYTES
     if (this.#lines.lineBytes > limit) {
       this.#listeners.onViolation(`it wrote a line of more than ${limit} bytes`)
       this.destroy()
       return
     }
-    if (this.#heldBytes > HELD_IN_MEMORY_BYTES) {
-      this.#source.pause()
-      this.#advance()
-    }
+    if (this.#heldBytes > this.#heldLimit) this.#source.pause()
+    if (this.#heldBytes > HELD_IN_MEMORY_BYTES) this.#advance()
   }
 
   #passControl(line: Buffer): void {
-    if (this.#midLine) this.#lateControl.push(line)
+    if (this.#midLine) this.#lateControl.push(Buffer.from(line))
     else this.push(line)
   }
 
@@ -146,6 +178,7 @@ export class ConversationGate extends Readable {
 
   #hold(bytes: Buffer): void {
     this.#held.push(bytes)
+    this.#chunkHeld = true
     this.#heldBytes += bytes.length
   }
 
@@ -189,12 +222,20 @@ export class ConversationGate extends Readable {
     if (open && this.#front !== undefined) return this.#releaseFront()
     if (open && this.#spool.pendingBytes > 0) return this.#readBack()
     if (this.#spool.pendingBytes === 0 && open && this.#heldBytes > 0) {
-      this.#front = Buffer.concat(this.#takeHeld())
+      const { pieces, chunks } = this.#takeHeld()
+      this.#front = Buffer.concat(pieces)
+      giveBack(chunks)
       return this.#releaseFront()
     }
-    if (this.#heldBytes > HELD_IN_MEMORY_BYTES && !this.#spool.full) return this.#spool.write(...this.#takeHeld())
+    if (this.#heldBytes > HELD_IN_MEMORY_BYTES && !this.#spool.full) return this.#spill()
     if (this.#source.isPaused() && this.#heldBytes <= HELD_IN_MEMORY_BYTES) this.#source.resume()
     return undefined
+  }
+
+  async #spill(): Promise<void> {
+    const { pieces, chunks } = this.#takeHeld()
+    await this.#spool.write(...pieces)
+    giveBack(chunks)
   }
 
   async #readBack(): Promise<void> {
@@ -217,10 +258,11 @@ export class ConversationGate extends Readable {
     return Promise.resolve()
   }
 
-  #takeHeld(): Buffer[] {
-    const pieces = this.#held
+  #takeHeld(): { pieces: Buffer[]; chunks: Buffer[] } {
+    const taken = { pieces: this.#held, chunks: this.#heldChunks }
     this.#held = []
+    this.#heldChunks = []
     this.#heldBytes = 0
-    return pieces
+    return taken
   }
 }

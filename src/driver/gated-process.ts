@@ -118,6 +118,7 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
   /** Tells the SDK of the exit only when it has read the last line. */
   async #watch(): Promise<GatedExit> {
     const exit = await this.#owned.exited
+    this.stdout.sourceExited()
     this.#clock.after(STDOUT_DRAIN_MS, () => this.stdout.endOfSource(), { keepAlive: true })
     if (this.stdout.readableEnded || this.stdout.destroyed) this.#announce(exit)
     else this.stdout.once('close', () => this.#announce(exit))

@@ -56,21 +56,16 @@ export class LineSplitter {
   #next(bytes: Buffer, endsLine: boolean): Piece | undefined {
     this.#lineBytes += bytes.length
     if (this.#kind === 'unknown' || this.#kind === 'control') {
-      this.#gathered.push(bytes)
-      this.#gatheredBytes += bytes.length
-      if (this.#kind === 'unknown') {
-        if (this.#gatheredBytes < LONGEST_PREFIX && !endsLine) return undefined
-        const head = Buffer.concat(this.#gathered)
-        this.#kind = kindOf(head)
-        this.#gathered = [head]
+      const known = this.#kind === 'control' || endsLine || this.#gatheredBytes + bytes.length >= LONGEST_PREFIX
+      if (known && this.#kind === 'unknown') this.#kind = kindOf(this.#withGathered(bytes))
+      if (!known || (this.#kind === 'control' && !endsLine)) {
+        // A copy: the chunk that it is cut from goes when all its pieces have been dealt with.
+        this.#gathered.push(Buffer.from(bytes))
+        this.#gatheredBytes += bytes.length
+        return undefined
       }
-      if (this.#kind === 'control' && !endsLine) return undefined
     }
-    const piece: Piece = {
-      kind: this.#kind,
-      bytes: this.#gathered.length === 0 ? bytes : Buffer.concat(this.#gathered),
-      endsLine,
-    }
+    const piece: Piece = { kind: this.#kind as Piece['kind'], bytes: this.#withGathered(bytes), endsLine }
     this.#gathered = []
     this.#gatheredBytes = 0
     if (endsLine) {
@@ -78,5 +73,9 @@ export class LineSplitter {
       this.#lineBytes = 0
     }
     return piece
+  }
+
+  #withGathered(bytes: Buffer): Buffer {
+    return this.#gathered.length === 0 ? bytes : Buffer.concat([...this.#gathered, bytes])
   }
 }

@@ -51,8 +51,8 @@ test('A reader that stops costs the host hardly more than one that keeps up, and
     expect({ characters: characters >= FLOOD_CHARACTERS, result }).toEqual({ characters: true, result: 'success' })
   expect(stops.characters).toBe(keepsUp.characters)
   expect(stops.stoppedPeakBytes).toBeLessThanOrEqual(keepsUp.peakBytes + ALLOWANCE_BYTES)
-  // To catch up costs a little more, since it is faster than the collector of garbage.
-  expect(stops.peakBytes).toBeLessThanOrEqual(keepsUp.peakBytes + 2 * ALLOWANCE_BYTES)
+  // Nor does it cost more to catch up, which is faster than the collector of garbage.
+  expect(stops.peakBytes).toBeLessThanOrEqual(keepsUp.peakBytes + ALLOWANCE_BYTES)
   // The SDK alone keeps all of it: so this measures what it says.
   expect(plain.stoppedPeakBytes).toBeGreaterThan(stops.stoppedPeakBytes + ALLOWANCE_BYTES)
 }, 240_000)

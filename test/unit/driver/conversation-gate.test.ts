@@ -53,8 +53,8 @@ const open = (spoolLimit = NOT_FULL): Setup => {
     onViolation: (problem) => violations.push(problem),
   })
   gate.on('error', () => undefined)
-  const chunks: Buffer[] = []
-  gate.on('data', (chunk: Buffer) => chunks.push(chunk))
+  const texts: string[] = []
+  gate.on('data', (text: string) => texts.push(text))
   const ended = new Promise<void>((resolve) => {
     gate.once('close', resolve)
     gate.once('end', resolve)
@@ -63,7 +63,7 @@ const open = (spoolLimit = NOT_FULL): Setup => {
     source,
     gate,
     file,
-    output: () => Buffer.concat(chunks).toString(),
+    output: () => texts.join(''),
     violations,
     ended,
     async write(text) {
@@ -167,6 +167,33 @@ describe('while its reader does not read', () => {
     }
     expect(linesOf(output())).toEqual(linesOf(lines.join('')))
     expect(source.isPaused()).toBe(false)
+  })
+
+  test('a process that exits while it is held back has said all that is in its pipe', async () => {
+    const { source, write, output, gate, ended } = open(2 * MIB)
+    const lines = Array.from({ length: 48 }, (_, id) => conversation(id, 128 * KIB))
+    for (const line of lines) await write(line)
+    expect(source.isPaused()).toBe(true)
+    gate.sourceExited()
+    await settle()
+    gate.endOfSource()
+    for (let round = 0; round < 200 && !gate.readableEnded; round += 1) {
+      gate.consumed()
+      await settle()
+    }
+    await ended
+    expect(linesOf(output())).toEqual(linesOf(lines.join('')))
+  })
+
+  test('what outlives a process and floods its pipe is held back as before', async () => {
+    const { source, write, gate, ended } = open(2 * MIB)
+    for (let id = 0; id < 40; id += 1) await write(conversation(id, 128 * KIB))
+    gate.sourceExited()
+    for (let id = 0; id < 40; id += 1) await write(conversation(id, 128 * KIB))
+    expect(source.isPaused()).toBe(true)
+    expect(source.readableLength + source.writableLength).toBeGreaterThan(MIB)
+    gate.destroy()
+    await ended
   })
 
   test('the end of the source waits for what is held back', async () => {
