@@ -100,7 +100,10 @@ export interface ExitFacts {
   stderr: string
 }
 
-/** The process ended during the turn. The prompt may have run and is not sent again; the session's next turn resumes. */
+/**
+ * The process ended during the turn. The prompt may have run and is not sent again, unless the message says that nothing was
+ * sent; the session's next turn resumes.
+ */
 export class WorkerExitedError extends PoolError {
   readonly exitCause: ExitCause
   readonly exitCode: number | null

@@ -133,8 +133,8 @@ class ClaudeProcess implements AgentProcess {
     }
   }
 
-  send(message: SDKUserMessage): Promise<void> {
-    return this.#input.send(message)
+  send(message: SDKUserMessage): Promise<boolean> {
+    return this.alive ? this.#input.send(message) : Promise.resolve(false)
   }
 
   async interrupt(): Promise<void> {

@@ -101,8 +101,8 @@ export interface AgentProcess {
   readonly heldBack: boolean
   /** Binds a parked process to `cwd` and resolves with its session id. Refused: BindRefusedError; nothing was sent. */
   bind(cwd: string): Promise<string>
-  /** Resolves when the message has been handed to the process. From then on it may have run. */
-  send(message: SDKUserMessage): Promise<void>
+  /** Resolves when the message has been handed to the process: it may run from then on. False: it was not, and never will be. */
+  send(message: SDKUserMessage): Promise<boolean>
   interrupt(): Promise<void>
   /** Resolves when the process answers a question that costs nothing. A parked one is not asked. */
   probe(): Promise<void>

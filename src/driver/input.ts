@@ -2,7 +2,7 @@ import type { SDKUserMessage } from './driver.ts'
 
 interface Waiting {
   message: SDKUserMessage
-  written: () => void
+  settle: (handedOut: boolean) => void
 }
 
 /** The open end of a process's input: a stream of prompts that lasts as long as the process. */
@@ -12,11 +12,14 @@ export class PromptInput implements AsyncIterable<SDKUserMessage> {
   #wake: (() => void) | undefined
   #ended = false
 
-  /** Resolves when the message was taken from here and the next one is asked for: it is then on the process's stdin. */
-  send(message: SDKUserMessage): Promise<void> {
-    if (this.#ended) return Promise.resolve()
+  /**
+   * Resolves when the message was taken from here and the next one is asked for: it is then on the process's stdin. False:
+   * the stream has ended, and it was never taken.
+   */
+  send(message: SDKUserMessage): Promise<boolean> {
+    if (this.#ended) return Promise.resolve(false)
     return new Promise((resolve) => {
-      this.#queue.push({ message, written: resolve })
+      this.#queue.push({ message, settle: resolve })
       this.#wake?.()
     })
   }
@@ -24,14 +27,14 @@ export class PromptInput implements AsyncIterable<SDKUserMessage> {
   /** Ends the stream. What was not handed out is dropped; nobody is left waiting. */
   end(): void {
     this.#ended = true
-    this.#handedOut?.written()
-    for (const { written } of this.#queue.splice(0)) written()
+    this.#handedOut?.settle(true)
+    for (const { settle } of this.#queue.splice(0)) settle(false)
     this.#wake?.()
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<SDKUserMessage> {
     for (;;) {
-      this.#handedOut?.written()
+      this.#handedOut?.settle(true)
       this.#handedOut = undefined
       const next = this.#queue.shift()
       if (next !== undefined) {

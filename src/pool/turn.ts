@@ -43,9 +43,9 @@ export interface TurnWorker {
   readonly openPermissionRequests: number
   /** Clock reading of the last answer to a permission request. */
   readonly lastAnswerAt: number
-  send(message: SDKUserMessage): Promise<void>
+  send(message: SDKUserMessage): Promise<boolean>
   /** Ends the process; the turn then hears of it. */
-  leave(reason: 'limit' | 'unresponsive'): Promise<void>
+  leave(reason: 'limit' | 'unresponsive' | 'exited'): Promise<void>
 }
 
 /** After an interrupt or a limit, a process that does not end its turn within this is ended itself. */
@@ -74,6 +74,8 @@ export class RunningTurn implements Turn, TurnSink {
   readonly #readers: Reader[] = []
   /** Prompts whose result has not come. A steered turn has several. */
   readonly #pending = new Set<string>()
+  /** Prompts that the process has, or may have. */
+  #handedOver = 0
   readonly #timers = new Set<CancelTimer>()
   #phase: TurnPhase = 'waiting'
   #worker: TurnWorker | undefined
@@ -192,7 +194,12 @@ export class RunningTurn implements Turn, TurnSink {
 
   async #hand(message: SDKUserMessage): Promise<void> {
     if (message.uuid !== undefined) this.#pending.add(message.uuid)
-    await this.#worker?.send(message)
+    const worker = this.#worker
+    this.#handedOver += 1
+    if (worker === undefined || (await worker.send(message))) return
+    this.#handedOver -= 1
+    // A process that takes no prompt has ended, or is about to.
+    void worker.leave('exited')
   }
 
   interrupt(): Promise<void> {
@@ -230,7 +237,7 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   workerEnded(exit: ExitFacts, reason: DepartureReason): void {
-    this.#end(new WorkerExitedError(exitMessage(exit, reason), exit))
+    this.#end(new WorkerExitedError(exitMessage(exit, reason, this.#handedOver > 0), exit))
   }
 
   #noteResult(message: SDKResultMessage): boolean {
@@ -360,7 +367,11 @@ interface PromptLifecycle {
 const lifecycleOf = (message: { type: string }): PromptLifecycle | undefined =>
   message.type === 'command_lifecycle' ? (message as PromptLifecycle) : undefined
 
-function exitMessage({ cause, exitCode, signal, violation, stderr }: ExitFacts, reason: DepartureReason): string {
+function exitMessage(
+  { cause, exitCode, signal, violation, stderr }: ExitFacts,
+  reason: DepartureReason,
+  handedOver: boolean,
+): string {
   const kernel = signal === null ? `with exit code ${exitCode}` : `by ${signal}`
   const how = {
     normal: kernel,
@@ -371,5 +382,8 @@ function exitMessage({ cause, exitCode, signal, violation, stderr }: ExitFacts, 
     not_started: 'before it was started',
   }[cause]
   const said = stderr.trim() === '' ? '' : `; stderr: ${stderr.trim()}`
-  return `the agent process ended ${how} during the turn; the prompt may have run, and the session's next turn resumes${said}`
+  const turn = handedOver
+    ? "during the turn; the prompt may have run, and the session's next turn resumes"
+    : 'before it was handed the prompt; nothing was sent, so send it again'
+  return `the agent process ended ${how} ${turn}${said}`
 }

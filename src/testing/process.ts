@@ -189,12 +189,13 @@ export class FakeProcess implements AgentProcess {
     return Promise.resolve(this.#sessionId)
   }
 
-  send(message: SDKUserMessage): Promise<void> {
+  send(message: SDKUserMessage): Promise<boolean> {
+    if (!this.alive) return Promise.resolve(false)
     this.prompts.push(message)
     this.#unanswered.push(message)
-    if (this.alive && this.answersAtOnce) this.#answer(message)
+    if (this.answersAtOnce) this.#answer(message)
     else this.#context.changed()
-    return Promise.resolve()
+    return Promise.resolve(true)
   }
 
   interrupt(): Promise<void> {

@@ -196,8 +196,8 @@ export class Worker {
     this.#sink = sink
   }
 
-  /** Hands a prompt to the process. From then on it may have run. */
-  send(message: SDKUserMessage): Promise<void> {
+  /** Hands a prompt to the process: it may run from then on. False: it was not handed over. */
+  send(message: SDKUserMessage): Promise<boolean> {
     return this.process.send(message)
   }
 

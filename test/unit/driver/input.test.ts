@@ -46,7 +46,7 @@ test('the end leaves nobody waiting: neither who sends nor who reads', async () 
   await stream.next()
   const queued = input.send(prompt('b'))
   input.end()
-  await Promise.all([handedOut, queued, input.send(prompt('c'))])
+  expect(await Promise.all([handedOut, queued, input.send(prompt('c'))])).toEqual([true, false, false])
   expect(await stream.next()).toEqual({ done: true, value: undefined })
 })
 

@@ -15,6 +15,7 @@ class FakeWorker implements TurnWorker {
   readonly id = 'w-1'
   readonly sent: SDKUserMessage[] = []
   readonly left: string[] = []
+  takesPrompts = true
   interrupts = 0
   consumptions = 0
   openPermissionRequests = 0
@@ -30,8 +31,10 @@ class FakeWorker implements TurnWorker {
     },
   }
 
-  async send(message: SDKUserMessage): Promise<void> {
+  async send(message: SDKUserMessage): Promise<boolean> {
+    if (!this.takesPrompts) return false
     this.sent.push(message)
+    return true
   }
 
   async leave(reason: string): Promise<void> {
@@ -126,6 +129,21 @@ describe('a turn', () => {
     turn.workerEnded({ cause: 'crash', exitCode: 1, signal: null, stderr: '' }, 'exited')
     hear(turn, answering())
     await expect(turn.result).rejects.toThrow('first')
+  })
+
+  test('whose process went before it had the prompt says that nothing was sent', async () => {
+    const turn = turnOf()
+    turn.workerEnded({ cause: 'crash', exitCode: 1, signal: null, stderr: '' }, 'exited')
+    await expect(turn.result).rejects.toThrow('with exit code 1 before it was handed the prompt; nothing was sent')
+  })
+
+  test('whose process takes no prompt any more lets it go, and says that nothing was sent', async () => {
+    worker.takesPrompts = false
+    const turn = await running()
+    expect(worker.left).toEqual(['exited'])
+    turn.workerEnded({ cause: 'normal', exitCode: 0, signal: null, stderr: '' }, 'exited')
+    await expect(turn.result).rejects.toThrow('nothing was sent')
+    await expect(turn.result).rejects.not.toThrow('may have run')
   })
 
   const died = { exitCode: null, signal: 'SIGKILL', stderr: '' }
