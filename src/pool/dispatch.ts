@@ -162,6 +162,7 @@ export class Dispatch {
     for (;;) {
       const worker = conversation.worker
       if (conversation.opening !== undefined) {
+        if (need.priority === 'user') this.#context.launcher.promote(conversation)
         await conversation.opening
       } else if (worker === undefined) {
         conversation.opening = this.#open(conversation, agent, fingerprint, need).finally(() => {
@@ -224,7 +225,7 @@ export class Dispatch {
   ): Promise<Worker> {
     const { launcher, starter } = this.#context
     starter.checkBackoff(agent, fingerprint)
-    return launcher.launch(need.permit, need.priority, async () => {
+    const start = async (): Promise<Worker> => {
       // A spare may have become ready while this start waited for its turn.
       const spare = group === undefined ? undefined : await this.#takeSpare(conversation, group)
       if (spare !== undefined) return spare
@@ -234,7 +235,8 @@ export class Dispatch {
         if (!this.#correct(conversation, agent, error)) throw error instanceof ResumeError ? advised(error) : error
         return this.#start(conversation, agent, fingerprint, need)
       }
-    })
+    }
+    return launcher.launch(need.permit, need.priority, start, conversation)
   }
 
   async #start(conversation: Conversation, agent: Agent, fingerprint: string, need: Need): Promise<Worker> {

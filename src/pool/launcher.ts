@@ -7,6 +7,8 @@ const ORDER: readonly StartPriority[] = ['user', 'ahead', 'spare']
 
 interface Job {
   begin(): void
+  /** What it is started for: by this it is found again. */
+  owner: object | undefined
 }
 
 /**
@@ -30,8 +32,8 @@ export class Launcher {
    * Runs `start` when its turn comes. The permit is the caller's proof that the start was admitted.
    * `start` decides anew whether it is still needed: the wait may have been long.
    */
-  async launch<T>(_permit: Permit, priority: StartPriority, start: () => Promise<T>): Promise<T> {
-    await this.#place(priority)
+  async launch<T>(_permit: Permit, priority: StartPriority, start: () => Promise<T>, owner?: object): Promise<T> {
+    await this.#place(priority, owner)
     try {
       return await start()
     } finally {
@@ -40,9 +42,16 @@ export class Launcher {
     }
   }
 
-  #place(priority: StartPriority): Promise<void> {
+  /** A user waits now for what was asked for ahead: it goes behind the users that wait already. */
+  promote(owner: object): void {
+    const promoted = this.#queues.ahead.filter((job) => job.owner === owner)
+    this.#queues.ahead = this.#queues.ahead.filter((job) => job.owner !== owner)
+    this.#queues.user.push(...promoted)
+  }
+
+  #place(priority: StartPriority, owner: object | undefined): Promise<void> {
     return new Promise((resolve) => {
-      this.#queues[priority].push({ begin: resolve })
+      this.#queues[priority].push({ begin: resolve, owner })
       this.#next()
     })
   }

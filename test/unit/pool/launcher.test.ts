@@ -33,6 +33,26 @@ test('waiting users go first, then workers asked for ahead, then spares; each in
   expect(launcher.facts).toEqual({ starting: 0, waiting: 0 })
 })
 
+test('what a user has come to wait for goes behind the users that wait already, and before all else', async () => {
+  const launcher = new Launcher(1)
+  const begun: string[] = []
+  const first = Promise.withResolvers<void>()
+  const note = (name: string) => async () => void begun.push(name)
+  const [a, b] = [{}, {}]
+  const all = [
+    launcher.launch(permit, 'spare', () => first.promise),
+    launcher.launch(permit, 'ahead', note('ahead a'), a),
+    launcher.launch(permit, 'ahead', note('ahead b'), b),
+    launcher.launch(permit, 'user', note('user')),
+  ]
+  launcher.promote(b)
+  launcher.promote({})
+  all.push(launcher.launch(permit, 'user', note('late user')))
+  first.resolve()
+  await Promise.all(all)
+  expect(begun).toEqual(['user', 'ahead b', 'late user', 'ahead a'])
+})
+
 test('a start that throws gives its place back, and its caller the error', async () => {
   const launcher = new Launcher(1)
   const failing = launcher.launch(permit, 'user', () => Promise.reject(new Error('no such file')))

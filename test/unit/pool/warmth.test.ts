@@ -75,6 +75,20 @@ describe('a turn', () => {
     expect(driver.processes).toHaveLength(1)
   })
 
+  test('that joins a start made ahead takes it before the others that are made ahead', async () => {
+    const { session, driver } = await fakes({ starts: { concurrent: 1 } })
+    driver.onStart = slow
+    const [first, second, third] = [await session('1'), await session('2'), await session('3')]
+    const warming = [first.warm(), second.warm(), third.warm()]
+    const process = await driver.process(0)
+    const turn = third.send('Hello')
+    driver.onStart = undefined
+    process.becomeReady()
+    await Promise.all([...warming, turn.result])
+    const { sdkSessionId } = await third.info()
+    expect(driver.processes[1]?.spec.conversation).toMatchObject({ sessionId: sdkSessionId })
+  })
+
   test('finds a spare of its agent, which keeps its id and its workspace', async () => {
     const { pool, driver, clock } = await fakes({
       agents: { assistant: { spares: { min: 1 }, claimableSpares: { max: 0 } } },
