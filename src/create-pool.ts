@@ -96,7 +96,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       residency,
       starts: { ...starts, concurrent: starts.concurrent ?? availableParallelism() },
       memory: options.memory ?? systemMemory(clock),
-      claudePath: findClaudeExecutable(),
+      claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
       random: Math.random,
       places: (tenant) => dataDir.tenant(tenant),
       environment: (places, agent) => agentEnvironment(host, places, agent.options.env ?? {}),

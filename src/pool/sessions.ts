@@ -119,6 +119,7 @@ export class Sessions implements SessionHost {
     )
     const conversation = new Conversation(record, this.#host, true)
     this.#active.set(idOf(record.tenant, record.key), conversation)
+    this.#context.emitter.tell('session.created', { session: conversation.ref })
     return conversation
   }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { HostRunningError, StoreError } from '../errors.ts'
 import type { TenantPlaces } from './store.ts'
@@ -22,6 +22,20 @@ function folderOf(tenant: string): string {
   return `${readable}~${createHash('sha256').update(tenant).digest('hex').slice(0, 16)}`
 }
 
+/** Step by step: in a file system that makes no directories (`/proc`), Node's `recursive` never returns. */
+function makeDirectory(path: string): void {
+  const missing: string[] = []
+  for (let at = path; !existsSync(at); at = dirname(at)) missing.unshift(at)
+  for (const directory of missing) {
+    try {
+      mkdirSync(directory, { mode: PRIVATE })
+    } catch (error) {
+      // Somebody else made it meanwhile, or it is a link to nowhere, which shows when it is used.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
+  }
+}
+
 /** The directory that a host owns: its store, its tenants' config dirs and workspaces, and the lock that keeps others out. */
 export class DataDir {
   readonly path: string
@@ -31,7 +45,7 @@ export class DataDir {
   constructor(path: string) {
     this.path = resolve(path)
     try {
-      mkdirSync(this.path, { recursive: true, mode: PRIVATE })
+      makeDirectory(this.path)
       // The kernel drops this lock with its process, however that ends: no stale lock is ever left.
       this.#lock = new DatabaseSync(join(this.path, 'host.lock'), { timeout: 0 })
     } catch (error) {

@@ -49,6 +49,14 @@ describe('a pool with bad options is not made', () => {
   })
 })
 
+test('a pool with a driver of its own looks for no claude', async () => {
+  const clock = new FakeClock()
+  const driver = new FakeDriver(clock)
+  await using pool = await createPool({ dataDir, clock, driver, agents: { a: { spares: { max: 0 } } } })
+  await (await pool.session('k', { agent: 'a' })).send('Hello').result
+  expect(driver.processes[0]?.spec.options.pathToClaudeCodeExecutable).toBeUndefined()
+})
+
 describe('the process-wide pool', () => {
   test('is there once, between its beginning and its end', async () => {
     await expect(getPool()).rejects.toMatchObject({ code: 'pool_closed' })

@@ -427,3 +427,11 @@ describe('closing', () => {
     expect(driver.living).toEqual([])
   })
 })
+
+test('a query is told of like a session that comes and goes', async () => {
+  const { pool, told } = await fakes()
+  for await (const message of pool.query({ prompt: 'Hello' })) expect(message).toBeDefined()
+  const [created] = told('session.created')
+  expect(created).toMatchObject({ session: { tenant: 'default', key: expect.stringMatching(/^query:/) } })
+  expect([told('session.created'), told('session.deleted')]).toEqual([[created], [created]])
+})

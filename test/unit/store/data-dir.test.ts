@@ -41,6 +41,11 @@ test('a second taker in the same process is refused, until the first has given i
   taken()
 })
 
+test('a directory that cannot be made is refused at once', () => {
+  expect(() => new DataDir('/proc/claude-agent-pool/data')).toThrow(StoreError)
+  expect(() => new DataDir(join(import.meta.filename, 'data'))).toThrow(StoreError)
+})
+
 test('a second taker is told the pid of the first, which may die in any way', async () => {
   const host = await otherHost()
   const refusal = (): unknown => {
