@@ -39,6 +39,7 @@ async function known(target: Bench, count: number): Promise<Side> {
       ownsCwd: false,
       sdkSessionId: `sdk-${index}`,
       begun: true,
+      usage: undefined,
       turns: 3,
       createdAt: index,
       lastUsedAt: index,

@@ -22,7 +22,7 @@ export type { Clock } from './clock.ts'
 export type { MemoryRoom } from './memory/limit.ts'
 export type { MemorySource } from './memory/source.ts'
 export type { MeasuredWorker } from './memory/usage.ts'
-export type { SessionPage, SessionRecord, Store } from './store/store.ts'
+export type { SessionPage, SessionRecord, Store, Usage, UsageRecord } from './store/store.ts'
 export type { AgentProcess, Driver, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
 export type {
   AdmissionOptions,

@@ -146,6 +146,17 @@ export class Conversation {
     if (!this.ephemeral) await this.#host.store.touch(this.record)
   }
 
+  /** Notes what was used outside of a turn's end. */
+  async noteUsage(): Promise<void> {
+    // Read from the store again before this is there, it would be forgotten.
+    this.hold()
+    await this.touch().catch((error: unknown) =>
+      this.#host.warn(`what session "${this.record.key}" used was not stored`, error),
+    )
+    this.release()
+    this.#host.onIdle(this)
+  }
+
   async #start(turn: RunningTurn): Promise<void> {
     this.#running = turn
     turn.onCancel = undefined

@@ -7,6 +7,7 @@ import type { Governor } from '../memory/governor.ts'
 import type { Residency } from '../options.ts'
 import type { TenantPlaces } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
+import type { Accounts } from './accounts.ts'
 import type { Agent } from './agent.ts'
 import type { Conversation } from './conversation.ts'
 import type { PoolEmitter } from './events.ts'
@@ -28,6 +29,7 @@ export interface DispatchContext {
   spares: Spares
   residency: Residency
   emitter: PoolEmitter
+  accounts: Accounts
   agentOf: (name: string) => Agent
   fingerprintOf: (agent: Agent, tenant: string) => string
   places: (tenant: string) => Promise<TenantPlaces>
@@ -95,12 +97,13 @@ export class Dispatch {
   }
 
   async #runOn(conversation: Conversation, worker: Worker, warmth: Warmth, turn: RunningTurn): Promise<void> {
-    const { emitter } = this.#context
+    const { emitter, accounts } = this.#context
     const ended = (): boolean => turn.phase === 'ended'
     try {
       if (!ended()) await this.#begin(conversation)
       if (ended()) return
       emitter.tell('turn.started', { id: turn.id, session: conversation.ref, worker: worker.id, warmth })
+      accounts.begin(turn, worker, conversation)
       await turn.run(worker, warmth)
       await turn.ended
     } finally {

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { CapacityError } from '../errors.ts'
 import type { ExitFacts, TerminateReport } from '../driver/driver.ts'
 import type { DepartureReason, SessionRef, WorkerPurpose } from '../worker/worker.ts'
+import type { Usage } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Warmth } from './turn.ts'
 
@@ -37,6 +38,8 @@ export interface TurnSummary {
   durationMs: number
   /** From `send()` to the first assistant message; undefined when there was none. */
   firstMessageMs: number | undefined
+  /** What it used; undefined when it had no process. Estimated for a turn without a result. */
+  usage: Usage | undefined
 }
 
 /** What a pool tells. Every event carries one object. */

@@ -7,6 +7,7 @@ import type { TenantPlaces } from '../store/store.ts'
 import { Health } from '../worker/health.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Worker, WorkerListeners } from '../worker/worker.ts'
+import { Accounts } from './accounts.ts'
 import type { Agent } from './agent.ts'
 import type { Conversation } from './conversation.ts'
 import { Dispatch } from './dispatch.ts'
@@ -48,6 +49,7 @@ export interface FleetContext extends FleetParts {
 export class Fleet {
   readonly gate: Gate
   readonly launcher: Launcher
+  readonly accounts: Accounts = new Accounts()
   readonly #context: FleetContext
   readonly #registry = new Registry()
   readonly #starter: Starter
@@ -106,6 +108,7 @@ export class Fleet {
       spares: this.#spares,
       residency,
       emitter,
+      accounts: this.accounts,
       agentOf,
       fingerprintOf: (agent, tenant) => this.#fingerprint(agent, tenant),
       places,
@@ -220,6 +223,7 @@ export class Fleet {
         }
       },
       said: (worker, message) => {
+        this.accounts.hear(worker, message)
         // `/clear` begins another conversation in the same process; its id comes with the first message of it.
         if (message.type !== 'system' || message.subtype !== 'init') return
         if (worker.sdkSessionId === undefined || message.session_id === worker.sdkSessionId) return
@@ -229,6 +233,7 @@ export class Fleet {
       left: (worker, { reason, exit, report }) => {
         this.#registry.remove(worker)
         const conversation = this.#context.conversationOf(worker)
+        if (this.accounts.left(worker, { inOrder: exit.exitCode === 0 })) void conversation?.noteUsage()
         if (conversation?.worker === worker) conversation.workerGone()
         emitter.tell('worker.left', { worker: this.describe(worker), reason, exit, termination: report })
         if (worker.ownsCwd && worker.session === undefined) void this.#discardWorkspace(worker.cwd)

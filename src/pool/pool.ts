@@ -3,6 +3,7 @@ import { ConfigError, PoolClosedError } from '../errors.ts'
 import type { SessionPage, Store } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Worker } from '../worker/worker.ts'
+import type { PoolUsage } from './accounts.ts'
 import { readAgent } from './agent.ts'
 import type { Agent, AgentOptions } from './agent.ts'
 import type { Conversation } from './conversation.ts'
@@ -29,6 +30,8 @@ export interface PoolStats {
   activeSessions: number
   /** Since the pool began. */
   totals: Totals
+  /** Since the pool began, deleted sessions and queries included. */
+  usage: PoolUsage
 }
 
 /** The parts of a pool, resolved and checked. */
@@ -123,6 +126,7 @@ export class Pool implements AsyncDisposable {
       starts: { running: starting, waiting: startsWaiting },
       activeSessions: this.#sessions.activeCount,
       totals: this.#counters.snapshot(),
+      usage: this.#fleet.accounts.snapshot(),
     }
   }
 

@@ -19,6 +19,7 @@ export function newRecord(
     sdkSessionId: undefined,
     begun: false,
     turns: 0,
+    usage: undefined,
     createdAt: now,
     lastUsedAt: now,
   }

@@ -1,5 +1,6 @@
 import type { TurnInput } from './input.ts'
 import type { TurnLimitOptions } from '../options.ts'
+import type { Usage } from '../store/store.ts'
 import type { OnBusy } from './conversation.ts'
 import type { OnLeave, Turn } from './turn.ts'
 
@@ -27,6 +28,8 @@ export interface SessionInfo {
   /** `hibernated`: no process; the next turn resumes. */
   state: 'hibernated' | 'starting' | 'idle' | 'busy'
   turns: number
+  /** What it has used since it was created, over all its processes and hosts. A fork begins at nothing. */
+  usage: Usage
   createdAt: number
   lastUsedAt: number
 }

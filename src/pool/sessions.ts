@@ -20,6 +20,7 @@ import type { Starter } from './starts.ts'
 import { SteeringTurn } from './steering.ts'
 import { Traces } from './traces.ts'
 import type { RunningTurn, Turn } from './turn.ts'
+import { NOTHING_USED } from './usage.ts'
 
 export interface SessionsContext {
   clock: Clock
@@ -383,13 +384,15 @@ export class Sessions implements SessionHost {
       outcome: outcomeOf(turn),
       durationMs: clock.now() - startedAt,
       firstMessageMs: turn.firstMessageAt === undefined ? undefined : turn.firstMessageAt - startedAt,
+      usage: this.#context.fleet().accounts.usageOf(turn),
     })
   }
 
   #describe(record: SessionRecord): SessionInfo {
-    const { tenant, key, agent, cwd, sdkSessionId, turns, createdAt, lastUsedAt } = record
+    const { tenant, key, agent, cwd, sdkSessionId, turns, usage, createdAt, lastUsedAt } = record
     const state = this.#active.get(idOf(tenant, key))?.worker?.state
     const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
-    return { tenant, key, agent, cwd, sdkSessionId, state: shown, turns, createdAt, lastUsedAt }
+    const used = usage?.total ?? NOTHING_USED
+    return { tenant, key, agent, cwd, sdkSessionId, state: shown, turns, usage: used, createdAt, lastUsedAt }
   }
 }

@@ -52,15 +52,15 @@ export class MemoryStore implements Store {
     const before = this.#sessions.get(id)
     if (before === undefined || before.record.uid !== record.uid) {
       await this.remove(record.tenant, record.key)
-      this.#sessions.set(id, { record: { ...record }, events: [], open: false })
+      this.#sessions.set(id, { record: structuredClone(record), events: [], open: false })
     } else {
-      before.record = { ...record }
+      before.record = structuredClone(record)
     }
   }
 
-  async touch({ tenant, key, uid, turns, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
+  async touch({ tenant, key, uid, turns, usage, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
     const record = this.#sessions.get(idOf(tenant, key))?.record
-    if (record?.uid === uid) Object.assign(record, { turns, lastUsedAt })
+    if (record?.uid === uid) Object.assign(record, { turns, usage: structuredClone(usage), lastUsedAt })
   }
 
   async remove(tenant: string, key: string): Promise<void> {
@@ -82,7 +82,7 @@ export class MemoryStore implements Store {
       return (descending === true ? -1 : 1) * (timeA - timeB || byCodePoint(idA, idB))
     }
     return this.#all
-      .map(({ record }) => ({ ...record }))
+      .map(({ record }) => structuredClone(record))
       .filter(
         (record) => (tenant === undefined || record.tenant === tenant) && (agent ?? record.agent) === record.agent,
       )
@@ -127,7 +127,7 @@ export class MemoryStore implements Store {
   }
 
   async openTurns(): Promise<SessionRecord[]> {
-    return this.#all.filter(({ open }) => open).map(({ record }) => ({ ...record }))
+    return this.#all.filter(({ open }) => open).map(({ record }) => structuredClone(record))
   }
 
   async appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void> {
@@ -185,7 +185,7 @@ export class MemoryStore implements Store {
 }
 
 const copy = (held: Held | undefined): SessionRecord | undefined =>
-  held === undefined ? undefined : { ...held.record }
+  held === undefined ? undefined : structuredClone(held.record)
 
 const transcriptId = ({ tenant, project, sdkSessionId, subpath }: TranscriptKey): string =>
   JSON.stringify([tenant, project, sdkSessionId, subpath])

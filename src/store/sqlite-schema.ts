@@ -72,6 +72,8 @@ const MIGRATIONS = [
   ) STRICT;
   CREATE INDEX transcript_entries_in_order ON transcript_entries (transcript);
   CREATE UNIQUE INDEX transcript_entries_by_uuid ON transcript_entries (transcript, uuid) WHERE uuid IS NOT NULL;`,
+
+  `ALTER TABLE sessions ADD COLUMN usage TEXT`,
 ] as const
 
 /** Brings the schema up to date, each step as a whole. Throws StoreError for that of a newer release. */

@@ -12,6 +12,7 @@ import type {
   TranscriptEntry,
   TranscriptInfo,
   TranscriptKey,
+  UsageRecord,
 } from './store.ts'
 
 interface SessionRow {
@@ -25,9 +26,13 @@ interface SessionRow {
   sdk_session_id: string | null
   begun: number
   turns: number
+  usage: string | null
   created_at: number
   last_used_at: number
 }
+
+const usageText = (usage: UsageRecord | undefined): string | null =>
+  usage === undefined ? null : JSON.stringify(usage)
 
 const toRecord = (row: SessionRow): SessionRecord => ({
   tenant: row.tenant,
@@ -39,6 +44,7 @@ const toRecord = (row: SessionRow): SessionRecord => ({
   sdkSessionId: row.sdk_session_id ?? undefined,
   begun: row.begun === 1,
   turns: row.turns,
+  usage: row.usage === null ? undefined : (JSON.parse(row.usage) as UsageRecord),
   createdAt: row.created_at,
   lastUsedAt: row.last_used_at,
 })
@@ -86,7 +92,7 @@ export class SqliteStore implements Store {
   }
 
   put(record: SessionRecord): Promise<void> {
-    const { tenant, key, uid, agent, cwd, ownsCwd, sdkSessionId, begun, turns, createdAt, lastUsedAt } = record
+    const { tenant, key, uid, agent, cwd, ownsCwd, sdkSessionId, begun, turns, usage, createdAt, lastUsedAt } = record
     const facts = [
       agent,
       cwd ?? null,
@@ -94,6 +100,7 @@ export class SqliteStore implements Store {
       sdkSessionId ?? null,
       begun ? 1 : 0,
       turns,
+      usageText(usage),
       createdAt,
       lastUsedAt,
     ]
@@ -101,11 +108,11 @@ export class SqliteStore implements Store {
       this.#remove('tenant = ? AND key = ? AND uid <> ?', tenant, key, uid)
       this.#database.run(
         `INSERT INTO sessions
-         (tenant, key, uid, agent, cwd, owns_cwd, sdk_session_id, begun, turns, created_at, last_used_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         (tenant, key, uid, agent, cwd, owns_cwd, sdk_session_id, begun, turns, usage, created_at, last_used_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (tenant, key) DO UPDATE SET
-         (agent, cwd, owns_cwd, sdk_session_id, begun, turns, created_at, last_used_at) = (excluded.agent, excluded.cwd,
-         excluded.owns_cwd, excluded.sdk_session_id, excluded.begun, excluded.turns, excluded.created_at, excluded.last_used_at)`,
+         (agent, cwd, owns_cwd, sdk_session_id, begun, turns, usage, created_at, last_used_at) = (excluded.agent, excluded.cwd,
+         excluded.owns_cwd, excluded.sdk_session_id, excluded.begun, excluded.turns, excluded.usage, excluded.created_at, excluded.last_used_at)`,
         tenant,
         key,
         uid,
@@ -114,11 +121,13 @@ export class SqliteStore implements Store {
     })
   }
 
-  touch({ tenant, key, uid, turns, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
+  touch({ tenant, key, uid, turns, usage, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
+    const used = usageText(usage)
     return this.#database.write(() =>
       this.#database.run(
-        'UPDATE sessions SET turns = ?, last_used_at = ? WHERE tenant = ? AND key = ? AND uid = ?',
+        'UPDATE sessions SET turns = ?, usage = ?, last_used_at = ? WHERE tenant = ? AND key = ? AND uid = ?',
         turns,
+        used,
         lastUsedAt,
         tenant,
         key,

@@ -1,3 +1,24 @@
+/** Tokens, and what they cost by the CLI's own estimate. */
+export interface Usage {
+  /** Without what came from the cache or went into it. */
+  inputTokens: number
+  outputTokens: number
+  cacheReadTokens: number
+  cacheWriteTokens: number
+  costUsd: number
+  /** True when a process was lost before it told all of it: that part is reckoned from what it had said. */
+  estimated: boolean
+}
+
+/** What a session has used, and from where its next process counts on. */
+export interface UsageRecord {
+  total: Usage
+  /** The running total of its conversation, as a process told it last. */
+  told: Usage
+  /** The running total that the CLI has saved with the conversation. It is `told` unless a process was killed. */
+  saved: Usage
+}
+
 /** A session's durable identity. Its key is the caller's; everything else is the pool's. */
 export interface SessionRecord {
   tenant: string
@@ -15,6 +36,8 @@ export interface SessionRecord {
   begun: boolean
   /** Finished turns. */
   turns: number
+  /** Undefined until something was used. */
+  usage: UsageRecord | undefined
   /** Milliseconds since the epoch. */
   createdAt: number
   lastUsedAt: number
@@ -104,7 +127,7 @@ export interface Store {
   /** A record with another uid replaces the session with all that belongs to it. */
   put(record: SessionRecord): Promise<void>
   /** Notes that a session was used; may reach the disk later than it resolves. Unknown sessions are ignored. */
-  touch(record: Pick<SessionRecord, 'tenant' | 'key' | 'uid' | 'turns' | 'lastUsedAt'>): Promise<void>
+  touch(record: Pick<SessionRecord, 'tenant' | 'key' | 'uid' | 'turns' | 'usage' | 'lastUsedAt'>): Promise<void>
   /** Removes the session with its events and the transcripts of its conversation. */
   remove(tenant: string, key: string): Promise<void>
   list(page: SessionPage): Promise<SessionRecord[]>

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { SessionRecord, Store } from '../../src/store/store.ts'
+import type { SessionRecord, Store, Usage, UsageRecord } from '../../src/store/store.ts'
 
 /** A session's record, as far as the test does not say otherwise. */
 export const record = (tenant: string, key: string, facts: Partial<SessionRecord> = {}): SessionRecord => ({
@@ -13,12 +13,30 @@ export const record = (tenant: string, key: string, facts: Partial<SessionRecord
   sdkSessionId: undefined,
   begun: false,
   turns: 0,
+  usage: undefined,
   createdAt: 1_000,
   lastUsedAt: 2_000,
   ...facts,
 })
 
-const FULL: Partial<SessionRecord> = { cwd: '/work', ownsCwd: true, sdkSessionId: 'sdk-1', begun: true, turns: 7 }
+const used = (outputTokens: number): Usage => ({
+  inputTokens: 1,
+  outputTokens,
+  cacheReadTokens: 2,
+  cacheWriteTokens: 3,
+  costUsd: 0.1 + 0.2,
+  estimated: true,
+})
+const USAGE: UsageRecord = { total: used(30), told: used(20), saved: used(10) }
+
+const FULL: Partial<SessionRecord> = {
+  cwd: '/work',
+  ownsCwd: true,
+  sdkSessionId: 'sdk-1',
+  begun: true,
+  turns: 7,
+  usage: USAGE,
+}
 
 /** In the order of code points, which is not that of UTF-16. */
 const ODD_KEYS = [
@@ -123,10 +141,11 @@ export function sessionConformance(open: () => Promise<Store>): void {
   })
 
   describe('touching', () => {
-    test('notes turns and time, and nothing else', async () => {
+    test('notes turns, usage and time, and nothing else', async () => {
+      const usage = { ...USAGE, total: used(40) }
       await store.put(record('t', 'k', FULL))
-      await store.touch(record('t', 'k', { turns: 8, lastUsedAt: 3_000, agent: 'other', begun: false }))
-      expect(await store.get('t', 'k')).toEqual(record('t', 'k', { ...FULL, turns: 8, lastUsedAt: 3_000 }))
+      await store.touch(record('t', 'k', { turns: 8, usage, lastUsedAt: 3_000, agent: 'other', begun: false }))
+      expect(await store.get('t', 'k')).toEqual(record('t', 'k', { ...FULL, turns: 8, usage, lastUsedAt: 3_000 }))
     })
 
     test('leaves a later session under the same key alone', async () => {

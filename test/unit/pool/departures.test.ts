@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { DepartureReason, ExitCause, ExitFacts } from '../../../src/index.ts'
+import { NOTHING_USED } from '../../../src/pool/usage.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { NO_SPARES, fakes, outcome } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
@@ -340,6 +341,7 @@ describe('what a pool tells', () => {
         outcome: 'success',
         durationMs: 3_000,
         firstMessageMs: 2_000,
+        usage: NOTHING_USED,
       },
     ])
     expect(setup.pool.workers()).toMatchObject([{ warmth: 'cold', turns: 1, state: 'idle', session: 'k' }])

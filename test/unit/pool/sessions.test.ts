@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ConfigError, PoolClosedError, SessionConflictError, SessionGoneError } from '../../../src/errors.ts'
+import { NOTHING_USED } from '../../../src/pool/usage.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
 import { NO_SPARES, answer, fakes, outcome } from '../../fixtures/fakes.ts'
 
@@ -115,6 +116,7 @@ describe('a session', () => {
       sdkSessionId: undefined,
       state: 'hibernated',
       turns: 0,
+      usage: NOTHING_USED,
       createdAt: begun,
       lastUsedAt: begun,
     })

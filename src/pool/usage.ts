@@ -1,0 +1,64 @@
+import type { SDKResultMessage } from '../driver/driver.ts'
+import type { Usage } from '../store/store.ts'
+
+export const NOTHING_USED: Usage = Object.freeze({
+  inputTokens: 0,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  costUsd: 0,
+  estimated: false,
+})
+
+export const addUsage = (a: Usage, b: Usage): Usage => ({
+  inputTokens: a.inputTokens + b.inputTokens,
+  outputTokens: a.outputTokens + b.outputTokens,
+  cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
+  cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens,
+  costUsd: a.costUsd + b.costUsd,
+  estimated: a.estimated || b.estimated,
+})
+
+/** What came to `before` until it was `after`. Never less than nothing. */
+export const usageSince = (after: Usage, before: Usage): Usage => ({
+  inputTokens: Math.max(0, after.inputTokens - before.inputTokens),
+  outputTokens: Math.max(0, after.outputTokens - before.outputTokens),
+  cacheReadTokens: Math.max(0, after.cacheReadTokens - before.cacheReadTokens),
+  cacheWriteTokens: Math.max(0, after.cacheWriteTokens - before.cacheWriteTokens),
+  costUsd: Math.max(0, after.costUsd - before.costUsd),
+  estimated: false,
+})
+
+export const tokensIn = ({ inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens }: Usage): number =>
+  inputTokens + outputTokens + cacheReadTokens + cacheWriteTokens
+
+/** The running total of a conversation, as one of its results tells it. */
+export function runningTotal({ modelUsage, total_cost_usd: costUsd }: SDKResultMessage): Usage {
+  let total: Usage = { ...NOTHING_USED, costUsd }
+  for (const model of Object.values(modelUsage)) {
+    total = addUsage(total, {
+      inputTokens: model.inputTokens,
+      outputTokens: model.outputTokens,
+      cacheReadTokens: model.cacheReadInputTokens,
+      cacheWriteTokens: model.cacheCreationInputTokens,
+      costUsd: 0,
+      estimated: false,
+    })
+  }
+  return total
+}
+
+/** The tokens of a single answer of the model, or of all answers of a turn's main loop. */
+export const usageOf = (usage: {
+  input_tokens: number
+  output_tokens: number
+  cache_read_input_tokens?: number | null
+  cache_creation_input_tokens?: number | null
+}): Usage => ({
+  inputTokens: usage.input_tokens,
+  outputTokens: usage.output_tokens,
+  cacheReadTokens: usage.cache_read_input_tokens ?? 0,
+  cacheWriteTokens: usage.cache_creation_input_tokens ?? 0,
+  costUsd: 0,
+  estimated: false,
+})
