@@ -9,7 +9,7 @@ import { agentEnvironment, hostEnvironment } from './driver/environment.ts'
 import { ConfigError } from './errors.ts'
 import type { MemorySource } from './memory/source.ts'
 import { SystemMemory } from './memory/system.ts'
-import { readAdmission, readApi, readLimits, readResidency, readStarts } from './options.ts'
+import { limitsOf, readAdmission, readApi, readLimits, readResidency, readStarts } from './options.ts'
 import type { AdmissionOptions, ApiOptions, LimitOptions, ResidencyOptions, StartOptions } from './options.ts'
 import { readAgent } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
@@ -74,9 +74,9 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const agents = readAgents(options)
   const path: unknown = options.dataDir ?? DEFAULT_DATA_DIR
   if (typeof path !== 'string' || path === '') throw new ConfigError('dataDir', 'is not the path of a directory')
-  const limits = readLimits(options.limits)
   const admission = readAdmission(options.admission)
   const residency = readResidency(options.residency)
+  const limits = limitsOf(residency, readLimits(options.limits))
   const starts = readStarts(options.starts)
   const api = readApi(options.api)
   const clock = options.clock ?? systemClock
@@ -138,5 +138,5 @@ function readAgents(options: PoolOptions): Agent[] {
       )
     names.set(name.toLowerCase(), name)
   }
-  return entries.map(([name, agent]) => readAgent(name, agent))
+  return entries.map(([name, agent]) => readAgent(name, agent, { residency: options.residency }))
 }

@@ -28,6 +28,7 @@ export type {
   AdmissionOptions,
   ApiOptions,
   LimitOptions,
+  Pattern,
   ResidencyOptions,
   SpareOptions,
   StartOptions,

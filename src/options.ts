@@ -2,16 +2,28 @@ import { z } from 'zod'
 import { ConfigError } from './errors.ts'
 import { parseDuration, parseSize } from './units.ts'
 
+/**
+ * How processes live beside their conversations. `adaptive`: kept while they are likely to be spoken to again and fit.
+ * `hybrid`: kept until idle for a while. `ephemeral`: one for each turn. `long-running`: kept until others need the room.
+ * `single`: one process for the whole pool.
+ */
+export type Pattern = 'adaptive' | 'ephemeral' | 'hybrid' | 'long-running' | 'single'
+
 /** When an idle worker leaves. Its session stays: the next turn resumes. */
 export interface ResidencyOptions {
-  /** Idle for this long. `"none"`: never for idleness. Default `"30m"`. */
+  /** Says what the other options are by default. Default `"adaptive"`. */
+  pattern?: Pattern
+  /**
+   * Idle for this long. `"none"`: never for idleness. Default `"30m"`, `"none"` for `long-running` and `single`. An
+   * `adaptive` worker may leave earlier; it stays longer, where this is left out, if its session was seen to come back later.
+   */
   idleTtl?: string
   idleTtlMs?: number
   /** Older than this; each worker leaves up to a tenth earlier, so that they do not all go at once. Default `"6h"`. */
   maxAge?: string
   maxAgeMs?: number
-  /** After this many turns; 1 hibernates after every turn. Default 200. */
-  maxTurnsPerWorker?: number
+  /** After this many turns; 1 hibernates after every turn. Default 200, and 1 for `ephemeral`. */
+  maxTurnsPerWorker?: number | 'none'
   /** Using more private memory than this when idle. Default `"1GiB"`. */
   maxMemory?: string
   maxMemoryBytes?: number
@@ -96,7 +108,12 @@ export interface ApiOptions {
 
 /** `residency`, resolved. */
 export interface Residency {
+  pattern: Pattern
+  /** Who leaves follows from what sessions were seen to do; otherwise from the time of their last use alone. */
+  learns: boolean
   idleTtlMs: number
+  /** A worker whose session was seen to come back later stays beyond `idleTtlMs`. */
+  outstaysTtl: boolean
   maxAgeMs: number
   maxTurnsPerWorker: number
   maxMemoryBytes: number
@@ -183,12 +200,18 @@ export function wholeNumber(path: string, value: unknown, least: number): number
   return value
 }
 
-function count(name: string, fallback: number | 'auto' | undefined, least = 1): FieldSpec {
+function count(
+  name: string,
+  fallback: number | 'auto' | undefined,
+  least = 1,
+  words: readonly string[] = fallback === 'auto' ? ['auto'] : [],
+): FieldSpec {
   const number = z.number()
   return {
-    shape: { [name]: (fallback === 'auto' ? z.union([number, z.literal('auto')]) : number).optional() },
+    shape: { [name]: (words.length > 0 ? z.union([number, z.literal(words)]) : number).optional() },
     read(path, input) {
       const value = input[name] ?? fallback
+      if (value === NONE) return Infinity
       if (value === undefined || value === 'auto') return value
       return wholeNumber(`${path}.${name}`, value, least)
     },
@@ -216,18 +239,77 @@ export function validate<T>(path: string, schema: z.ZodType<T>, input: unknown):
   throw new ConfigError(place === '' ? 'options' : place, issue?.message ?? 'is not valid')
 }
 
-export const readResidency = (input: ResidencyOptions | undefined): Residency =>
-  readSection<Residency>(
-    'residency',
+/** What a pattern sets, unless it is set explicitly. */
+const PATTERNS: Record<Pattern, { idleTtl: string; maxTurnsPerWorker: number }> = {
+  adaptive: { idleTtl: '30m', maxTurnsPerWorker: 200 },
+  ephemeral: { idleTtl: '30m', maxTurnsPerWorker: 1 },
+  hybrid: { idleTtl: '30m', maxTurnsPerWorker: 200 },
+  'long-running': { idleTtl: NONE, maxTurnsPerWorker: 200 },
+  single: { idleTtl: NONE, maxTurnsPerWorker: 200 },
+}
+
+const patternSchema = z.enum(Object.keys(PATTERNS) as [Pattern, ...Pattern[]], {
+  error: ({ input }) => `${JSON.stringify(input)} is not one of: ${Object.keys(PATTERNS).join(', ')}`,
+})
+
+export function readResidency(input: ResidencyOptions | undefined, path = 'residency'): Residency {
+  const { pattern: named, ...rest } = validate(path, z.looseObject({}), input ?? {}) as ResidencyOptions
+  const pattern = validate(`${path}.pattern`, patternSchema.default('adaptive'), named)
+  const preset = PATTERNS[pattern]
+  const resolved = readSection<Omit<Residency, 'pattern' | 'learns' | 'outstaysTtl'>>(
+    path,
     {
-      idleTtlMs: duration('idleTtl', '30m', [NONE]),
+      idleTtlMs: duration('idleTtl', preset.idleTtl, [NONE]),
       maxAgeMs: duration('maxAge', '6h', [NONE]),
-      maxTurnsPerWorker: count('maxTurnsPerWorker', 200),
+      maxTurnsPerWorker: count('maxTurnsPerWorker', preset.maxTurnsPerWorker, 1, [NONE]),
       maxMemoryBytes: size('maxMemory', '1GiB', [NONE]),
       pinLimitMs: duration('pinLimit', '4h'),
     },
-    input,
+    rest,
   )
+  checkPattern(path, pattern, resolved.maxTurnsPerWorker)
+  const learns = pattern === 'adaptive'
+  const outstaysTtl = learns && rest.idleTtl === undefined && rest.idleTtlMs === undefined
+  return Object.freeze({ pattern, learns, outstaysTtl, ...resolved })
+}
+
+function checkPattern(path: string, pattern: Pattern, maxTurnsPerWorker: number): void {
+  const problem = (why: string): ConfigError => new ConfigError(`${path}.maxTurnsPerWorker`, why)
+  if (pattern === 'ephemeral' && maxTurnsPerWorker !== 1) {
+    throw problem(`contradicts the pattern ephemeral, a process for each turn; leave it out, or choose hybrid`)
+  }
+  if ((pattern === 'long-running' || pattern === 'single') && maxTurnsPerWorker === 1) {
+    throw problem(`1 contradicts the pattern ${pattern}, whose processes stay; leave it out, or choose ephemeral`)
+  }
+}
+
+/**
+ * The residency of one agent: with a pattern of its own nothing of the pool's holds for it; without one, what it leaves
+ * out is the pool's.
+ */
+export function readAgentResidency(path: string, input: ResidencyOptions, outer: ResidencyOptions = {}): Residency {
+  if (input.pattern === 'single') {
+    throw new ConfigError(`${path}.pattern`, 'single is a pattern of the whole pool; set it in residency.pattern')
+  }
+  if (input.pattern !== undefined) return readResidency(input, path)
+  const stem = (key: string): string => key.replace(/(Ms|Bytes)$/, '')
+  const own = new Set(Object.keys(input).map(stem))
+  const inherited = Object.entries(outer).filter(([key]) => !own.has(stem(key)))
+  return readResidency({ ...Object.fromEntries(inherited), ...input }, path)
+}
+
+/** The pattern `single` is a limit, too: of one process. */
+export function limitsOf({ pattern }: Residency, limits: Limits): Limits {
+  if (pattern !== 'single') return limits
+  for (const name of ['workers', 'turns', 'turnsPerTenant'] as const) {
+    if (limits[name] === 'auto' || limits[name] === 1) continue
+    throw new ConfigError(
+      `limits.${name}`,
+      `${limits[name]} contradicts residency.pattern "single", which is one process`,
+    )
+  }
+  return Object.freeze({ ...limits, workers: 1 })
+}
 
 export const readLimits = (input: LimitOptions | undefined): Limits =>
   readSection<Limits>(

@@ -8,8 +8,8 @@ import type {
   Options,
   PermissionResult,
 } from '../driver/driver.ts'
-import { readSpares, readTurnLimits, validate } from '../options.ts'
-import type { SpareBounds, SpareOptions, TurnLimitOptions } from '../options.ts'
+import { readAgentResidency, readSpares, readTurnLimits, validate } from '../options.ts'
+import type { Residency, ResidencyOptions, SpareBounds, SpareOptions, TurnLimitOptions } from '../options.ts'
 import type { SessionRef } from '../worker/worker.ts'
 import type { TurnLimits } from './turn.ts'
 
@@ -80,12 +80,14 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   claimableSpares?: SpareOptions
   /** The limits of this agent's turns, where they differ from the pool's. */
   limits?: TurnLimitOptions
+  /** When this agent's idle workers leave. With a `pattern` it stands for itself; without, what it leaves out is the pool's. */
+  residency?: ResidencyOptions
   /** What happens when a conversation's transcript is gone. Default `"error"`: ResumeError. `"fresh"`: begin anew, once, and say so. */
   onStaleResume?: 'error' | 'fresh'
 }
 
 /** The keys that are the pool's and not the SDK's. */
-const POOL_KEYS = ['spares', 'claimableSpares', 'limits', 'onStaleResume'] as const
+const POOL_KEYS = ['spares', 'claimableSpares', 'limits', 'residency', 'onStaleResume'] as const
 
 /** Every other key of an agent. The type makes it complete for the SDK this release was built with. */
 const SDK_KEYS: Record<Exclude<keyof AgentOptions, (typeof POOL_KEYS)[number]>, true> = {
@@ -163,6 +165,8 @@ export interface Agent {
   readonly spares: SpareBounds
   readonly claimableSpares: SpareBounds
   readonly limits: Partial<TurnLimits>
+  /** Undefined: the pool's. */
+  readonly residency: Residency | undefined
   readonly onStaleResume: 'error' | 'fresh'
 }
 
@@ -251,11 +255,14 @@ const commonOptions = z.looseObject({
   pathToClaudeCodeExecutable: z.string().min(1).optional(),
 })
 
-/** Checks one agent. Throws ConfigError. `ownProcess`: it serves one process only, so it may bring in-process servers. */
+/**
+ * Checks one agent. Throws ConfigError. `ownProcess`: it serves one process only, so it may bring in-process servers.
+ * `residency`: the pool's, for what the agent's leaves out.
+ */
 export function readAgent(
   name: string,
   options: AgentOptions,
-  { ownProcess = false }: { ownProcess?: boolean } = {},
+  { ownProcess = false, residency }: { ownProcess?: boolean; residency?: ResidencyOptions | undefined } = {},
 ): Agent {
   const path = `agents.${name}`
   const parsed = nameSchema.safeParse(name)
@@ -271,6 +278,10 @@ export function readAgent(
     spares: spareless ?? readSpares(`${path}.spares`, options.spares),
     claimableSpares: spareless ?? readSpares(`${path}.claimableSpares`, options.claimableSpares),
     limits: readTurnLimits(`${path}.limits`, options.limits),
+    residency:
+      options.residency === undefined
+        ? undefined
+        : readAgentResidency(`${path}.residency`, options.residency, residency),
     onStaleResume: readStaleResume(path, options.onStaleResume),
   })
 }
@@ -291,6 +302,7 @@ export function sdkOptions(
     spares,
     claimableSpares,
     limits,
+    residency,
     onStaleResume,
     canUseTool,
     mcpServers,

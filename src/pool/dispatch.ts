@@ -4,7 +4,6 @@ import { BindRefusedError } from '../driver/driver.ts'
 import type { Conversation as ConversationSpec } from '../driver/driver.ts'
 import { PoolClosedError, ResumeError, StartError } from '../errors.ts'
 import type { Governor } from '../memory/governor.ts'
-import type { Residency } from '../options.ts'
 import type { TenantPlaces } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { Accounts } from './accounts.ts'
@@ -14,7 +13,7 @@ import type { PoolEmitter } from './events.ts'
 import type { Gate, Permit } from './gate.ts'
 import type { Launcher, StartPriority } from './launcher.ts'
 import type { Registry } from './registry.ts'
-import { leastMissed } from './residency.ts'
+import type { Residents } from './residents.ts'
 import type { SpareGroup, Spares } from './spares.ts'
 import type { Starter } from './starts.ts'
 import type { RunningTurn, Warmth } from './turn.ts'
@@ -27,7 +26,7 @@ export interface DispatchContext {
   launcher: Launcher
   starter: Starter
   spares: Spares
-  residency: Residency
+  residents: Residents<Worker>
   emitter: PoolEmitter
   accounts: Accounts
   agentOf: (name: string) => Agent
@@ -323,10 +322,10 @@ export class Dispatch {
 
   /** Hibernates idle workers until the others and what is added fit. Nobody left to go: CapacityError. */
   async #makeRoom(added: { running: number; idle: number }): Promise<void> {
-    const { registry, residency, clock, gate } = this.#context
+    const { registry, residents, gate } = this.#context
     while (!this.#fits(added)) {
       const leaving = [...registry].find(({ state }) => state === 'closing')
-      const next = leaving ?? leastMissed(registry, residency, clock.now())
+      const next = leaving ?? residents.leastMissed()
       if (next === undefined) throw gate.refuse('memory', 'no room for another process, and none that could leave')
       await next.leave('room')
     }

@@ -17,7 +17,7 @@ import { Gate } from './gate.ts'
 import { Housekeeper } from './housekeeper.ts'
 import { Launcher } from './launcher.ts'
 import { Registry } from './registry.ts'
-import { dueToLeave } from './residency.ts'
+import { Residents } from './residents.ts'
 import { Spares } from './spares.ts'
 import type { SpareKind } from './spares.ts'
 import { Starter } from './starts.ts'
@@ -52,6 +52,7 @@ export class Fleet {
   readonly accounts: Accounts = new Accounts()
   readonly #context: FleetContext
   readonly #registry = new Registry()
+  readonly #residents: Residents<Worker>
   readonly #starter: Starter
   readonly #spares: Spares
   readonly #dispatch: Dispatch
@@ -73,6 +74,8 @@ export class Fleet {
     this.launcher = new Launcher(starts.concurrent)
     const { gate, launcher } = this
     const registry = this.#registry
+    this.#residents = new Residents(registry, clock)
+    this.#residents.listen(emitter)
     const { places, agentOf, environment, random, claudePath } = context
     const listeners = this.#listeners()
     this.#starter = new Starter({
@@ -106,7 +109,7 @@ export class Fleet {
       launcher,
       starter,
       spares: this.#spares,
-      residency,
+      residents: this.#residents,
       emitter,
       accounts: this.accounts,
       agentOf,
@@ -196,13 +199,12 @@ export class Fleet {
   }
 
   #tend(): void {
-    const { clock, residency } = this.#context
-    const now = clock.now()
+    const full = !this.#dispatch.hasRoom
     for (const worker of this.#registry) {
       // One whose input is closed serves nobody any more, whether or not it has noticed.
       if (worker.state === 'idle' && !worker.reserved && !worker.process.alive) void worker.leave('exited')
       this.#health.check(worker)
-      const reason = dueToLeave(worker, residency, now)
+      const reason = this.#residents.dueToLeave(worker, full)
       if (reason === undefined) continue
       // A spare that is too old stays until another is ready, so that its kind is never without.
       if (worker.session === undefined && !this.#spares.replaceable(worker)) continue

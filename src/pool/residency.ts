@@ -1,12 +1,14 @@
 import type { Residency } from '../options.ts'
 import type { DepartureReason } from '../worker/worker.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
+import type { Forecast } from './habits.ts'
 
 /** What the policy looks at. Times are clock readings in milliseconds. */
 export interface Resident {
   readonly state: WorkerState
   readonly reserved: boolean
   readonly session: object | undefined
+  readonly residency: Residency
   readonly startedAt: number
   readonly lastUsedAt: number
   readonly maxAgeMs: number
@@ -15,38 +17,78 @@ export interface Resident {
   readonly pin: { sinceMs: number } | undefined
 }
 
-/** True while background work or an open question keeps the worker, and has not done so for too long. */
-export const isPinned = ({ pin }: Resident, { pinLimitMs }: Residency, now: number): boolean =>
-  pin !== undefined && now - pin.sinceMs < pinLimitMs
+/** Below this chance of another turn a process is not kept, though nobody needs its room. */
+const UNLIKELY = 0.02
 
-const mayLeave = (worker: Resident, policy: Residency, now: number): boolean =>
-  worker.state === 'idle' && !worker.reserved && !isPinned(worker, policy, now)
+/** The same, while there is no room for one more: the next start then need not wait for its end. */
+const UNLIKELY_WHEN_FULL = 0.1
+
+/** An idle process of this size is an ordinary one; a larger one keeps the room of several. */
+const ORDINARY_BYTES = 200 * 2 ** 20
+
+/** True while background work or an open question keeps the worker, and has not done so for too long. */
+export const isPinned = ({ pin, residency }: Resident, now: number): boolean =>
+  pin !== undefined && now - pin.sinceMs < residency.pinLimitMs
+
+const mayLeave = (worker: Resident, now: number): boolean =>
+  worker.state === 'idle' && !worker.reserved && !isPinned(worker, now)
 
 /** Why this worker should leave now, if it should. A busy one never should; it is only looked at between turns. */
-export function dueToLeave(worker: Resident, policy: Residency, now: number): DepartureReason | undefined {
-  if (!mayLeave(worker, policy, now)) return undefined
+export function dueToLeave<W extends Resident>(
+  worker: W,
+  now: number,
+  { forecast, full }: { forecast: (worker: W) => Forecast; full: boolean },
+): DepartureReason | undefined {
+  if (!mayLeave(worker, now)) return undefined
+  const { residency } = worker
   if (now - worker.startedAt >= worker.maxAgeMs) return 'age'
-  if (worker.memoryBytes !== undefined && worker.memoryBytes > policy.maxMemoryBytes) return 'memory'
+  if (worker.memoryBytes !== undefined && worker.memoryBytes > residency.maxMemoryBytes) return 'memory'
   if (worker.session === undefined) return undefined
-  if (worker.turns >= policy.maxTurnsPerWorker) return 'turns'
-  return now - worker.lastUsedAt >= policy.idleTtlMs ? 'idle' : undefined
+  if (worker.turns >= residency.maxTurnsPerWorker) return 'turns'
+  const overdue = now - worker.lastUsedAt >= residency.idleTtlMs
+  return (residency.learns ? isForgotten(residency, forecast(worker), { overdue, full }) : overdue) ? 'idle' : undefined
 }
 
-/** The worker whose leaving costs least: a spare before any session's own, then the one unused for longest. */
-export function leastMissed<W extends Resident>(workers: Iterable<W>, policy: Residency, now: number): W | undefined {
-  let least: W | undefined
+function isForgotten(
+  { outstaysTtl }: Residency,
+  { chance, seenChance }: Forecast,
+  { overdue, full }: { overdue: boolean; full: boolean },
+): boolean {
+  if (chance < (full ? UNLIKELY_WHEN_FULL : UNLIKELY)) return true
+  return overdue && (!outstaysTtl || seenChance < UNLIKELY)
+}
+
+/**
+ * The worker whose leaving costs least: a spare before any session's own, then the one that saves least for the time and
+ * room that it is kept. Of equals, and of those of which nothing is known, the one unused for longest.
+ */
+export function leastMissed<W extends Resident>(
+  workers: Iterable<W>,
+  now: number,
+  forecast: (worker: W) => Forecast,
+): W | undefined {
+  let least: { worker: W; worth: number } | undefined
   for (const worker of workers) {
-    if (!mayLeave(worker, policy, now)) continue
-    if (least === undefined || before(worker, least)) least = worker
+    if (!mayLeave(worker, now)) continue
+    const worth = worker.session === undefined ? SPARE_WORTH : worthOf(worker, forecast(worker))
+    if (least === undefined || before({ worker, worth }, least)) least = { worker, worth }
   }
-  return least
+  return least?.worker
 }
 
-function before(a: Resident, b: Resident): boolean {
-  const aSpare = a.session === undefined
-  if (aSpare !== (b.session === undefined)) return aSpare
-  return a.lastUsedAt < b.lastUsedAt
+/** Less than that of any session. */
+const SPARE_WORTH = -1
+
+const worthOf = ({ residency, memoryBytes = 0 }: Resident, { savedPerMs }: Forecast): number =>
+  residency.learns ? savedPerMs / Math.max(1, memoryBytes / ORDINARY_BYTES) : savedPerMs
+
+interface Valued {
+  worker: Resident
+  worth: number
 }
+
+const before = (a: Valued, b: Valued): boolean =>
+  a.worth === b.worth ? a.worker.lastUsedAt < b.worker.lastUsedAt : a.worth < b.worth
 
 /** Maximum age of one worker: up to a tenth less than configured, so that a fleet does not retire at once. */
 export const jitteredMaxAge = ({ maxAgeMs }: Residency, random: () => number): number =>

@@ -96,7 +96,8 @@ export class Starter {
   /** Starts a process at once; `open()` of the worker waits for it. */
   start(request: WorkerRequest): Worker {
     const { agent, tenant, fingerprint, purpose, session, cwd, ownsCwd, conversation, places } = request
-    const { clock, driver, starts, residency, listeners } = this.#context
+    const { clock, driver, starts, listeners } = this.#context
+    const residency = agent.residency ?? this.#context.residency
     const id = `w-${randomUUID().slice(0, 8)}`
     // The callbacks are made before the worker that they speak for.
     const made: { worker?: Worker } = {}
@@ -132,6 +133,7 @@ export class Starter {
       {
         clock,
         graces: { eofMs: starts.eofGraceMs, sigtermMs: starts.sigtermGraceMs },
+        residency,
         maxAgeMs: jitteredMaxAge(residency, () => this.#context.random()),
         listeners,
       },

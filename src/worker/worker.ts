@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { AgentProcess, ExitFacts, Graces, SDKMessage, SDKUserMessage, TerminateReport } from '../driver/driver.ts'
+import type { Residency } from '../options.ts'
 import { nextState } from './lifecycle.ts'
 import type { WorkerEvent, WorkerState } from './lifecycle.ts'
 
@@ -84,6 +85,8 @@ export class Worker {
   /** Clock readings, in milliseconds. */
   readonly startedAt: number
   lastUsedAt: number
+  /** When it leaves. */
+  readonly residency: Residency
   /** The age at which it leaves, in milliseconds; jittered by the pool. */
   readonly maxAgeMs: number
   cwd: string
@@ -113,7 +116,7 @@ export class Worker {
   constructor(
     facts: WorkerFacts,
     process: AgentProcess,
-    context: { clock: Clock; graces: Graces; maxAgeMs: number; listeners: WorkerListeners },
+    context: { clock: Clock; graces: Graces; residency: Residency; maxAgeMs: number; listeners: WorkerListeners },
   ) {
     this.id = facts.id
     this.agent = facts.agent
@@ -130,6 +133,7 @@ export class Worker {
     this.#clock = context.clock
     this.#graces = context.graces
     this.#listeners = context.listeners
+    this.residency = context.residency
     this.maxAgeMs = context.maxAgeMs
     this.startedAt = this.#clock.now()
     this.lastUsedAt = this.startedAt

@@ -32,6 +32,8 @@ describe('a pool with bad options is not made', () => {
     ['residancy: is not an option of a pool; known are: agents, dataDir', { agents: { a: {} }, residancy: {} }],
     ['limits.turns: 0 is not a whole number', { agents: { a: {} }, limits: { turns: 0 } }],
     ['residency.idleTtl: "30" is not a number with a unit', { agents: { a: {} }, residency: { idleTtl: '30' } }],
+    ['limits.turns: 8 contradicts', { agents: { a: {} }, residency: { pattern: 'single' }, limits: { turns: 8 } }],
+    ['agents.a.residency.idleTtl: "30"', { agents: { a: { residency: { idleTtl: '30' } } } }],
     ['admission.maxWaiting: ', { agents: { a: {} }, admission: { mode: 'wait', maxWaiting: NaN } }],
     ['starts.concurrent: ', { agents: { a: {} }, starts: { concurrent: -1 } }],
     ['api.baseUrl: is not an http(s) URL', { agents: { a: {} }, api: { baseUrl: '' } }],

@@ -1,6 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
-import { readAdmission, readApi, readLimits, readResidency, readSpares, readStarts } from '../../src/options.ts'
+import {
+  limitsOf,
+  readAdmission,
+  readAgentResidency,
+  readApi,
+  readLimits,
+  readResidency,
+  readSpares,
+  readStarts,
+} from '../../src/options.ts'
 
 /** What a user without TypeScript, or with a config file, may pass. */
 const loose = <T>(value: unknown): T => value as T
@@ -17,6 +26,9 @@ const problemOf = (read: () => unknown): string => {
 
 test('without options everything has its documented default', () => {
   expect(readResidency(undefined)).toEqual({
+    pattern: 'adaptive',
+    learns: true,
+    outstaysTtl: true,
     idleTtlMs: 30 * 60_000,
     maxAgeMs: 6 * 3_600_000,
     maxTurnsPerWorker: 200,
@@ -135,6 +147,68 @@ test.each([42, 'auto', [], null, () => undefined])('a section that is %j is refu
   // Nothing at all is the same as leaving it out.
   expect(problem).toBe(section === null ? 'none' : problem)
   expect(problem.startsWith('residency: ')).toBe(section !== null)
+})
+
+describe('a pattern', () => {
+  test.each([
+    ['adaptive', { learns: true, outstaysTtl: true, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 200 }],
+    ['hybrid', { learns: false, outstaysTtl: false, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 200 }],
+    ['ephemeral', { learns: false, outstaysTtl: false, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 1 }],
+    ['long-running', { learns: false, outstaysTtl: false, idleTtlMs: Infinity, maxTurnsPerWorker: 200 }],
+    ['single', { learns: false, outstaysTtl: false, idleTtlMs: Infinity, maxTurnsPerWorker: 200 }],
+  ] as const)('%s is a set of defaults', (pattern, defaults) => {
+    expect(readResidency({ pattern })).toMatchObject({ pattern, ...defaults, maxAgeMs: 6 * 3_600_000 })
+  })
+
+  test('yields to what is set explicitly', () => {
+    expect(readResidency({ pattern: 'long-running', idleTtl: '1d', maxTurnsPerWorker: 'none' })).toMatchObject({
+      idleTtlMs: 86_400_000,
+      maxTurnsPerWorker: Infinity,
+    })
+    expect(readResidency({ idleTtl: '10m' })).toMatchObject({ learns: true, outstaysTtl: false, idleTtlMs: 600_000 })
+  })
+
+  test.each(['Adaptive', 'lru', '', 5, null])('that is %j is refused', (pattern) => {
+    expect(problemOf(() => readResidency(loose({ pattern })))).toBe(
+      `residency.pattern: ${JSON.stringify(pattern)} is not one of: adaptive, ephemeral, hybrid, long-running, single`,
+    )
+  })
+
+  test('is not contradicted', () => {
+    expect(problemOf(() => readResidency({ pattern: 'ephemeral', maxTurnsPerWorker: 5 }))).toContain(
+      'residency.maxTurnsPerWorker: contradicts the pattern ephemeral',
+    )
+    for (const pattern of ['long-running', 'single'] as const) {
+      expect(problemOf(() => readResidency({ pattern, maxTurnsPerWorker: 1 }))).toContain(
+        `residency.maxTurnsPerWorker: 1 contradicts the pattern ${pattern}`,
+      )
+    }
+    expect(readResidency({ pattern: 'hybrid', maxTurnsPerWorker: 1 }).maxTurnsPerWorker).toBe(1)
+  })
+
+  test('single is a limit of one process', () => {
+    const single = readResidency({ pattern: 'single' })
+    expect(limitsOf(single, readLimits({})).workers).toBe(1)
+    expect(limitsOf(single, readLimits({ workers: 1, turns: 1 })).workers).toBe(1)
+    expect(limitsOf(readResidency({}), readLimits({ workers: 7 })).workers).toBe(7)
+    for (const name of ['workers', 'turns', 'turnsPerTenant']) {
+      expect(problemOf(() => limitsOf(single, readLimits({ [name]: 2 })))).toContain(`limits.${name}: 2 contradicts`)
+    }
+  })
+
+  test('of an agent stands for itself; without one, what the agent leaves out is the pool’s', () => {
+    const outer = { pattern: 'hybrid', idleTtl: '2h', maxMemory: '2GiB' } as const
+    expect(readAgentResidency('a', { idleTtlMs: 5 }, outer)).toEqual(
+      readResidency({ pattern: 'hybrid', idleTtlMs: 5, maxMemory: '2GiB' }),
+    )
+    expect(readAgentResidency('a', { pattern: 'ephemeral' }, outer)).toEqual(readResidency({ pattern: 'ephemeral' }))
+    expect(problemOf(() => readAgentResidency('agents.a.residency', { pattern: 'single' }))).toContain(
+      'agents.a.residency.pattern: single is a pattern of the whole pool',
+    )
+    expect(problemOf(() => readAgentResidency('agents.a.residency', loose({ idleTTL: '5m' })))).toContain(
+      'agents.a.residency.idleTTL: is not an option',
+    )
+  })
 })
 
 describe('admission', () => {

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { SDKMessage } from '../../../src/driver/driver.ts'
+import { readResidency } from '../../../src/options.ts'
 import { FakeClock, FakeDriver } from '../../../src/testing/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { Worker } from '../../../src/worker/worker.ts'
@@ -60,6 +61,7 @@ const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess)
     {
       clock,
       graces: { eofMs: 2_000, sigtermMs: 5_000 },
+      residency: readResidency({}),
       maxAgeMs: Infinity,
       listeners: {
         changed: ({ state }, from) => void log.push(`${from} → ${state}`),
