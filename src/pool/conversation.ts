@@ -14,6 +14,8 @@ const MAX_QUEUED = 16
 export interface ConversationHost {
   readonly store: Store
   run(conversation: Conversation, turn: RunningTurn): Promise<void>
+  /** Its present conversation is about to be replaced by another, and goes with the session. */
+  leaveBehind(record: SessionRecord): Promise<void>
   /** No turn runs or waits any more. */
   onIdle(conversation: Conversation): void
   warn: (message: string, error: unknown) => void
@@ -31,6 +33,7 @@ export class Conversation {
   #queue: RunningTurn[] = []
   #gone: Error | undefined
   #settled: Promise<void> = Promise.resolve()
+  #resetting: Promise<void> = Promise.resolve()
   #held = 0
   /** True while the record says more of its identity than the store. */
   #identityUnsaved = false
@@ -116,12 +119,22 @@ export class Conversation {
     if (this.#running === undefined) this.#host.onIdle(this)
   }
 
+  /** Resolves when every reset so far is stored, or was told of. Never rejects. */
+  get resets(): Promise<void> {
+    return this.#resetting
+  }
+
   /** The process began another conversation in the same session (`/clear`). */
-  async reset(sdkSessionId: string): Promise<void> {
+  reset(sdkSessionId: string): void {
+    const before = { ...this.record }
     this.record.sdkSessionId = sdkSessionId
-    await this.save().catch((error: unknown) =>
-      this.#host.warn(`the new id of session "${this.record.key}" was not stored`, error),
-    )
+    const stored = async (): Promise<void> => {
+      await this.#host.leaveBehind(before)
+      await this.save()
+    }
+    this.#resetting = this.#resetting
+      .then(stored)
+      .catch((error: unknown) => this.#host.warn(`the new id of session "${this.record.key}" was not stored`, error))
   }
 
   /** Notes what it has become; durable once any of the saves has resolved. */

@@ -230,7 +230,7 @@ export class Fleet {
         if (message.type !== 'system' || message.subtype !== 'init') return
         if (worker.sdkSessionId === undefined || message.session_id === worker.sdkSessionId) return
         worker.sdkSessionId = message.session_id
-        void this.#context.conversationOf(worker)?.reset(message.session_id)
+        this.#context.conversationOf(worker)?.reset(message.session_id)
       },
       left: (worker, { reason, exit, report }) => {
         this.#registry.remove(worker)

@@ -62,6 +62,7 @@ export class Sessions implements SessionHost {
     this.#traces = new Traces(context)
     this.#host = {
       store: context.store,
+      leaveBehind: (record) => this.#traces.leaveBehind(record),
       run: (conversation, turn) => this.#run(conversation, turn),
       onIdle: (conversation) => this.#forgetIfQuiet(conversation),
       warn: (message, error) => context.emitter.tell('warning', { message, error }),
@@ -267,7 +268,7 @@ export class Sessions implements SessionHost {
 
   async #run(conversation: Conversation, turn: RunningTurn): Promise<void> {
     const run = this.#context.fleet().run(conversation, turn)
-    const settled = run.catch(() => undefined)
+    const settled = run.catch(() => undefined).then(() => conversation.resets)
     this.#runs.add(settled)
     void settled.then(() => this.#runs.delete(settled))
     await run

@@ -1,4 +1,4 @@
-import { cp, constants } from 'node:fs/promises'
+import { appendFile, constants, cp, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
 import type { SessionRecord, TenantPlaces } from '../store/store.ts'
@@ -35,12 +35,21 @@ export class Traces {
     }
   }
 
-  async remove({ tenant, cwd, ownsCwd, sdkSessionId }: SessionRecord): Promise<void> {
+  /** Notes a conversation that its session goes on without: the record knows the newest alone. */
+  async leaveBehind({ tenant, uid, sdkSessionId }: SessionRecord): Promise<void> {
+    const { earlier } = await this.#context.places(tenant)
+    await appendFile(join(earlier, uid), `${sdkSessionId}\n`, { mode: 0o600 })
+  }
+
+  async remove({ tenant, uid, cwd, ownsCwd, sdkSessionId }: SessionRecord): Promise<void> {
     if (cwd === undefined) return
-    const { configDir, tmpDir } = await this.#context.places(tenant)
-    if (sdkSessionId !== undefined) {
-      await this.#context.driver.forget({ configDir, tmpDir, cwd, sessionId: sdkSessionId })
+    const { configDir, tmpDir, earlier } = await this.#context.places(tenant)
+    const file = join(earlier, uid)
+    const leftBehind = (await readFile(file, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
+    for (const sessionId of sdkSessionId === undefined ? leftBehind : [...leftBehind, sdkSessionId]) {
+      await this.#context.driver.forget({ configDir, tmpDir, cwd, sessionId })
     }
+    await rm(file, { force: true })
     if (ownsCwd) await this.#context.removeWorkspace(cwd)
   }
 }

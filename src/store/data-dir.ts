@@ -85,6 +85,7 @@ export class DataDir {
       configDir: join(root, 'config'),
       tmpDir: join(root, 'tmp'),
       workspaces: join(root, 'workspaces'),
+      earlier: join(root, 'earlier'),
     }
     for (const place of Object.values(places)) await mkdir(place, { recursive: true, mode: PRIVATE })
     return places

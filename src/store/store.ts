@@ -49,6 +49,8 @@ export interface TenantPlaces {
   configDir: string
   tmpDir: string
   workspaces: string
+  /** Files that name the conversations which sessions have left behind. */
+  earlier: string
 }
 
 /** A page of sessions: those after `after`, which need not exist any more. */

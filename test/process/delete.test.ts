@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { asked, event, modelAsked, openSite, processesOf, say, transcripts } from '../fixtures/real-pool.ts'
+import { asked, event, MODEL, modelAsked, openSite, processesOf, say, transcripts } from '../fixtures/real-pool.ts'
 
 test('A deleted session leaves no process, no record, no transcript and no workspace', async () => {
   const site = await openSite()
@@ -20,6 +20,21 @@ test('A deleted session leaves no process, no record, no transcript and no works
   expect(existsSync(cwd ?? '')).toBe(false)
   const resumed = pool.query({ prompt: 'hi', options: { resume: sdkSessionId ?? '' } })
   await expect(resumed.next()).rejects.toMatchObject({ name: 'ResumeError' })
+})
+
+test('A deleted session takes the conversations with it that /clear left behind', async () => {
+  const site = await openSite()
+  const cwd = await site.directory('project')
+  const pool = await site.pool({ agents: { a: { model: MODEL, cwd, verbatimPrompts: false, spares: { max: 0 } } } })
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, 'first')
+  const before = await session.info()
+  await session.send('/clear').result
+  expect((await say(session, 'second')).text).toBe('[turn 1] You said: second')
+  expect((await session.info()).sdkSessionId).not.toBe(before.sdkSessionId)
+  expect((await transcripts(site.dataDir)).length).toBeGreaterThanOrEqual(2)
+  await session.delete()
+  expect(await transcripts(site.dataDir)).toEqual([])
 })
 
 test('A handle of a deleted session says so, also when another session has its key', async () => {

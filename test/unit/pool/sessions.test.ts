@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import type { SDKMessage } from '../../../src/driver/driver.ts'
 import { ConfigError, PoolClosedError, SessionConflictError, SessionGoneError } from '../../../src/errors.ts'
 import { NOTHING_USED } from '../../../src/pool/usage.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
@@ -436,4 +437,26 @@ test('a query is told of like a session that comes and goes', async () => {
   const [created] = told('session.created')
   expect(created).toMatchObject({ session: { tenant: 'default', key: expect.stringMatching(/^query:/) } })
   expect([told('session.created'), told('session.deleted')]).toEqual([[created], [created]])
+})
+
+test('a session that was cleared goes with all its conversations, also after a restart', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'pool-cleared-'))
+  onTestFinished(() => rm(dataDir, { recursive: true, force: true, maxRetries: 3 }))
+  const store = new MemoryStore()
+  const { pool, session, driver } = await fakes({ store, dataDir })
+  const handle = await session('k')
+  await handle.send('one').result
+  const process = await driver.process(0)
+  for (const id of ['second', 'third']) {
+    driver.conversations.set(id, { turns: 0, prompts: [] })
+    process.say({ type: 'system', subtype: 'init', session_id: id } as SDKMessage)
+    await handle.send(id).result
+  }
+  expect((await handle.info()).sdkSessionId).toBe('third')
+  expect(driver.conversations.size).toBe(3)
+  await pool.close()
+  const next = await fakes({ store, dataDir, driver })
+  await (await next.pool.session('k')).delete()
+  expect([...driver.conversations.keys()]).toEqual([])
+  expect(await readdir(join(dataDir, 'tenants', 'default', 'earlier'))).toEqual([])
 })
