@@ -134,12 +134,13 @@ const borders: Border[] = [
       '../memory/*.ts',
       '../store/*.ts',
       '../driver/executable.ts',
+      '../driver/processes.ts',
       'commander',
       'cli-table3',
     ],
     spawns: true,
     time: true,
-    says: 'cli sees the public surface, errors, units, config, simulator, and what it operates: process, memory, store, and driver/executable.',
+    says: 'cli sees the public surface, errors, units, config, simulator, and what it operates: process, memory, store, driver/executable and driver/processes.',
   },
 ]
 

@@ -46,6 +46,20 @@ const config: ViteUserConfig = defineConfig({
       },
       {
         test: {
+          // These look at all processes of the machine: meanwhile no other test may start a pool, whose reaper looks, too.
+          name: 'machine',
+          include: ['test/machine/**/*.test.ts'],
+          globalSetup: 'test/package/build.ts',
+          pool: 'forks',
+          maxWorkers: 1,
+          testTimeout: 90_000,
+          hookTimeout: 60_000,
+          retry: 0,
+          sequence: { groupOrder: 5 },
+        },
+      },
+      {
+        test: {
           name: 'package',
           include: ['test/package/**/*.test.ts'],
           maxWorkers: 1,

@@ -12,7 +12,7 @@ export type { MessageContent, TurnInput } from './pool/input.ts'
 export type { OnBusy } from './pool/conversation.ts'
 export type { OnLeave, Turn, Warmth } from './pool/turn.ts'
 export type { AgentOptions, PoolCanUseTool, WorkerContext } from './pool/agent.ts'
-export type { PoolEvents, TurnSummary, WorkerInfo } from './pool/events.ts'
+export type { PoolEvents, TurnSummary, WorkerDetails, WorkerInfo } from './pool/events.ts'
 export type { Totals } from './pool/counters.ts'
 export type { QueryPrompt } from './pool/query.ts'
 export type { DepartureReason, SessionRef, WorkerPurpose } from './worker/worker.ts'
@@ -23,7 +23,7 @@ export type { MemoryRoom } from './memory/limit.ts'
 export type { MemorySource } from './memory/source.ts'
 export type { MeasuredWorker } from './memory/usage.ts'
 export type { SessionPage, SessionRecord, Store, Usage, UsageRecord } from './store/store.ts'
-export type { AgentProcess, Driver, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
+export type { AgentProcess, Driver, ProcessInfo, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
 export type {
   AdmissionOptions,
   ApiOptions,

@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import Table from 'cli-table3'
 import { listWorkers } from './worker-list.ts'
-import type { ListedProcess, ListedWorker } from './worker-list.ts'
+import type { ListedWorker } from './worker-list.ts'
+import type { ProcessInfo } from '../index.ts'
 import { readRunFiles, registerRuns } from '../process/run-files.ts'
 import { ProcessTable } from '../process/table.ts'
 import { RUN_DIR } from '../store/data-dir.ts'
@@ -16,17 +17,20 @@ export interface PsFlags {
 /** Longer command lines are cut: their beginning tells them apart. */
 const COMMAND_COLUMNS = 32
 
-const memory = ({ memoryBytes }: ListedProcess): string => (memoryBytes === undefined ? '-' : formatSize(memoryBytes))
+const memory = ({ memoryBytes }: ProcessInfo): string => (memoryBytes === undefined ? '-' : formatSize(memoryBytes))
+
+const branch = ({ depth, command }: ProcessInfo): string =>
+  `${depth === 0 ? '' : `${'  '.repeat(depth - 1)}└ `}${command}`.slice(0, COMMAND_COLUMNS)
 
 function rowsOf({ id, state, host, run, processes }: ListedWorker): string[][] {
-  return processes.map(({ pid, command, ageMs, ...rest }, index) => [
-    index === 0 ? id : '',
-    index === 0 ? (run?.session ?? (run === undefined ? '?' : '(spare)')) : '',
-    index === 0 ? (state === 'running' ? `host ${host.pid}` : `orphan of ${host.pid}`) : '',
-    String(pid),
-    formatDuration(ageMs),
-    memory({ pid, command, ageMs, ...rest }),
-    command.slice(0, COMMAND_COLUMNS),
+  const session = run === undefined ? '?' : (run.session ?? '(spare)')
+  const owner = state === 'running' ? `host ${host.pid}` : `orphan of ${host.pid}`
+  return processes.map((process, index) => [
+    ...(index === 0 ? [id, session, owner] : ['', '', '']),
+    String(process.pid),
+    formatDuration(process.ageMs),
+    memory(process),
+    branch(process),
   ])
 }
 

@@ -5,6 +5,8 @@ import { ResumeError, StartError } from '../errors.ts'
 import { HostCgroup } from '../process/cgroup.ts'
 import { Guard } from '../process/guard.ts'
 import { Reaper } from '../process/reaper.ts'
+import { ProcessTable } from '../process/table.ts'
+import { treesOfThisHost } from '../process/tree.ts'
 import { OomWatch } from '../memory/oom.ts'
 import { formatDuration } from '../units.ts'
 import { BindRefusedError } from './driver.ts'
@@ -15,6 +17,7 @@ import type {
   ExitFacts,
   Graces,
   Options,
+  ProcessInfo,
   Query,
   SDKMessage,
   SDKUserMessage,
@@ -27,6 +30,7 @@ import type {
 } from './driver.ts'
 import { GatedProcess } from './gated-process.ts'
 import { PromptInput } from './input.ts'
+import { inOrder } from './processes.ts'
 import { Spool } from './spool.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
 import { removeTranscript, transcriptFiles } from './transcripts.ts'
@@ -295,6 +299,7 @@ function exitSentence({ cause, exitCode, signal, stderr }: ExitFacts): string {
 export class ClaudeDriver implements Driver {
   readonly #options: ClaudeDriverOptions
   readonly #oom: OomWatch
+  readonly #table = new ProcessTable()
   #cgroup: HostCgroup | undefined
   #guard: Guard | undefined
   #reaper: Reaper | undefined
@@ -314,6 +319,12 @@ export class ClaudeDriver implements Driver {
   start(spec: StartSpec): AgentProcess {
     this.#guard?.post()
     return new ClaudeProcess(spec, this.#options, this.#oom, this.#cgroup)
+  }
+
+  trees(): ReadonlyMap<string, ProcessInfo[]> {
+    const entries = new Map(this.#table.read().map((entry) => [entry.pid, entry]))
+    const trees = treesOfThisHost([...entries.values()])
+    return new Map([...trees].map(([id, pids]) => [id, inOrder(pids.flatMap((pid) => entries.get(pid) ?? []))]))
   }
 
   async close(): Promise<void> {

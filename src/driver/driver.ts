@@ -82,6 +82,18 @@ export interface TerminateReport {
   left: number
 }
 
+/** One process of a worker's tree, as it is now. */
+export interface ProcessInfo {
+  pid: number
+  ppid: number
+  /** 0 for the worker's own process and for what has lost its parent, 1 for what that started, and so on. */
+  depth: number
+  command: string
+  ageMs: number
+  /** Anonymous memory; undefined when the process has just gone, and where there is no `/proc`. */
+  memoryBytes: number | undefined
+}
+
 /** One running agent process. */
 export interface AgentProcess {
   readonly pid: number | undefined
@@ -145,6 +157,8 @@ export interface Driver {
   attach(listeners: DriverListeners): void
   /** Ends what the driver itself keeps running. Processes are the pool's to end, and have ended before. */
   close(): Promise<void>
+  /** Every process of each worker, descendants included, by worker id: one look at the process table. */
+  trees(): ReadonlyMap<string, ProcessInfo[]>
   /** Starts a process at once and without waiting; what goes wrong arrives through `ready` and `exited`. */
   start(spec: StartSpec): AgentProcess
   /** Copies a conversation as it is now, for processes in `cwd`; resolves with the copy's id. Throws ResumeError if there is none. */

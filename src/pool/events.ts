@@ -1,12 +1,12 @@
 import { EventEmitter } from 'node:events'
 import type { CapacityError } from '../errors.ts'
-import type { ExitFacts, TerminateReport } from '../driver/driver.ts'
+import type { ExitFacts, ProcessInfo, TerminateReport } from '../driver/driver.ts'
 import type { DepartureReason, SessionRef, WorkerPurpose } from '../worker/worker.ts'
 import type { Usage } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Warmth } from './turn.ts'
 
-/** One worker, as `pool.workers()` and events show it. Times are milliseconds since the epoch. */
+/** One worker, as events show it. Times are milliseconds since the epoch. */
 export interface WorkerInfo {
   id: string
   pid: number | undefined
@@ -25,6 +25,12 @@ export interface WorkerInfo {
   turns: number
   /** What keeps it from leaving. */
   pinnedBy: { tasks: number; permissionRequests: number } | undefined
+}
+
+/** One worker with all its processes, as `pool.workers()` shows it. */
+export interface WorkerDetails extends WorkerInfo {
+  /** Parents before their children. Empty while it has no process. */
+  processes: ProcessInfo[]
 }
 
 /** How a turn ended: with a result, or with the code of its error. */

@@ -11,7 +11,7 @@ import { Accounts } from './accounts.ts'
 import type { Agent } from './agent.ts'
 import type { Conversation } from './conversation.ts'
 import { Dispatch } from './dispatch.ts'
-import type { PoolEmitter, WorkerInfo } from './events.ts'
+import type { PoolEmitter, WorkerDetails, WorkerInfo } from './events.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { Gate } from './gate.ts'
 import { Housekeeper } from './housekeeper.ts'
@@ -143,8 +143,10 @@ export class Fleet {
     this.#spares.tend()
   }
 
-  workers(): WorkerInfo[] {
-    return [...this.#registry].map((worker) => this.describe(worker))
+  workers(): WorkerDetails[] {
+    const workers = [...this.#registry]
+    const trees = workers.length === 0 ? new Map<string, never>() : this.#context.driver.trees()
+    return workers.map((worker) => ({ ...this.describe(worker), processes: trees.get(worker.id) ?? [] }))
   }
 
   byState(): Record<WorkerState, number> & { spares: number } {

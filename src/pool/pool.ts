@@ -10,7 +10,7 @@ import type { Conversation } from './conversation.ts'
 import { Counters } from './counters.ts'
 import type { Totals } from './counters.ts'
 import { PoolEmitter } from './events.ts'
-import type { PoolEvents, WorkerInfo } from './events.ts'
+import type { PoolEvents, WorkerDetails } from './events.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { Fleet } from './fleet.ts'
 import type { FleetParts } from './fleet.ts'
@@ -110,8 +110,8 @@ export class Pool implements AsyncDisposable {
     return this.#sessions.list(page)
   }
 
-  /** Every worker that exists now. */
-  workers(): WorkerInfo[] {
+  /** Every worker that exists now, with every process of each. Reads the process table once: not for every request. */
+  workers(): WorkerDetails[] {
     return this.#fleet.workers()
   }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import type { Driver, StartSpec, TranscriptPlace } from '../driver/driver.ts'
+import type { Driver, ProcessInfo, StartSpec, TranscriptPlace } from '../driver/driver.ts'
 import { ResumeError, StartError } from '../errors.ts'
 import { FakeProcess } from './process.ts'
 import type { FakeConversation } from './process.ts'
@@ -52,6 +52,10 @@ export class FakeDriver implements Driver {
   async process(index: number): Promise<FakeProcess> {
     await this.until(() => this.processes.length > index)
     return this.processes[index] as FakeProcess
+  }
+
+  trees(): ReadonlyMap<string, ProcessInfo[]> {
+    return new Map(this.living.map((process) => [process.spec.workerId, [process.describe()]]))
   }
 
   start(spec: StartSpec): FakeProcess {

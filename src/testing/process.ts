@@ -5,6 +5,7 @@ import type {
   AgentProcess,
   ExitFacts,
   Graces,
+  ProcessInfo,
   Query,
   SDKMessage,
   SDKUserMessage,
@@ -70,6 +71,7 @@ export class FakeProcess implements AgentProcess {
   graces: Graces | undefined
   lastOutputAt: number
   readonly #context: FakeProcessContext
+  readonly #startedAt: number
   readonly #ready = Promise.withResolvers<void>()
   readonly #exited = Promise.withResolvers<ExitFacts>()
   readonly #said: SDKMessage[] = []
@@ -88,7 +90,8 @@ export class FakeProcess implements AgentProcess {
     this.#context = context
     this.pid = FIRST_PID + context.number
     this.#sessionId = spec.conversation.kind === 'parked' ? undefined : spec.conversation.sessionId
-    this.lastOutputAt = context.clock.now()
+    this.#startedAt = context.clock.now()
+    this.lastOutputAt = this.#startedAt
     this.ready = this.#ready.promise
     this.ready.catch(() => undefined)
     this.exited = this.#exited.promise
@@ -108,6 +111,12 @@ export class FakeProcess implements AgentProcess {
   /** Prompts that it works on: handed over and without a result. */
   get unanswered(): number {
     return this.#unanswered.length
+  }
+
+  /** For the driver: what a process table would show. */
+  describe(): ProcessInfo {
+    const ageMs = this.#context.clock.now() - this.#startedAt
+    return { pid: this.pid, ppid: process.pid, depth: 0, command: 'claude', ageMs, memoryBytes: undefined }
   }
 
   /** For the driver: does what the CLI does first. */
