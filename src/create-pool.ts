@@ -6,7 +6,7 @@ import { ClaudeDriver } from './driver/claude.ts'
 import { findClaudeExecutable } from './driver/executable.ts'
 import type { Driver } from './driver/driver.ts'
 import { agentEnvironment, hostEnvironment } from './driver/environment.ts'
-import { ConfigError } from './errors.ts'
+import { ConfigError, storeError } from './errors.ts'
 import type { MemorySource } from './memory/source.ts'
 import { SystemMemory } from './memory/system.ts'
 import { limitsOf, readAdmission, readApi, readLimits, readResidency, readStarts } from './options.ts'
@@ -85,7 +85,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
     const host = hostEnvironment(api, process.env)
     const { spoolDir, runDir } = dataDir
-    const runFiles = new RunFiles(runDir)
+    const runFiles = openRunFiles(runDir)
     const pool = new Pool({
       agents,
       clock,
@@ -119,6 +119,14 @@ function systemMemory(clock: Clock): MemorySource {
     trees: () => treesOfThisHost(table.read()),
     machine: machineMemory,
   })
+}
+
+function openRunFiles(dir: string): RunFiles {
+  try {
+    return new RunFiles(dir)
+  } catch (error) {
+    throw storeError(`${dir} cannot be used`, error)
+  }
 }
 
 function readAgents(options: PoolOptions): Agent[] {

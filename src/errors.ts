@@ -14,6 +14,9 @@ export type PoolErrorCode =
   | 'invalid_config'
   | 'host_running'
   | 'store_failed'
+  | 'disk_full'
+  | 'read_only'
+  | 'corrupt'
   | 'pool_closed'
 
 /** The base of every error that the pool raises. `name` is the class, `code` is stable, `message` says what to do. */
@@ -180,11 +183,48 @@ export class HostRunningError extends PoolError {
   }
 }
 
-/** The store could not read or write. What it had acknowledged is still there. */
+/** What is wrong with the store's place, where that is known. */
+type StoreErrorCode = Extract<PoolErrorCode, 'store_failed' | 'disk_full' | 'read_only' | 'corrupt'>
+
+/**
+ * The store could not read or write. What it had acknowledged is still there, and it goes on as soon as it can.
+ * `disk_full`, `read_only` and `corrupt` say why; everything else is `store_failed`.
+ */
 export class StoreError extends PoolError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('store_failed', message, options)
+  declare readonly code: StoreErrorCode
+
+  constructor(message: string, options?: ErrorOptions & { code?: StoreErrorCode }) {
+    super(options?.code ?? 'store_failed', message, options)
   }
+}
+
+/** SQLite's primary result codes and the system's names for the same. */
+const STORE_CODES: Readonly<Record<string | number, StoreErrorCode>> = {
+  13: 'disk_full',
+  ENOSPC: 'disk_full',
+  EDQUOT: 'disk_full',
+  8: 'read_only',
+  EROFS: 'read_only',
+  EACCES: 'read_only',
+  EPERM: 'read_only',
+  11: 'corrupt',
+  26: 'corrupt',
+}
+
+const STORE_ADVICE: Readonly<Record<StoreErrorCode, string>> = {
+  store_failed: '',
+  disk_full: '; make room on its disk, then go on',
+  read_only: '; let this process write there, then go on',
+  corrupt: '; end the pool and put a backup in its place (claude-agent-pool backup, docs/durability.md)',
+}
+
+/** The StoreError for what went wrong with `place`. One that is a StoreError already stays as it is. */
+export function storeError(place: string, cause: unknown): StoreError {
+  if (cause instanceof StoreError) return cause
+  const { message, code, errcode } = cause as NodeJS.ErrnoException & { errcode?: number }
+  // Extended result codes have the primary one in their lowest byte.
+  const known = STORE_CODES[errcode === undefined ? (code ?? '') : errcode & 0xff] ?? 'store_failed'
+  return new StoreError(`${place}: ${message}${STORE_ADVICE[known]}`, { cause, code: known })
 }
 
 /** The pool is closed or closing: nothing new starts. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
-import { StartError } from '../errors.ts'
+import { StartError, storeError } from '../errors.ts'
 import type { Conversation as ConversationSpec, Driver } from '../driver/driver.ts'
 import type { Residency, Starts } from '../options.ts'
 import type { TenantPlaces } from '../store/store.ts'
@@ -75,7 +75,9 @@ export class Starter {
   /** Makes a fresh workspace of the tenant, named after the conversation. */
   async makeWorkspace(places: TenantPlaces, sessionId: string): Promise<string> {
     const path = join(places.workspaces, sessionId)
-    await mkdir(path, { recursive: true, mode: 0o700 })
+    await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+      throw storeError(`the workspace ${path} cannot be made`, error)
+    })
     return path
   }
 

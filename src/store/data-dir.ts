@@ -3,8 +3,9 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { mkdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { HostRunningError, StoreError } from '../errors.ts'
+import { HostRunningError, storeError } from '../errors.ts'
 import type { TenantPlaces } from './store.ts'
+import { unwritable } from './unwritable.ts'
 
 /** Everything below the data directory is for its owner only. */
 const PRIVATE = 0o700
@@ -49,9 +50,10 @@ export class DataDir {
       // The kernel drops this lock with its process, however that ends: no stale lock is ever left.
       this.#lock = new DatabaseSync(join(this.path, 'host.lock'), { timeout: 0 })
     } catch (error) {
-      throw new StoreError(`the data directory ${this.path} cannot be used: ${(error as Error).message}`, {
-        cause: error,
-      })
+      throw storeError(
+        `the data directory ${this.path} cannot be used`,
+        unwritable(join(this.path, 'host.lock')) ?? error,
+      )
     }
     try {
       this.#lock.exec('BEGIN EXCLUSIVE')
@@ -59,9 +61,14 @@ export class DataDir {
       this.#lock.close()
       throw this.#taken(error)
     }
-    writeFileSync(this.#ownerFile, JSON.stringify({ pid: process.pid }), { mode: 0o600 })
-    // What a host that died had on disk for slow readers is of no use to anybody.
-    rmSync(this.spoolDir, { recursive: true, force: true })
+    try {
+      // What a host that died had on disk for slow readers is of no use to anybody.
+      rmSync(this.spoolDir, { recursive: true, force: true })
+      writeFileSync(this.#ownerFile, JSON.stringify({ pid: process.pid }), { mode: 0o600 })
+    } catch (error) {
+      this.release()
+      throw storeError(`the data directory ${this.path} cannot be used`, error)
+    }
   }
 
   get storeFile(): string {
@@ -77,7 +84,7 @@ export class DataDir {
     return join(this.path, 'spool')
   }
 
-  /** The tenant's places, made if need be. */
+  /** The tenant's places, made if need be. Rejects with StoreError. */
   async tenant(tenant: string): Promise<TenantPlaces> {
     const root = join(this.path, 'tenants', folderOf(tenant))
     const places = {
@@ -87,7 +94,11 @@ export class DataDir {
       workspaces: join(root, 'workspaces'),
       earlier: join(root, 'earlier'),
     }
-    for (const place of Object.values(places)) await mkdir(place, { recursive: true, mode: PRIVATE })
+    try {
+      for (const place of Object.values(places)) await mkdir(place, { recursive: true, mode: PRIVATE })
+    } catch (error) {
+      throw storeError(`the directories of tenant "${tenant}" cannot be made`, error)
+    }
     return places
   }
 
@@ -105,7 +116,7 @@ export class DataDir {
 
   #taken(cause: unknown): Error {
     if (!/locked|busy/i.test((cause as Error).message)) {
-      return new StoreError(`the data directory ${this.path} cannot be locked: ${(cause as Error).message}`, { cause })
+      return storeError(`the data directory ${this.path} cannot be locked`, cause)
     }
     const pid = this.#ownerPid()
     const who = pid === undefined ? 'another process' : `process ${pid}`

@@ -1,7 +1,8 @@
 import { DatabaseSync } from 'node:sqlite'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
-import { StoreError } from '../errors.ts'
+import { storeError } from '../errors.ts'
 import { migrate } from './sqlite-schema.ts'
+import { unwritable } from './unwritable.ts'
 
 /** How long a statement waits for another process's lock before it fails. */
 const BUSY_TIMEOUT_MS = 5_000
@@ -43,8 +44,7 @@ export class SqliteDatabase {
     try {
       this.#database = open(path)
     } catch (error) {
-      if (error instanceof StoreError) throw error
-      throw new StoreError(`${path} cannot be opened: ${(error as Error).message}`, { cause: error })
+      throw storeError(`${path} cannot be opened`, unwritable(path) ?? error)
     }
   }
 
@@ -123,7 +123,7 @@ export class SqliteDatabase {
     try {
       return work()
     } catch (error) {
-      throw new StoreError(`${this.#path}: ${(error as Error).message}`, { cause: error })
+      throw storeError(this.#path, error)
     }
   }
 }

@@ -19,6 +19,9 @@ const samples: [string, errors.PoolError][] = [
   ['invalid_config', new errors.ConfigError('a.b', 'is wrong')],
   ['host_running', new errors.HostRunningError('taken', 7)],
   ['store_failed', new errors.StoreError('no disk')],
+  ['disk_full', new errors.StoreError('no room', { code: 'disk_full' })],
+  ['read_only', new errors.StoreError('no write', { code: 'read_only' })],
+  ['corrupt', new errors.StoreError('no sense', { code: 'corrupt' })],
   ['pool_closed', new errors.PoolClosedError()],
 ]
 
