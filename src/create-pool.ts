@@ -11,7 +11,7 @@ import type { MemorySource } from './memory/source.ts'
 import { SystemMemory } from './memory/system.ts'
 import { limitsOf, readAdmission, readApi, readLimits, readResidency, readStarts } from './options.ts'
 import type { AdmissionOptions, ApiOptions, LimitOptions, ResidencyOptions, StartOptions } from './options.ts'
-import { readAgent } from './pool/agent.ts'
+import { readAgents } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
 import { Pool } from './pool/pool.ts'
 import { recordRuns } from './pool/run-record.ts'
@@ -71,7 +71,7 @@ const DEFAULT_DATA_DIR = '.claude-agent-pool'
  * data directory, StoreError when that cannot be used. A missing `claude` or API key is no error here, but at the first turn.
  */
 export async function createPool(options: PoolOptions): Promise<Pool> {
-  const agents = readAgents(options)
+  const agents = agentsOf(options)
   const path: unknown = options.dataDir ?? DEFAULT_DATA_DIR
   if (typeof path !== 'string' || path === '') throw new ConfigError('dataDir', 'is not the path of a directory')
   const admission = readAdmission(options.admission)
@@ -88,6 +88,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     const runFiles = openRunFiles(runDir)
     const pool = new Pool({
       agents,
+      readAgents: (next) => readAgents(next, options.residency),
       clock,
       driver: options.driver ?? new ClaudeDriver({ clock, runDir, spoolDir, spoolLimitBytes: limits.spoolBytes }),
       store,
@@ -129,22 +130,10 @@ function openRunFiles(dir: string): RunFiles {
   }
 }
 
-function readAgents(options: PoolOptions): Agent[] {
+function agentsOf(options: PoolOptions): Agent[] {
   if (typeof options !== 'object' || options === null) throw new ConfigError('options', 'must be an object with agents')
   const unknown = Object.keys(options).find((key) => !(key in KNOWN))
   if (unknown !== undefined)
     throw new ConfigError(unknown, `is not an option of a pool; known are: ${Object.keys(KNOWN).join(', ')}`)
-  const entries = Object.entries(options.agents ?? {})
-  if (entries.length === 0) throw new ConfigError('agents', 'names no agent; give at least one, like { assistant: {} }')
-  const names = new Map<string, string>()
-  for (const [name] of entries) {
-    const twin = names.get(name.toLowerCase())
-    if (twin !== undefined)
-      throw new ConfigError(
-        `agents.${name}`,
-        `duplicates agents.${twin}: names that differ in case alone are too easily mixed up`,
-      )
-    names.set(name.toLowerCase(), name)
-  }
-  return entries.map(([name, agent]) => readAgent(name, agent, { residency: options.residency }))
+  return readAgents(options.agents, options.residency)
 }

@@ -286,6 +286,26 @@ export function readAgent(
   })
 }
 
+/** Checks the agents of a pool, whose `residency` holds for what they leave out. Throws ConfigError. */
+export function readAgents(
+  agents: Readonly<Record<string, AgentOptions>> | undefined,
+  residency: ResidencyOptions | undefined,
+): Agent[] {
+  const entries = Object.entries(agents ?? {})
+  if (entries.length === 0) throw new ConfigError('agents', 'names no agent; give at least one, like { assistant: {} }')
+  const names = new Map<string, string>()
+  for (const [name] of entries) {
+    const twin = names.get(name.toLowerCase())
+    if (twin !== undefined)
+      throw new ConfigError(
+        `agents.${name}`,
+        `duplicates agents.${twin}: names that differ in case alone are too easily mixed up`,
+      )
+    names.set(name.toLowerCase(), name)
+  }
+  return entries.map(([name, agent]) => readAgent(name, agent, { residency }))
+}
+
 /** What the worker learns from its agent's callbacks. */
 export interface CallbackListeners {
   permissionRequest(change: 1 | -1): void

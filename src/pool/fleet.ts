@@ -143,6 +143,20 @@ export class Fleet {
     this.#spares.tend()
   }
 
+  /** Agents have other definitions: workers of the old ones go once they are idle, and their spares at once. */
+  replace(before: readonly Agent[], after: readonly Agent[]): void {
+    for (const old of before) {
+      const agent = after.find(({ name }) => name === old.name)
+      for (const worker of this.#registry) {
+        if (worker.agent !== old.name) continue
+        worker.outdated = agent === undefined || this.#fingerprint(agent, worker.tenant) !== worker.fingerprint
+      }
+      this.#spares.drop(old.name, (tenant) => (agent === undefined ? undefined : this.#fingerprint(agent, tenant)))
+    }
+    for (const agent of after) this.keepSpares(agent, 'default')
+    this.#tend()
+  }
+
   workers(): WorkerDetails[] {
     const workers = [...this.#registry]
     const trees = workers.length === 0 ? new Map<string, never>() : this.#context.driver.trees()
@@ -225,6 +239,7 @@ export class Fleet {
         if (from === 'busy' && worker.process.pid !== undefined) {
           worker.memoryBytes = this.#context.memory.measure({ id: worker.id, pid: worker.process.pid })
         }
+        if (worker.outdated && this.#residents.dueToLeave(worker, false) === 'fingerprint') worker.retire('fingerprint')
       },
       said: (worker, message) => {
         this.accounts.hear(worker, message)

@@ -37,6 +37,7 @@ export interface PoolStats {
 /** The parts of a pool, resolved and checked. */
 export interface PoolParts extends FleetParts {
   agents: readonly Agent[]
+  readAgents: (agents: Readonly<Record<string, AgentOptions>>) => Agent[]
   store: Store
   removeWorkspace: (path: string) => Promise<void>
   /** Called last when the pool closes. */
@@ -108,6 +109,25 @@ export class Pool implements AsyncDisposable {
   /** Sessions by tenant and key, at most `limit` (default 100) after `after`. */
   sessions(page: Partial<SessionPage> = {}): Promise<SessionInfo[]> {
     return this.#sessions.list(page)
+  }
+
+  /** The names of the agents that sessions may use. */
+  get agents(): string[] {
+    return [...this.#agents.keys()]
+  }
+
+  /**
+   * Puts these agents in the place of all others, those that may stay as they are included. Turns that run finish with
+   * what they began with, the next ones have the new definition, and processes with the old one leave once they are idle.
+   * Throws ConfigError, and has changed nothing then.
+   */
+  updateAgents(agents: Readonly<Record<string, AgentOptions>>): void {
+    const next = this.#parts.readAgents(agents)
+    if (this.#closing !== undefined) throw new PoolClosedError()
+    const before = [...this.#agents.values()]
+    this.#agents.clear()
+    for (const agent of next) this.#agents.set(agent.name, agent)
+    this.#fleet.replace(before, next)
   }
 
   /** Every worker that exists now, with every process of each. Reads the process table once: not for every request. */

@@ -15,6 +15,8 @@ export interface Resident {
   readonly turns: number
   readonly memoryBytes: number | undefined
   readonly pin: { sinceMs: number } | undefined
+  /** Its agent has another definition by now, or is no more. */
+  readonly outdated?: boolean
 }
 
 /** Below this chance of another turn a process is not kept, though nobody needs its room. */
@@ -40,6 +42,7 @@ export function dueToLeave<W extends Resident>(
   { forecast, full }: { forecast: (worker: W) => Forecast; full: boolean },
 ): DepartureReason | undefined {
   if (!mayLeave(worker, now)) return undefined
+  if (worker.outdated === true) return 'fingerprint'
   const { residency } = worker
   if (now - worker.startedAt >= worker.maxAgeMs) return 'age'
   if (worker.memoryBytes !== undefined && worker.memoryBytes > residency.maxMemoryBytes) return 'memory'

@@ -40,6 +40,8 @@ interface Keeping extends SpareGroup {
   permanent: boolean
   /** Clock reading before which none is started. */
   startFrom: number
+  /** Its agent has another definition by now. */
+  dropped: boolean
 }
 
 export interface SpareContext {
@@ -115,6 +117,15 @@ export class Spares {
     return false
   }
 
+  /** Keeps no more spares of this agent but those of its fingerprint of now; undefined: of none. */
+  drop(agent: string, fingerprintOf: (tenant: string) => string | undefined): void {
+    for (const [id, keeping] of this.#kinds) {
+      if (keeping.agent.name !== agent || keeping.fingerprint === fingerprintOf(keeping.tenant)) continue
+      keeping.dropped = true
+      this.#kinds.delete(id)
+    }
+  }
+
   /** Starts no more. */
   stop(): void {
     this.#stopped = true
@@ -126,7 +137,7 @@ export class Spares {
     if (keeping === undefined) {
       const bounds = group.kind === 'spare' ? group.agent.spares : group.agent.claimableSpares
       const now = this.#context.clock.now()
-      keeping = { ...group, bounds, demand: new Demand(now, FIRST_START_MS), permanent, startFrom: now }
+      keeping = { ...group, bounds, demand: new Demand(now, FIRST_START_MS), permanent, startFrom: now, dropped: false }
       this.#kinds.set(id, keeping)
     }
     keeping.permanent ||= permanent
@@ -187,7 +198,7 @@ export class Spares {
   async #start(keeping: Keeping): Promise<void> {
     const { clock, starter } = this.#context
     const { agent, tenant, fingerprint, kind } = keeping
-    if (this.#stopped || this.#context.gate.suspended) return
+    if (this.#stopped || keeping.dropped || this.#context.gate.suspended) return
     starter.checkBackoff(agent, fingerprint)
     const places = await this.#context.places(tenant)
     const sessionId = randomUUID()
@@ -196,7 +207,7 @@ export class Spares {
       kind === 'claimable' ? places.home : (agent.options.cwd ?? (await starter.makeWorkspace(places, sessionId)))
     // The wait for the directory may have been long enough for the pool to begin its end.
     const worker =
-      this.#stopped || this.#context.gate.suspended
+      this.#stopped || keeping.dropped || this.#context.gate.suspended
         ? undefined
         : this.#context.register(() =>
             starter.start({

@@ -96,6 +96,8 @@ export class Worker {
   turns = 0
   /** True while somebody who asked for it is about to use it: it must not leave under their hands. */
   reserved: boolean
+  /** True when its agent has another definition by now: it leaves as soon as it is idle. */
+  outdated = false
   openPermissionRequests = 0
   /** Clock reading of the last answer to a permission request, in milliseconds. */
   lastAnswerAt = 0
