@@ -111,6 +111,25 @@ const borders: Border[] = [
     says: 'testing sees the public surface (index, errors, clock, driver/driver, the types of pool) and the store in memory.',
   },
   {
+    files: ['src/server/**'],
+    imports: [
+      '../index.ts',
+      ...root,
+      '../driver/driver.ts',
+      '../pool/*.ts',
+      '../telemetry/*.ts',
+      'hono',
+      'hono/*',
+      'hono-openapi',
+      '@hono/node-server',
+      'jose',
+      'pino',
+      'zod',
+    ],
+    types: ['../driver/driver.ts', '../pool/*.ts'],
+    says: 'server sees the public surface (index, the root files, the types of driver/driver and pool), telemetry, and the libraries of HTTP: nothing below the pool.',
+  },
+  {
     files: ['src/simulator/**'],
     imports: [...root, 'zod', 'yaml'],
     time: true,
@@ -129,6 +148,7 @@ const borders: Border[] = [
       '../errors.ts',
       '../units.ts',
       '../config/*.ts',
+      '../server/index.ts',
       '../simulator/*.ts',
       '../process/*.ts',
       '../memory/*.ts',
@@ -140,7 +160,7 @@ const borders: Border[] = [
     ],
     spawns: true,
     time: true,
-    says: 'cli sees the public surface, errors, units, config, simulator, and what it operates: process, memory, store, driver/executable and driver/processes.',
+    says: 'cli sees the public surface, errors, units, config, server, simulator, and what it operates: process, memory, store, driver/executable and driver/processes.',
   },
 ]
 

@@ -21,7 +21,7 @@ const config: ViteUserConfig = defineConfig({
       {
         test: {
           name: 'process',
-          include: ['test/{process,cli}/**/*.test.ts'],
+          include: ['test/{process,cli,http}/**/*.test.ts'],
           globalSetup: 'test/package/build.ts',
           pool: 'forks',
           maxWorkers: 2,

@@ -33,7 +33,7 @@ export async function chat(flags: ChatFlags): Promise<number> {
       const allowed = await input.confirm(`Allow ${toolWords(tool, call)}? [y/N] `, signal)
       return allowed ? { behavior: 'allow', updatedInput: call } : { behavior: 'deny', message: 'The user said no.' }
     }
-    await using opened = await openPool(flags, (options, file) =>
+    await using opened = await openPool(flags, (options, { file }) =>
       forChat(options, file === undefined, interactive ? ask : undefined),
     )
     const { pool, options, simulatedBecause } = opened

@@ -6,11 +6,13 @@ import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { report } from './exit.ts'
 import { psCommand } from './ps.ts'
+import { serveCommand } from './serve.ts'
 import { simulateCommand } from './simulate.ts'
 import { hideSqliteWarning, outliveReaders } from './streams.ts'
 
 const EXAMPLES = `
 Examples:
+  $ claude-agent-pool serve                       agents over HTTP
   $ claude-agent-pool demo                        what a pool is for, in under a minute
   $ claude-agent-pool chat                        talk to an agent; run it again to go on
   $ claude-agent-pool chat --session plan --agent writer
@@ -36,7 +38,14 @@ function program(): Command {
     .addHelpText('after', EXAMPLES)
     .configureOutput({ outputError: () => undefined })
     .exitOverride()
-  for (const command of [chatCommand(), demoCommand(), psCommand(), doctorCommand(), simulateCommand()]) {
+  for (const command of [
+    serveCommand(),
+    chatCommand(),
+    demoCommand(),
+    psCommand(),
+    doctorCommand(),
+    simulateCommand(),
+  ]) {
     root.addCommand(command.copyInheritedSettings(root))
   }
   return root

@@ -1,4 +1,5 @@
 import { blame, loadConfig } from '../config/load.ts'
+import type { Config } from '../config/load.ts'
 import { createPool } from '../index.ts'
 import type { Pool, PoolOptions } from '../index.ts'
 import { startSimulator } from '../simulator/server.ts'
@@ -11,23 +12,32 @@ export interface PoolFlags {
   simulate?: true
 }
 
+/** Changes what the config says to what a command needs. */
+export type Adapt = (options: PoolOptions, config: Pick<Config, 'file' | 'server'>) => PoolOptions
+
 /** A pool, and what it was opened with. Disposing of it leaves no process. */
 export interface OpenPool extends AsyncDisposable {
   readonly pool: Pool
   readonly options: PoolOptions
   /** Why the model is a simulated one; undefined: it is real. */
   readonly simulatedBecause: 'asked' | 'no credential' | undefined
+  /** Reads the config again and gives the pool the agents that it names now. Throws ConfigError, and changed nothing then. */
+  reread(): Promise<void>
 }
 
-/** Opens the pool of the config, as `adapt` changes it (`file`: undefined where there is no config). Throws ConfigError that names the file, and what createPool() throws. */
-export async function openPool(
-  flags: PoolFlags,
-  adapt: (options: PoolOptions, file: string | undefined) => PoolOptions,
-): Promise<OpenPool> {
+/** Opens the pool of the config, as `adapt` changes it. Throws ConfigError that names the file, and what createPool() throws. */
+export async function openPool(flags: PoolFlags, adapt: Adapt): Promise<OpenPool> {
   const config = await loadConfig(flags.config, process.cwd())
   const given = flags.dataDir === undefined ? config.options : { ...config.options, dataDir: flags.dataDir }
+  const blaming = <T>(work: () => T): T => {
+    try {
+      return work()
+    } catch (error) {
+      throw blame(config.file, error)
+    }
+  }
   // createPool() checks what this type only claims.
-  const options = adapt(given as PoolOptions, config.file)
+  const options = blaming(() => adapt(given as PoolOptions, config))
   const simulatedBecause =
     flags.simulate === true
       ? 'asked'
@@ -35,14 +45,23 @@ export async function openPool(
         ? 'no credential'
         : undefined
   await using unwinding = new AsyncDisposableStack()
-  let model = options
+  let onModel = (adapted: PoolOptions): PoolOptions => adapted
   if (simulatedBecause !== undefined) {
     const simulator = unwinding.use(await startSimulator({ recordLimit: 0 }))
-    model = onSimulatedModel(options, simulator.url)
+    onModel = (adapted) => onSimulatedModel(adapted, simulator.url)
   }
   const pool = unwinding.use(
-    await createPool(model).catch((error: unknown) => Promise.reject(blame(config.file, error))),
+    await createPool(onModel(options)).catch((error: unknown) => Promise.reject(blame(config.file, error))),
   )
   const owned = unwinding.move()
-  return { pool, options, simulatedBecause, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return {
+    pool,
+    options,
+    simulatedBecause,
+    async reread() {
+      const next = await loadConfig(flags.config, process.cwd(), { fresh: true })
+      blaming(() => pool.updateAgents(onModel(adapt(next.options as unknown as PoolOptions, next)).agents))
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { access, readFile } from 'node:fs/promises'
 import { dirname, extname, join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -19,20 +20,27 @@ export interface Config {
   /** As people know it: relative to the folder where it was looked for. Undefined: there is none, and defaults hold. */
   readonly file: string | undefined
   readonly options: ConfigOptions
+  /** Its `server` section, as it is: the server checks it. */
+  readonly server: unknown
 }
 
 /**
  * Reads the config: `file`, or the one in `folder`, or else the defaults. Throws ConfigError that names the file and the
- * place in it. What only createPool() can check is checked there; give its error to {@link blame}.
+ * place in it. `fresh`: a module is read again, though not what it imports. What only createPool() can check is checked there; give its error to {@link blame}.
  */
-export async function loadConfig(file: string | undefined, folder: string): Promise<Config> {
+export async function loadConfig(
+  file: string | undefined,
+  folder: string,
+  { fresh = false }: { fresh?: boolean } = {},
+): Promise<Config> {
   const name = file ?? (await findConfig(folder))
-  if (name === undefined) return { file: undefined, options: { agents: { [DEFAULT_AGENT]: {} } } }
+  if (name === undefined) return { file: undefined, options: { agents: { [DEFAULT_AGENT]: {} } }, server: undefined }
   const path = resolve(folder, name)
   const shown = file ?? relative(folder, path)
   if (!(await exists(path))) throw new ConfigError('--config', `there is no file ${shown}`)
-  const value = await read(path, shown)
-  return { file: shown, options: blamed(shown, () => checkShape(value, dirname(path))) }
+  const value = await read(path, shown, fresh)
+  const { server, ...options } = blamed(shown, () => checkShape(value, dirname(path)))
+  return { file: shown, options, server }
 }
 
 /** The same error, with the file that is to be mended. Errors of another kind come back as they are. */
@@ -65,7 +73,7 @@ async function exists(path: string): Promise<boolean> {
   )
 }
 
-function read(path: string, shown: string): Promise<unknown> {
+function read(path: string, shown: string, fresh: boolean): Promise<unknown> {
   switch (extname(path)) {
     case '.yaml':
     case '.yml':
@@ -74,7 +82,7 @@ function read(path: string, shown: string): Promise<unknown> {
     case '.mts':
     case '.js':
     case '.mjs':
-      return readModule(path, shown)
+      return readModule(path, shown, fresh)
     default:
       throw new ConfigError(shown, 'a config ends with .ts, .js, .mjs, .yaml or .yml')
   }
@@ -90,9 +98,12 @@ async function readYaml(path: string, shown: string): Promise<unknown> {
   return blamed(shown, () => parseConfigYaml(text))
 }
 
-async function readModule(path: string, shown: string): Promise<unknown> {
+async function readModule(path: string, shown: string, fresh: boolean): Promise<unknown> {
+  const url = pathToFileURL(path)
+  // Under another name the module is another one.
+  if (fresh) url.search = `read=${randomUUID()}`
   try {
-    const { default: value } = (await import(pathToFileURL(path).href)) as { default?: unknown }
+    const { default: value } = (await import(url.href)) as { default?: unknown }
     if (value === undefined)
       throw new ConfigError(shown, 'has no default export; export the options, or a function that returns them')
     return typeof value === 'function' ? await (value as () => unknown)() : value

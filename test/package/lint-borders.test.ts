@@ -94,6 +94,10 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ],
   ['src/telemetry/log.ts', ['../worker/worker.ts', '../process/tree.ts', '../cli/main.ts', '../create-pool.ts']],
   ['src/testing/driver.ts', ['../worker/worker.ts', '../store/sqlite.ts', '../driver/claude.ts', sdk]],
+  [
+    'src/server/app.ts',
+    ['../worker/worker.ts', '../store/store.ts', '../cli/main.ts', '../config/load.ts', '../create-pool.ts', sdk],
+  ],
   ['src/simulator/server.ts', ['../index.ts', '../pool/gate.ts', '../driver/driver.ts', 'commander', sdk]],
   ['src/config/load.ts', ['../clock.ts', '../pool/gate.ts', '../create-pool.ts', 'commander']],
   ['src/cli/main.ts', ['../pool/gate.ts', '../worker/worker.ts', '../driver/claude.ts', '../create-pool.ts', sdk]],
@@ -106,6 +110,7 @@ const typesOnly: [from: string, imports: string[]][] = [
   ['src/store/store.ts', ['../driver/driver.ts']],
   ['src/telemetry/log.ts', ['../pool/pool.ts']],
   ['src/testing/driver.ts', ['../pool/pool.ts']],
+  ['src/server/app.ts', ['../pool/pool.ts', '../driver/driver.ts']],
 ]
 
 const allowedImports: [from: string, imports: string[]][] = [
@@ -130,6 +135,7 @@ const allowedImports: [from: string, imports: string[]][] = [
   ],
   ['src/telemetry/log.ts', ['../index.ts', '../errors.ts', '../clock.ts', 'node:diagnostics_channel']],
   ['src/testing/driver.ts', ['../index.ts', '../clock.ts', '../errors.ts', '../driver/driver.ts']],
+  ['src/server/app.ts', ['../index.ts', '../telemetry/log.ts', '../clock.ts', 'hono', 'hono/body-limit', 'jose']],
   ['src/simulator/server.ts', ['../errors.ts', '../options.ts', '../clock.ts', 'node:http', 'node:timers/promises']],
   ['src/config/load.ts', ['../options.ts', '../errors.ts', 'zod', 'yaml', 'node:fs']],
   [

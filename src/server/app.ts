@@ -1,0 +1,146 @@
+import { randomBytes } from 'node:crypto'
+import { Hono } from 'hono'
+import type { MiddlewareHandler } from 'hono'
+import { HTTPException } from 'hono/http-exception'
+import { systemClock } from '../clock.ts'
+import type { Clock } from '../clock.ts'
+import { ConfigError } from '../errors.ts'
+import type { Pool } from '../index.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { Authenticator, refuseStrangers } from './auth.ts'
+import type { ServerContext, ServerEnv, ServerState } from './context.ts'
+import { ApiError, toApiError } from './errors.ts'
+import { Quotas } from './limits.ts'
+import { messages } from './messages.ts'
+import { openapi } from './openapi.ts'
+import { RecentlyShed, operations } from './operations.ts'
+import { readServerOptions, readTenantLimits } from './options.ts'
+import type { ServerOptions } from './options.ts'
+import { TurnFeeds } from './turn-feed.ts'
+
+/** What `createServer()` takes that no config file can hold. */
+export interface ServerParts {
+  /** Gets a line for every request. Default: none. */
+  logger?: Logger
+  /** Default: the system's. */
+  clock?: Clock
+}
+
+/** The pool over HTTP, without a socket of its own: `fetch` can be mounted anywhere, and `listen()` gives it a port. */
+export interface Server {
+  readonly app: Hono<ServerEnv>
+  readonly fetch: (request: Request) => Response | Promise<Response>
+  readonly pool: Pool
+  /** True when no key is asked for. */
+  readonly open: boolean
+  /** Changed by `listen()`; without, the server is `ready` from the beginning. */
+  state: ServerState
+  /** From now on these keys and tokens hold. Throws ConfigError. */
+  updateKeys(options: Pick<ServerOptions, 'keys' | 'jwt'>): void
+  /** Gives back what the server holds beside the pool. Called when that has closed. */
+  close(): void
+}
+
+const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} }
+
+const OPEN_TO_ALL = new Set(['/health', '/livez', '/readyz', '/pressure', '/metrics', '/openapi.json'])
+
+/** Puts a pool behind HTTP. The pool stays the caller's. Throws ConfigError. */
+export function createServer(pool: Pool, options: ServerOptions & ServerParts = {}): Server {
+  const { logger = SILENT, clock = systemClock, ...given } = options
+  const { keys, jwt, defaultAgent, onDisconnect, tenantLimits } = readServerOptions(given)
+  if (defaultAgent !== undefined && !pool.agents.includes(defaultAgent))
+    throw new ConfigError(
+      'server.defaultAgent',
+      `there is no agent "${defaultAgent}"; known are: ${pool.agents.join(', ')}`,
+    )
+  const authenticator = new Authenticator({
+    ...(keys === undefined ? {} : { keys }),
+    ...(jwt === undefined ? {} : { jwt }),
+  })
+  const feeds = new TurnFeeds(clock, onDisconnect ?? 'detach')
+  let state: ServerState = 'ready'
+  const context: ServerContext = {
+    pool,
+    clock,
+    logger,
+    feeds,
+    quotas: new Quotas(pool, clock, readTenantLimits(tenantLimits)),
+    defaultAgent: () => defaultAgent ?? pool.agents[0] ?? '',
+    state: () => state,
+  }
+  const app = new Hono<ServerEnv>()
+  app.use(noted(context))
+  app.use(guarded(context, authenticator))
+  app.route('/', operations(context, new RecentlyShed(pool, clock)))
+  app.route('/', messages(context))
+  app.get('/openapi.json', openapi(app))
+  app.notFound((c) =>
+    fail(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path}`), c.var.requestId),
+  )
+  app.onError((error, c) => {
+    const known = error instanceof HTTPException ? fromHono(error) : toApiError(error)
+    if (known.status >= 500 && known.type === 'api_error')
+      logger.error('request failed', { request_id: c.var.requestId, error: known.cause ?? known })
+    return fail(known, c.var.requestId)
+  })
+  return {
+    app,
+    fetch: (request) => app.fetch(request),
+    pool,
+    get open() {
+      return authenticator.off
+    },
+    get state() {
+      return state
+    },
+    set state(next) {
+      state = next
+    },
+    updateKeys: (next) => authenticator.update(readServerOptions(next)),
+    close: () => feeds.close(),
+  }
+}
+
+const fromHono = (error: HTTPException): ApiError =>
+  error.status < 500
+    ? new ApiError('invalid_request_error', error.message, { status: error.status, cause: error })
+    : toApiError(error)
+
+function fail(error: ApiError, requestId: string): Response {
+  return Response.json(error.body(requestId), {
+    status: error.status,
+    headers: { ...error.headers, 'request-id': requestId },
+  })
+}
+
+/** Every request has an id, which its answer and its line in the log carry. */
+function noted({ clock, logger }: ServerContext): MiddlewareHandler<ServerEnv> {
+  return async function note(c, next) {
+    const begunAt = clock.now()
+    const requestId = `req_${randomBytes(12).toString('hex')}`
+    c.set('requestId', requestId)
+    await next()
+    c.header('request-id', requestId)
+    logger[OPEN_TO_ALL.has(c.req.path) ? 'debug' : 'info']('request', {
+      request_id: requestId,
+      method: c.req.method,
+      path: c.req.path,
+      status: c.res.status,
+      ms: Math.round(clock.now() - begunAt),
+      tenant: c.var.caller?.tenant,
+      caller: c.var.caller?.name,
+      session: c.var.session,
+    })
+  }
+}
+
+function guarded({ quotas }: ServerContext, authenticator: Authenticator): MiddlewareHandler<ServerEnv> {
+  return async function guard(c, next) {
+    if (OPEN_TO_ALL.has(c.req.path)) return next()
+    if (authenticator.off) refuseStrangers(c.req.raw.headers)
+    c.set('caller', await authenticator.authenticate(c.req.raw.headers))
+    quotas.request(c.var.caller.tenant)
+    return next()
+  }
+}

@@ -1,0 +1,117 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
+import type { JWTVerifyGetKey } from 'jose'
+import { ApiError } from './errors.ts'
+import type { ApiKeyOptions, JwtOptions } from './options.ts'
+
+/** Who sent a request: whose sessions it may see, and what logs call it. */
+export interface Caller {
+  readonly tenant: string
+  readonly name: string
+}
+
+/** Everybody, where no key is asked for. */
+const ANYBODY: Caller = { tenant: 'default', name: 'anybody' }
+
+const REFUSED = 'x-api-key or Authorization: Bearer carries no valid key or token'
+
+/** Signatures that need a secret are none that a public key set can check. */
+const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
+
+const LONGEST_CREDENTIAL = 8_192
+
+interface Key {
+  readonly digest: Buffer
+  readonly caller: Caller
+}
+
+/** SHA-256 in hex. Enough for keys, which are long and random; it would not be for passwords. */
+export const hashKey = (key: string): string => createHash('sha256').update(key).digest('hex')
+
+const readKey = ({ tenant, sha256, name }: ApiKeyOptions): Key => ({
+  digest: Buffer.from(sha256, 'hex'),
+  caller: { tenant, name: name ?? `key ${sha256.slice(0, 8).toLowerCase()}` },
+})
+
+/** Knows the callers. Keys and tokens may be changed while it works. */
+export class Authenticator {
+  #keys: readonly Key[] = []
+  #jwt: (JwtOptions & { keys: JWTVerifyGetKey }) | undefined
+
+  constructor(options: { keys?: readonly ApiKeyOptions[]; jwt?: JwtOptions }) {
+    this.update(options)
+  }
+
+  /** True when no key is asked for. */
+  get off(): boolean {
+    return this.#keys.length === 0 && this.#jwt === undefined
+  }
+
+  /** From now on these are the keys. Requests that are being served go on. */
+  update({ keys = [], jwt }: { keys?: readonly ApiKeyOptions[]; jwt?: JwtOptions }): void {
+    this.#keys = keys.map(readKey)
+    // Another set for the same issuer would forget what it has fetched.
+    if (jwt === undefined) this.#jwt = undefined
+    else if (this.#jwt?.jwks !== jwt.jwks) this.#jwt = { ...jwt, keys: createRemoteJWKSet(new URL(jwt.jwks)) }
+    else this.#jwt = { ...jwt, keys: this.#jwt.keys }
+  }
+
+  /** Throws ApiError (authentication_error) for anybody unknown. */
+  async authenticate(headers: Headers): Promise<Caller> {
+    if (this.off) return ANYBODY
+    const credential = headers.get('x-api-key') ?? /^Bearer\s+(.*)$/i.exec(headers.get('authorization') ?? '')?.[1]
+    if (credential === undefined || credential === '' || credential.length > LONGEST_CREDENTIAL)
+      throw new ApiError('authentication_error', REFUSED)
+    const caller = this.#callerOf(credential) ?? (await this.#bearerOf(credential))
+    if (caller === undefined) throw new ApiError('authentication_error', REFUSED)
+    return caller
+  }
+
+  /** Compares with all keys, so that the time it takes tells nothing. */
+  #callerOf(credential: string): Caller | undefined {
+    const digest = createHash('sha256').update(credential).digest()
+    let found: Caller | undefined
+    for (const key of this.#keys) if (timingSafeEqual(key.digest, digest)) found = key.caller
+    return found
+  }
+
+  async #bearerOf(token: string): Promise<Caller | undefined> {
+    const jwt = this.#jwt
+    if (jwt === undefined || token.split('.').length !== 3) return undefined
+    const { issuer, audience, tenantClaim = 'sub' } = jwt
+    try {
+      const { payload } = await jwtVerify(token, jwt.keys, {
+        issuer,
+        audience,
+        algorithms: ALGORITHMS,
+        requiredClaims: ['exp', tenantClaim],
+      })
+      const tenant = payload[tenantClaim]
+      if (typeof tenant !== 'string' || tenant === '') return undefined
+      return { tenant, name: payload.sub ?? tenant }
+    } catch (error) {
+      if (error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError))
+        throw new ApiError('api_error', 'the public keys of the token issuer cannot be fetched', { cause: error })
+      return undefined
+    }
+  }
+}
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i
+
+/** True for an address or host name that means this machine alone. */
+export const isLoopback = (host: string): boolean =>
+  LOOPBACK.test(host.includes(':') && !host.startsWith('[') ? `[${host}]` : host)
+
+/**
+ * Without keys the server trusts whoever reaches it: programs of this machine. A web page in its browser is none of
+ * them, whether it posts across origins or has bent a name to loopback. Throws ApiError (permission_error).
+ */
+export function refuseStrangers(headers: Headers): void {
+  const host = headers.get('host')
+  const origin = headers.get('origin')
+  if (host !== null && !LOOPBACK.test(host))
+    throw new ApiError('permission_error', `without API keys this server answers on loopback only, not as ${host}`)
+  if (origin !== null && !(URL.canParse(origin) && LOOPBACK.test(new URL(origin).host)))
+    throw new ApiError('permission_error', `without API keys this server answers no page of ${origin}`)
+}

@@ -1,0 +1,108 @@
+import { CapacityError, PoolError } from '../errors.ts'
+import type { PoolErrorCode } from '../errors.ts'
+
+/** The kinds of error that Anthropic's API knows, and the status of each. */
+const STATUS = {
+  invalid_request_error: 400,
+  authentication_error: 401,
+  permission_error: 403,
+  not_found_error: 404,
+  request_too_large: 413,
+  rate_limit_error: 429,
+  api_error: 500,
+  timeout_error: 504,
+  overloaded_error: 529,
+} as const
+
+/** The `type` of an error on the wire. */
+export type ApiErrorType = keyof typeof STATUS
+
+/** What an answer that is an error carries beside its type and message. */
+interface ApiErrorFacts {
+  /** Where it differs from that of the type. */
+  status?: number
+  headers?: Readonly<Record<string, string>>
+  cause?: unknown
+}
+
+/** A request cannot be served. `type`, `message` and `status` go to the client as they are. */
+export class ApiError extends Error {
+  readonly type: ApiErrorType
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(type: ApiErrorType, message: string, { status, headers = {}, cause }: ApiErrorFacts = {}) {
+    super(message, cause === undefined ? {} : { cause })
+    this.name = 'ApiError'
+    this.type = type
+    this.status = status ?? STATUS[type]
+    this.headers = headers
+  }
+
+  /** The body of the answer. */
+  body(requestId: string): { type: 'error'; error: { type: ApiErrorType; message: string }; request_id: string } {
+    return { type: 'error', error: { type: this.type, message: this.message }, request_id: requestId }
+  }
+}
+
+/** How the wire says what the pool says. `hidden`: the client is told this sentence, and the log everything. */
+interface Translation {
+  type: ApiErrorType
+  status?: number
+  /** False: the official clients would try again, in vain. */
+  retry?: false
+  hidden?: string
+}
+
+const DIED =
+  'the agent process ended during the turn; the prompt may have run, and the session goes on with the next one'
+
+const STORE: Translation = { type: 'api_error', hidden: 'the server could not read or write its store' }
+
+/** Exhaustive, so that a new code does not compile without its place on the wire. */
+const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
+  capacity: { type: 'rate_limit_error' },
+  pool_closed: { type: 'overloaded_error' },
+  session_busy: { type: 'invalid_request_error', status: 409, retry: false },
+  session_conflict: { type: 'invalid_request_error', status: 409, retry: false },
+  session_deleted: { type: 'not_found_error' },
+  session_not_found: { type: 'not_found_error' },
+  invalid_config: { type: 'invalid_request_error' },
+  turn_interrupted: { type: 'invalid_request_error', status: 409, retry: false },
+  turn_timeout: { type: 'timeout_error', retry: false },
+  resume_failed: { type: 'api_error', retry: false },
+  // What a process wrote before its end, and what the host is set up with, are the operator's.
+  worker_exited: { type: 'api_error', retry: false, hidden: DIED },
+  start_failed: { type: 'api_error', hidden: 'the agent process could not be started; nothing was sent' },
+  api_authentication: { type: 'api_error', retry: false, hidden: 'the server has no valid credential for the model' },
+  host_running: { type: 'api_error', hidden: 'the server is not the host of its data' },
+  store_failed: STORE,
+  disk_full: STORE,
+  read_only: STORE,
+  corrupt: STORE,
+}
+
+const NO_RETRY = { 'x-should-retry': 'false' }
+
+/** What any failure is on the wire. What is nobody's business but the operator's is not in it. */
+export function toApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error
+  if (error instanceof CapacityError) {
+    return new ApiError('rate_limit_error', error.message, { headers: retryAfter(error.retryAfterMs), cause: error })
+  }
+  if (!(error instanceof PoolError)) {
+    return new ApiError('api_error', 'something went wrong in the server; its log has the details', { cause: error })
+  }
+  const { type, status, retry, hidden } = TRANSLATIONS[error.code]
+  return new ApiError(type, hidden ?? error.message, {
+    ...(status === undefined ? {} : { status }),
+    ...(retry === false ? { headers: NO_RETRY } : {}),
+    cause: error,
+  })
+}
+
+/** Says when to try again, in both ways that clients read. */
+export const retryAfter = (ms: number): Record<string, string> => ({
+  'retry-after': String(Math.max(1, Math.ceil(ms / 1000))),
+  'retry-after-ms': String(Math.max(1, Math.ceil(ms))),
+})

@@ -1,0 +1,146 @@
+import type { Clock } from '../clock.ts'
+import { SessionGoneError } from '../index.ts'
+import type { Pool, Session } from '../index.ts'
+import { ApiError, retryAfter } from './errors.ts'
+import type { TenantLimits } from './options.ts'
+
+/** All of a process's streams; beyond it memory and sockets would decide. */
+const STREAMS_IN_ALL = 10_000
+
+/** Of tenants that have not been heard of for long, nothing needs to be remembered. */
+const MAX_TENANTS = 10_000
+
+const PAGE = 1_000
+
+/** Which agent a session is to have: the one that the caller names, else, if it is new, the fallback. */
+export interface AgentChoice {
+  agent: string | undefined
+  fallback: string
+}
+
+interface Bucket {
+  tokens: number
+  at: number
+}
+
+/** What each tenant may do at once and in a minute. */
+export class Quotas {
+  readonly #clock: Clock
+  readonly #pool: Pool
+  readonly #limits: TenantLimits
+  readonly #buckets = new Map<string, Bucket>()
+  readonly #streams = new Map<string, number>()
+  readonly #sessions = new Map<string, Promise<{ count: number }>>()
+  #allStreams = 0
+
+  constructor(pool: Pool, clock: Clock, limits: TenantLimits) {
+    this.#pool = pool
+    this.#clock = clock
+    this.#limits = limits
+    pool.on('session.created', ({ session }) => void this.#count(session.tenant, 1))
+    pool.on('session.deleted', ({ session }) => void this.#count(session.tenant, -1))
+  }
+
+  get streams(): number {
+    return this.#allStreams
+  }
+
+  /** Counts a request. Throws ApiError (rate_limit_error). */
+  request(tenant: string): void {
+    const { requestsPerMinute } = this.#limits
+    const burst = Math.max(1, requestsPerMinute / 10)
+    const perMs = requestsPerMinute / 60_000
+    const now = this.#clock.now()
+    const bucket = this.#buckets.get(tenant) ?? { tokens: burst, at: now }
+    bucket.tokens = Math.min(burst, bucket.tokens + (now - bucket.at) * perMs)
+    bucket.at = now
+    // The one that was heard of longest ago goes first.
+    this.#buckets.delete(tenant)
+    this.#buckets.set(tenant, bucket)
+    const [oldest] = this.#buckets.keys()
+    if (this.#buckets.size > MAX_TENANTS && oldest !== undefined) this.#buckets.delete(oldest)
+    if (bucket.tokens < 1) {
+      throw new ApiError('rate_limit_error', `this tenant has its ${requestsPerMinute} requests a minute`, {
+        headers: retryAfter((1 - bucket.tokens) / perMs),
+      })
+    }
+    bucket.tokens -= 1
+  }
+
+  /** Counts an event stream until the function that it returns is called. Throws ApiError (rate_limit_error). */
+  openStream(tenant: string): () => void {
+    const open = this.#streams.get(tenant) ?? 0
+    if (open >= this.#limits.streams || this.#allStreams >= STREAMS_IN_ALL) {
+      throw new ApiError('rate_limit_error', `${open} event streams of this tenant are open; close some`, {
+        headers: retryAfter(1_000),
+      })
+    }
+    this.#streams.set(tenant, open + 1)
+    this.#allStreams += 1
+    let closed = false
+    return () => {
+      if (closed) return
+      closed = true
+      this.#allStreams -= 1
+      const left = (this.#streams.get(tenant) ?? 1) - 1
+      if (left === 0) this.#streams.delete(tenant)
+      else this.#streams.set(tenant, left)
+    }
+  }
+
+  /** The session of this key; a new one if the tenant may have another. Throws as `pool.session()` does, and ApiError. */
+  async session(tenant: string, key: string, { agent, fallback }: AgentChoice): Promise<Session> {
+    const found = await this.#find(tenant, key)
+    if (found !== undefined && agent === undefined) return found
+    if (found === undefined) await this.mayCreate(tenant)
+    return this.#pool.session(key, { tenant, agent: agent ?? fallback })
+  }
+
+  async #find(tenant: string, key: string): Promise<Session | undefined> {
+    try {
+      return await this.#pool.session(key, { tenant })
+    } catch (error) {
+      if (error instanceof SessionGoneError) return undefined
+      throw error
+    }
+  }
+
+  /** Throws ApiError (rate_limit_error) when the tenant has all the sessions it may have. */
+  async mayCreate(tenant: string): Promise<void> {
+    const { count } = await this.#countOf(tenant)
+    if (count < this.#limits.sessions) return
+    throw new ApiError('rate_limit_error', `this tenant has its ${this.#limits.sessions} sessions; delete some`, {
+      headers: { 'x-should-retry': 'false' },
+    })
+  }
+
+  /** Counted once from the store, then by the pool's events. */
+  #countOf(tenant: string): Promise<{ count: number }> {
+    let counting = this.#sessions.get(tenant)
+    if (counting === undefined) {
+      counting = this.#countStored(tenant)
+      this.#sessions.set(tenant, counting)
+      counting.catch(() => this.#sessions.delete(tenant))
+      const [oldest] = this.#sessions.keys()
+      if (this.#sessions.size > MAX_TENANTS && oldest !== undefined) this.#sessions.delete(oldest)
+    }
+    return counting
+  }
+
+  async #countStored(tenant: string): Promise<{ count: number }> {
+    let count = 0
+    let last: { tenant: string; key: string } | undefined
+    while (count <= this.#limits.sessions) {
+      const page = await this.#pool.sessions({ tenant, limit: PAGE, ...(last === undefined ? {} : { after: last }) })
+      count += page.length
+      last = page.at(-1)
+      if (page.length < PAGE) break
+    }
+    return { count }
+  }
+
+  async #count(tenant: string, change: 1 | -1): Promise<void> {
+    const counted = await this.#sessions.get(tenant)?.catch(() => undefined)
+    if (counted !== undefined) counted.count += change
+  }
+}

@@ -1,0 +1,118 @@
+import type { AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { createServer as createHttpServer } from 'node:http'
+import type { Server as HttpServer } from 'node:http'
+import { createAdaptorServer } from '@hono/node-server'
+import { systemClock } from '../clock.ts'
+import { ConfigError } from '../errors.ts'
+import type { Pool } from '../index.ts'
+import type { Server } from './app.ts'
+import { isLoopback } from './auth.ts'
+
+/** Where a server listens. */
+export interface ListenOptions {
+  /** Default `"127.0.0.1"`. Any other than loopback needs keys. */
+  host?: string
+  /** Default 8080; 0 takes any free one. */
+  port?: number
+}
+
+/** A server that listens. */
+export interface Listening {
+  readonly url: string
+  readonly port: number
+  /**
+   * Ends in order: not ready, no new turns, running ones end or are cut by `cut`, their streams say how, the pool
+   * closes, the socket closes. Repeated calls share one promise.
+   */
+  drain(cut?: AbortSignal): Promise<void>
+}
+
+const LARGEST_HEADERS = 16 * 1024
+
+/** From the headers of a request to its last byte: a body of 32 MB over a slow line. */
+const REQUEST_MS = 300_000
+
+const HEADERS_MS = 20_000
+
+/** What is still written when everything has ended is given so long. */
+const LAST_WORDS_MS = 5_000
+
+/** The spares that are kept at least are waited for no longer before the server is ready. */
+const WARM_UP_MS = 60_000
+
+/**
+ * Gives a server its port. It is ready once the processes that are always kept have started. Throws ConfigError: no keys
+ * on an address that others reach, or an address that cannot be had.
+ */
+export async function listen(
+  server: Server,
+  { host = '127.0.0.1', port = 8080 }: ListenOptions = {},
+): Promise<Listening> {
+  if (server.open && !isLoopback(host)) {
+    throw new ConfigError(
+      'server.keys',
+      `there are none, and others can reach ${host}; give API keys or a token issuer, or listen on 127.0.0.1`,
+    )
+  }
+  server.state = 'starting'
+  const http = createAdaptorServer({
+    fetch: server.fetch,
+    createServer: createHttpServer,
+    serverOptions: { maxHeaderSize: LARGEST_HEADERS, requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS },
+  }) as HttpServer
+  http.listen(port, host)
+  try {
+    await once(http, 'listening')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new ConfigError('server.port', `cannot listen on ${host}:${port} (${code ?? String(error)})`, {
+      cause: error,
+    })
+  }
+  const { port: taken } = http.address() as AddressInfo
+  void warm(server.pool).then(() => {
+    if (server.state === 'starting') server.state = 'ready'
+  })
+  let draining: Promise<void> | undefined
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${taken}`,
+    port: taken,
+    drain(cut) {
+      draining ??= drain(server, http, cut)
+      return draining
+    },
+  }
+}
+
+/** Resolves when nothing starts that was to be there from the beginning. */
+function warm(pool: Pool): Promise<void> {
+  const isWarm = (): boolean => {
+    const { starts, workers } = pool.stats()
+    return starts.running + starts.waiting === 0 && workers.starting === 0
+  }
+  if (isWarm()) return Promise.resolve()
+  return new Promise((resolve) => {
+    const done = (): void => {
+      cancel()
+      pool.off('worker.ready', look).off('worker.left', look)
+      resolve()
+    }
+    // The event comes before the start is counted as done.
+    const look = (): void => void Promise.resolve().then(() => setImmediate(() => (isWarm() ? done() : undefined)))
+    const cancel = systemClock.after(WARM_UP_MS, done)
+    pool.on('worker.ready', look).on('worker.left', look)
+  })
+}
+
+async function drain(server: Server, http: HttpServer, cut: AbortSignal | undefined): Promise<void> {
+  server.state = 'draining'
+  await server.pool.drain(cut === undefined ? {} : { cut })
+  server.close()
+  const closed = once(http, 'close')
+  http.close()
+  http.closeIdleConnections()
+  const cancel = systemClock.after(LAST_WORDS_MS, () => http.closeAllConnections(), { keepAlive: true })
+  await closed
+  cancel()
+}

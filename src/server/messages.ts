@@ -1,0 +1,166 @@
+import { Hono } from 'hono'
+import type { Context } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { describeRoute, resolver } from 'hono-openapi'
+import { z } from 'zod'
+import { streamAnswer } from './context.ts'
+import type { ServerContext, ServerEnv } from './context.ts'
+import { ApiError, toApiError } from './errors.ts'
+import { errorAnswers } from './openapi.ts'
+import { PING, frame } from './stream.ts'
+import type { FeedReader, TurnFeed } from './turn-feed.ts'
+
+const SESSION_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
+
+const LARGEST_BODY = 256 * 1024
+
+/** A turn that has said nothing by then is answered with its stream all the same: a process may take long to start. */
+const PATIENCE_MS = 10_000
+
+const promptSchema = z.object({ prompt: z.string().min(1) }).meta({ id: 'Prompt' })
+
+const id = {
+  name: 'id',
+  in: 'path',
+  required: true,
+  description: 'A letter or digit, then up to 63 of letters, digits, `_`, `-`',
+  schema: { type: 'string', pattern: SESSION_ID.source },
+} as const
+
+const stream = {
+  description:
+    'Frames `event: message` with one message of the Agent SDK each, then `event: done`, or `event: error` with `{"message"}`.',
+  content: { 'text/event-stream': { schema: { type: 'string' } } },
+} as const
+
+/** The hosting cookbook's contract: `POST /sessions/{id}/messages`. `GET` of the same goes on with the turn that runs. */
+export function messages(context: ServerContext): Hono<ServerEnv> {
+  const app = new Hono<ServerEnv>()
+  app.post(
+    '/sessions/:id/messages',
+    describeRoute({
+      operationId: 'sendMessage',
+      summary: 'Send a prompt to a session, which begins with its first one, and stream the turn',
+      tags: ['messages'],
+      parameters: [
+        id,
+        { name: 'agent', in: 'query', description: 'Agent of a new session', schema: { type: 'string' } },
+        { name: 'partial', in: 'query', description: 'Also the pieces of messages', schema: { type: 'boolean' } },
+      ],
+      requestBody: {
+        required: true,
+        content: { 'application/json': { schema: resolver(promptSchema) as never } },
+      },
+      responses: { 200: stream, ...errorAnswers(400, 401, 404, 409, 413, 429, 500, 529) },
+    }),
+    bodyLimit({ maxSize: LARGEST_BODY, onError: tooLarge }),
+    async (c) => {
+      const key = sessionId(c.req.param('id'))
+      c.set('session', key)
+      const { prompt } = await readPrompt(c.req.raw)
+      const { tenant } = c.var.caller
+      const session = await context.quotas.session(tenant, key, {
+        agent: c.req.query('agent'),
+        fallback: context.defaultAgent(),
+      })
+      const feed = context.feeds.send(session, prompt)
+      await settled(context, feed)
+      if (feed.over && feed.last === 0 && feed.failure !== undefined) throw feed.failure
+      return answer(context, c, feed, 0)
+    },
+  )
+  app.get(
+    '/sessions/:id/messages',
+    describeRoute({
+      operationId: 'resumeMessages',
+      summary: 'Go on with the turn that runs, or ended within the last minute',
+      tags: ['messages'],
+      parameters: [
+        id,
+        {
+          name: 'Last-Event-ID',
+          in: 'header',
+          description: 'The last frame that was read',
+          schema: { type: 'string' },
+        },
+      ],
+      responses: {
+        200: stream,
+        204: { description: 'There is no such turn' },
+        ...errorAnswers(400, 401, 404, 429),
+      },
+    }),
+    async (c) => {
+      const key = sessionId(c.req.param('id'))
+      c.set('session', key)
+      const { tenant } = c.var.caller
+      await context.pool.session(key, { tenant })
+      const feed = context.feeds.find(tenant, key)
+      if (feed === undefined) return c.body(null, 204)
+      return answer(context, c, feed, readAfter(feed, c.req.header('last-event-id')))
+    },
+  )
+  return app
+}
+
+function sessionId(text: string): string {
+  if (SESSION_ID.test(text)) return text
+  throw new ApiError(
+    'invalid_request_error',
+    'a session id is a letter or digit, then up to 63 of letters, digits, "_", "-"',
+  )
+}
+
+function tooLarge(): never {
+  throw new ApiError('request_too_large', `a prompt has at most ${LARGEST_BODY / 1024} KiB`)
+}
+
+async function readPrompt(request: Request): Promise<{ prompt: string }> {
+  const body: unknown = await request.json().catch((cause: unknown) => {
+    if (cause instanceof ApiError) throw cause
+    throw new ApiError('invalid_request_error', 'the body is not JSON', { cause })
+  })
+  const read = promptSchema.safeParse(body)
+  if (read.success) return read.data
+  throw new ApiError('invalid_request_error', 'the body is not of the form {"prompt": "…"}')
+}
+
+const isPartial = (query: string | undefined): boolean => query === 'true' || query === '1'
+
+/** Until it is known whether the turn is refused: a status can say so, an answer that has begun cannot. */
+async function settled({ clock }: ServerContext, feed: TurnFeed): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const cancel = clock.after(PATIENCE_MS, resolve)
+  await Promise.race([feed.begun, promise])
+  cancel()
+}
+
+function readAfter(feed: TurnFeed, lastEventId: string | undefined): number {
+  const [turn, number] = lastEventId?.split('/') ?? []
+  return turn === feed.turn.id && /^\d{1,15}$/.test(number ?? '') ? Number(number) : 0
+}
+
+function answer(context: ServerContext, c: Context<ServerEnv>, feed: TurnFeed, after: number): Response {
+  const reader = feed.read(after)
+  const source = frames(feed, reader, isPartial(c.req.query('partial')))
+  return streamAnswer(context, c, source, { ping: PING, leave: (how) => reader.leave(how !== 'ended') })
+}
+
+async function* frames(
+  feed: TurnFeed,
+  reader: FeedReader,
+  partial: boolean,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, undefined> {
+  try {
+    for (;;) {
+      const { done, value } = await reader.next()
+      if (done === true) break
+      const { message, json, number } = value
+      if (message.type !== 'stream_event' || partial) yield frame('message', json, `${feed.turn.id}/${number}`)
+    }
+    yield frame('done', '{}')
+  } catch (error) {
+    yield frame('error', JSON.stringify({ message: toApiError(error).message }))
+  }
+  return undefined
+}

@@ -1,0 +1,125 @@
+import { Hono } from 'hono'
+import { describeRoute, resolver } from 'hono-openapi'
+import { z } from 'zod'
+import type { Clock } from '../clock.ts'
+import type { CapacityReason, Pool } from '../index.ts'
+import type { ServerContext, ServerEnv, ServerState } from './context.ts'
+
+const statusSchema = z.object({ status: z.string(), reason: z.string().optional() }).meta({ id: 'Status' })
+
+const pressureSchema = z
+  .object({
+    running: z.int(),
+    waiting: z.int(),
+    capacity: z.int(),
+    /** Why a turn would be refused now; null: it would not. */
+    reason: z.string().nullable(),
+    recentlyShed: z.int(),
+  })
+  .meta({ id: 'Pressure' })
+
+const answer = (description: string, schema: z.ZodType): never =>
+  ({ description, content: { 'application/json': { schema: resolver(schema) } } }) as never
+
+/** For how long a refusal counts as recent. */
+const RECENT_SECONDS = 60
+
+/** Turns that were refused within the last minute, counted by the second. */
+export class RecentlyShed {
+  readonly #clock: Clock
+  readonly #counts = new Map<number, number>()
+
+  constructor(pool: Pool, clock: Clock) {
+    this.#clock = clock
+    pool.on('turn.refused', () => {
+      const second = this.#second
+      this.#counts.set(second, (this.#counts.get(second) ?? 0) + 1)
+      this.#forget()
+    })
+  }
+
+  get count(): number {
+    this.#forget()
+    let sum = 0
+    for (const count of this.#counts.values()) sum += count
+    return sum
+  }
+
+  get #second(): number {
+    return Math.floor(this.#clock.now() / 1_000)
+  }
+
+  #forget(): void {
+    for (const second of this.#counts.keys()) if (second <= this.#second - RECENT_SECONDS) this.#counts.delete(second)
+  }
+}
+
+/** Why a turn that came now would be refused; undefined: it would not. */
+function obstacle(pool: Pool, state: ServerState): CapacityReason | Exclude<ServerState, 'ready'> | undefined {
+  if (state !== 'ready') return state
+  const { running, limit } = pool.stats().turns
+  return running >= limit ? 'turns' : undefined
+}
+
+/** What a load balancer, a supervisor and a person at 3 a.m. ask. No key is asked for, and no tenant is named. */
+export function operations(context: ServerContext, shed: RecentlyShed): Hono<ServerEnv> {
+  const { pool, state } = context
+  const app = new Hono<ServerEnv>()
+  app.get(
+    '/health',
+    describeRoute({
+      operationId: 'health',
+      summary: 'The server answers',
+      tags: ['operations'],
+      responses: { 200: answer('It does', statusSchema) },
+    }),
+    (c) => c.json({ status: 'ok' }),
+  )
+  app.get(
+    '/livez',
+    describeRoute({
+      operationId: 'livez',
+      summary: 'The process works: restart it only if this fails',
+      tags: ['operations'],
+      responses: { 200: answer('It does', statusSchema) },
+    }),
+    (c) => c.json({ status: 'live' }),
+  )
+  app.get(
+    '/readyz',
+    describeRoute({
+      operationId: 'readyz',
+      summary: 'A turn that came now would be taken',
+      tags: ['operations'],
+      responses: {
+        200: answer('It would', statusSchema),
+        503: answer('It would not: starting, draining, or no memory for one more turn', statusSchema),
+      },
+    }),
+    (c) => {
+      const reason = notReady(context)
+      return reason === undefined ? c.json({ status: 'ready' }) : c.json({ status: 'not ready', reason }, 503)
+    },
+  )
+  app.get(
+    '/pressure',
+    describeRoute({
+      operationId: 'pressure',
+      summary: 'How full the pool is',
+      tags: ['operations'],
+      responses: { 200: answer('Now', pressureSchema) },
+    }),
+    (c) => {
+      const { running, waiting, limit } = pool.stats().turns
+      const reason = obstacle(pool, state()) ?? null
+      return c.json({ running, waiting, capacity: limit, reason, recentlyShed: shed.count })
+    },
+  )
+  return app
+}
+
+/** A full pool is ready: it sheds by itself, and a balancer that took all full ones out would leave none. */
+function notReady({ pool, state }: ServerContext): string | undefined {
+  if (state() !== 'ready') return state()
+  return pool.stats().turns.limit === 0 ? 'memory' : undefined
+}

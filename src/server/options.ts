@@ -1,0 +1,141 @@
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import { validate } from '../options.ts'
+import { parseDuration } from '../units.ts'
+import type { OnDisconnect } from './turn-feed.ts'
+
+/** An API key, by its hash: what the server stores never opens it. */
+export interface ApiKeyOptions {
+  /** Whose sessions its bearer has. */
+  tenant: string
+  /** SHA-256 of the key, in hex: `printf %s "$KEY" | sha256sum`. The key itself has 24 characters at least. */
+  sha256: string
+  /** What logs call its bearer. Default: the first eight digits of the hash. */
+  name?: string
+}
+
+/** Tokens of an issuer instead of keys, or beside them. */
+export interface JwtOptions {
+  /** URL of the issuer's public keys. */
+  jwks: string
+  issuer: string
+  audience: string
+  /** The claim that names the tenant. Default `"sub"`. */
+  tenantClaim?: string
+}
+
+/** What one tenant may have at once. Turns are the pool's: `limits.turnsPerTenant`. */
+export interface TenantLimitOptions {
+  /** Requests in a minute; short bursts of a tenth of it. Default 6000. */
+  requestsPerMinute?: number
+  /** Sessions that exist. Default 100000. */
+  sessions?: number
+  /** Event streams that are open. Default 1000. */
+  streams?: number
+}
+
+/** What `createServer()` takes beside the pool. */
+export interface ServerOptions {
+  /** API keys. Neither keys nor `jwt`: everybody is the tenant `default`, which only a server on loopback may do. */
+  keys?: readonly ApiKeyOptions[]
+  jwt?: JwtOptions
+  /** The agent of new sessions whose creator names none. Default: the first one there is. */
+  defaultAgent?: string
+  /** What a client that goes away does to its turn. Default `"detach"`: it goes on. */
+  onDisconnect?: OnDisconnect
+  tenantLimits?: TenantLimitOptions
+}
+
+/** The `server` section of a config file: the options of `createServer()` and `listen()`, and those of the questions. */
+export interface ServerConfig extends ServerOptions {
+  /** Default `"127.0.0.1"`. */
+  host?: string
+  /** Default 8080; 0 takes any free one. */
+  port?: number
+  /** How long running turns may go on after SIGTERM. Default `"30s"`. */
+  grace?: string
+  /** How long a permission request or a question waits for an answer before it is a no. Default `"10m"`. */
+  answerWithin?: string
+}
+
+/** `tenantLimits`, resolved. */
+export type TenantLimits = Required<TenantLimitOptions>
+
+const name = z.string().min(1).max(256)
+
+const positive = z.int().positive()
+
+const optionsShape = {
+  keys: z
+    .array(
+      z.strictObject({
+        tenant: name,
+        sha256: z.string().regex(/^[0-9a-fA-F]{64}$/, 'is not a SHA-256 in hex (64 digits)'),
+        name: name.optional(),
+      }),
+    )
+    .max(1000, 'are more than 1000')
+    .optional(),
+  jwt: z
+    .strictObject({
+      jwks: z.url({ protocol: /^https?$/, error: 'is not an http(s) URL' }),
+      issuer: z.string().min(1),
+      audience: z.string().min(1),
+      tenantClaim: z.string().min(1).optional(),
+    })
+    .optional(),
+  defaultAgent: z.string().optional(),
+  onDisconnect: z.enum(['detach', 'interrupt']).optional(),
+  tenantLimits: z
+    .strictObject({
+      requestsPerMinute: positive.optional(),
+      sessions: positive.optional(),
+      streams: positive.optional(),
+    })
+    .optional(),
+}
+
+const configSchema = z.strictObject({
+  ...optionsShape,
+  host: z.string().min(1).optional(),
+  port: z.int().min(0).max(65_535).optional(),
+  grace: z.string().optional(),
+  answerWithin: z.string().optional(),
+})
+
+/** Checks the `server` section of a config. Throws ConfigError. */
+export function readServerConfig(input: unknown): ServerConfig {
+  const config = validate('server', configSchema, input ?? {}) as ServerConfig
+  for (const key of ['grace', 'answerWithin'] as const)
+    if (config[key] !== undefined) parseDuration(`server.${key}`, config[key])
+  return config
+}
+
+/** Checks the options of `createServer()`. Throws ConfigError. */
+export function readServerOptions(input: ServerOptions): ServerOptions {
+  return validate('server', z.strictObject(optionsShape), input) as ServerOptions
+}
+
+export const readTenantLimits = (input: TenantLimitOptions = {}): TenantLimits => ({
+  requestsPerMinute: input.requestsPerMinute ?? 6_000,
+  sessions: input.sessions ?? 100_000,
+  streams: input.streams ?? 1_000,
+})
+
+/** A key as it is handed to a client. Whoever guesses short ones needs no hash. */
+const SHORTEST_KEY = 24
+
+/** Reads keys of an environment variable: `tenant=key,tenant=key`. Throws ConfigError, which never shows a key. */
+export function parseKeyList(path: string, text: string, hash: (key: string) => string): ApiKeyOptions[] {
+  return text.split(',').map((entry, index) => {
+    const at = entry.indexOf('=')
+    const [tenant, key] = [entry.slice(0, at).trim(), entry.slice(at + 1).trim()]
+    if (at < 1 || tenant === '') throw new ConfigError(path, `entry ${index + 1} is not of the form tenant=key`)
+    if (key.length < SHORTEST_KEY)
+      throw new ConfigError(
+        path,
+        `the key of entry ${index + 1} has less than ${SHORTEST_KEY} characters; take a random one`,
+      )
+    return { tenant, sha256: hash(key) }
+  })
+}

@@ -1,0 +1,89 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { hashKey } from '../../src/server/auth.ts'
+import { run } from '../cli/command.ts'
+import { Frames } from '../fixtures/server.ts'
+import type { Frame } from '../fixtures/server.ts'
+import { post, serve } from './serving.ts'
+
+const AGENT = 'spares: { max: 0 }, claimableSpares: { max: 0 }, model: claude-sonnet-5'
+const KEY = 'cap_0123456789abcdef0123456789'
+
+const textOf = (frames: Frame[]): unknown =>
+  frames.map(({ data }) => data as { type?: string; result?: string }).find(({ type }) => type === 'result')?.result
+
+test('a prompt over HTTP reaches a real process, and the conversation goes on with the next', async () => {
+  const serving = await serve(`agents: { a: { ${AGENT} } }\ndataDir: ./data`)
+  const first = await post(serving, 'ada', 'hello')
+  expect(first.status).toBe(200)
+  expect(textOf(await new Frames(first).rest())).toBe('[turn 1] You said: hello')
+  expect(textOf(await new Frames(await post(serving, 'ada', 'again')).rest())).toBe('[turn 2] You said: again')
+  serving.command.child.kill('SIGTERM')
+  expect(await serving.command.ended).toMatchObject({ code: 0, left: 0 })
+})
+
+test('a client that goes away finds its turn again, with all that it missed', async () => {
+  const serving = await serve(`agents: { a: { ${AGENT} } }`)
+  const leaving = new AbortController()
+  const frames = new Frames(await post(serving, 'ada', '@sim delay 1500\n@sim say done', { signal: leaving.signal }))
+  const first = await frames.next()
+  leaving.abort()
+  const back = await fetch(`${serving.url}/sessions/ada/messages`, { headers: { 'last-event-id': first?.id ?? '' } })
+  const rest = await new Frames(back).rest()
+  expect([textOf(rest), rest.at(-1)?.event]).toEqual(['done', 'done'])
+})
+
+test('SIGHUP brings new agents and keys; a turn that runs finishes as it began', async () => {
+  const config = (agent: string, key: string): string =>
+    `agents: { ${agent}: { ${AGENT} } }\nserver: { keys: [{ tenant: t, sha256: ${hashKey(key)} }] }`
+  const serving = await serve(config('a', KEY))
+  const running = await post(serving, 'ada', '@sim delay 1500\n@sim say done', { headers: { 'x-api-key': KEY } })
+  await writeFile(join(serving.folder, 'claude-agent-pool.config.yaml'), config('b', `${KEY}-new`))
+  serving.command.child.kill('SIGHUP')
+  await serving.command.said(/config read again/)
+  expect((await post(serving, 'bob', 'x', { headers: { 'x-api-key': KEY } })).status).toBe(401)
+  const next = await post(serving, 'bob', 'hello', { headers: { 'x-api-key': `${KEY}-new` } })
+  expect(textOf(await new Frames(next).rest())).toBe('[turn 1] You said: hello')
+  expect(textOf(await new Frames(running).rest())).toBe('done')
+  await writeFile(join(serving.folder, 'claude-agent-pool.config.yaml'), 'agents: { b: { modle: x } }')
+  serving.command.child.kill('SIGHUP')
+  expect(await serving.command.said(/all stays as it was/)).toContain('agents.b.modle: is not an option')
+})
+
+test('SIGTERM under load: each turn ends by its result or says that it was cut, and nothing is left', async () => {
+  const serving = await serve(`agents: { a: { ${AGENT} } }\nserver: { grace: 1500ms }`)
+  const short = await post(serving, 'short', '@sim delay 500\n@sim say done')
+  const long = await post(serving, 'long', '@sim delay 60000\n@sim say never')
+  const waiting = post(serving, 'late', '@sim delay 60000')
+  serving.command.child.kill('SIGTERM')
+  await serving.command.said(/"draining"/)
+  const refused = await fetch(`${serving.url}/readyz`)
+  expect(refused.status).toBe(503)
+  const turn = await post(serving, 'new', 'hello')
+  expect([turn.status, turn.headers.get('x-should-retry')]).toEqual([529, null])
+  expect((await new Frames(short).rest()).at(-1)?.event).toBe('done')
+  const cut = (await new Frames(long).rest()).at(-1)
+  expect([cut?.event, JSON.stringify(cut?.data)]).toEqual(['error', expect.stringContaining('closed during the turn')])
+  const late = await waiting
+  if (late.status === 200) expect((await new Frames(late).rest()).at(-1)?.event).toBe('error')
+  else expect(late.status).toBe(529)
+  expect(await serving.command.ended).toMatchObject({ code: 0, left: 0 })
+})
+
+test('without keys it listens on loopback alone', async () => {
+  const { code, stderr } = await run(['serve', '--host', '0.0.0.0', '--port', '0', '--simulate'])
+  expect([code, stderr]).toEqual([2, expect.stringContaining('server.keys: there are none')])
+})
+
+test('a port that is in use is one line', async () => {
+  const serving = await serve('agents: { a: {} }')
+  const { code, stderr } = await run([
+    'serve',
+    '--port',
+    new URL(serving.url).port,
+    '--data-dir',
+    `${serving.folder}/x`,
+  ])
+  expect([code, stderr.trim().split('\n')]).toEqual([2, [expect.stringContaining('EADDRINUSE')]])
+})

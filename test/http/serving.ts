@@ -1,0 +1,29 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Command, folder } from '../cli/command.ts'
+
+/** `claude-agent-pool serve`, running in a folder of its own. */
+export interface Serving {
+  readonly command: Command
+  readonly url: string
+  readonly folder: string
+}
+
+/** Starts it with this config and waits until it is ready. It is gone at the end of the test. */
+export async function serve(config: string, options: { env?: Record<string, string> } = {}): Promise<Serving> {
+  const cwd = await folder()
+  await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), config)
+  const command = new Command(['serve', '--port', '0', '--json', '--log-level', 'info'], { cwd, ...options })
+  const { url } = JSON.parse(/^\{"url".*$/m.exec(await command.said(/^\{"url".*\n/m))?.[0] ?? '{}') as { url: string }
+  while (!(await fetch(`${url}/readyz`)).ok) await new Promise((resolve) => setImmediate(resolve))
+  return { command, url, folder: cwd }
+}
+
+/** Sends a prompt, with the answer's stream open. */
+export const post = (
+  { url }: Serving,
+  session: string,
+  prompt: string,
+  init: { headers?: Record<string, string>; signal?: AbortSignal } = {},
+): Promise<Response> =>
+  fetch(`${url}/sessions/${session}/messages`, { method: 'POST', body: JSON.stringify({ prompt }), ...init })

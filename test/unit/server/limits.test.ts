@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest'
+import { hashKey } from '../../../src/server/auth.ts'
+import { Frames, served } from '../../fixtures/server.ts'
+
+const A = { 'x-api-key': 'cap_aaaaaaaaaaaaaaaaaaaaaaaaaa' }
+const B = { 'x-api-key': 'cap_bbbbbbbbbbbbbbbbbbbbbbbbbb' }
+const keys = [
+  { tenant: 'a', sha256: hashKey(A['x-api-key']) },
+  { tenant: 'b', sha256: hashKey(B['x-api-key']) },
+]
+const body = { prompt: 'hello' }
+
+test('a tenant that asks too often is told when to come back, and the others notice nothing', async () => {
+  const { ask, clock } = await served({ keys, tenantLimits: { requestsPerMinute: 60 } })
+  const statuses: number[] = []
+  for (let number = 0; number < 7; number += 1)
+    statuses.push((await ask('GET', '/sessions/s/messages', { headers: A })).status)
+  expect(statuses).toEqual([404, 404, 404, 404, 404, 404, 429])
+  expect((await ask('GET', '/sessions/s/messages', { headers: B })).status).toBe(404)
+  const refused = await ask('GET', '/sessions/s/messages', { headers: A })
+  expect(refused.headers.get('retry-after-ms')).toBe('1000')
+  await clock.advance(1_000)
+  expect((await ask('GET', '/sessions/s/messages', { headers: A })).status).toBe(404)
+})
+
+test('a tenant has no more sessions than it may, counting those of before', async () => {
+  const { ask, pool } = await served({ keys, tenantLimits: { sessions: 2 } })
+  const old = await pool.session('old', { tenant: 'a', agent: 'assistant' })
+  const post = async (path: string): Promise<number> => {
+    const response = await ask('POST', path, { body, headers: A })
+    if (response.status === 200) await new Frames(response).rest()
+    else await response.body?.cancel()
+    return response.status
+  }
+  expect([await post('/sessions/new/messages'), await post('/sessions/more/messages')]).toEqual([200, 429])
+  expect(await post('/sessions/old/messages?agent=assistant')).toBe(200)
+  await old.delete()
+  expect(await post('/sessions/more/messages')).toBe(200)
+})
+
+test('a tenant has no more streams than it may, and one that is left makes room', async () => {
+  const { ask, driver } = await served({ keys, tenantLimits: { streams: 1 } })
+  driver.onStart = (process) => (process.answersAtOnce = false)
+  const answer = ask('POST', '/sessions/s/messages', { body, headers: A })
+  const process = await driver.process(0)
+  await driver.until(() => process.unanswered === 1)
+  process.sayText('one')
+  const frames = new Frames(await answer)
+  await frames.next()
+  expect((await ask('GET', '/sessions/s/messages', { headers: A })).status).toBe(429)
+  await frames.leave()
+  const again = await ask('GET', '/sessions/s/messages', { headers: A })
+  expect(again.status).toBe(200)
+  process.finish()
+  await new Frames(again).rest()
+})

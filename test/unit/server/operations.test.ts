@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest'
+import { hashKey } from '../../../src/server/auth.ts'
+import { served } from '../../fixtures/server.ts'
+
+test('probes need no key and tell what a load balancer must know', async () => {
+  const { ask, server } = await served({ keys: [{ tenant: 'a', sha256: hashKey('x'.repeat(24)) }] })
+  for (const path of ['/health', '/livez', '/readyz', '/pressure', '/openapi.json'])
+    expect((await ask('GET', path)).status).toBe(200)
+  for (const state of ['starting', 'draining'] as const) {
+    server.state = state
+    const response = await ask('GET', '/readyz')
+    expect([response.status, await response.json()]).toEqual([503, { status: 'not ready', reason: state }])
+    expect((await ask('GET', '/livez')).status).toBe(200)
+  }
+})
+
+test('pressure says what runs, what would be refused and what lately was', async () => {
+  const { ask, driver, pool, clock } = await served({}, { limits: { turns: 1 } })
+  driver.onStart = (process) => (process.answersAtOnce = false)
+  const [one, two] = await Promise.all(['one', 'two'].map((key) => pool.session(key, { agent: 'assistant' })))
+  const running = one?.send('go')
+  await driver.until(() => driver.processes[0]?.unanswered === 1)
+  await two?.send('no').result.catch(() => undefined)
+  expect(await (await ask('GET', '/pressure')).json()).toEqual({
+    running: 1,
+    waiting: 0,
+    capacity: 1,
+    reason: 'turns',
+    recentlyShed: 1,
+  })
+  driver.processes[0]?.finish()
+  await running?.result
+  await clock.advance(61_000)
+  expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ running: 0, reason: null, recentlyShed: 0 })
+})
+
+test("what does not exist is the API's 404", async () => {
+  const { ask } = await served()
+  const response = await ask('GET', '/nothing')
+  expect(response.status).toBe(404)
+  expect(await response.json()).toMatchObject({ type: 'error', error: { type: 'not_found_error' } })
+})
+
+test('the document names every route with its answers', async () => {
+  const { ask } = await served()
+  const { paths } = (await (await ask('GET', '/openapi.json')).json()) as { paths: Record<string, object> }
+  expect(Object.keys(paths)).toEqual(
+    expect.arrayContaining(['/health', '/livez', '/readyz', '/pressure', '/sessions/{id}/messages']),
+  )
+  expect(paths['/sessions/{id}/messages']).toMatchObject({
+    post: { requestBody: { content: { 'application/json': {} } }, responses: { 429: {} } },
+  })
+})

@@ -1,0 +1,63 @@
+import { expect, test } from 'vitest'
+import { TurnFeed } from '../../../src/server/turn-feed.ts'
+import type { FeedEntry } from '../../../src/server/turn-feed.ts'
+import { fakes } from '../../fixtures/fakes.ts'
+import type { Fakes } from '../../fixtures/fakes.ts'
+import type { FakeProcess } from '../../../src/testing/index.ts'
+
+async function running(all: Fakes): Promise<{ feed: TurnFeed; process: FakeProcess }> {
+  all.driver.onStart = (process) => (process.answersAtOnce = false)
+  const session = await all.session('s')
+  const feed = new TurnFeed(session.send('go', { onLeave: 'detach' }), 'detach')
+  const process = await all.driver.process(0)
+  await all.driver.until(() => process.unanswered === 1)
+  return { feed, process }
+}
+
+const KiB = 1024
+
+test('readers come at any time and find what is still there', async () => {
+  const all = await fakes()
+  const { feed, process } = await running(all)
+  process.sayText('one')
+  process.finish()
+  await feed.ended
+  const numbers: number[] = []
+  const reader = feed.read()
+  for (let next = await reader.next(); next.done !== true; next = await reader.next()) numbers.push(next.value.number)
+  expect(numbers).toEqual([1, 2])
+  expect((await feed.read(1).next()).value).toMatchObject({ number: 2 })
+  expect((await feed.read(2).next()).done).toBe(true)
+})
+
+test('a turn that nobody reads keeps about a mebibyte of what it said', async () => {
+  const all = await fakes()
+  const { feed, process } = await running(all)
+  for (let number = 0; number < 40; number += 1) process.sayText('x'.repeat(100 * KiB))
+  process.finish()
+  await feed.ended
+  const kept: FeedEntry[] = []
+  const reader = feed.read()
+  for (let next = await reader.next(); next.done !== true; next = await reader.next()) kept.push(next.value)
+  const size = kept.reduce((sum, { json }) => sum + json.length, 0)
+  expect(size).toBeLessThanOrEqual(1024 * KiB)
+  expect(size).toBeGreaterThan(900 * KiB)
+  expect(kept.at(-1)?.number).toBe(41)
+})
+
+test('a turn waits for a reader that is behind, until it has read or left', async () => {
+  const all = await fakes()
+  const { feed, process } = await running(all)
+  const reader = feed.read()
+  for (let number = 0; number < 10; number += 1) process.sayText('x'.repeat(100 * KiB))
+  await all.clock.settle()
+  expect(feed.last).toBeLessThan(6)
+  const before = feed.last
+  await reader.next()
+  await all.clock.settle()
+  expect(feed.last).toBe(before + 1)
+  reader.leave(true)
+  process.finish()
+  await feed.ended
+  expect(feed.last).toBe(11)
+})
