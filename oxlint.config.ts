@@ -93,9 +93,16 @@ const borders: Border[] = [
   },
   {
     files: ['src/telemetry/**'],
-    imports: ['../index.ts', '../errors.ts', '../clock.ts', '../driver/driver.ts', '../pool/*.ts'],
+    imports: [
+      '../index.ts',
+      '../errors.ts',
+      '../clock.ts',
+      '../driver/driver.ts',
+      '../pool/*.ts',
+      '@opentelemetry/api',
+    ],
     types: ['../pool/*.ts'],
-    says: 'telemetry sees the public surface: index, errors, clock, driver/driver, and the types of pool.',
+    says: 'telemetry sees the public surface (index, errors, clock, driver/driver, the types of pool) and the API of OpenTelemetry.',
   },
   {
     files: ['src/testing/**'],
@@ -122,6 +129,8 @@ const borders: Border[] = [
       'hono/*',
       'hono-openapi',
       '@hono/node-server',
+      '@opentelemetry/exporter-prometheus',
+      '@opentelemetry/sdk-metrics',
       'jose',
       'pino',
       'zod',

@@ -4,6 +4,7 @@ import type { ExitFacts, ProcessInfo, TerminateReport } from '../driver/driver.t
 import type { DepartureReason, SessionRef, WorkerPurpose } from '../worker/worker.ts'
 import type { Usage } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
+import type { StoreCall } from './store-calls.ts'
 import type { Warmth } from './turn.ts'
 
 /** One worker, as events show it. Times are milliseconds since the epoch. */
@@ -64,6 +65,8 @@ export interface PoolEvents {
   'session.restarted': [{ session: SessionRef; lost: string }]
   /** Processes of hosts that are gone were ended; `left` could not be. */
   'orphans.reaped': [{ pids: number[]; left: number }]
+  /** A call of the store has ended. Told for each: what listens to it must be quick. */
+  'store.called': [StoreCall]
   /** Something went wrong that no caller asked for. */
   warning: [{ message: string; error: unknown }]
 }

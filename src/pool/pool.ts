@@ -20,6 +20,7 @@ import type { Session, SessionInfo } from './session.ts'
 import { existingDirectory } from './session-record.ts'
 import { Sessions } from './sessions.ts'
 import type { SessionOptions } from './sessions.ts'
+import { watchedStore } from './store-calls.ts'
 
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
 export interface PoolStats {
@@ -64,7 +65,8 @@ export class Pool implements AsyncDisposable {
     this.#counters = new Counters(this.#emitter)
     const agentOf = (name: string): Agent => this.#agentOf(name)
     const emitter = this.#emitter
-    this.#sessions = new Sessions({ ...parts, emitter, agentOf, fleet: () => this.#fleet })
+    const store = watchedStore(parts.store, parts.clock, (call) => emitter.tell('store.called', call))
+    this.#sessions = new Sessions({ ...parts, store, emitter, agentOf, fleet: () => this.#fleet })
     const conversationOf = (worker: Worker): Conversation | undefined => this.#sessions.conversationOf(worker)
     this.#fleet = new Fleet({ ...parts, emitter, agentOf, conversationOf })
     parts.driver.attach({

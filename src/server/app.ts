@@ -12,6 +12,7 @@ import type { ServerContext, ServerEnv, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
 import { Quotas } from './limits.ts'
 import { messages } from './messages.ts'
+import { metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
 import { RecentlyShed, operations } from './operations.ts'
 import { readServerOptions, readTenantLimits } from './options.ts'
@@ -69,10 +70,12 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     defaultAgent: () => defaultAgent ?? pool.agents[0] ?? '',
     state: () => state,
   }
+  const measured = metrics(context)
   const app = new Hono<ServerEnv>()
   app.use(noted(context))
   app.use(guarded(context, authenticator))
   app.route('/', operations(context, new RecentlyShed(pool, clock)))
+  app.route('/', measured.app)
   app.route('/', messages(context))
   app.get('/openapi.json', openapi(app))
   app.notFound((c) =>
@@ -98,7 +101,10 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
       state = next
     },
     updateKeys: (next) => authenticator.update(readServerOptions(next)),
-    close: () => feeds.close(),
+    close() {
+      measured.close()
+      feeds.close()
+    },
   }
 }
 

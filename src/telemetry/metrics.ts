@@ -1,0 +1,138 @@
+import type { Attributes, BatchObservableResult, Histogram, Meter, Observable } from '@opentelemetry/api'
+import type { Pool, PoolEvents, PoolStats } from '../index.ts'
+
+/** From a live turn's milliseconds to the half hour that a turn has. */
+const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800]
+
+/** A write to a disk is a millisecond, or something is wrong with it. */
+const STORE_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5]
+
+const WORKER_STATES = ['starting', 'idle', 'busy', 'closing'] as const
+
+/** One number of `pool.stats()`, or one for each value of a label. */
+type Reading = number | { label: string; values: Readonly<Record<string, number | undefined>> }
+
+type Kind = 'gauge' | 'counter'
+
+/** What is read from `pool.stats()`: it counts already, and a second count would drift from it. */
+const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: PoolStats) => Reading][] = [
+  ['gauge', 'turns_running', 'Turns that run', ({ turns }) => turns.running],
+  ['gauge', 'turns_waiting', 'Turns that wait for a place', ({ turns }) => turns.waiting],
+  ['gauge', 'turns_limit', 'Turns that may run at once', ({ turns }) => turns.limit],
+  [
+    'counter',
+    'turns_shed',
+    'Turns that were refused',
+    ({ totals }) => ({ label: 'reason', values: totals.refusedByReason }),
+  ],
+  [
+    'counter',
+    'turns_ended',
+    'Turns that have ended, by their result or the code of their error',
+    ({ totals }) => ({ label: 'outcome', values: totals.turnsByOutcome }),
+  ],
+  [
+    'counter',
+    'turns_started',
+    'Turns that found a process, by how they found it',
+    ({ totals }) => ({ label: 'warmth', values: totals.turnsByWarmth }),
+  ],
+  [
+    'gauge',
+    'workers',
+    'Processes by state',
+    ({ workers }) => ({
+      label: 'state',
+      values: Object.fromEntries(WORKER_STATES.map((state) => [state, workers[state]])),
+    }),
+  ],
+  ['gauge', 'spares', 'Idle processes without a session', ({ workers }) => workers.spares],
+  ['gauge', 'starts_running', 'Processes that are being started', ({ starts }) => starts.running],
+  ['gauge', 'starts_waiting', 'Starts that wait for others', ({ starts }) => starts.waiting],
+  ['counter', 'starts', 'Processes that were started', ({ totals }) => totals.starts],
+  [
+    'counter',
+    'departures',
+    'Processes that have left, by reason',
+    ({ totals }) => ({ label: 'reason', values: totals.departuresByReason }),
+  ],
+  [
+    'counter',
+    'exits',
+    'Processes that have left, by what ended them',
+    ({ totals }) => ({ label: 'cause', values: totals.exitsByCause }),
+  ],
+  [
+    'counter',
+    'kills',
+    'Steps that it took to end processes',
+    ({ totals }) => ({ label: 'stage', values: totals.terminationsByStage }),
+  ],
+  ['counter', 'processes_left', 'Processes that could not be ended', ({ totals }) => totals.processesLeft],
+  ['gauge', 'active_sessions', 'Sessions that this host works on', ({ activeSessions }) => activeSessions],
+]
+
+/** Measures a pool with this meter, until the function that it returns is called. No label names a tenant or a session. */
+export function measurePool(pool: Pool, meter: Meter): () => void {
+  const nameOf = (name: string): string => `claude_agent_pool_${name}`
+  const readings = READINGS.map(([kind, name, description, read]) => {
+    const options = { description }
+    const instrument =
+      kind === 'gauge'
+        ? meter.createObservableGauge(nameOf(name), options)
+        : meter.createObservableCounter(nameOf(name), options)
+    return { instrument, read }
+  })
+  const instruments: Observable<Attributes>[] = readings.map(({ instrument }) => instrument)
+  const observe = (result: BatchObservableResult<Attributes>): void => {
+    const stats = pool.stats()
+    for (const { instrument, read } of readings) {
+      const reading = read(stats)
+      if (typeof reading === 'number') result.observe(instrument, reading)
+      else
+        for (const [value, count] of Object.entries(reading.values))
+          if (count !== undefined) result.observe(instrument, count, { [reading.label]: value })
+    }
+  }
+  meter.addBatchObservableCallback(observe, instruments)
+  const unlisten = measureTimes(pool, meter, nameOf)
+  return () => {
+    meter.removeBatchObservableCallback(observe, instruments)
+    unlisten()
+  }
+}
+
+/** Times and events, of which the pool keeps no count. */
+function measureTimes(pool: Pool, meter: Meter, nameOf: (name: string) => string): () => void {
+  const histogram = (name: string, description: string, explicitBucketBoundaries = SECONDS): Histogram =>
+    meter.createHistogram(nameOf(name), { description, unit: 's', advice: { explicitBucketBoundaries } })
+  const turn = histogram('turn_seconds', 'Turns from send() to their end, by how they found their process')
+  const first = histogram('first_message_seconds', 'From send() to the first message of the assistant')
+  const start = histogram('start_seconds', 'Processes from their start until they were ready')
+  const call = histogram('store_seconds', 'Calls of the store', STORE_SECONDS)
+  const failures = meter.createCounter(nameOf('store_failures'), { description: 'Calls of the store that failed' })
+  const sessions = meter.createCounter(nameOf('sessions'), { description: 'Sessions that began or were deleted' })
+  const warnings = meter.createCounter(nameOf('warnings'), { description: 'What went wrong and no caller asked for' })
+  const listeners = {
+    'turn.ended': ({ warmth, durationMs, firstMessageMs }) => {
+      if (warmth === undefined) return
+      turn.record(durationMs / 1_000, { warmth })
+      if (firstMessageMs !== undefined) first.record(firstMessageMs / 1_000, { warmth })
+    },
+    'worker.ready': ({ startMs, worker: { purpose } }) => start.record(startMs / 1_000, { purpose }),
+    'store.called': ({ operation, ms, failed }) => {
+      call.record(ms / 1_000, { operation })
+      if (failed) failures.add(1, { operation })
+    },
+    'session.created': () => sessions.add(1, { event: 'created' }),
+    'session.deleted': () => sessions.add(1, { event: 'deleted' }),
+    warning: () => warnings.add(1),
+  } satisfies Listeners
+  const names = Object.keys(listeners) as (keyof typeof listeners)[]
+  for (const name of names) pool.on(name, listeners[name] as never)
+  return () => {
+    for (const name of names) pool.off(name, listeners[name] as never)
+  }
+}
+
+type Listeners = { [Name in keyof PoolEvents]?: (...args: PoolEvents[Name]) => void }

@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest'
+import { served } from '../../fixtures/server.ts'
+import type { ServedFakes } from '../../fixtures/server.ts'
+
+/** Samples by their name with labels. */
+async function scrape({ ask }: ServedFakes): Promise<Record<string, number>> {
+  const response = await ask('GET', '/metrics')
+  expect(response.headers.get('content-type')).toContain('text/plain')
+  const lines = (await response.text()).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  return Object.fromEntries(
+    lines.map((line) => {
+      const at = line.lastIndexOf(' ')
+      return [line.slice(0, at).replace('claude_agent_pool_', ''), Number(line.slice(at + 1))]
+    }),
+  )
+}
+
+test('what runs, waits, was shed and has left is there, as the pool counts it', async () => {
+  const all = await served({}, { limits: { turns: 1 } })
+  const { driver, pool, session } = all
+  driver.onStart = (process) => (process.answersAtOnce = false)
+  const running = (await session('one')).send('go')
+  const process = await driver.process(0)
+  await driver.until(() => process.unanswered === 1)
+  await (await session('two')).send('no').result.catch(() => undefined)
+  expect(await scrape(all)).toMatchObject({
+    turns_running: 1,
+    turns_limit: 1,
+    'turns_shed_total{reason="turns"}': 1,
+    'turns_started_total{warmth="cold"}': 1,
+    'workers{state="busy"}': 1,
+    starts_total: 1,
+    'sessions_total{event="created"}': 2,
+    streams_open: 0,
+  })
+  process.sayText('hello')
+  process.finish()
+  await running.result
+  await (await session('one')).hibernate()
+  const after = await scrape(all)
+  expect(after).toMatchObject({
+    turns_running: 0,
+    'turns_ended_total{outcome="success"}': 1,
+    'turn_seconds_count{warmth="cold"}': 1,
+    'first_message_seconds_count{warmth="cold"}': 1,
+    'departures_total{reason="hibernate"}': 1,
+    'kills_total{stage="eof"}': 1,
+    'workers{state="busy"}': 0,
+    'start_seconds_count{purpose="turn"}': 1,
+  })
+  expect(after['store_seconds_count{operation="put"}']).toBeGreaterThan(0)
+  expect(pool.stats().totals.starts).toBe(1)
+})
+
+test('a call of the store that fails is counted, and its error comes through', async () => {
+  const { MemoryStore } = await import('../../../src/testing/index.ts')
+  class Failing extends MemoryStore {
+    override put(): Promise<never> {
+      return Promise.reject(new Error('no'))
+    }
+  }
+  const all = await served({}, { store: new Failing() })
+  await expect(all.session('one')).rejects.toThrow('no')
+  expect(await scrape(all)).toMatchObject({ 'store_failures_total{operation="put"}': 1 })
+})
+
+test('nothing that is measured names a tenant or a session', async () => {
+  const all = await served()
+  await (await all.pool.session('secret-key', { tenant: 'secret-tenant', agent: 'assistant' })).send('hi').result
+  expect(await (await all.ask('GET', '/metrics')).text()).not.toContain('secret')
+})
