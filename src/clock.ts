@@ -26,3 +26,6 @@ export const systemClock: Clock = {
 
 /** Milliseconds since the epoch of a date as tools print it; NaN for anything else. */
 export const parseWall = (text: string): number => Date.parse(text)
+
+/** Milliseconds since the epoch as RFC 3339 has them. */
+export const formatWall = (wall: number): string => new Date(wall).toISOString()

@@ -13,6 +13,7 @@ import { limitsOf, readAdmission, readApi, readLimits, readResidency, readStarts
 import type { AdmissionOptions, ApiOptions, LimitOptions, ResidencyOptions, StartOptions } from './options.ts'
 import { readAgents } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
+import { closeOpenTurns } from './pool/journal.ts'
 import { Pool } from './pool/pool.ts'
 import { recordRuns } from './pool/run-record.ts'
 import { machineMemory } from './process/machine-memory.ts'
@@ -37,6 +38,8 @@ export interface PoolOptions {
   admission?: AdmissionOptions
   residency?: ResidencyOptions
   starts?: StartOptions
+  /** Whether what is said in sessions is kept as events, for `session.events()`. Default `true`. */
+  events?: boolean
   /** Gets a line for every departure, refusal and failure. Default: none. */
   logger?: Logger
   /** Default: SQLite in the data directory. */
@@ -57,6 +60,7 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   admission: true,
   residency: true,
   starts: true,
+  events: true,
   logger: true,
   store: true,
   driver: true,
@@ -83,6 +87,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const dataDir = new DataDir(path)
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
+    await closeOpenTurns(store, clock)
     const host = hostEnvironment(api, process.env)
     const { spoolDir, runDir } = dataDir
     const runFiles = openRunFiles(runDir)
@@ -92,6 +97,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       clock,
       driver: options.driver ?? new ClaudeDriver({ clock, runDir, spoolDir, spoolLimitBytes: limits.spoolBytes }),
       store,
+      keepsEvents: options.events ?? true,
       limits,
       admission,
       residency,

@@ -9,6 +9,9 @@ export { Session } from './pool/session.ts'
 export type { SendOptions, SessionInfo } from './pool/session.ts'
 export type { SessionOptions } from './pool/sessions.ts'
 export type { MessageContent, TurnInput } from './pool/input.ts'
+export type { EventOptions, JournalEntry } from './pool/event-reader.ts'
+export type { NumberedEvent } from './pool/journal.ts'
+export type { EventContent, EventPreview, NewSessionEvent, SessionEvent } from './pool/session-event.ts'
 export type { OnBusy } from './pool/conversation.ts'
 export type { OnLeave, Turn, Warmth } from './pool/turn.ts'
 export type { AgentOptions, PoolCanUseTool, WorkerContext } from './pool/agent.ts'
@@ -22,7 +25,19 @@ export type { Clock } from './clock.ts'
 export type { MemoryRoom } from './memory/limit.ts'
 export type { MemorySource } from './memory/source.ts'
 export type { MeasuredWorker } from './memory/usage.ts'
-export type { SessionPage, SessionRecord, Store, Usage, UsageRecord } from './store/store.ts'
+export type {
+  EventRange,
+  EventTotals,
+  SessionPage,
+  SessionRecord,
+  Store,
+  StoredEvent,
+  TranscriptEntry,
+  TranscriptInfo,
+  TranscriptKey,
+  Usage,
+  UsageRecord,
+} from './store/store.ts'
 export type { AgentProcess, Driver, ProcessInfo, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
 export type {
   AdmissionOptions,

@@ -10,7 +10,7 @@ import type {
 } from '../driver/driver.ts'
 import { readAgentResidency, readSpares, readTurnLimits, validate } from '../options.ts'
 import type { Residency, ResidencyOptions, SpareBounds, SpareOptions, TurnLimitOptions } from '../options.ts'
-import type { SessionRef } from '../worker/worker.ts'
+import type { PermissionAnswer, PermissionQuestion, SessionRef } from '../worker/worker.ts'
 import type { TurnLimits } from './turn.ts'
 
 /** SDK options that the pool sets itself. */
@@ -309,6 +309,8 @@ export function readAgents(
 /** What the worker learns from its agent's callbacks. */
 export interface CallbackListeners {
   permissionRequest(change: 1 | -1): void
+  asked(question: PermissionQuestion): void
+  answered(question: PermissionQuestion, answer: PermissionAnswer): void
 }
 
 /** The SDK options of one process of this agent. */
@@ -348,7 +350,7 @@ export function sdkOptions(
     ...(mcpServers === undefined
       ? {}
       : { mcpServers: typeof mcpServers === 'function' ? mcpServers(context) : mcpServers }),
-    ...(canUseTool === undefined ? {} : { canUseTool: asking(canUseTool, context, counted) }),
+    ...(canUseTool === undefined ? {} : { canUseTool: asking(canUseTool, context, listeners, counted) }),
     ...(onElicitation === undefined ? {} : { onElicitation: elicitation(onElicitation, counted) }),
     ...(onUserDialog === undefined ? {} : { onUserDialog: dialog(onUserDialog, counted) }),
   }
@@ -357,9 +359,22 @@ export function sdkOptions(
 type Counted = <T>(ask: () => Promise<T>) => Promise<T>
 
 const asking =
-  (canUseTool: PoolCanUseTool, context: WorkerContext, counted: Counted): CanUseTool =>
-  (toolName, input, options) =>
-    counted(() => canUseTool(toolName, input, { ...options, session: context.session }))
+  (canUseTool: PoolCanUseTool, context: WorkerContext, listeners: CallbackListeners, counted: Counted): CanUseTool =>
+  (name, input, options) =>
+    counted(async () => {
+      const { toolUseID: toolUseId, agentID } = options
+      const question = { toolUseId, name, input, subagent: agentID !== undefined }
+      listeners.asked(question)
+      try {
+        const answer = await canUseTool(name, input, { ...options, session: context.session })
+        if (answer?.behavior === 'allow') listeners.answered(question, { result: 'allow' })
+        if (answer?.behavior === 'deny') listeners.answered(question, { result: 'deny', message: answer.message })
+        return answer
+      } catch (error) {
+        listeners.answered(question, { result: 'deny', message: (error as Error).message })
+        throw error
+      }
+    })
 
 const elicitation =
   (onElicitation: OnElicitation, counted: Counted): OnElicitation =>

@@ -1,8 +1,11 @@
+import type { Clock } from '../clock.ts'
 import { PoolClosedError, SessionBusyError, SessionGoneError, TurnInterruptedError } from '../errors.ts'
 import type { SessionRecord, Store } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { SessionRef } from '../worker/worker.ts'
+import { Journal } from './journal.ts'
 import type { RunningTurn } from './turn.ts'
+import { TurnRecord } from './turn-record.ts'
 
 /** What `send()` does while a turn of the session runs. */
 export type OnBusy = 'reject' | 'queue' | 'interrupt' | 'steer'
@@ -13,6 +16,9 @@ const MAX_QUEUED = 16
 /** What a conversation needs of its pool. */
 export interface ConversationHost {
   readonly store: Store
+  readonly clock: Clock
+  /** Whether the events of sessions are kept. */
+  readonly keepsEvents: boolean
   run(conversation: Conversation, turn: RunningTurn): Promise<void>
   /** Its present conversation is about to be replaced by another, and goes with the session. */
   leaveBehind(record: SessionRecord): Promise<void>
@@ -39,12 +45,19 @@ export class Conversation {
   #identityUnsaved = false
   /** True for a conversation that is deleted at its end: no store knows it. */
   readonly ephemeral: boolean
+  /** Its events; undefined where none are kept. */
+  readonly journal: Journal | undefined
   readonly #host: ConversationHost
 
   constructor(record: SessionRecord, host: ConversationHost, ephemeral: boolean) {
     this.record = record
     this.#host = host
     this.ephemeral = ephemeral
+    const { store, clock } = host
+    const onIdle = (): void => {
+      if (this.quiet) host.onIdle(this)
+    }
+    this.journal = ephemeral || !host.keepsEvents ? undefined : new Journal(record.uid, { store, clock, onIdle })
   }
 
   get ref(): SessionRef {
@@ -70,7 +83,8 @@ export class Conversation {
   /** True when nothing is going on: it may be forgotten, and read from the store again. */
   get quiet(): boolean {
     const workerless = this.worker === undefined && this.opening === undefined
-    return workerless && this.#running === undefined && this.#queue.length === 0 && this.#held === 0
+    const recorded = this.journal === undefined || !this.journal.busy
+    return workerless && recorded && this.#running === undefined && this.#queue.length === 0 && this.#held === 0
   }
 
   /** Somebody works with it beside its turns: a second object for the same session must not come up meanwhile. */
@@ -82,6 +96,11 @@ export class Conversation {
     this.#held -= 1
   }
 
+  /** Gives the turn its place in the session's journal, if there is one. */
+  keep(turn: RunningTurn): void {
+    if (this.journal !== undefined) turn.keepIn(new TurnRecord(this.journal, turn.message))
+  }
+
   /** Runs the turn now, or does what the caller wants when another one runs. Never throws: it ends the turn. */
   admit(turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>): void {
     const { running } = this
@@ -90,7 +109,7 @@ export class Conversation {
     } else if (this.#running === undefined) {
       this.#settled = this.#start(turn)
     } else if (running === undefined) {
-      this.#queue.push(turn)
+      this.#enqueue(turn)
     } else if (onBusy === 'reject') {
       turn.fail(this.#busy('a turn of this session runs; wait for it, or say what to do with onBusy'))
     } else if (this.#queue.length >= MAX_QUEUED) {
@@ -99,8 +118,7 @@ export class Conversation {
       turn.onCancel = () => {
         this.#queue = this.#queue.filter((other) => other !== turn)
       }
-      if (onBusy === 'interrupt') this.#queue.unshift(turn)
-      else this.#queue.push(turn)
+      this.#enqueue(turn, onBusy === 'interrupt')
       if (onBusy === 'interrupt') void running.interrupt()
     }
   }
@@ -111,6 +129,7 @@ export class Conversation {
     for (const turn of this.#queue.splice(0)) turn.fail(error)
     this.#running?.fail(error)
     this.worker?.mute()
+    this.journal?.end(error)
   }
 
   /** Its worker has left; the next turn finds another. */
@@ -168,6 +187,12 @@ export class Conversation {
     )
     this.release()
     this.#host.onIdle(this)
+  }
+
+  #enqueue(turn: RunningTurn, first = false): void {
+    if (first) this.#queue.unshift(turn)
+    else this.#queue.push(turn)
+    void turn.record?.accept()
   }
 
   async #start(turn: RunningTurn): Promise<void> {

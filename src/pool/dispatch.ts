@@ -99,7 +99,7 @@ export class Dispatch {
     const { emitter, accounts } = this.#context
     const ended = (): boolean => turn.phase === 'ended'
     try {
-      if (!ended()) await this.#begin(conversation)
+      if (!ended()) await this.#begin(conversation, turn)
       if (ended()) return
       emitter.tell('turn.started', { id: turn.id, session: conversation.ref, worker: worker.id, warmth })
       accounts.begin(turn, worker, conversation)
@@ -116,7 +116,11 @@ export class Dispatch {
   }
 
   /** From here on the prompt may have run: the conversation is resumed ever after, also by another host. */
-  async #begin(conversation: Conversation): Promise<void> {
+  async #begin(conversation: Conversation, turn: RunningTurn): Promise<void> {
+    await Promise.all([turn.record?.begin(), this.#saveBegun(conversation)])
+  }
+
+  async #saveBegun(conversation: Conversation): Promise<void> {
     if (conversation.record.begun) return
     conversation.record.begun = true
     try {
@@ -140,6 +144,8 @@ export class Dispatch {
     turn: RunningTurn,
   ): Promise<{ worker: Worker; warmth: Warmth }> {
     const before = conversation.worker
+    // A start takes its time: what is to come is acknowledged before.
+    if (before?.state !== 'idle') void turn.record?.accept()
     const worker = await this.#ready(conversation, { permit, priority: 'user' })
     const warmth = warmthOf(worker, before)
     if (turn.phase === 'ended') {

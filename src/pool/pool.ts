@@ -40,6 +40,7 @@ export interface PoolParts extends FleetParts {
   agents: readonly Agent[]
   readAgents: (agents: Readonly<Record<string, AgentOptions>>) => Agent[]
   store: Store
+  keepsEvents: boolean
   removeWorkspace: (path: string) => Promise<void>
   /** Called last when the pool closes. */
   release: () => void

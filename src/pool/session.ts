@@ -1,4 +1,7 @@
+import type { EventOptions, JournalEntry } from './event-reader.ts'
 import type { TurnInput } from './input.ts'
+import type { NumberedEvent } from './journal.ts'
+import type { NewSessionEvent } from './session-event.ts'
 import type { TurnLimitOptions } from '../options.ts'
 import type { Usage } from '../store/store.ts'
 import type { OnBusy } from './conversation.ts'
@@ -42,6 +45,8 @@ export interface SessionHost {
   fork(session: SessionIdentity, key: string): Promise<Session>
   remove(session: SessionIdentity): Promise<void>
   info(session: SessionIdentity): Promise<SessionInfo>
+  events(session: SessionIdentity, options: EventOptions): AsyncIterableIterator<JournalEntry, undefined, undefined>
+  append(session: SessionIdentity, events: readonly NewSessionEvent[]): Promise<NumberedEvent[]>
 }
 
 /** Which session is meant. The uid tells it from a later one under the same key. */
@@ -95,6 +100,20 @@ export class Session {
   /** Ends what runs and removes the session: its record, transcript and workspace. Deleting twice is no error. */
   delete(): Promise<void> {
     return this.#host.remove(this.#identity)
+  }
+
+  /**
+   * All that was said in this session, in the shapes of Anthropic's Managed Agents API: what is kept, then what comes, each
+   * event once and with its number. Come back with `after` to go on. Throws SessionGoneError, PoolClosedError, StoreError,
+   * and ConfigError where events are not kept.
+   */
+  events(options: EventOptions = {}): AsyncIterableIterator<JournalEntry, undefined, undefined> {
+    return this.#host.events(this.#identity, options)
+  }
+
+  /** Adds events of the caller's own, which the agent does not see; resolves when they are durable. Throws as `events()`. */
+  append(events: readonly NewSessionEvent[]): Promise<NumberedEvent[]> {
+    return this.#host.append(this.#identity, events)
   }
 
   /** Throws SessionGoneError when it was deleted. */

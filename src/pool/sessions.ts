@@ -1,19 +1,23 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
-import { CapacityError, PoolClosedError, SessionBusyError, SessionConflictError } from '../errors.ts'
+import { CapacityError, ConfigError, PoolClosedError, SessionBusyError, SessionConflictError } from '../errors.ts'
 import type { Limits } from '../options.ts'
 import { wholeNumber } from '../options.ts'
 import type { SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 import type { Agent } from './agent.ts'
 import { Conversation, sessionGone } from './conversation.ts'
 import type { ConversationHost } from './conversation.ts'
+import { EventReader } from './event-reader.ts'
+import type { EventOptions } from './event-reader.ts'
 import type { PoolEmitter } from './events.ts'
 import type { Fleet } from './fleet.ts'
 import { checkName } from './input.ts'
 import type { TurnInput } from './input.ts'
+import type { Journal, NumberedEvent } from './journal.ts'
 import { newTurn, outcomeOf } from './send.ts'
 import { checkConflict, existingDirectory, newRecord } from './session-record.ts'
+import type { NewSessionEvent } from './session-event.ts'
 import { Session } from './session.ts'
 import type { SendOptions, SessionHost, SessionIdentity, SessionInfo } from './session.ts'
 import type { Starter } from './starts.ts'
@@ -28,6 +32,7 @@ export interface SessionsContext {
   driver: Driver
   emitter: PoolEmitter
   limits: Limits
+  keepsEvents: boolean
   fleet: () => Fleet
   agentOf: (name: string) => Agent
   places: (tenant: string) => Promise<TenantPlaces>
@@ -42,6 +47,11 @@ export interface SessionOptions {
   tenant?: string
   /** Where its processes run; must exist. Default: the agent's `cwd`, else a workspace that the pool makes and removes with the session. */
   cwd?: string
+}
+
+function journalOf({ journal, record }: Conversation): Journal {
+  if (journal !== undefined) return journal
+  throw new ConfigError('events', `are not kept, so session "${record.key}" has none; leave out events: false`)
 }
 
 const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
@@ -63,6 +73,8 @@ export class Sessions implements SessionHost {
     this.#host = {
       store: context.store,
       leaveBehind: (record) => this.#traces.leaveBehind(record),
+      clock: context.clock,
+      keepsEvents: context.keepsEvents,
       run: (conversation, turn) => this.#run(conversation, turn),
       onIdle: (conversation) => this.#forgetIfQuiet(conversation),
       warn: (message, error) => context.emitter.tell('warning', { message, error }),
@@ -248,6 +260,36 @@ export class Sessions implements SessionHost {
     return info
   }
 
+  events(identity: SessionIdentity, options: EventOptions): EventReader {
+    const { after = 0 } = options
+    wholeNumber('after', after, 0)
+    return new EventReader({ open: () => this.#followed(identity) }, options)
+  }
+
+  /** Somebody follows: the conversation stays, so that he hears of what is added to it. */
+  async #followed(identity: SessionIdentity): Promise<{ journal: Journal; release: () => void }> {
+    const conversation = this.#current(await this.#find(identity))
+    conversation.hold()
+    const release = (): void => {
+      conversation.release()
+      this.#forgetIfQuiet(conversation)
+    }
+    try {
+      return { journal: journalOf(conversation), release }
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  append(identity: SessionIdentity, events: readonly NewSessionEvent[]): Promise<NumberedEvent[]> {
+    return this.#with(identity, async (conversation) => {
+      const added = await journalOf(conversation).append(events)
+      for (const { event } of added) conversation.running?.record?.told(event)
+      return added
+    })
+  }
+
   /** The session of an SDK id, if there is one. */
   async findBySdkSessionId(sdkSessionId: string): Promise<Conversation | undefined> {
     const record = await this.#context.store.findBySdkSessionId(sdkSessionId)
@@ -259,6 +301,7 @@ export class Sessions implements SessionHost {
     this.#closed = true
     for (const conversation of this.#active.values()) conversation.end(error)
     await this.settled()
+    for (const { journal } of this.#active.values()) await journal?.flushed()
   }
 
   /** Resolves when no turn runs. */
@@ -367,6 +410,7 @@ export class Sessions implements SessionHost {
       return
     }
     const conversation = this.#current(found)
+    conversation.keep(turn)
     const startedAt = this.#context.clock.now()
     void turn.ended.then(() => this.#report(conversation, turn, startedAt))
     conversation.admit(turn, onBusy === undefined || onBusy === 'steer' ? 'reject' : onBusy)

@@ -11,7 +11,7 @@ import { Worker } from '../worker/worker.ts'
 import type { SessionRef, WorkerListeners, WorkerPurpose } from '../worker/worker.ts'
 import { formatDuration } from '../units.ts'
 import { sdkOptions } from './agent.ts'
-import type { Agent } from './agent.ts'
+import type { Agent, CallbackListeners } from './agent.ts'
 import { jitteredMaxAge } from './residency.ts'
 
 export interface StarterContext {
@@ -108,10 +108,14 @@ export class Starter {
         return made.worker?.session
       },
     }
-    const permissionRequest = (change: 1 | -1): void => made.worker?.notePermissionRequest(change)
+    const callbacks: CallbackListeners = {
+      permissionRequest: (change) => made.worker?.notePermissionRequest(change),
+      asked: (question) => made.worker?.permissionAsked(question),
+      answered: (question, answer) => made.worker?.permissionAnswered(question, answer),
+    }
     const process = driver.start({
       workerId: id,
-      options: sdkOptions(agent, context, { permissionRequest }, this.#context.claudePath),
+      options: sdkOptions(agent, context, callbacks, this.#context.claudePath),
       cwd,
       tmpDir: places.tmpDir,
       env: this.#context.environment(places, agent),

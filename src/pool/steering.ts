@@ -3,6 +3,7 @@ import type { SDKMessage, SDKResultMessage } from '../driver/driver.ts'
 import { TurnInterruptedError } from '../errors.ts'
 import { toUserMessage } from './input.ts'
 import type { TurnInput } from './input.ts'
+import type { NumberedEvent } from './journal.ts'
 import type { Reader } from './reader.ts'
 import type { RunningTurn, Turn, Warmth } from './turn.ts'
 
@@ -12,13 +13,19 @@ export class SteeringTurn implements Turn {
   readonly result: Promise<SDKResultMessage>
   readonly #turn: RunningTurn
   readonly #reader: Reader
+  readonly #accepted = Promise.withResolvers<NumberedEvent | undefined>()
 
   constructor(turn: RunningTurn, input: TurnInput, signal?: AbortSignal) {
     this.#turn = turn
     this.#reader = turn.follow()
+    this.#accepted.promise.catch(() => undefined)
     this.result = this.#steer(input)
     this.result.catch(() => undefined)
     if (signal !== undefined) this.#listenTo(signal)
+  }
+
+  get accepted(): Promise<NumberedEvent | undefined> {
+    return this.#accepted.promise
   }
 
   get warmth(): Warmth | undefined {
@@ -49,6 +56,7 @@ export class SteeringTurn implements Turn {
   async #steer(input: TurnInput): Promise<SDKResultMessage> {
     const error = await this.#hand(input)
     if (error === undefined) return this.#turn.result
+    this.#accepted.reject(error)
     this.#reader.end(error)
     throw error
   }
@@ -56,7 +64,7 @@ export class SteeringTurn implements Turn {
   /** What kept the prompt from being sent; undefined when it was. */
   async #hand(input: TurnInput): Promise<Error | undefined> {
     try {
-      if (await this.#turn.steer(toUserMessage(input))) return undefined
+      if (await this.#turn.steer(toUserMessage(input), this.#accepted.resolve)) return undefined
     } catch (error) {
       return error as Error
     }

@@ -3,8 +3,10 @@ import type { CancelTimer, Clock } from '../clock.ts'
 import type { ExitFacts, SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
 import { AuthenticationError, TurnInterruptedError, TurnTimeoutError, WorkerExitedError } from '../errors.ts'
 import { formatDuration } from '../units.ts'
-import type { DepartureReason, TurnSink } from '../worker/worker.ts'
+import type { DepartureReason, PermissionAnswer, PermissionQuestion, TurnSink } from '../worker/worker.ts'
+import type { NumberedEvent } from './journal.ts'
 import { Reader } from './reader.ts'
+import type { TurnRecord } from './turn-record.ts'
 
 /** How a turn's process came to be there: its own was live, or was started ahead, or a spare, or had to be started. */
 export type Warmth = 'live' | 'primed' | 'spare' | 'resumed' | 'cold'
@@ -17,6 +19,11 @@ export interface Turn extends AsyncIterableIterator<SDKMessage, undefined, undef
   readonly id: string
   /** The turn's `result` message. Rejects with what ended the turn instead; that is never an unhandled rejection. */
   readonly result: Promise<SDKResultMessage>
+  /**
+   * The event of the prompt, once it is durable: from then on it is not lost, whatever happens. Undefined where events are
+   * not kept. Rejects with what ended the turn before; that is never an unhandled rejection.
+   */
+  readonly accepted: Promise<NumberedEvent | undefined>
   /** How the turn found its process; undefined while it waits for one. */
   readonly warmth: Warmth | undefined
   /** Messages that were dropped because nobody read them: no reader ever came, or it had stopped when the turn was to end. */
@@ -63,11 +70,13 @@ type TurnPhase = 'waiting' | 'running' | 'ended'
 export class RunningTurn implements Turn, TurnSink {
   readonly id: string = randomUUID()
   readonly result: Promise<SDKResultMessage>
+  readonly accepted: Promise<NumberedEvent | undefined>
   readonly message: SDKUserMessage
   readonly #clock: Clock
   readonly #limits: TurnLimits
   readonly #onLeave: OnLeave
   readonly #result = Promise.withResolvers<SDKResultMessage>()
+  readonly #accepted = Promise.withResolvers<NumberedEvent | undefined>()
   readonly #ended = Promise.withResolvers<void>()
   readonly #handed = Promise.withResolvers<void>()
   readonly #underway = Promise.withResolvers<void>()
@@ -91,6 +100,9 @@ export class RunningTurn implements Turn, TurnSink {
   onCancel: (() => void) | undefined
   /** Called as the turn ends, before anybody can see that it has. */
   onEnd: (() => void) | undefined
+  #record: TurnRecord | undefined
+  /** True once its result has come and is on its way to the disk: nothing else can end it. */
+  #concluding = false
 
   constructor(message: SDKUserMessage, context: { clock: Clock; limits: TurnLimits; onLeave: OnLeave }) {
     this.message = { ...message, uuid: message.uuid ?? randomUUID() }
@@ -99,11 +111,23 @@ export class RunningTurn implements Turn, TurnSink {
     this.#onLeave = context.onLeave
     this.result = this.#result.promise
     this.result.catch(() => undefined)
+    this.accepted = this.#accepted.promise
+    this.accepted.catch(() => undefined)
     this.#readers.push(new Reader(() => this.#readerCaughtUp()))
   }
 
   get warmth(): Warmth | undefined {
     return this.#warmth
+  }
+
+  /** What it leaves in its session's journal, if that keeps any. */
+  get record(): TurnRecord | undefined {
+    return this.#record
+  }
+
+  keepIn(record: TurnRecord): void {
+    this.#record = record
+    record.accepted.then(this.#accepted.resolve, this.#accepted.reject)
   }
 
   get phase(): TurnPhase {
@@ -181,12 +205,15 @@ export class RunningTurn implements Turn, TurnSink {
     this.#watchLimits(worker)
     const handed = this.#hand(this.message)
     this.#handed.resolve()
+    if (this.#record === undefined) this.#accepted.resolve(undefined)
     await handed
   }
 
-  /** Adds a prompt to the turn that runs, which ends when all its prompts have results. False: it had ended before. */
-  async steer(message: SDKUserMessage): Promise<boolean> {
+  /** Adds a prompt to the turn that runs, which ends when all its prompts have results. False: it had ended before. `kept`: its event is durable. */
+  async steer(message: SDKUserMessage, kept: (event: NumberedEvent | undefined) => void): Promise<boolean> {
     await Promise.race([this.#handed.promise, this.ended])
+    if (this.#isEnded()) return false
+    kept(await this.#record?.steer(message))
     if (this.#isEnded()) return false
     await this.#hand({ ...message, uuid: message.uuid ?? randomUUID() })
     return true
@@ -210,7 +237,7 @@ export class RunningTurn implements Turn, TurnSink {
   /** Ends the turn with an error, now; a process that still works on it is interrupted. */
   abort(error: Error): void {
     if (this.#phase === 'waiting') this.#end(error)
-    else if (this.#phase === 'running') {
+    else if (this.#phase === 'running' && !this.#concluding) {
       this.#failure ??= error
       // A reader that has stopped must not keep a turn whose end it will be told anyway.
       for (const reader of this.#readers) reader.stopHolding()
@@ -230,27 +257,61 @@ export class RunningTurn implements Turn, TurnSink {
     if (lifecycleOf(message) !== undefined) return false
     if (message.type === 'assistant') this.#firstMessageAt ??= this.#clock.now()
     this.#noteCredential(message)
+    const last = message.type === 'result' && this.#isLast(message)
+    const recorded = this.#record?.said(message, last)
+    if (!last) {
+      recorded?.catch((error: unknown) => this.abort(error as Error))
+      this.#deliver(message)
+      return false
+    }
+    this.#conclude(message, recorded)
+    return true
+  }
+
+  permissionAsked(question: PermissionQuestion): void {
+    this.#record?.asked(question)
+  }
+
+  permissionAnswered(question: PermissionQuestion, answer: PermissionAnswer): void {
+    this.#record?.answered(question, answer)
+  }
+
+  #deliver(message: SDKMessage): void {
     for (const reader of this.#readers) reader.push(message)
     this.#readerCaughtUp()
-    if (message.type !== 'result') return false
-    return this.#noteResult(message)
+  }
+
+  /** A result is told once it cannot be lost any more. */
+  #conclude(result: SDKResultMessage, recorded: Promise<void> | undefined): void {
+    const conclude = (): void => {
+      this.#deliver(result)
+      this.#lastResult = result
+      this.#concluding = false
+      this.#end(undefined)
+    }
+    if (recorded === undefined) {
+      conclude()
+      return
+    }
+    this.#concluding = true
+    recorded.then(conclude, (error: unknown) => {
+      this.#concluding = false
+      this.#end(error as Error)
+    })
   }
 
   workerEnded(exit: ExitFacts, reason: DepartureReason): void {
     this.#end(new WorkerExitedError(exitMessage(exit, reason, this.#handedOver > 0), exit))
   }
 
-  #noteResult(message: SDKResultMessage): boolean {
+  #isLast(message: SDKResultMessage): boolean {
     const answered =
       message.user_message_uuids ?? (message.user_message_uuid === undefined ? [] : [message.user_message_uuid])
     // A result that answers nobody's prompt is that of work which the process began by itself.
     if (answered.length === 0 && message.origin !== undefined && message.origin.kind !== 'human') return false
     for (const uuid of answered) this.#pending.delete(uuid)
     if (answered.length === 0) this.#pending.clear()
-    if (this.#pending.size > 0) return false
-    this.#lastResult = message
-    this.#end(undefined)
-    return true
+    return this.#pending.size === 0
   }
 
   /** An interrupt before this would be lost: the process has the prompt in its queue, or still tells of the last turn. */
@@ -289,7 +350,8 @@ export class RunningTurn implements Turn, TurnSink {
       return
     }
     const worker = this.#worker
-    if (this.#phase === 'ended' || worker === undefined) return
+    if (this.#phase === 'ended' || this.#concluding || worker === undefined) return
+    if (this.#failure === undefined) this.#record?.interrupted()
     // An interrupt that overtakes its prompt would stop nothing.
     await Promise.race([this.#underway.promise, this.ended, this.#elapsed(BEGIN_GRACE_MS)])
     if (this.#isEnded()) return
@@ -343,9 +405,11 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   #end(error: Error | undefined): void {
-    if (this.#phase === 'ended') return
+    if (this.#phase === 'ended' || this.#concluding) return
     this.#phase = 'ended'
     this.#failure ??= error
+    this.#record?.ended(this.#failure)
+    if (this.#failure !== undefined) this.#accepted.reject(this.#failure)
     for (const cancel of this.#timers) cancel()
     this.#timers.clear()
     this.onEnd?.()

@@ -33,10 +33,27 @@ export interface SessionRef {
   agent: string
 }
 
+/** A question to the user: may the agent use this tool? */
+export interface PermissionQuestion {
+  toolUseId: string
+  name: string
+  input: Record<string, unknown>
+  /** True when a subagent asks. */
+  subagent: boolean
+}
+
+/** What came of it. */
+export interface PermissionAnswer {
+  result: 'allow' | 'deny'
+  message?: string | undefined
+}
+
 /** Whoever listens to a worker while it is busy. */
 export interface TurnSink {
   /** Takes one message; true when it was the last of the turn. */
   accept(message: SDKMessage): boolean
+  permissionAsked?(question: PermissionQuestion): void
+  permissionAnswered?(question: PermissionQuestion, answer: PermissionAnswer): void
   /** The process has ended, and everything it said was delivered. */
   workerEnded(exit: ExitFacts, reason: DepartureReason): void
 }
@@ -250,6 +267,14 @@ export class Worker {
     this.openPermissionRequests += change
     if (change === -1) this.lastAnswerAt = this.#clock.now()
     this.#notePin()
+  }
+
+  permissionAsked(question: PermissionQuestion): void {
+    this.#sink?.permissionAsked?.(question)
+  }
+
+  permissionAnswered(question: PermissionQuestion, answer: PermissionAnswer): void {
+    this.#sink?.permissionAnswered?.(question, answer)
   }
 
   #notePin(): void {

@@ -8,11 +8,17 @@ const loose = (options: unknown): AgentOptions => options as AgentOptions
 
 const read = (options: unknown = {}): ReturnType<typeof readAgent> => readAgent('support', loose(options))
 
+const deaf: CallbackListeners = {
+  permissionRequest: () => undefined,
+  asked: () => undefined,
+  answered: () => undefined,
+}
+
 const optionsOf = (
   options: AgentOptions,
   context: WorkerContext = { session: undefined },
-  permissionRequest: CallbackListeners['permissionRequest'] = () => undefined,
-): ReturnType<typeof sdkOptions> => sdkOptions(read(options), context, { permissionRequest }, undefined)
+  permissionRequest: (change: 1 | -1) => void = () => undefined,
+): ReturnType<typeof sdkOptions> => sdkOptions(read(options), context, { ...deaf, permissionRequest }, undefined)
 
 const ALLOW = { behavior: 'allow', updatedInput: {} } as const
 const asked = { signal: new AbortController().signal, toolUseID: 'tool-1', requestId: 'request-1' }
@@ -156,9 +162,8 @@ describe('the options of a process', () => {
   })
 
   test('name the binary that was found, unless the agent names its own', () => {
-    const nothing = { permissionRequest: () => undefined }
     const given = (options: AgentOptions): string | undefined =>
-      sdkOptions(read(options), { session: undefined }, nothing, '/found/claude').pathToClaudeCodeExecutable
+      sdkOptions(read(options), { session: undefined }, deaf, '/found/claude').pathToClaudeCodeExecutable
     expect(given({})).toBe('/found/claude')
     expect(given({ pathToClaudeCodeExecutable: '/own/claude' })).toBe('/own/claude')
   })

@@ -1,0 +1,148 @@
+import type { Journal, JournalListener, NumberedEvent } from './journal.ts'
+import type { EventPreview } from './session-event.ts'
+
+/** What `session.events()` gives: events with their numbers, and previews, which have none. */
+export type JournalEntry = NumberedEvent | { number: undefined; event: EventPreview }
+
+/** What `session.events()` takes. */
+export interface EventOptions {
+  /** Begins after the event of this number. Default 0: with the first. */
+  after?: number
+  /** Goes on with events as they come; `false` ends after the last. Default `true`. */
+  follow?: boolean
+  /** Shows text as it is made, where the agent has `includePartialMessages`. Default `false`. */
+  previews?: boolean
+}
+
+/** Where a reader gets its journal from, and what it tells when it does not need it any more. */
+export interface EventSource {
+  open(): Promise<{ journal: Journal; release: () => void }>
+}
+
+const PAGE = 200
+
+/** Previews that wait for a reader. Beyond them it gets the rest of the event with the event itself. */
+const MAX_PREVIEWS = 500
+
+/** Reads the events of a session from any point, and follows them. It holds no more than a page of them. */
+export class EventReader implements AsyncIterableIterator<JournalEntry, undefined, undefined>, JournalListener {
+  readonly #source: EventSource
+  readonly #follow: boolean
+  readonly #wantsPreviews: boolean
+  #position: number
+  #opened: { journal: Journal; release: () => void } | undefined
+  #page: NumberedEvent[] = []
+  #previews: { after: number; event: EventPreview }[] = []
+  /** The event whose previews go no further. */
+  #cutShort: string | undefined
+  #wake: (() => void) | undefined
+  #left = false
+  #failure: Error | undefined
+  /** One after the other, also when a caller asks ahead. */
+  #asked: Promise<unknown> = Promise.resolve()
+
+  constructor(source: EventSource, options: EventOptions) {
+    this.#source = source
+    this.#position = options.after ?? 0
+    this.#follow = options.follow ?? true
+    this.#wantsPreviews = options.previews ?? false
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  next(): Promise<IteratorResult<JournalEntry, undefined>> {
+    const next = this.#asked.then(() => this.#next())
+    this.#asked = next.catch(() => undefined)
+    return next
+  }
+
+  async return(): Promise<IteratorResult<JournalEntry, undefined>> {
+    this.#leave()
+    return { done: true, value: undefined }
+  }
+
+  added(): void {
+    this.#wake?.()
+  }
+
+  preview(after: number, event: EventPreview): void {
+    if (!this.#wantsPreviews) return
+    const id = event.type === 'event_start' ? event.event.id : event.event_id
+    if (id === this.#cutShort) return
+    if (this.#previews.length >= MAX_PREVIEWS) {
+      this.#cutShort = id
+      return
+    }
+    this.#previews.push({ after, event })
+    this.#wake?.()
+  }
+
+  ended(error: Error): void {
+    this.#failure = error
+    this.#wake?.()
+  }
+
+  async #next(): Promise<IteratorResult<JournalEntry, undefined>> {
+    try {
+      const journal = await this.#journal()
+      for (;;) {
+        if (this.#left || journal === undefined) return { done: true, value: undefined }
+        const woken = new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+        const entry = await this.#take(journal)
+        if (entry !== undefined) return { done: false, value: entry }
+        if (this.#failure !== undefined) throw this.#failure
+        if (!this.#follow) this.#leave()
+        else await woken
+      }
+    } catch (error) {
+      const left = this.#left
+      this.#leave()
+      if (left) return { done: true, value: undefined }
+      throw error
+    }
+  }
+
+  /** What comes next, if it is there. */
+  async #take(journal: Journal): Promise<JournalEntry | undefined> {
+    if (this.#page.length === 0) this.#page = await journal.read(this.#position, PAGE)
+    const next = this.#page.shift()
+    if (next !== undefined) {
+      this.#position = next.number
+      const { id } = next.event
+      this.#previews = this.#previews.filter(
+        ({ event }) => (event.type === 'event_start' ? event.event.id : event.event_id) !== id,
+      )
+      return next
+    }
+    const [preview] = this.#previews
+    if (preview === undefined || preview.after > this.#position) return undefined
+    this.#previews.shift()
+    return { number: undefined, event: preview.event }
+  }
+
+  async #journal(): Promise<Journal | undefined> {
+    if (this.#opened !== undefined || this.#left) return this.#opened?.journal
+    const opened = await this.#source.open()
+    this.#opened = opened
+    opened.journal.follow(this)
+    // It may have left while the session was looked up.
+    if (this.#left) this.#leave()
+    else await opened.journal.ready()
+    return opened.journal
+  }
+
+  #leave(): void {
+    this.#left = true
+    this.#wake?.()
+    const opened = this.#opened
+    this.#opened = undefined
+    opened?.journal.unfollow(this)
+    opened?.release()
+    this.#page = []
+    this.#previews = []
+  }
+}

@@ -1,0 +1,252 @@
+import { formatWall } from '../clock.ts'
+import type { Clock } from '../clock.ts'
+import type { Store, StoredEvent } from '../store/store.ts'
+import type { EventPreview, NewSessionEvent, SessionEvent } from './session-event.ts'
+import { idle, newEventId, sessionError } from './turn-events.ts'
+
+/** An event with its number: 1 for the first of its session, without gaps. */
+export interface NumberedEvent {
+  number: number
+  event: SessionEvent
+}
+
+/** Whoever follows the events of a session. */
+export interface JournalListener {
+  /** There is more to read. */
+  added(): void
+  /** Something that is not kept; it belongs after the event of that number. */
+  preview(after: number, event: EventPreview): void
+  /** There will be no more. */
+  ended(error: Error): void
+}
+
+/** What the events say of a turn whose host died. */
+const HOST_DIED =
+  'the host ended during this turn; what the agent has done is done, its answer may be missing; send a message to go on'
+
+/** The last of these tell whether a turn was under way. */
+const MARKS = ['user.message', 'session.status_running', 'session.status_idle']
+
+/** More than can wait: the turn that runs and those in its queue. */
+const MARKS_READ = 40
+
+interface Addition {
+  /** What has a number already replaces the event of that number. */
+  events: { number?: number; event: SessionEvent }[]
+  turn: 'open' | 'closed' | undefined
+  done: (added: NumberedEvent[]) => void
+  failed: (error: Error) => void
+}
+
+/** The events of one session, as its one owner adds to them. */
+export class Journal {
+  readonly #uid: string
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #onIdle: () => void
+  readonly #listeners = new Set<JournalListener>()
+  #additions: Addition[] = []
+  #loading: Promise<void> | undefined
+  #writing = false
+  /** The last number that is durable. */
+  #last = 0
+  /** New events that are not. */
+  #ahead = 0
+  /** The events that came last together: most readers want these, and need not go to the store. */
+  #newest: NumberedEvent[] = []
+  /** The end of a turn that is still to be written: its host died, or the store refused it. */
+  #owed: Addition['events'] = []
+  #ended: Error | undefined
+  /** Prompts that were acknowledged and have not begun. */
+  waiting = 0
+  /** Turns that have begun: one at most. */
+  running = 0
+
+  constructor(uid: string, context: { store: Store; clock: Clock; onIdle: () => void }) {
+    this.#uid = uid
+    this.#store = context.store
+    this.#clock = context.clock
+    this.#onIdle = context.onIdle
+  }
+
+  /** True while something is not written yet, or somebody follows. */
+  get busy(): boolean {
+    return this.#writing || this.#listeners.size > 0
+  }
+
+  /** Now, as events tell it. */
+  get time(): string {
+    return formatWall(this.#clock.wall())
+  }
+
+  /** What becomes of the session when what is added now has ended one of its turns. */
+  get turnAfter(): 'closed' | undefined {
+    return this.waiting + this.running === 0 ? 'closed' : undefined
+  }
+
+  /** Adds events in the order of the calls; resolves when they are durable. Rejects with StoreError, and has added none then. */
+  append(events: readonly NewSessionEvent[], turn?: 'open' | 'closed'): Promise<NumberedEvent[]> {
+    this.#ahead += events.length
+    const complete = events.map((event) => ({ event: this.#complete(event) }))
+    return this.#add(complete, turn)
+  }
+
+  /** Replaces an event by what it has become. Those who have read it are not told again. */
+  async replace(event: NumberedEvent): Promise<void> {
+    await this.#add([event], undefined)
+  }
+
+  /** Tells those who follow, and keeps nothing. */
+  preview(events: readonly EventPreview[]): void {
+    const after = this.#last + this.#ahead
+    for (const event of events) for (const listener of this.#listeners) listener.preview(after, event)
+  }
+
+  /** Events after this number, at most so many; none where there are no more yet. */
+  async read(after: number, limit: number): Promise<NumberedEvent[]> {
+    if (after >= this.#last) return []
+    const first = this.#newest[0]?.number ?? Infinity
+    if (after + 1 >= first) return this.#newest.slice(after + 1 - first)
+    const stored = await this.#store.readEvents(this.#uid, { after, limit })
+    return stored.map(({ number, json }) => ({ number, event: JSON.parse(json) as SessionEvent }))
+  }
+
+  follow(listener: JournalListener): void {
+    this.#listeners.add(listener)
+    if (this.#ended !== undefined) listener.ended(this.#ended)
+  }
+
+  unfollow(listener: JournalListener): void {
+    if (this.#listeners.delete(listener)) this.#tellIfIdle()
+  }
+
+  /** Reads where the events end, and ends a turn that an earlier host has left unfinished. */
+  async ready(): Promise<void> {
+    await this.#load()
+    if (this.#owed.length > 0) await this.#add([], 'closed')
+  }
+
+  /** Resolves when nothing that was added before is left to write. */
+  async flushed(): Promise<void> {
+    if (this.#writing) await this.#add([], undefined).catch(() => undefined)
+  }
+
+  /** Tells those who follow that this is the end. */
+  end(error: Error): void {
+    this.#ended = error
+    for (const listener of this.#listeners) listener.ended(error)
+  }
+
+  #complete(event: NewSessionEvent): SessionEvent {
+    return { processed_at: this.time, ...event, id: event.id ?? newEventId() } as SessionEvent
+  }
+
+  #load(): Promise<void> {
+    this.#loading ??= this.#readEnd().catch((error: unknown) => {
+      this.#loading = undefined
+      throw error
+    })
+    return this.#loading
+  }
+
+  async #readEnd(): Promise<void> {
+    const [newest] = await this.#store.readEvents(this.#uid, { descending: true, limit: 1 })
+    if (newest === undefined) return
+    this.#last = newest.number
+    const marks = await this.#store.readEvents(this.#uid, { types: MARKS, descending: true, limit: MARKS_READ })
+    const recent = marks.map(({ number, json }) => ({ number, event: JSON.parse(json) as SessionEvent }))
+    const unprocessed = recent.filter(({ event }) => event.type === 'user.message' && event.processed_at === null)
+    if (unprocessed.length === 0 && !isUnderWay(recent[0]?.event)) return
+    const end = [sessionError('unknown_error', HOST_DIED, 'exhausted'), idle({ type: 'retries_exhausted' })]
+    this.#owed = [
+      ...unprocessed.map(({ number, event }) => ({
+        number,
+        event: { ...event, processed_at: this.time } as SessionEvent,
+      })),
+      ...end.map((event) => ({ event: this.#complete(event) })),
+    ]
+  }
+
+  #add(events: Addition['events'], turn: Addition['turn']): Promise<NumberedEvent[]> {
+    return new Promise((done, failed) => {
+      this.#additions.push({ events, turn, done, failed })
+      void this.#writeAll()
+    })
+  }
+
+  /** What gathers while one group goes to the disk is the next. */
+  async #writeAll(): Promise<void> {
+    if (this.#writing) return
+    this.#writing = true
+    while (this.#additions.length > 0) {
+      // Whoever adds several things in one go finds them together.
+      const loaded = await this.#load().then(
+        () => undefined,
+        (error: unknown) => error as Error,
+      )
+      const group = this.#additions
+      this.#additions = []
+      try {
+        if (loaded !== undefined) throw loaded
+        const written = await this.#write(group)
+        for (const [index, { done }] of group.entries()) done(written[index] ?? [])
+      } catch (error) {
+        this.#ahead -= newIn(group)
+        const ending = group.findLast(({ turn }) => turn === 'closed')
+        if (ending !== undefined && this.#owed.length === 0) this.#owed = ending.events
+        for (const { failed } of group) failed(error as Error)
+      }
+    }
+    this.#writing = false
+    this.#tellIfIdle()
+  }
+
+  async #write(group: readonly Addition[]): Promise<NumberedEvent[][]> {
+    const owed = this.#owed
+    let last = this.#last
+    const numbered = [{ events: owed }, ...group].map(({ events }) =>
+      events.map(({ number, event }: Addition['events'][number]) => ({ number: number ?? (last += 1), event })),
+    )
+    const turn =
+      group.findLast((addition) => addition.turn !== undefined)?.turn ?? (owed.length > 0 ? 'closed' : undefined)
+    await this.#store.appendEvents(
+      this.#uid,
+      numbered.flat().map((entry) => this.#stored(entry)),
+      turn,
+    )
+    this.#owed = []
+    const added = numbered.flat().filter(({ number }) => number > this.#last)
+    if (added.length > 0) this.#newest = added
+    // One that was replaced while it was among them is read from the store again.
+    else this.#newest = []
+    this.#last = last
+    this.#ahead -= newIn(group)
+    if (added.length > 0) for (const listener of this.#listeners) listener.added()
+    return numbered.slice(1)
+  }
+
+  #stored({ number, event }: NumberedEvent): StoredEvent {
+    return { number, id: event.id, type: event.type, at: this.#clock.wall(), json: JSON.stringify(event) }
+  }
+
+  #tellIfIdle(): void {
+    if (!this.busy) this.#onIdle()
+  }
+}
+
+/** How many of these events have no number yet. */
+const newIn = (group: readonly Addition[]): number =>
+  group.reduce((sum, { events }) => sum + events.filter(({ number }) => number === undefined).length, 0)
+
+/** Whether a turn goes on after this, the last of the marks. */
+function isUnderWay(mark: SessionEvent | undefined): boolean {
+  if (mark?.type === 'session.status_idle') return mark.stop_reason.type === 'requires_action'
+  return mark !== undefined
+}
+
+/** After a start: says of every turn whose host died that it was cut short. */
+export async function closeOpenTurns(store: Store, clock: Clock): Promise<void> {
+  for (const { uid } of await store.openTurns()) {
+    await new Journal(uid, { store, clock, onIdle: () => undefined }).ready()
+  }
+}

@@ -1,0 +1,196 @@
+import type { SDKMessage, SDKUserMessage } from '../driver/driver.ts'
+import { TurnInterruptedError } from '../errors.ts'
+import type { PermissionAnswer, PermissionQuestion } from '../worker/worker.ts'
+import type { Journal, NumberedEvent } from './journal.ts'
+import type { NewSessionEvent, SessionEvent } from './session-event.ts'
+import { idle, promptEvent, sessionError, toolUseEvent, toolUseEventId, TurnEvents } from './turn-events.ts'
+
+type Phase = 'new' | 'waiting' | 'begun' | 'closed'
+
+/** What one turn leaves in its session's journal. */
+export class TurnRecord {
+  readonly #journal: Journal
+  readonly #prompt: SDKUserMessage
+  readonly #events = new TurnEvents()
+  readonly #accepted = Promise.withResolvers<NumberedEvent>()
+  /** Calls without a result, as they were recorded. */
+  readonly #calls = new Map<string, Promise<NumberedEvent | undefined>>()
+  readonly #openQuestions = new Set<string>()
+  /** What the caller has put into the journal himself: `user.interrupt`, or the id of a call that he has decided on. */
+  readonly #told = new Set<string>()
+  /** One after the other, so that no answer is told before its question. */
+  #asking: Promise<unknown> = Promise.resolve()
+  #phase: Phase = 'new'
+
+  constructor(journal: Journal, prompt: SDKUserMessage) {
+    this.#journal = journal
+    this.#prompt = prompt
+    this.#accepted.promise.catch(() => undefined)
+  }
+
+  /** The event of the prompt, once it is durable. Rejects when the turn ends before that. */
+  get accepted(): Promise<NumberedEvent> {
+    return this.#accepted.promise
+  }
+
+  /** Keeps the prompt of a turn that has to wait. What goes wrong rejects `accepted`. */
+  async accept(): Promise<void> {
+    if (this.#phase !== 'new') return
+    this.#phase = 'waiting'
+    this.#journal.waiting += 1
+    try {
+      const [event] = await this.#journal.append([{ ...promptEvent(this.#prompt), processed_at: null }], 'open')
+      this.#accepted.resolve(event as NumberedEvent)
+    } catch (error) {
+      this.#accepted.reject(error)
+    }
+  }
+
+  /** The prompt is about to be handed over: resolves when the journal says so. Rejects with StoreError. */
+  async begin(): Promise<void> {
+    const { phase } = this
+    if (phase === 'closed' || phase === 'begun') return
+    const waited = phase === 'waiting' ? await this.accepted : undefined
+    if (this.phase === 'closed') return
+    if (phase === 'waiting') this.#journal.waiting -= 1
+    this.#phase = 'begun'
+    this.#journal.running += 1
+    const running: NewSessionEvent = { type: 'session.status_running' }
+    if (waited === undefined) {
+      const prompt = await this.#journal
+        .append([promptEvent(this.#prompt), running], 'open')
+        .catch((error: unknown) => {
+          // Nothing of this turn is kept, so neither is its end.
+          this.#close()
+          this.#accepted.reject(error)
+          throw error
+        })
+      this.#accepted.resolve(prompt[0] as NumberedEvent)
+    } else {
+      await Promise.all([this.#processed(waited), this.#journal.append([running], 'open')])
+    }
+  }
+
+  /** Another prompt has come to the turn that runs: resolves when it is durable. Rejects with StoreError. */
+  async steer(message: SDKUserMessage): Promise<NumberedEvent | undefined> {
+    return this.#phase === 'begun' ? (await this.#journal.append([promptEvent(message)]))[0] : undefined
+  }
+
+  /** What the process says. `last`: the turn ends with it. Resolves when it is durable. Rejects with StoreError. */
+  async said(message: SDKMessage, last: boolean): Promise<void> {
+    if (this.#phase !== 'begun') return
+    const { events, previews } = this.#events.map(message, last)
+    if (previews.length > 0) this.#journal.preview(previews)
+    if (last) this.#close()
+    if (events.length === 0) return
+    const added = this.#journal.append(
+      events.map((event) => this.#withQuestion(event)),
+      last ? this.#journal.turnAfter : undefined,
+    )
+    this.#noteCalls(events, added)
+    await added
+  }
+
+  /** The turn is interrupted on request. */
+  interrupted(): void {
+    if (this.#phase !== 'begun' || this.#told.has('user.interrupt')) return
+    this.#told.add('user.interrupt')
+    this.#journal.append([{ type: 'user.interrupt' }]).catch(ignore)
+  }
+
+  /** The caller has put this into the journal: it is not told again. */
+  told(event: SessionEvent): void {
+    if (event.type === 'user.interrupt') this.#told.add(event.type)
+    if (event.type === 'user.tool_confirmation') this.#told.add(event.tool_use_id)
+  }
+
+  /** The agent waits for a permission. */
+  asked(question: PermissionQuestion): void {
+    const id = toolUseEventId(question.toolUseId)
+    this.#openQuestions.add(id)
+    this.#inOrder(async () => {
+      const call = await this.#calls.get(id)
+      if (call !== undefined) {
+        await this.#journal.replace({ ...call, event: { ...call.event, evaluated_permission: 'ask' } as SessionEvent })
+      }
+      // The calls of subagents are theirs; but who is asked must see for what.
+      const { toolUseId, name, input, subagent } = question
+      const theirs = subagent ? [this.#withQuestion(toolUseEvent(toolUseId, name, input))] : []
+      const stop = idle({ type: 'requires_action', event_ids: [...this.#openQuestions] })
+      await this.#journal.append([...theirs, stop])
+    })
+  }
+
+  /** It was given or refused. */
+  answered({ toolUseId }: PermissionQuestion, { result, message }: PermissionAnswer): void {
+    const id = toolUseEventId(toolUseId)
+    this.#inOrder(async () => {
+      this.#openQuestions.delete(id)
+      const events: NewSessionEvent[] = []
+      const denial = result === 'deny' && message !== undefined ? { deny_message: message } : {}
+      if (!this.#told.has(id)) events.push({ type: 'user.tool_confirmation', tool_use_id: id, result, ...denial })
+      if (this.#openQuestions.size === 0) events.push({ type: 'session.status_running' })
+      await this.#journal.append(events)
+    })
+  }
+
+  /** The turn has ended without a result of its process. */
+  ended(failure: Error | undefined): void {
+    const { phase } = this
+    if (phase === 'closed') return
+    this.#close()
+    const end = this.#ending(phase, failure)
+    this.#accepted.reject(failure ?? new TurnInterruptedError('the turn ended before it began'))
+    // One that cannot be written now is written before the next turn begins.
+    if (end.length > 0) this.#journal.append(end, this.#journal.turnAfter).catch(ignore)
+    if (phase === 'waiting') void this.accepted.then((prompt) => this.#processed(prompt)).catch(ignore)
+  }
+
+  get phase(): Phase {
+    return this.#phase
+  }
+
+  #ending(phase: Phase, failure: Error | undefined): NewSessionEvent[] {
+    const problem = failure instanceof TurnInterruptedError ? undefined : failure?.message
+    if (phase === 'begun') return this.#events.end(problem)
+    if (phase === 'new') return []
+    const error = sessionError('unknown_error', failure?.message ?? 'the turn ended before it began', 'exhausted')
+    const others = this.#journal.running + this.#journal.waiting > 0
+    return others ? [error] : [error, idle({ type: problem === undefined ? 'end_turn' : 'retries_exhausted' })]
+  }
+
+  #close(): void {
+    if (this.#phase === 'waiting') this.#journal.waiting -= 1
+    if (this.#phase === 'begun') this.#journal.running -= 1
+    this.#phase = 'closed'
+  }
+
+  #processed({ number, event }: NumberedEvent): Promise<void> {
+    return this.#journal.replace({ number, event: { ...event, processed_at: this.#journal.time } as SessionEvent })
+  }
+
+  #withQuestion(event: NewSessionEvent): NewSessionEvent {
+    if (event.type !== 'agent.tool_use' && event.type !== 'agent.mcp_tool_use') return event
+    return this.#openQuestions.has(event.id ?? '') ? { ...event, evaluated_permission: 'ask' } : event
+  }
+
+  #noteCalls(events: readonly NewSessionEvent[], added: Promise<NumberedEvent[]>): void {
+    for (const [index, event] of events.entries()) {
+      if (event.type === 'agent.tool_result') this.#calls.delete(event.tool_use_id)
+      if (event.type === 'agent.mcp_tool_result') this.#calls.delete(event.mcp_tool_use_id)
+      if (event.type !== 'agent.tool_use' && event.type !== 'agent.mcp_tool_use') continue
+      const recorded = added.then(
+        (all) => all[index],
+        () => undefined,
+      )
+      this.#calls.set(event.id as string, recorded)
+    }
+  }
+
+  #inOrder(work: () => Promise<void>): void {
+    // What the store refuses here it refuses elsewhere, where somebody waits.
+    this.#asking = this.#asking.then(() => (this.#phase === 'begun' ? work() : undefined)).catch(ignore)
+  }
+}
+
+const ignore = (): void => undefined
