@@ -15,7 +15,7 @@ export interface ResidencyOptions {
   pattern?: Pattern
   /**
    * Idle for this long. `"none"`: never for idleness. Default `"30m"`, `"none"` for `long-running` and `single`. An
-   * `adaptive` worker may leave earlier; it stays longer, where this is left out, if its session was seen to come back later.
+   * `adaptive` worker may leave earlier; where this is left out it may stay longer, once its agent's habits are known.
    */
   idleTtl?: string
   idleTtlMs?: number
@@ -112,7 +112,7 @@ export interface Residency {
   /** Who leaves follows from what sessions were seen to do; otherwise from the time of their last use alone. */
   learns: boolean
   idleTtlMs: number
-  /** A worker whose session was seen to come back later stays beyond `idleTtlMs`. */
+  /** `idleTtlMs` holds only until the habits of a worker's agent are known. */
   outstaysTtl: boolean
   maxAgeMs: number
   maxTurnsPerWorker: number

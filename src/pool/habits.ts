@@ -11,8 +11,11 @@ const ENDS: readonly number[] = Array.from({ length: BINS }, (_, bin) => FIRST_B
  */
 const priorChance = (bin: number): number => (bin === 0 ? 0.25 : 0.1)
 
-/** What is believed before counts as much as so many silences that were seen. */
+/** As many silences of an agent weigh as much as what is believed of any agent. */
 const PRIOR_WEIGHT = 4
+
+/** As many silences of one rhythm weigh as much as what is known of the agent. More: a rhythm has fewer, and chance in them. */
+const RHYTHM_WEIGHT = 16
 
 /** With fewer than so many silences of an agent nothing is concluded. */
 const ENOUGH = 20
@@ -30,7 +33,7 @@ const BINS_PER_RHYTHM = 4
 /** The rhythm of a session that was not silent before. */
 const NEW = -1
 
-/** Sessions remembered, of some 200 bytes; the one not heard of for longest is forgotten first. */
+/** Sessions remembered, of some 500 bytes; the one not heard of for longest is forgotten first. */
 const MAX_SESSIONS = 10_000
 
 /** Agents remembered, of some 5 KB; as with sessions. */
@@ -42,8 +45,8 @@ export interface Forecast {
   savedPerMs: number
   /** The chance that it speaks again within the time asked for. */
   chance: number
-  /** The same, if what was never seen does not happen. */
-  seenChance: number
+  /** Enough of its agent's silences were seen to go by this; otherwise it is what is believed of any. */
+  learned: boolean
 }
 
 /** How silences end, by how long they have lasted. */
@@ -67,8 +70,8 @@ class Silences {
   }
 
   /** The chance that a silence which has reached this bin ends in it; what was believed before weighs while little was seen. */
-  chance(bin: number, believed: number): number {
-    return (this.ended(bin) + PRIOR_WEIGHT * believed) / (this.reached(bin) + PRIOR_WEIGHT)
+  chance(bin: number, believed: number, weight: number): number {
+    return (this.ended(bin) + weight * believed) / (this.reached(bin) + weight)
   }
 }
 
@@ -193,36 +196,29 @@ interface Seen {
 
 /** From what was seen of all the agent's silences, and of those of the same rhythm. */
 function expect({ all, own, startMs = FIRST_START_MS }: Seen, silentMs: number, withinMs: number): Forecast {
+  const learned = all !== undefined
   let at = Math.max(silentMs, 0)
-  const until = at + withinMs
+  const until = at + Math.max(withinMs, 0)
   const first = ENDS.findIndex((end) => at < end)
   // Longer than anything that is counted: still, the longer the less.
-  if (first === -1) return { savedPerMs: (startMs * priorChance(BINS)) / at, chance: 0, seenChance: 0 }
+  if (first === -1) return { savedPerMs: (startMs * priorChance(BINS)) / at, chance: 0, learned }
   let perMs = 0
   let keptMs = 0
   let silent = 1
-  let chance = 0
-  let seenSilent = 1
-  let seenChance = 0
   for (let bin = first; bin < BINS; bin += 1) {
     const end = ENDS[bin] as number
     const width = end - (ENDS[bin - 1] ?? 0)
-    const ofAll = all?.chance(bin, priorChance(bin)) ?? priorChance(bin)
-    const rate = rateOf(own?.chance(bin, ofAll) ?? ofAll, width)
-    const seenOfAll = all === undefined || all.reached(bin) === 0 ? 0 : all.ended(bin) / all.reached(bin)
-    const seenRate = rateOf(own?.chance(bin, seenOfAll) ?? seenOfAll, width)
-    const counted = Math.max(Math.min(end, until) - at, 0)
-    chance += silent * (1 - Math.exp(-rate * counted))
-    seenChance += seenSilent * (1 - Math.exp(-seenRate * counted))
-    const lasting = Math.exp(-rate * (end - at))
+    const ofAll = all?.chance(bin, priorChance(bin), PRIOR_WEIGHT) ?? priorChance(bin)
+    const rate = rateOf(own?.chance(bin, ofAll, RHYTHM_WEIGHT) ?? ofAll, width)
+    const lasting = Math.exp(-rate * (Math.min(end, until) - at))
     keptMs += (silent * (1 - lasting)) / rate
     silent *= lasting
-    seenSilent *= Math.exp(-seenRate * (end - at))
     // Kept until the end of this bin, and no longer. In the first the quotient is the rate, which is the same for all in it.
     perMs = bin === first ? rate : Math.max(perMs, (1 - silent) / keptMs)
     at = end
+    if (at >= until) break
   }
-  return { savedPerMs: startMs * perMs, chance, seenChance }
+  return { savedPerMs: startMs * perMs, chance: 1 - silent, learned }
 }
 
 /** Of a thing that happens in this time with this chance, how often it does at each moment. */

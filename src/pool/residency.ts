@@ -20,10 +20,10 @@ export interface Resident {
 }
 
 /** Below this chance of another turn a process is not kept, though nobody needs its room. */
-const UNLIKELY = 0.02
+const UNLIKELY = 0.005
 
 /** The same, while there is no room for one more: the next start then need not wait for its end. */
-const UNLIKELY_WHEN_FULL = 0.1
+const UNLIKELY_WHEN_FULL = 0.02
 
 /** An idle process of this size is an ordinary one; a larger one keeps the room of several. */
 const ORDINARY_BYTES = 200 * 2 ** 20
@@ -54,11 +54,11 @@ export function dueToLeave<W extends Resident>(
 
 function isForgotten(
   { outstaysTtl }: Residency,
-  { chance, seenChance }: Forecast,
+  { chance, learned }: Forecast,
   { overdue, full }: { overdue: boolean; full: boolean },
 ): boolean {
-  if (chance < (full ? UNLIKELY_WHEN_FULL : UNLIKELY)) return true
-  return overdue && (!outstaysTtl || seenChance < UNLIKELY)
+  if (learned && chance < (full ? UNLIKELY_WHEN_FULL : UNLIKELY)) return true
+  return overdue && !(learned && outstaysTtl)
 }
 
 /**

@@ -58,11 +58,12 @@ export class Residents<W extends SessionResident> {
     return dueToLeave(worker, this.#clock.now(), { forecast: this.#forecast, full })
   }
 
-  #forecastOf({ residency, session, agent, turns, lastUsedAt }: W): Forecast {
-    const silentMs = this.#clock.now() - lastUsedAt
+  #forecastOf({ residency, session, agent, turns, lastUsedAt, startedAt, maxAgeMs }: W): Forecast {
+    const now = this.#clock.now()
+    const silentMs = now - lastUsedAt
     // One that was started ahead of a turn waits for that turn, whatever its session did before.
     if (!residency.learns || session === undefined || turns === 0) return unlearned(silentMs)
-    // No process is there for those who come back later than that.
-    return this.#habits.forecast(idOf(session), agent, silentMs, residency.maxAgeMs)
+    // Who comes back later than its process can stay does not meet it.
+    return this.#habits.forecast(idOf(session), agent, silentMs, startedAt + maxAgeMs - now)
   }
 }

@@ -33,8 +33,8 @@ describe('where nothing was seen', () => {
     for (const silentMs of [-5, 0, 1, SECOND, MINUTE, HOUR, 25 * HOUR, 1e12, Number.MAX_SAFE_INTEGER]) {
       for (const withinMs of [0, MINUTE, Infinity]) {
         const forecast = habits.forecast('s', 'a', silentMs, withinMs)
-        expect(Object.values(forecast).every(Number.isFinite)).toBe(true)
-        expect(forecast.seenChance).toBe(0)
+        expect([forecast.savedPerMs, forecast.chance].every(Number.isFinite)).toBe(true)
+        expect(forecast.learned).toBe(false)
         expect(forecast.chance).toBeGreaterThanOrEqual(0)
         expect(forecast.chance).toBeLessThanOrEqual(1)
         expect(forecast.savedPerMs).toBeLessThanOrEqual(last?.savedPerMs ?? Infinity)
@@ -68,10 +68,10 @@ test('the time of day makes no number that is none, whatever happens', () => {
         if (what === 'speaks') habits.speaks(session, now)
         else if (what === 'fallsSilent') habits.fallsSilent(session, agent, now)
         else if (what === 'forget') habits.forget(session)
-        const { savedPerMs, chance, seenChance } = habits.forecast(session, agent, laterMs, 6 * HOUR)
+        const { savedPerMs, chance } = habits.forecast(session, agent, laterMs, 6 * HOUR)
         expect(savedPerMs).toBeGreaterThan(0)
         expect(Number.isFinite(savedPerMs)).toBe(true)
-        for (const value of [chance, seenChance]) expect(value >= 0 && value <= 1).toBe(true)
+        expect(chance >= 0 && chance <= 1).toBe(true)
       }
     }),
   )
@@ -100,9 +100,8 @@ describe('sessions that come back every quarter of an hour', () => {
     expect(at(40 * MINUTE).savedPerMs).toBeLessThan(at(MINUTE).savedPerMs)
   })
 
-  test('come back a second time as surely as was seen', () => {
-    expect(at(0, HOUR).seenChance).toBeGreaterThan(0.95)
-    expect(at(30 * MINUTE, HOUR).seenChance).toBeLessThan(0.05)
+  test('are worth nothing more in the time left if that ends before', () => {
+    expect(at(10 * MINUTE, MINUTE).savedPerMs).toBeLessThan(at(10 * MINUTE).savedPerMs / 2)
   })
 })
 

@@ -137,7 +137,7 @@ describe('a policy that learns', () => {
   const expecting = (forecast: Partial<Forecast>) => (): Forecast => ({
     savedPerMs: 1,
     chance: 1,
-    seenChance: 1,
+    learned: true,
     ...forecast,
   })
   const due = (
@@ -147,10 +147,10 @@ describe('a policy that learns', () => {
     full = false,
   ): DepartureReason | undefined => dueWith(resident, now, { forecast: expecting(forecast), full })
 
-  test('keeps beyond the TTL who was seen to come back later, and nobody else', () => {
-    expect(due(learner(), 30 * MINUTE - 1, { seenChance: 0 })).toBeUndefined()
-    expect(due(learner(), 30 * MINUTE, { seenChance: 0.01 })).toBe('idle')
-    expect(due(learner(), 30 * MINUTE, { seenChance: 0.02 })).toBeUndefined()
+  test('keeps beyond the TTL whose habits are known, and nobody else', () => {
+    expect(due(learner(), 30 * MINUTE - 1, { learned: false })).toBeUndefined()
+    expect(due(learner(), 30 * MINUTE, { learned: false })).toBe('idle')
+    expect(due(learner(), 30 * MINUTE, {})).toBeUndefined()
   })
 
   test('keeps nobody beyond a TTL that was set', () => {
@@ -159,10 +159,11 @@ describe('a policy that learns', () => {
   })
 
   test('lets go at once who is unlikely to speak again, and of more where there is no room for another', () => {
-    expect(due(learner(), 1, { chance: 0.019 })).toBe('idle')
-    expect(due(learner(), 1, { chance: 0.02 })).toBeUndefined()
-    expect(due(learner(), 1, { chance: 0.099 }, true)).toBe('idle')
-    expect(due(learner(), 1, { chance: 0.1 }, true)).toBeUndefined()
+    expect(due(learner(), 1, { chance: 0.0049 })).toBe('idle')
+    expect(due(learner(), 1, { chance: 0.005 })).toBeUndefined()
+    expect(due(learner(), 1, { chance: 0.0199 }, true)).toBe('idle')
+    expect(due(learner(), 1, { chance: 0.02 }, true)).toBeUndefined()
+    expect(due(learner(), 1, { chance: 0, learned: false }, true)).toBeUndefined()
   })
 
   test('lets nobody go who is busy, reserved or pinned', () => {
@@ -188,7 +189,7 @@ describe('a policy that learns', () => {
     const forecast = (resident: Resident): Forecast => ({
       savedPerMs: saves.get(resident) ?? 9,
       chance: 1,
-      seenChance: 1,
+      learned: true,
     })
     const order = inOrder([much, newer, large, little, spare, older], (left) => leastMissedOf(left, 100, forecast))
     expect(order).toEqual([spare, little, large, older, newer, much])

@@ -1,0 +1,97 @@
+import { describe, expect, test } from 'vitest'
+import { host } from '../../bench/shared/hosting.ts'
+import type { Figures } from '../../bench/shared/hosting.ts'
+import { traffics } from '../../bench/shared/traffic.ts'
+import type { PlannedSession, Traffic } from '../../bench/shared/traffic.ts'
+import { readResidency } from '../../src/options.ts'
+import type { Pattern } from '../../src/options.ts'
+import { NO_SPARES, fakes } from '../fixtures/fakes.ts'
+
+const SEED = 20_260_101
+const GIB = 2 ** 30
+const FIXED: readonly Pattern[] = ['single', 'ephemeral', 'hybrid', 'long-running']
+
+/** Shares of all turns, by which the figures differ from seed to seed. */
+const NOISE = 0.005
+const SHED_NOISE = 0.002
+
+const figures = (traffic: Traffic, pattern: Pattern, memoryGiB: number): Figures =>
+  host(traffic, readResidency({ pattern }), { memoryBytes: memoryGiB * GIB })
+
+const liveRatio = ({ live, turns }: Figures): number => live / turns
+const startsPerTurn = ({ starts, turns }: Figures): number => starts / turns
+
+describe.each(traffics(SEED, 2).map((traffic) => ({ name: traffic.name, traffic })))('$name', ({ traffic }) => {
+  const offered = traffic.sessions.reduce((sum, { turns }) => sum + turns.length, 0)
+
+  test.each([1, 2, 8])('in %d GiB: adaptive is as good as the best fixed pattern', (memoryGiB) => {
+    const adaptive = figures(traffic, 'adaptive', memoryGiB)
+    const fixed = FIXED.map((pattern) => figures(traffic, pattern, memoryGiB))
+    const served = fixed.filter(({ shed }) => shed <= adaptive.shed + SHED_NOISE * offered)
+    expect(adaptive.shed).toBeLessThanOrEqual(Math.min(...fixed.map(({ shed }) => shed)) + SHED_NOISE * offered)
+    expect(liveRatio(adaptive)).toBeGreaterThanOrEqual(Math.max(...served.map(liveRatio)) - NOISE)
+    expect(startsPerTurn(adaptive)).toBeLessThanOrEqual(Math.min(...served.map(startsPerTurn)) + NOISE)
+    for (const { peakBytes, turns, shed } of [adaptive, ...fixed]) {
+      expect(peakBytes).toBeLessThanOrEqual(memoryGiB * GIB)
+      expect(turns + shed).toBe(offered)
+    }
+  })
+})
+
+test.each([
+  ['bursty batch', 1.2],
+  ['mixed tenants', 1.05],
+  ['long thinkers', 1.02],
+  ['periodic agents', 2],
+])('%s: where memory is short, adaptive finds %d times as many turns live as the best fixed pattern', (name, times) => {
+  const traffic = traffics(SEED, 2).find((other) => other.name === name) as Traffic
+  const best = Math.max(...FIXED.map((pattern) => figures(traffic, pattern, 2)).map(({ live }) => live))
+  expect(figures(traffic, 'adaptive', 2).live).toBeGreaterThan(times * best)
+})
+
+/** The same traffic in a pool, with its clocks, gates, stores and fake processes that start and work as long as planned. */
+async function hostInPool({ sessions }: Traffic, pattern: Pattern, workers: number): Promise<number> {
+  const { pool, clock, driver } = await fakes({
+    agents: { assistant: NO_SPARES },
+    residency: { pattern },
+    limits: { workers, turns: workers, silence: 'none', turnTime: 'none' },
+  })
+  driver.onStart = (process) => {
+    process.readyAtOnce = false
+    process.answersAtOnce = false
+    clock.after(400, () => process.becomeReady())
+  }
+  const turnMs = new Map<string, number>()
+  pool.on('turn.started', ({ session, worker }) => {
+    const process = driver.living.find(({ spec }) => spec.workerId === worker)
+    clock.after(turnMs.get(session.key) ?? 0, () => process?.finish())
+  })
+  let open = sessions.length
+  const speak = async (plan: PlannedSession, number: number): Promise<void> => {
+    const turn = plan.turns[number]
+    if (turn === undefined) {
+      open -= 1
+      return
+    }
+    turnMs.set(plan.key, turn.turnMs)
+    const { key, tenant, agent } = plan
+    await (await pool.session(key, { tenant, agent })).send('Hello').result.catch(() => undefined)
+    clock.after(plan.turns[number + 1]?.thinkMs ?? 0, () => void speak(plan, number + 1))
+  }
+  for (const plan of sessions) clock.after(plan.startsAtMs, () => void speak(plan, 0))
+  while (open > 0) await clock.advance(60_000)
+  const { turnsByWarmth } = pool.stats().totals
+  return turnsByWarmth.live / Object.values(turnsByWarmth).reduce((sum, count) => sum + count, 0)
+}
+
+test.each(['adaptive', 'hybrid'] as const)(
+  'the simulation is what a pool does: %s',
+  { timeout: 60_000 },
+  async (pattern) => {
+    const traffic = traffics(SEED, 1 / 12).find(({ name }) => name === 'mixed tenants') as Traffic
+    const simulated = host(traffic, readResidency({ pattern }), { memoryBytes: Infinity, workers: 6 })
+    const pooled = await hostInPool(traffic, pattern, 6)
+    expect(simulated.turns).toBeGreaterThan(400)
+    expect(Math.abs(pooled - liveRatio(simulated))).toBeLessThan(0.02)
+  },
+)
