@@ -1,7 +1,8 @@
 import type { ProcessInfo } from '../index.ts'
 import { inOrder } from '../driver/processes.ts'
-import { hostLives, isSameHost } from '../process/marker.ts'
+import { isSameHost } from '../process/marker.ts'
 import type { HostIdentity } from '../process/marker.ts'
+import { isOrphan } from '../process/reaper.ts'
 import type { ProcessEntry } from '../process/table.ts'
 import type { RunEntry } from '../process/run-files.ts'
 import { treeOf } from '../process/tree.ts'
@@ -24,11 +25,14 @@ export function listWorkers(entries: readonly ProcessEntry[], runs: readonly Run
     if (marker !== undefined)
       found.set(`${marker.host.pid}:${marker.workerId}`, { id: marker.workerId, host: marker.host })
   }
-  return [...found.values()].map(({ id, host }) => ({
-    id,
-    host,
-    state: hostLives(host) ? 'running' : 'orphaned',
-    run: runs.find((run) => run.workerId === id && isSameHost(run.host, host)),
-    processes: inOrder(treeOf(entries, ({ marker }) => marker?.workerId === id && isSameHost(marker.host, host))),
-  }))
+  return [...found.values()].map(({ id, host }) => {
+    const marked = ({ marker }: ProcessEntry): boolean => marker?.workerId === id && isSameHost(marker.host, host)
+    return {
+      id,
+      host,
+      state: entries.some((entry) => marked(entry) && isOrphan(entry)) ? 'orphaned' : 'running',
+      run: runs.find((run) => run.workerId === id && isSameHost(run.host, host)),
+      processes: inOrder(treeOf(entries, marked)),
+    }
+  })
 }

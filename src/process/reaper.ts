@@ -1,3 +1,4 @@
+import { readlinkSync } from 'node:fs'
 import type { CancelTimer, Clock } from '../clock.ts'
 import { hostLives } from './marker.ts'
 import { pruneRuns, registerRuns } from './run-files.ts'
@@ -20,9 +21,23 @@ export interface ReapReport {
   left: number
 }
 
+function namespaceOf(pid: number | 'self'): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`)
+  } catch {
+    return undefined
+  }
+}
+
+/** In another pid namespace, a container's for instance, the marker's pid is another process: nothing is known of its host. */
+const isElsewhere = (pid: number): boolean => process.platform === 'linux' && namespaceOf(pid) !== namespaceOf('self')
+
+/** True for a marked process whose host does not run any more. */
+export const isOrphan = ({ marker, pid }: ProcessEntry): boolean =>
+  marker !== undefined && pid !== process.pid && !hostLives(marker.host) && !isElsewhere(pid)
+
 /** Marked processes whose host does not run any more. A process without a marker, or whose host lives, is never one. */
-export const findOrphans = (table: ProcessTable = new ProcessTable()): ProcessEntry[] =>
-  table.read().filter(({ marker, pid }) => marker !== undefined && pid !== process.pid && !hostLives(marker.host))
+export const findOrphans = (table: ProcessTable = new ProcessTable()): ProcessEntry[] => table.read().filter(isOrphan)
 
 /** Ends all orphans of this machine that this user may signal. */
 export async function reap(clock: Clock): Promise<ReapReport> {
