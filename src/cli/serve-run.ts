@@ -1,7 +1,16 @@
 import { constants } from 'node:os'
 import { ConfigError } from '../errors.ts'
 import type { Logger, PoolOptions } from '../index.ts'
-import { LOG_LEVELS, createServer, hashKey, jsonLog, listen, parseKeyList, readServerConfig } from '../server/index.ts'
+import {
+  LOG_LEVELS,
+  Questions,
+  createServer,
+  hashKey,
+  jsonLog,
+  listen,
+  parseKeyList,
+  readServerConfig,
+} from '../server/index.ts'
 import type { Listening, LogLevel, Server, ServerConfig, ServerOptions } from '../server/index.ts'
 import { parseDuration } from '../units.ts'
 import { EXIT } from './exit.ts'
@@ -58,9 +67,12 @@ function keysOf({ keys = [], jwt }: ServerConfig): Pick<ServerOptions, 'keys' | 
   return { keys: [...keys, ...more], ...(jwt === undefined ? {} : { jwt }) }
 }
 
-/** The agents as a server wants them: clients see text as it comes, unless the config says otherwise. */
-function forServer({ agents, ...rest }: PoolOptions, logger: Logger): PoolOptions {
-  const adapted = Object.entries(agents).map(([name, agent]) => [name, { includePartialMessages: true, ...agent }])
+/** The agents as a server wants them: clients see text as it comes, and are asked where `permissionMode` asks somebody. */
+function forServer({ agents, ...rest }: PoolOptions, logger: Logger, questions: Questions): PoolOptions {
+  const adapted = Object.entries(agents).map(([name, agent]) => [
+    name,
+    questions.for({ includePartialMessages: true, ...agent }),
+  ])
   return { logger, ...rest, agents: Object.fromEntries(adapted) as PoolOptions['agents'] }
 }
 
@@ -70,12 +82,23 @@ export async function serve(given: ServeFlags): Promise<number> {
   const logger = jsonLog(levelOf(flags.logLevel))
   const port = flags.port === undefined ? undefined : portOf(flags.port)
   let config: ServerConfig = {}
+  let questions: Questions | undefined
   await using opened = await openPool(flags, (options, { server }) => {
     config = readServerConfig(server)
-    return forServer(options, logger)
+    // One for all definitions to come: an agent that did not change must not look as if it had.
+    questions ??= new Questions({
+      logger,
+      deadlineMs: parseDuration('server.answerWithin', config.answerWithin ?? '10m'),
+    })
+    return forServer(options, logger, questions)
   })
   const { host: _host, port: _port, grace = DEFAULT_GRACE, answerWithin: _, ...options } = config
-  const server = createServer(opened.pool, { ...options, ...keysOf(config), logger })
+  const server = createServer(opened.pool, {
+    ...options,
+    ...keysOf(config),
+    logger,
+    ...(questions === undefined ? {} : { questions }),
+  })
   const place = { host: flags.host ?? config.host ?? '127.0.0.1', port: port ?? config.port ?? 8080 }
   const listening = await listen(server, place)
   announce({ listening, server, opened }, flags.json === true)

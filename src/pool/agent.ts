@@ -63,12 +63,22 @@ export type PoolCanUseTool = (
   options: CanUseToolOptions & { session: SessionRef | undefined },
 ) => Promise<PermissionResult | null>
 
+type ElicitationOptions = Parameters<OnElicitation>[1]
+
+/** The SDK's `onElicitation`, told whose question it is. */
+export type PoolOnElicitation = (
+  request: Parameters<OnElicitation>[0],
+  options: ElicitationOptions & { session: SessionRef | undefined },
+) => ReturnType<OnElicitation>
+
 type McpServers = Record<string, McpServerConfig>
 
 /** An agent: the SDK's options less what the pool owns, with safe defaults, and how it is kept. */
-export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' | 'mcpServers'> {
+export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' | 'onElicitation' | 'mcpServers'> {
   /** Asked for permission where `permissionMode` leaves it open. Giving it makes the default mode `"default"`. */
   canUseTool?: PoolCanUseTool
+  /** Asked when an MCP server wants to know something of the user. */
+  onElicitation?: PoolOnElicitation
   /**
    * As in the SDK; in-process servers (`createSdkMcpServer`) must come from a function, since each process needs its
    * own. Called once for each process.
@@ -351,7 +361,7 @@ export function sdkOptions(
       ? {}
       : { mcpServers: typeof mcpServers === 'function' ? mcpServers(context) : mcpServers }),
     ...(canUseTool === undefined ? {} : { canUseTool: asking(canUseTool, context, listeners, counted) }),
-    ...(onElicitation === undefined ? {} : { onElicitation: elicitation(onElicitation, counted) }),
+    ...(onElicitation === undefined ? {} : { onElicitation: elicitation(onElicitation, context, counted) }),
     ...(onUserDialog === undefined ? {} : { onUserDialog: dialog(onUserDialog, counted) }),
   }
 }
@@ -377,9 +387,9 @@ const asking =
     })
 
 const elicitation =
-  (onElicitation: OnElicitation, counted: Counted): OnElicitation =>
+  (onElicitation: PoolOnElicitation, context: WorkerContext, counted: Counted): OnElicitation =>
   (request, options) =>
-    counted(() => onElicitation(request, options))
+    counted(() => onElicitation(request, { ...options, session: context.session }))
 
 const dialog =
   (onUserDialog: OnUserDialog, counted: Counted): OnUserDialog =>

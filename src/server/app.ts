@@ -7,6 +7,7 @@ import type { Clock } from '../clock.ts'
 import { ConfigError } from '../errors.ts'
 import type { Pool } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { agUi } from './ag-ui/routes.ts'
 import { Authenticator, refuseStrangers } from './auth.ts'
 import type { ServerContext, ServerEnv, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
@@ -14,6 +15,7 @@ import { Quotas } from './limits.ts'
 import { messages } from './messages.ts'
 import { metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
+import { Questions } from './questions.ts'
 import { RecentlyShed, operations } from './operations.ts'
 import { readServerOptions, readTenantLimits } from './options.ts'
 import type { ServerOptions } from './options.ts'
@@ -25,6 +27,8 @@ export interface ServerParts {
   logger?: Logger
   /** Default: the system's. */
   clock?: Clock
+  /** Where the pool's agents ask: the one that their options came from. Default: they ask nobody here. */
+  questions?: Questions
 }
 
 /** The pool over HTTP, without a socket of its own: `fetch` can be mounted anywhere, and `listen()` gives it a port. */
@@ -48,7 +52,7 @@ const OPEN_TO_ALL = new Set(['/health', '/livez', '/readyz', '/pressure', '/metr
 
 /** Puts a pool behind HTTP. The pool stays the caller's. Throws ConfigError. */
 export function createServer(pool: Pool, options: ServerOptions & ServerParts = {}): Server {
-  const { logger = SILENT, clock = systemClock, ...given } = options
+  const { logger = SILENT, clock = systemClock, questions = new Questions({ clock }), ...given } = options
   const { keys, jwt, defaultAgent, onDisconnect, tenantLimits } = readServerOptions(given)
   if (defaultAgent !== undefined && !pool.agents.includes(defaultAgent))
     throw new ConfigError(
@@ -59,13 +63,14 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     ...(keys === undefined ? {} : { keys }),
     ...(jwt === undefined ? {} : { jwt }),
   })
-  const feeds = new TurnFeeds(clock, onDisconnect ?? 'detach')
+  const feeds = new TurnFeeds(pool, clock, onDisconnect ?? 'detach')
   let state: ServerState = 'ready'
   const context: ServerContext = {
     pool,
     clock,
     logger,
     feeds,
+    questions,
     quotas: new Quotas(pool, clock, readTenantLimits(tenantLimits)),
     defaultAgent: () => defaultAgent ?? pool.agents[0] ?? '',
     state: () => state,
@@ -77,6 +82,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   app.route('/', operations(context, new RecentlyShed(pool, clock)))
   app.route('/', measured.app)
   app.route('/', messages(context))
+  app.route('/', agUi(context))
   app.get('/openapi.json', openapi(app))
   app.notFound((c) =>
     fail(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path}`), c.var.requestId),

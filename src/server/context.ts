@@ -4,6 +4,7 @@ import type { Pool } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { Caller } from './auth.ts'
 import type { Quotas } from './limits.ts'
+import type { Questions } from './questions.ts'
 import { pullStream } from './stream.ts'
 import type { StreamEnd } from './stream.ts'
 import type { TurnFeeds } from './turn-feed.ts'
@@ -17,6 +18,8 @@ export interface ServerContext {
   readonly clock: Clock
   readonly quotas: Quotas
   readonly feeds: TurnFeeds
+  /** What agents ask people. */
+  readonly questions: Questions
   readonly logger: Logger
   /** The agent of new sessions whose creator names none. */
   readonly defaultAgent: () => string
@@ -61,6 +64,7 @@ export function streamAnswer(
   const begunAt = clock.now()
   const body = pullStream(source, {
     clock,
+    signal: c.req.raw.signal,
     ...(ping === undefined ? {} : { ping }),
     onEnd(how) {
       release()

@@ -14,9 +14,6 @@ const SESSION_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
 
 const LARGEST_BODY = 256 * 1024
 
-/** A turn that has said nothing by then is answered with its stream all the same: a process may take long to start. */
-const PATIENCE_MS = 10_000
-
 const promptSchema = z.object({ prompt: z.string().min(1) }).meta({ id: 'Prompt' })
 
 const id = {
@@ -64,7 +61,7 @@ export function messages(context: ServerContext): Hono<ServerEnv> {
         fallback: context.defaultAgent(),
       })
       const feed = context.feeds.send(session, prompt)
-      await settled(context, feed)
+      await context.feeds.settled(feed)
       if (feed.over && feed.last === 0 && feed.failure !== undefined) throw feed.failure
       return answer(context, c, feed, 0)
     },
@@ -126,14 +123,6 @@ async function readPrompt(request: Request): Promise<{ prompt: string }> {
 }
 
 const isPartial = (query: string | undefined): boolean => query === 'true' || query === '1'
-
-/** Until it is known whether the turn is refused: a status can say so, an answer that has begun cannot. */
-async function settled({ clock }: ServerContext, feed: TurnFeed): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const cancel = clock.after(PATIENCE_MS, resolve)
-  await Promise.race([feed.begun, promise])
-  cancel()
-}
 
 function readAfter(feed: TurnFeed, lastEventId: string | undefined): number {
   const [turn, number] = lastEventId?.split('/') ?? []

@@ -22,6 +22,8 @@ export interface StreamOptions {
   clock: Clock
   /** Sent when nothing else was for 15 s. Default: nothing is. */
   ping?: Uint8Array<ArrayBuffer>
+  /** The client's request: when that is aborted, its reader has left. */
+  signal?: AbortSignal
   /** Told once when the stream is over. */
   onEnd?: (how: StreamEnd) => void
 }
@@ -33,23 +35,27 @@ type Chunk = Uint8Array<ArrayBuffer>
  * one that takes nothing for 30 s is cut. A source that is waited for must be told by `onEnd` that nobody reads any more.
  */
 export function pullStream(source: AsyncIterator<Chunk, undefined>, options: StreamOptions): ReadableStream<Chunk> {
-  const { clock, ping, onEnd } = options
+  const { clock, ping, signal, onEnd } = options
   let pending: Promise<IteratorResult<Chunk, undefined>> | undefined
   let wake: (() => void) | undefined
   let taken = true
   let since = clock.now()
   let cancelTimer: CancelTimer | undefined
   let over = false
+  let abort: (() => void) | undefined
 
   const end = (how: StreamEnd): void => {
     if (over) return
     over = true
     cancelTimer?.()
+    if (abort !== undefined) signal?.removeEventListener('abort', abort)
     onEnd?.(how)
+    if (how !== 'ended') void source.return?.()?.catch(() => undefined)
   }
   // One timer for both purposes, which looks again instead of being set anew at every chunk.
   const watch = (controller: ReadableStreamDefaultController<Chunk>): void => {
     const due = since + (taken ? HEARTBEAT_MS : WRITE_DEADLINE_MS)
+    if (over) return
     cancelTimer = clock.after(Math.max(due - clock.now(), 0), () => {
       const now = clock.now()
       if (!taken && now - since >= WRITE_DEADLINE_MS) {
@@ -71,7 +77,16 @@ export function pullStream(source: AsyncIterator<Chunk, undefined>, options: Str
   }
   return new ReadableStream<Chunk>(
     {
-      start: watch,
+      start(controller) {
+        watch(controller)
+        if (signal === undefined) return
+        abort = () => {
+          end('left')
+          controller.error(signal.reason)
+        }
+        if (signal.aborted) abort()
+        else signal.addEventListener('abort', abort, { once: true })
+      },
       async pull(controller) {
         taken = true
         since = clock.now()

@@ -1,6 +1,6 @@
 import type { Clock, CancelTimer } from '../clock.ts'
 import type { SDKMessage } from '../driver/driver.ts'
-import type { SendOptions, Session, Turn, TurnInput } from '../index.ts'
+import type { Pool, PoolEvents, SendOptions, Session, SessionRef, Turn, TurnInput } from '../index.ts'
 
 /** What a client leaving does to the turn that it was reading. */
 export type OnDisconnect = 'detach' | 'interrupt'
@@ -14,6 +14,9 @@ const BEHIND = 256 * 1024
 /** How long the end of a turn can be found by a client that comes back, and of how many turns. */
 const LINGER_MS = 60_000
 const MAX_ENDED = 1_000
+
+/** A turn that has said nothing by then is answered with its stream all the same: a process may take long to start. */
+const PATIENCE_MS = 10_000
 
 /** One message of a turn, numbered from 1. */
 export interface FeedEntry {
@@ -32,7 +35,8 @@ export interface FeedReader extends AsyncIterator<FeedEntry, undefined> {
 /** A turn that goes on whether or not somebody reads it, and what it has said lately. */
 export class TurnFeed {
   readonly turn: Turn
-  /** Settles with the first message, or the turn's end. Never rejects. */
+  readonly session: Pick<SessionRef, 'tenant' | 'key'>
+  /** Settles when the turn has a process, with its first message, or at its end. Never rejects. */
   readonly begun: Promise<void>
   /** Settles at the turn's end. Never rejects. */
   readonly ended: Promise<void>
@@ -46,11 +50,17 @@ export class TurnFeed {
   #failure: Error | undefined
   #room: (() => void) | undefined
 
-  constructor(turn: Turn, onDisconnect: OnDisconnect) {
+  constructor(turn: Turn, session: Pick<SessionRef, 'tenant' | 'key'>, onDisconnect: OnDisconnect) {
     this.turn = turn
+    this.session = session
     this.#onDisconnect = onDisconnect
     this.begun = this.#begun.promise
     this.ended = this.#pump()
+  }
+
+  /** The turn has a process: from now on it is not refused. */
+  noteBegun(): void {
+    this.#begun.resolve()
   }
 
   get over(): boolean {
@@ -188,14 +198,20 @@ const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
 
 /** The turns that this server runs, and for a minute those that have ended: where clients that come back find them. */
 export class TurnFeeds {
+  readonly #pool: Pool
   readonly #clock: Clock
   readonly #onDisconnect: OnDisconnect
+  /** By the id of their turn. */
+  readonly #beginning = new Map<string, TurnFeed>()
+  readonly #started = ({ id }: PoolEvents['turn.started'][0]): void => this.#beginning.get(id)?.noteBegun()
   readonly #feeds = new Map<string, TurnFeed>()
   readonly #ended = new Map<string, CancelTimer>()
 
-  constructor(clock: Clock, onDisconnect: OnDisconnect) {
+  constructor(pool: Pool, clock: Clock, onDisconnect: OnDisconnect) {
+    this.#pool = pool
     this.#clock = clock
     this.#onDisconnect = onDisconnect
+    pool.on('turn.started', this.#started)
   }
 
   /** The turn of this session that runs, or ended within the last minute. */
@@ -205,17 +221,28 @@ export class TurnFeeds {
 
   /** Starts a turn that no leaving client ends, unless the server was told so. */
   send(session: Session, input: TurnInput, options: Omit<SendOptions, 'onLeave'> = {}): TurnFeed {
-    const feed = new TurnFeed(session.send(input, { ...options, onLeave: 'detach' }), this.#onDisconnect)
+    const feed = new TurnFeed(session.send(input, { ...options, onLeave: 'detach' }), session, this.#onDisconnect)
+    this.#beginning.set(feed.turn.id, feed)
+    void feed.begun.then(() => this.#beginning.delete(feed.turn.id))
     const id = idOf(session.tenant, session.key)
     const other = this.#feeds.get(id)
     // While another turn runs this one is refused, and must not hide that one.
     if (other === undefined || other.over) this.#keep(id, feed)
-    else void feed.begun.then(() => (feed.last > 0 ? this.#keep(id, feed) : undefined))
+    else void feed.begun.then(() => (feed.failure === undefined ? this.#keep(id, feed) : undefined))
     return feed
+  }
+
+  /** Until it is known whether the turn is refused, or 10 s: a status can say so, an answer that has begun cannot. */
+  async settled(feed: TurnFeed): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const cancel = this.#clock.after(PATIENCE_MS, resolve)
+    await Promise.race([feed.begun, promise])
+    cancel()
   }
 
   /** Forgets the ended ones. */
   close(): void {
+    this.#pool.off('turn.started', this.#started)
     for (const cancel of this.#ended.values()) cancel()
     this.#ended.clear()
     this.#feeds.clear()

@@ -8,7 +8,7 @@ import type { FakeProcess } from '../../../src/testing/index.ts'
 async function running(all: Fakes): Promise<{ feed: TurnFeed; process: FakeProcess }> {
   all.driver.onStart = (process) => (process.answersAtOnce = false)
   const session = await all.session('s')
-  const feed = new TurnFeed(session.send('go', { onLeave: 'detach' }), 'detach')
+  const feed = new TurnFeed(session.send('go', { onLeave: 'detach' }), session, 'detach')
   const process = await all.driver.process(0)
   await all.driver.until(() => process.unanswered === 1)
   return { feed, process }

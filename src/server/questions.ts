@@ -1,0 +1,208 @@
+import { randomUUID } from 'node:crypto'
+import { EventEmitter } from 'node:events'
+import { systemClock } from '../clock.ts'
+import type { Clock } from '../clock.ts'
+import type { AgentOptions, PoolCanUseTool, PoolOnElicitation, SessionRef } from '../index.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { formatDuration } from '../units.ts'
+
+/** What an agent waits for: leave to use a tool, an answer to `AskUserQuestion`, or what an MCP server wants to know. */
+export interface Question {
+  readonly id: string
+  readonly kind: 'permission' | 'question' | 'elicitation'
+  readonly session: SessionRef
+  /** For people. */
+  readonly message: string
+  /** The tool call that waits; undefined for an elicitation. */
+  readonly tool: { id: string; name: string; input: Record<string, unknown> } | undefined
+  /** What an answer may carry as its `content`, as JSON Schema; undefined: nothing. */
+  readonly schema: Record<string, unknown> | undefined
+  /** Milliseconds since the epoch. */
+  readonly askedAt: number
+  /** When it is a no by itself. */
+  readonly expiresAt: number
+}
+
+/** A yes or a no. `content`: the answers to a question, or the fields of an elicitation. `message`: why, for the agent. */
+export interface Answer {
+  readonly allow: boolean
+  readonly content?: Record<string, unknown>
+  readonly message?: string
+}
+
+/** What became of an answer: it was `taken`, came `late` for a question that was settled before, or nobody asked. */
+export type AnswerFate = 'taken' | 'late' | 'unknown'
+
+interface QuestionEvents {
+  asked: [Question]
+  /** `by`: the caller who answered, or `deadline`, `withdrawn`, `limit`. */
+  settled: [{ question: Question; allow: boolean; by: string }]
+}
+
+interface Open {
+  readonly question: Question
+  settle(answer: Answer, by: string): void
+}
+
+const DEADLINE_MS = 600_000
+
+/** An agent that asks without end gets a no without a wait. */
+const MAX_OPEN_OF_SESSION = 32
+
+const MAX_SETTLED = 10_000
+
+const answersSchema = {
+  type: 'object',
+  properties: { answers: { type: 'object', additionalProperties: { type: 'string' } } },
+  required: ['answers'],
+}
+
+type Asked = Pick<Question, 'kind' | 'message' | 'tool' | 'schema'>
+
+const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
+
+/**
+ * What agents ask people, until somebody answers: a client that reconnects finds it again. Without an answer in time it is
+ * a no. Who decided what is logged.
+ */
+export class Questions {
+  readonly events: EventEmitter<QuestionEvents> = new EventEmitter<QuestionEvents>().setMaxListeners(0)
+  readonly #clock: Clock
+  readonly #deadlineMs: number
+  readonly #logger: Logger | undefined
+  readonly #open = new Map<string, Map<string, Open>>()
+  /** Answers may come twice. */
+  readonly #settled = new Set<string>()
+
+  constructor({ clock = systemClock, deadlineMs = DEADLINE_MS, logger }: QuestionsOptions = {}) {
+    this.#clock = clock
+    this.#deadlineMs = deadlineMs
+    this.#logger = logger
+  }
+
+  /** For an agent's options: its tool calls that need leave, and its questions, wait here. */
+  readonly canUseTool: PoolCanUseTool = async (name, input, { session, signal, toolUseID, title }) => {
+    const isQuestion = name === 'AskUserQuestion'
+    const answer = await this.#ask(session, signal, {
+      kind: isQuestion ? 'question' : 'permission',
+      message: title ?? (isQuestion ? wordsOf(input) : `Allow ${name}?`),
+      tool: { id: toolUseID, name, input },
+      schema: isQuestion ? answersSchema : undefined,
+    })
+    if (!answer.allow) return { behavior: 'deny', message: answer.message ?? 'The user said no.' }
+    // Of a tool's input an answer changes nothing but the answers to its questions.
+    return { behavior: 'allow', updatedInput: isQuestion ? { ...input, answers: answersOf(answer) } : input }
+  }
+
+  /** For an agent's options: what MCP servers want to know waits here. */
+  readonly onElicitation: PoolOnElicitation = async (request, { session, signal }) => {
+    const answer = await this.#ask(session, signal, {
+      kind: 'elicitation',
+      message: request.message,
+      tool: undefined,
+      schema: request.mode === 'url' ? undefined : request.requestedSchema,
+    })
+    if (!answer.allow) return { action: 'decline' }
+    return { action: 'accept', content: (answer.content ?? {}) as Record<string, string> }
+  }
+
+  /** The same agent, asking here whatever its `permissionMode` leaves open; one with callbacks of its own asks those. */
+  for(agent: AgentOptions): AgentOptions {
+    const asks = ['default', 'acceptEdits', 'plan'].includes(agent.permissionMode ?? '')
+    return asks ? { canUseTool: this.canUseTool, onElicitation: this.onElicitation, ...agent } : agent
+  }
+
+  /** What waits in this session, oldest first. */
+  open(tenant: string, key: string): Question[] {
+    return [...(this.#open.get(idOf(tenant, key))?.values() ?? [])].map(({ question }) => question)
+  }
+
+  /** Answers a question of this session in the name of a caller. */
+  answer({ tenant, key }: { tenant: string; key: string }, id: string, answer: Answer, by: string): AnswerFate {
+    const open = this.#open.get(idOf(tenant, key))?.get(id)
+    if (open === undefined) return this.#settled.has(`${idOf(tenant, key)}\0${id}`) ? 'late' : 'unknown'
+    open.settle(answer, by)
+    return 'taken'
+  }
+
+  /** True for a question of this session that waits, or was settled lately. */
+  knows({ tenant, key }: { tenant: string; key: string }, id: string): boolean {
+    const place = idOf(tenant, key)
+    return this.#open.get(place)?.has(id) === true || this.#settled.has(`${place}\0${id}`)
+  }
+
+  #ask(session: SessionRef | undefined, signal: AbortSignal, asked: Asked): Promise<Answer> {
+    if (session === undefined) return Promise.resolve({ allow: false, message: 'There is no session to ask in.' })
+    const place = idOf(session.tenant, session.key)
+    const siblings = this.#open.get(place) ?? new Map<string, Open>()
+    this.#open.set(place, siblings)
+    const askedAt = this.#clock.wall()
+    const id = asked.tool?.id ?? `ask_${randomUUID()}`
+    const question: Question = { id, session, ...asked, askedAt, expiresAt: askedAt + this.#deadlineMs }
+    if (siblings.size >= MAX_OPEN_OF_SESSION || siblings.has(id)) {
+      this.#note(question, { allow: false }, 'limit')
+      return Promise.resolve({ allow: false, message: 'Too much is being asked at once.' })
+    }
+    const { promise, resolve } = Promise.withResolvers<Answer>()
+    const withdrawn = (): void => settle({ allow: false, message: 'The turn was interrupted.' }, 'withdrawn')
+    const settle = (answer: Answer, by: string): void => {
+      if (siblings.get(id)?.question !== question) return
+      siblings.delete(id)
+      if (siblings.size === 0) this.#open.delete(place)
+      cancel()
+      signal.removeEventListener('abort', withdrawn)
+      this.#note(question, answer, by)
+      resolve(answer)
+    }
+    const cancel = this.#clock.after(this.#deadlineMs, () =>
+      settle({ allow: false, message: `Nobody answered within ${formatDuration(this.#deadlineMs)}.` }, 'deadline'),
+    )
+    siblings.set(id, { question, settle })
+    signal.addEventListener('abort', withdrawn, { once: true })
+    if (signal.aborted) withdrawn()
+    else this.events.emit('asked', question)
+    return promise
+  }
+
+  #note(question: Question, { allow }: Answer, by: string): void {
+    const { id, kind, tool, session } = question
+    this.#settled.add(`${idOf(session.tenant, session.key)}\0${id}`)
+    const [oldest] = this.#settled
+    if (this.#settled.size > MAX_SETTLED && oldest !== undefined) this.#settled.delete(oldest)
+    this.#logger?.info(`${kind} ${allow ? 'allowed' : 'denied'}`, {
+      by,
+      question: id,
+      tool: tool?.name,
+      tenant: session.tenant,
+      session: session.key,
+      agent: session.agent,
+      waited_ms: this.#clock.wall() - question.askedAt,
+    })
+    this.events.emit('settled', { question, allow, by })
+  }
+}
+
+/** What `new Questions()` takes. */
+export interface QuestionsOptions {
+  /** Default: the system's. */
+  clock?: Clock
+  /** How long a question waits for an answer, in milliseconds. Default 10 minutes. */
+  deadlineMs?: number
+  /** Gets a line for every decision. Default: none. */
+  logger?: Logger
+}
+
+function wordsOf(input: Record<string, unknown>): string {
+  const { questions } = input as { questions?: { question?: string }[] }
+  const words = Array.isArray(questions) ? questions.map(({ question }) => question ?? '').join('\n') : ''
+  return words === '' ? 'The agent has a question.' : words
+}
+
+/** Strings by question, as the tool takes them; all else is left out. */
+function answersOf({ content }: Answer): Record<string, string> {
+  const answers = (content as { answers?: unknown } | undefined)?.answers ?? {}
+  if (typeof answers !== 'object' || answers === null) return {}
+  return Object.fromEntries(
+    Object.entries(answers).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  )
+}
