@@ -92,6 +92,12 @@ const borders: Border[] = [
     says: 'pool sees worker, process, memory, driver/driver, store/store and the root files; no driver or store of its own choice.',
   },
   {
+    files: ['src/control/**'],
+    imports: ['../errors.ts', '../pool/*.ts', '../store/store.ts'],
+    types: ['../pool/*.ts', '../store/store.ts'],
+    says: 'control sees errors and the types of pool and store/store.',
+  },
+  {
     files: ['src/telemetry/**'],
     imports: [
       '../index.ts',
@@ -181,6 +187,7 @@ const borders: Border[] = [
       '../process/*.ts',
       '../memory/*.ts',
       '../store/*.ts',
+      '../control/*.ts',
       '../driver/executable.ts',
       '../driver/processes.ts',
       'commander',
@@ -188,7 +195,7 @@ const borders: Border[] = [
     ],
     spawns: true,
     time: true,
-    says: 'cli sees the public surface, errors, units, config, server, simulator, and what it operates: process, memory, store, driver/executable and driver/processes.',
+    says: 'cli sees the public surface, errors, units, config, server, simulator, and what it operates: process, memory, store, control, driver/executable and driver/processes.',
   },
 ]
 

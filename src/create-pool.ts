@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { rm } from 'node:fs/promises'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
+import { ControlSocket } from './control/server.ts'
 import { ClaudeDriver } from './driver/claude.ts'
 import { findClaudeExecutable } from './driver/executable.ts'
 import type { Driver } from './driver/driver.ts'
@@ -9,8 +10,15 @@ import { agentEnvironment, hostEnvironment } from './driver/environment.ts'
 import { ConfigError, storeError } from './errors.ts'
 import type { MemorySource } from './memory/source.ts'
 import { SystemMemory } from './memory/system.ts'
-import { limitsOf, readAdmission, readApi, readLimits, readResidency, readStarts } from './options.ts'
-import type { AdmissionOptions, ApiOptions, LimitOptions, ResidencyOptions, StartOptions } from './options.ts'
+import { limitsOf, readAdmission, readApi, readLimits, readResidency, readRetention, readStarts } from './options.ts'
+import type {
+  AdmissionOptions,
+  ApiOptions,
+  LimitOptions,
+  ResidencyOptions,
+  RetentionOptions,
+  StartOptions,
+} from './options.ts'
 import { readAgents } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
 import { closeOpenTurns } from './pool/journal.ts'
@@ -40,6 +48,7 @@ export interface PoolOptions {
   starts?: StartOptions
   /** Whether what is said in sessions is kept as events, for `session.events()`. Default `true`. */
   events?: boolean
+  retention?: RetentionOptions
   /** Gets a line for every departure, refusal and failure. Default: none. */
   logger?: Logger
   /** Default: SQLite in the data directory. */
@@ -61,6 +70,7 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   residency: true,
   starts: true,
   events: true,
+  retention: true,
   logger: true,
   store: true,
   driver: true,
@@ -82,6 +92,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const residency = readResidency(options.residency)
   const limits = limitsOf(residency, readLimits(options.limits))
   const starts = readStarts(options.starts)
+  const retention = readRetention(options.retention)
   const api = readApi(options.api)
   const clock = options.clock ?? systemClock
   const dataDir = new DataDir(path)
@@ -105,6 +116,9 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       memory: options.memory ?? systemMemory(clock),
       claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
       random: Math.random,
+      retention,
+      control: new ControlSocket(dataDir.controlPath),
+      files: dataDir,
       places: (tenant) => dataDir.tenant(tenant),
       environment: (places, agent) => agentEnvironment(host, places, agent.options.env ?? {}),
       removeWorkspace: (path) => rm(path, { recursive: true, force: true, maxRetries: 3 }),

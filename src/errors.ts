@@ -17,6 +17,7 @@ export type PoolErrorCode =
   | 'disk_full'
   | 'read_only'
   | 'corrupt'
+  | 'bad_archive'
   | 'pool_closed'
 
 /** The base of every error that the pool raises. `name` is the class, `code` is stable, `message` says what to do. */
@@ -225,6 +226,13 @@ export function storeError(place: string, cause: unknown): StoreError {
   // Extended result codes have the primary one in their lowest byte.
   const known = STORE_CODES[errcode === undefined ? (code ?? '') : errcode & 0xff] ?? 'store_failed'
   return new StoreError(`${place}: ${message}${STORE_ADVICE[known]}`, { cause, code: known })
+}
+
+/** What should be imported is no exported session, or not all of one. Nothing was imported. */
+export class ArchiveError extends PoolError {
+  constructor(problem: string, options?: ErrorOptions) {
+    super('bad_archive', `the archive cannot be imported: ${problem}`, options)
+  }
 }
 
 /** The pool is closed or closing: nothing new starts. */

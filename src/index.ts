@@ -4,6 +4,8 @@ export { closePool, getPool, initPool } from './process-wide.ts'
 export { shutDownWithProcess } from './shutdown.ts'
 export type { ShutdownOptions } from './shutdown.ts'
 export { Pool } from './pool/pool.ts'
+export type { Removal, RetentionReason } from './pool/retention.ts'
+export type { ImportOptions, PruneReport } from './pool/upkeep.ts'
 export type { PoolStats } from './pool/pool.ts'
 export { Session } from './pool/session.ts'
 export type { SendOptions, SessionInfo } from './pool/session.ts'
@@ -45,11 +47,14 @@ export type {
   LimitOptions,
   Pattern,
   ResidencyOptions,
+  RetentionOptions,
+  RetentionRuleOptions,
   SpareOptions,
   StartOptions,
   TurnLimitOptions,
 } from './options.ts'
 export {
+  ArchiveError,
   AuthenticationError,
   CapacityError,
   ConfigError,

@@ -7,6 +7,7 @@ import { doctorCommand } from './doctor.ts'
 import { report } from './exit.ts'
 import { psCommand } from './ps.ts'
 import { serveCommand } from './serve.ts'
+import { backupCommand, sessionsCommand } from './sessions.ts'
 import { simulateCommand } from './simulate.ts'
 import { hideSqliteWarning, outliveReaders } from './streams.ts'
 
@@ -20,6 +21,7 @@ Examples:
   $ claude-agent-pool ps                          whose process is whose
   $ claude-agent-pool doctor                      is this machine fit for it
   $ claude-agent-pool doctor --reap               end what hosts that died have left
+  $ claude-agent-pool sessions list               what is kept, also beside a running host
   $ claude-agent-pool simulate --port 8399        a model without a key, for your programs
 
 Exit codes: 0 done, 1 failed, 2 a bad option or config, 128 + N ended by signal N.`
@@ -44,9 +46,12 @@ function program(): Command {
     demoCommand(),
     psCommand(),
     doctorCommand(),
+    sessionsCommand(),
+    backupCommand(),
     simulateCommand(),
   ]) {
     root.addCommand(command.copyInheritedSettings(root))
+    for (const part of command.commands) part.copyInheritedSettings(command)
   }
   return root
 }

@@ -1,8 +1,15 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import { readAdmission, readApi, readLimits, readResidency, readStarts, validate } from '../options.ts'
-import type { AdmissionOptions, ApiOptions, LimitOptions, ResidencyOptions, StartOptions } from '../options.ts'
+import { readAdmission, readApi, readLimits, readResidency, readRetention, readStarts, validate } from '../options.ts'
+import type {
+  AdmissionOptions,
+  ApiOptions,
+  LimitOptions,
+  ResidencyOptions,
+  RetentionOptions,
+  StartOptions,
+} from '../options.ts'
 
 /** What a config holds: the options of createPool(). Its agents are checked there, by the readers of agents. */
 export interface ConfigOptions {
@@ -13,6 +20,7 @@ export interface ConfigOptions {
   readonly admission?: AdmissionOptions
   readonly residency?: ResidencyOptions
   readonly starts?: StartOptions
+  readonly retention?: RetentionOptions
   /** `logger`, `store`, `driver`, `clock`: objects that only code can give. */
   readonly [other: string]: unknown
 }
@@ -36,6 +44,7 @@ export function checkShape(value: unknown, folder: string): ConfigOptions {
   readAdmission(rest.admission)
   readResidency(rest.residency)
   readStarts(rest.starts)
+  readRetention(rest.retention)
   readApi(rest.api)
   return {
     ...rest,

@@ -33,7 +33,7 @@ import { PromptInput } from './input.ts'
 import { inOrder } from './processes.ts'
 import { Spool } from './spool.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
-import { removeTranscript, transcriptFiles } from './transcripts.ts'
+import { removeKeepsakes, removeTranscript, removeUnknown, transcriptFiles, transcriptNames } from './transcripts.ts'
 
 /** Nothing can be heard any more of a process that broke the protocol: no reason to wait for it. */
 const BROKEN_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
@@ -348,6 +348,15 @@ export class ClaudeDriver implements Driver {
 
   async forget(place: TranscriptPlace): Promise<void> {
     await removeTranscript(place)
+    await removeKeepsakes(place)
     await removeScratch(place.tmpDir, place.sessionId)
+  }
+
+  forgetUnknown({ configDir }: { configDir: string }, known: ReadonlySet<string>, before: number): Promise<void> {
+    return removeUnknown(configDir, known, before)
+  }
+
+  transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }> {
+    return transcriptNames(place)
   }
 }

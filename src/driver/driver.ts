@@ -165,4 +165,12 @@ export interface Driver {
   fork(place: TranscriptPlace, cwd: string): Promise<string>
   /** Removes what the process kept of a conversation. Removing twice is no error. */
   forget(place: TranscriptPlace): Promise<void>
+  /** Removes what was kept of conversations that are not `known` and was last written before that time, in milliseconds since the epoch. */
+  forgetUnknown(
+    tenant: Pick<TranscriptPlace, 'configDir' | 'tmpDir'>,
+    known: ReadonlySet<string>,
+    before: number,
+  ): Promise<void>
+  /** The files that make up a conversation, by names relative to the folder; the folder alone where there are none yet. */
+  transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }>
 }

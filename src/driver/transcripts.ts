@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readFile, readdir, rm } from 'node:fs/promises'
+import { appendFile, mkdir, readFile, readdir, rm, rmdir, stat } from 'node:fs/promises'
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import type { SessionKey, SessionStore, SessionStoreEntry, TranscriptPlace } from './driver.ts'
@@ -35,6 +35,60 @@ export async function removeTranscript(place: TranscriptPlace): Promise<void> {
     // Only an empty folder goes; others may hold the transcripts of other sessions in the same cwd.
     const left = await readdir(folder).catch(() => ['absent'])
     if (left.length === 0) await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** The files of a conversation: its transcript, and what stands in the folder of its name, such as those of subagents. */
+export async function transcriptNames(place: TranscriptPlace): Promise<{ folder: string; names: string[] }> {
+  const { sessionId } = place
+  const folders = await candidateFolders(place)
+  for (const folder of folders) {
+    const all: string[] = await readdir(folder).catch(() => [])
+    if (!all.includes(`${sessionId}.jsonl`)) continue
+    const beside = await readdir(join(folder, sessionId), { recursive: true }).catch(() => [])
+    return { folder, names: [`${sessionId}.jsonl`, ...beside.map((name) => join(sessionId, name))] }
+  }
+  return { folder: folders[0] ?? join(place.configDir, 'projects', folderName(place.cwd)), names: [] }
+}
+
+const SESSION_ID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/
+
+/** Has no name but a time: what the shell of some process looked like when it started. */
+const SHELL_SNAPSHOT = /^snapshot-/
+
+/** Removes what the CLI has under the names of conversations that are not known, and was written before that time. */
+export async function removeUnknown(configDir: string, known: ReadonlySet<string>, before: number): Promise<void> {
+  const folders = (await readdir(configDir, { withFileTypes: true }).catch(() => []))
+    .filter((entry) => entry.isDirectory() && entry.name !== 'projects')
+    .map(({ name }) => join(configDir, name))
+  const projects = (await readdir(join(configDir, 'projects')).catch(() => [])).map((name) =>
+    join(configDir, 'projects', name),
+  )
+  for (const folder of [...folders, ...projects]) {
+    const names = await readdir(folder).catch(() => [])
+    let left = names.length
+    for (const name of names) {
+      const [id] = SESSION_ID.exec(name) ?? []
+      if (id === undefined ? !SHELL_SNAPSHOT.test(name) : known.has(id)) continue
+      const path = join(folder, name)
+      const found = await stat(path).catch(() => undefined)
+      if (found === undefined || found.mtimeMs >= before) continue
+      await rm(path, { recursive: true, force: true })
+      left -= 1
+    }
+    if (left === 0 && projects.includes(folder)) await rmdir(folder).catch(() => undefined)
+  }
+}
+
+/** Removes what else the CLI keeps under a conversation's name: its tasks, environment, file history, debug log. */
+export async function removeKeepsakes({ configDir, sessionId }: TranscriptPlace): Promise<void> {
+  const folders = await readdir(configDir, { withFileTypes: true }).catch(() => [])
+  for (const folder of folders) {
+    if (!folder.isDirectory() || folder.name === 'projects') continue
+    const path = join(configDir, folder.name)
+    for (const name of await readdir(path).catch(() => [])) {
+      if (name.includes(sessionId)) await rm(join(path, name), { recursive: true, force: true })
+    }
   }
 }
 

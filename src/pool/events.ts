@@ -4,6 +4,7 @@ import type { ExitFacts, ProcessInfo, TerminateReport } from '../driver/driver.t
 import type { DepartureReason, SessionRef, WorkerPurpose } from '../worker/worker.ts'
 import type { Usage } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
+import type { Removal } from './retention.ts'
 import type { StoreCall } from './store-calls.ts'
 import type { Warmth } from './turn.ts'
 
@@ -61,6 +62,8 @@ export interface PoolEvents {
   'turn.refused': [{ id: string; session: SessionRef; error: CapacityError }]
   'session.created': [{ session: SessionRef }]
   'session.deleted': [{ session: SessionRef }]
+  /** It had outlived its retention, and was removed. */
+  'session.expired': [Removal]
   /** Its conversation was gone and it began anew, as `onStaleResume: 'fresh'` says. */
   'session.restarted': [{ session: SessionRef; lost: string }]
   /** Processes of hosts that are gone were ended; `left` could not be. */

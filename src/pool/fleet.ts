@@ -41,6 +41,8 @@ export interface FleetParts {
 export interface FleetContext extends FleetParts {
   emitter: PoolEmitter
   agentOf: (name: string) => Agent
+  /** Called with each round of the housekeeper. */
+  tend: () => void
   /** The conversation that a worker serves, while this host works on it. */
   conversationOf: (worker: Worker) => Conversation | undefined
 }
@@ -169,6 +171,18 @@ export class Fleet {
     return { ...this.#registry.byState(), spares }
   }
 
+  /** The directories and conversations of all workers. */
+  get inUse(): { cwd: string; sdkSessionId: string | undefined }[] {
+    return [...this.#registry].map(({ cwd, sdkSessionId }) => ({ cwd, sdkSessionId }))
+  }
+
+  /** Ends all workers of a tenant, spares included. */
+  async endTenant(tenant: string): Promise<void> {
+    await Promise.all(
+      [...this.#registry].filter((worker) => worker.tenant === tenant).map((worker) => worker.leave('deleted')),
+    )
+  }
+
   /** No more starts, no more housekeeping. */
   stop(): void {
     this.gate.suspend('draining')
@@ -227,6 +241,7 @@ export class Fleet {
       worker.retire(reason)
     }
     this.#spares.tend()
+    this.#context.tend()
   }
 
   #listeners(): WorkerListeners {

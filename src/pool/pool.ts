@@ -1,6 +1,7 @@
 import type { Options, Query } from '../driver/driver.ts'
 import { ConfigError, PoolClosedError } from '../errors.ts'
-import type { SessionPage, Store } from '../store/store.ts'
+import type { Retention } from '../options.ts'
+import type { PoolFiles, SessionPage, Store } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { PoolUsage } from './accounts.ts'
@@ -16,6 +17,8 @@ import { Fleet } from './fleet.ts'
 import type { FleetParts } from './fleet.ts'
 import { openQuery } from './query.ts'
 import type { QueryPrompt } from './query.ts'
+import { Upkeep } from './upkeep.ts'
+import type { ImportOptions, PruneReport } from './upkeep.ts'
 import type { Session, SessionInfo } from './session.ts'
 import { existingDirectory } from './session-record.ts'
 import { Sessions } from './sessions.ts'
@@ -41,7 +44,11 @@ export interface PoolParts extends FleetParts {
   readAgents: (agents: Readonly<Record<string, AgentOptions>>) => Agent[]
   store: Store
   keepsEvents: boolean
+  files: PoolFiles
+  retention: Retention
   removeWorkspace: (path: string) => Promise<void>
+  /** Where other processes ask this pool. */
+  control: { listen(pool: Pool): Promise<void>; close(): Promise<void> }
   /** Called last when the pool closes. */
   release: () => void
 }
@@ -58,6 +65,8 @@ export class Pool implements AsyncDisposable {
   readonly #counters: Counters
   readonly #sessions: Sessions
   readonly #fleet: Fleet
+  readonly #upkeep: Upkeep
+  readonly #listening: Promise<void>
   #closing: Promise<void> | undefined
 
   constructor(parts: PoolParts) {
@@ -69,12 +78,22 @@ export class Pool implements AsyncDisposable {
     const store = watchedStore(parts.store, parts.clock, (call) => emitter.tell('store.called', call))
     this.#sessions = new Sessions({ ...parts, store, emitter, agentOf, fleet: () => this.#fleet })
     const conversationOf = (worker: Worker): Conversation | undefined => this.#sessions.conversationOf(worker)
-    this.#fleet = new Fleet({ ...parts, emitter, agentOf, conversationOf })
+    this.#fleet = new Fleet({
+      ...parts,
+      emitter,
+      agentOf,
+      conversationOf,
+      tend: () => this.#upkeep.tend(),
+    })
+    this.#upkeep = new Upkeep({ ...parts, emitter, sessions: this.#sessions, inUse: () => this.#fleet.inUse })
     parts.driver.attach({
       trouble: (message, error) => this.#emitter.tell('warning', { message, error }),
       reaped: (report) => this.#emitter.tell('orphans.reaped', report),
     })
     for (const agent of parts.agents) this.#fleet.keepSpares(agent, 'default')
+    this.#listening = parts.control.listen(this).catch((error: unknown) => {
+      this.#emitter.tell('warning', { message: 'other processes cannot ask this pool', error })
+    })
   }
 
   /**
@@ -131,6 +150,34 @@ export class Pool implements AsyncDisposable {
     this.#agents.clear()
     for (const agent of next) this.#agents.set(agent.name, agent)
     this.#fleet.replace(before, next)
+  }
+
+  /**
+   * A session with its events, its transcript and (unless told otherwise) the workspace that the pool made for it, as
+   * lines of JSON. Throws SessionGoneError, SessionBusyError while a turn of it runs.
+   */
+  exportSession(key: string, options: { tenant?: string; workspace?: boolean } = {}): AsyncGenerator<string> {
+    return this.#upkeep.export(key, options)
+  }
+
+  /** Brings back a session from these lines, all of it or nothing. Throws ArchiveError, SessionConflictError, ConfigError. */
+  importSession(lines: AsyncIterable<string>, options: ImportOptions = {}): Promise<Session> {
+    return this.#upkeep.import(lines, options)
+  }
+
+  /** Removes now what has outlived its retention, at most 200 sessions; or only says what that is. */
+  prune({ dryRun = false }: { dryRun?: boolean } = {}): Promise<PruneReport> {
+    return this.#upkeep.prune({ dryRun })
+  }
+
+  /** Ends all that runs for a tenant, and removes its sessions and directories. It may begin anew then. */
+  eraseTenant(tenant: string): Promise<void> {
+    return this.#upkeep.eraseTenant(tenant)
+  }
+
+  /** Writes a consistent copy of the data directory into a new one, while work goes on. Throws StoreError, ConfigError. */
+  backup(path: string): Promise<void> {
+    return this.#upkeep.backup(path)
   }
 
   /** Every worker that exists now, with every process of each. Reads the process table once: not for every request. */
@@ -200,8 +247,10 @@ export class Pool implements AsyncDisposable {
     const turns = this.#sessions.close(
       new PoolClosedError('the pool was closed during the turn; its session goes on with the next one'),
     )
+    const upkeep = Promise.all([this.#listening.then(() => this.#parts.control.close()), this.#upkeep.stop()])
     await this.#fleet.endAll()
     await turns
+    await upkeep
     await this.#parts.driver.close()
     await this.#parts.store.close()
     this.#parts.release()

@@ -4,7 +4,7 @@ import type { Driver } from '../driver/driver.ts'
 import { CapacityError, ConfigError, PoolClosedError, SessionBusyError, SessionConflictError } from '../errors.ts'
 import type { Limits } from '../options.ts'
 import { wholeNumber } from '../options.ts'
-import type { SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
+import type { SessionPage, SessionRecord, Store, StoredEvent, TenantPlaces } from '../store/store.ts'
 import type { Agent } from './agent.ts'
 import { Conversation, sessionGone } from './conversation.ts'
 import type { ConversationHost } from './conversation.ts'
@@ -65,6 +65,7 @@ export class Sessions implements SessionHost {
   readonly #loading = new Map<string, Promise<Conversation | undefined>>()
   readonly #runs = new Set<Promise<void>>()
   readonly #host: ConversationHost
+  readonly #closedTenants = new Set<string>()
   #closed = false
 
   constructor(context: SessionsContext) {
@@ -101,6 +102,7 @@ export class Sessions implements SessionHost {
     const tenant = options.tenant ?? 'default'
     checkName('key', key)
     checkName('tenant', tenant)
+    if (this.#closedTenants.has(tenant)) throw sessionGone(key, 'session_deleted')
     const agent = options.agent === undefined ? undefined : this.#context.agentOf(options.agent)
     const cwd = options.cwd === undefined ? undefined : await existingDirectory(options.cwd)
     const conversation = await this.#load(tenant, key, () => {
@@ -288,6 +290,105 @@ export class Sessions implements SessionHost {
       for (const { event } of added) conversation.running?.record?.told(event)
       return added
     })
+  }
+
+  /** True while this host has a process or a turn of it. */
+  isLive({ tenant, key }: Pick<SessionRecord, 'tenant' | 'key'>): boolean {
+    const active = this.#active.get(idOf(tenant, key))
+    return active !== undefined && !active.quiet
+  }
+
+  /** Removes a session that nobody has used since that time; false when somebody has, or uses it now. */
+  async removeUnused({
+    tenant,
+    key,
+    lastUsedAt,
+  }: Pick<SessionRecord, 'tenant' | 'key' | 'lastUsedAt'>): Promise<boolean> {
+    const conversation = await this.#load(tenant, key)
+    if (conversation === undefined) return false
+    if (!conversation.quiet || conversation.record.lastUsedAt !== lastUsedAt) {
+      this.#forgetIfQuiet(conversation)
+      return false
+    }
+    await this.erase(conversation)
+    return true
+  }
+
+  /** Ends what runs of a session, and removes it. */
+  async eraseRecord({ tenant, key }: SessionRecord): Promise<void> {
+    const conversation = await this.#load(tenant, key)
+    if (conversation !== undefined) await this.erase(this.#current(conversation))
+  }
+
+  /** Ends what runs for a tenant, for whom nothing can be begun until the work is done. */
+  async closeTenant(tenant: string, work: () => Promise<void>): Promise<void> {
+    this.#checkOpen()
+    checkName('tenant', tenant)
+    this.#closedTenants.add(tenant)
+    try {
+      const active = [...this.#active.values()].filter(({ record }) => record.tenant === tenant)
+      await Promise.all(active.map((conversation) => this.erase(conversation)))
+      await this.#context.fleet().endTenant(tenant)
+      await work()
+    } finally {
+      this.#closedTenants.delete(tenant)
+    }
+  }
+
+  /** A session between two turns. It is not forgotten before it is given back. */
+  async holdIdle(tenant: string, key: string): Promise<Disposable & { record: SessionRecord; busy: () => boolean }> {
+    this.#checkOpen()
+    const found = await this.#load(tenant, key)
+    if (found === undefined) throw sessionGone(key, 'session_not_found')
+    const conversation = this.#current(found)
+    const busy = (): boolean => conversation.running !== undefined
+    if (busy()) throw new SessionBusyError(`session "${key}" runs a turn; try again when that has ended`)
+    conversation.hold()
+    await conversation.settled
+    return {
+      record: conversation.record,
+      busy,
+      [Symbol.dispose]: () => {
+        conversation.release()
+        this.#forgetIfQuiet(conversation)
+      },
+    }
+  }
+
+  /** Takes in a session that comes with its events; what else belongs to it is brought by `fill`. All of it or nothing. */
+  async adopt(
+    record: SessionRecord,
+    fill: (events: (events: StoredEvent[]) => Promise<void>) => Promise<void>,
+  ): Promise<Session> {
+    this.#checkOpen()
+    checkName('key', record.key)
+    checkName('tenant', record.tenant)
+    let adopted = false
+    // Whoever asks for this key meanwhile waits until all of it is there.
+    const found = await this.#load(record.tenant, record.key, async () => {
+      await this.#context.store.put(record)
+      try {
+        await fill((events) => this.#context.store.appendEvents(record.uid, events))
+      } catch (error) {
+        await this.#context.store.remove(record.tenant, record.key)
+        throw error
+      }
+      adopted = true
+      return this.#activate(record)
+    }).catch(async (error: unknown) => {
+      await this.#traces.remove(record)
+      throw error
+    })
+    if (found !== undefined) this.#forgetIfQuiet(found)
+    if (!adopted) {
+      await this.#traces.remove(record)
+      throw new SessionConflictError(
+        `there is a session "${record.key}" already; import it under another key, or delete that one`,
+      )
+    }
+    const { tenant, key, agent } = record
+    this.#context.emitter.tell('session.created', { session: { tenant, key, agent } })
+    return this.handle(record)
   }
 
   /** The session of an SDK id, if there is one. */

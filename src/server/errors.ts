@@ -80,6 +80,7 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   disk_full: STORE,
   read_only: STORE,
   corrupt: STORE,
+  bad_archive: { type: 'invalid_request_error', retry: false },
 }
 
 const NO_RETRY = { 'x-should-retry': 'false' }

@@ -1,14 +1,24 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { HostRunningError, storeError } from '../errors.ts'
-import type { TenantPlaces } from './store.ts'
+import { copyTree } from './copy-tree.ts'
+import type { PoolFiles, TenantPlaces } from './store.ts'
 import { unwritable } from './unwritable.ts'
 
 /** Everything below the data directory is for its owner only. */
 const PRIVATE = 0o700
+
+/** A tenant's folder that nothing durable is in. */
+const TEMPORARY: ReadonlySet<string> = new Set(['tmp'])
+
+const STORE_FILE = 'pool.sqlite'
+
+/** 108 on Linux and 104 on macOS, with the byte that ends it. */
+const LONGEST_SOCKET_PATH = 103
 
 /** The folder of a data directory that tells which workers there are. */
 export const RUN_DIR = 'run'
@@ -38,7 +48,7 @@ function makeDirectory(path: string): void {
 }
 
 /** The directory that a host owns: its store, its tenants' config dirs and workspaces, and the lock that keeps others out. */
-export class DataDir {
+export class DataDir implements PoolFiles {
   readonly path: string
   readonly #lock: DatabaseSync
 
@@ -64,7 +74,7 @@ export class DataDir {
     try {
       // What a host that died had on disk for slow readers is of no use to anybody.
       rmSync(this.spoolDir, { recursive: true, force: true })
-      writeFileSync(this.#ownerFile, JSON.stringify({ pid: process.pid }), { mode: 0o600 })
+      writeFileSync(this.#ownerFile, JSON.stringify({ pid: process.pid, control: this.controlPath }), { mode: 0o600 })
     } catch (error) {
       this.release()
       throw storeError(`the data directory ${this.path} cannot be used`, error)
@@ -72,7 +82,7 @@ export class DataDir {
   }
 
   get storeFile(): string {
-    return join(this.path, 'pool.sqlite')
+    return this.storeFileIn(this.path)
   }
 
   /** Where other processes read which workers there are. */
@@ -80,8 +90,34 @@ export class DataDir {
     return join(this.path, RUN_DIR)
   }
 
+  /** Where other processes ask the host: a socket in the directory, or beside those of others where its path is too long for one. */
+  get controlPath(): string {
+    const name = createHash('sha256').update(this.path).digest('hex').slice(0, 16)
+    if (process.platform === 'win32') return `\\\\.\\pipe\\claude-agent-pool-${name}`
+    const path = join(this.runDir, 'control.sock')
+    if (Buffer.byteLength(path) <= LONGEST_SOCKET_PATH) return path
+    return join(tmpdir(), `claude-agent-pool-${process.getuid?.()}`, `${name}.sock`)
+  }
+
   get spoolDir(): string {
     return join(this.path, 'spool')
+  }
+
+  storeFileIn(path: string): string {
+    return join(path, STORE_FILE)
+  }
+
+  /** Copies the files of all tenants into another data directory. What goes away meanwhile is left out. */
+  async copyTenants(path: string): Promise<void> {
+    try {
+      await copyTree(join(this.path, 'tenants'), join(path, 'tenants'), TEMPORARY)
+    } catch (error) {
+      throw storeError(`the backup ${path} cannot be written`, error)
+    }
+  }
+
+  async removeTenant(tenant: string): Promise<void> {
+    await rm(join(this.path, 'tenants', folderOf(tenant)), { recursive: true, force: true, maxRetries: 3 })
   }
 
   /** The tenant's places, made if need be. Rejects with StoreError. */
@@ -133,5 +169,14 @@ export class DataDir {
     } catch {
       return undefined
     }
+  }
+}
+
+/** Where the host of a data directory can be asked; undefined where there was none since it ended in order. */
+export function controlPathOf(dataDir: string): string | undefined {
+  try {
+    return (JSON.parse(readFileSync(join(dataDir, 'host.json'), 'utf8')) as { control?: string }).control
+  } catch {
+    return undefined
   }
 }

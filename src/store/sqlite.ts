@@ -280,6 +280,10 @@ export class SqliteStore implements Store {
     )
   }
 
+  backup(path: string): Promise<void> {
+    return this.#database.backup(path)
+  }
+
   async close(): Promise<void> {
     this.#database.close()
   }

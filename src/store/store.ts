@@ -53,6 +53,16 @@ export interface TenantPlaces {
   earlier: string
 }
 
+/** The files that a pool owns beside its store. */
+export interface PoolFiles {
+  /** Removes all directories of a tenant. */
+  removeTenant(tenant: string): Promise<void>
+  /** Copies the files of all tenants as they are now into this new directory, which stands for the data directory. */
+  copyTenants(path: string): Promise<void>
+  /** Where a copy has its store. */
+  storeFileIn(path: string): string
+}
+
 /** A page of sessions: those after `after`, which need not exist any more. */
 export interface SessionPage {
   tenant?: string
@@ -157,5 +167,7 @@ export interface Store {
   /** Removes a transcript; without a subpath, those of the subagents too. */
   removeTranscript(key: TranscriptKey): Promise<void>
 
+  /** Writes a copy as of now to a new file while work goes on. A store without it is backed up by its own means. */
+  backup?(path: string): Promise<void>
   close(): Promise<void>
 }

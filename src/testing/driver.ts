@@ -85,6 +85,16 @@ export class FakeDriver implements Driver {
     this.conversations.delete(sessionId)
   }
 
+  /** Fake conversations have no age. */
+  forgetUnknown(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** Fake conversations are in no file. */
+  transcript({ configDir }: TranscriptPlace): Promise<{ folder: string; names: string[] }> {
+    return Promise.resolve({ folder: configDir, names: [] })
+  }
+
   #conversation(sessionId: string): FakeConversation {
     let conversation = this.conversations.get(sessionId)
     if (conversation === undefined) {

@@ -22,6 +22,7 @@ const samples: [string, errors.PoolError][] = [
   ['disk_full', new errors.StoreError('no room', { code: 'disk_full' })],
   ['read_only', new errors.StoreError('no write', { code: 'read_only' })],
   ['corrupt', new errors.StoreError('no sense', { code: 'corrupt' })],
+  ['bad_archive', new errors.ArchiveError('line 2')],
   ['pool_closed', new errors.PoolClosedError()],
 ]
 

@@ -1,0 +1,171 @@
+import { createReadStream } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import Table from 'cli-table3'
+import { linesOf } from '../control/lines.ts'
+import { ConfigError } from '../errors.ts'
+import type { ImportOptions, PruneReport, SessionInfo, Usage } from '../index.ts'
+import { formatDuration, formatSize } from '../units.ts'
+import { onDataDir } from './host.ts'
+import type { DataDirFlags } from './host.ts'
+
+/** The flags of the commands on one session. */
+export interface SessionFlags extends DataDirFlags {
+  tenant: string
+  json?: true
+}
+
+/** The flags of `sessions list`. */
+export interface ListFlags extends DataDirFlags {
+  tenant?: string
+  agent?: string
+  limit: number
+  after?: string
+  json?: true
+}
+
+const tokens = ({ inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens }: Usage): number =>
+  inputTokens + outputTokens + cacheReadTokens + cacheWriteTokens
+
+const cost = ({ costUsd, estimated }: Usage): string => `${estimated ? '~' : ''}$${costUsd.toFixed(4)}`
+
+const ago = (at: number): string => `${formatDuration(Math.max(0, Math.round((Date.now() - at) / 1000) * 1000))} ago`
+
+function table(head: string[], rows: (string | number)[][]): void {
+  const made = new Table({ head, style: { head: [], border: [] } })
+  made.push(...rows)
+  console.log(made.toString())
+}
+
+/** Lists sessions. */
+export async function list({ tenant, agent, limit, after, json, ...flags }: ListFlags): Promise<void> {
+  if (after !== undefined && tenant === undefined)
+    throw new ConfigError('--after', 'needs --tenant: keys are those of a tenant')
+  const page = {
+    limit,
+    ...(tenant === undefined ? {} : { tenant }),
+    ...(agent === undefined ? {} : { agent }),
+    ...(after === undefined || tenant === undefined ? {} : { after: { tenant, key: after } }),
+  }
+  const sessions = (await onDataDir(flags, { do: 'list', page })) as SessionInfo[]
+  if (json === true) return console.log(JSON.stringify(sessions))
+  if (sessions.length === 0) return console.log('No sessions.')
+  table(
+    ['tenant', 'key', 'agent', 'state', 'turns', 'tokens', 'cost', 'last used'],
+    sessions.map(({ usage, lastUsedAt, ...session }) => [
+      session.tenant,
+      session.key,
+      session.agent,
+      session.state,
+      session.turns,
+      tokens(usage),
+      cost(usage),
+      ago(lastUsedAt),
+    ]),
+  )
+  const last = sessions.at(-1)
+  if (sessions.length === limit && last !== undefined)
+    console.log(`There may be more: --tenant ${last.tenant} --after ${last.key}, or a larger --limit`)
+}
+
+/** Shows one session. */
+export async function show(key: string, { tenant, json, ...flags }: SessionFlags): Promise<void> {
+  const info = (await onDataDir(flags, { do: 'show', tenant, key })) as SessionInfo
+  if (json === true) return console.log(JSON.stringify(info))
+  const { usage, createdAt, lastUsedAt, ...facts } = info
+  const rows: [string, string][] = [
+    ...Object.entries(facts).map(([name, value]): [string, string] => [name, String(value ?? '-')]),
+    ['created', ago(createdAt)],
+    ['last used', ago(lastUsedAt)],
+    ['input tokens', String(usage.inputTokens)],
+    ['output tokens', String(usage.outputTokens)],
+    ['cache', `${usage.cacheReadTokens} read, ${usage.cacheWriteTokens} written`],
+    ['cost', `${cost(usage)}${usage.estimated ? ', a part of it reckoned' : ''}`],
+  ]
+  for (const [name, value] of rows) console.log(`${name.padEnd(14)}${value}`)
+}
+
+/** Writes a session into a file, which is there as a whole or not at all. */
+export async function exportTo(
+  key: string,
+  file: string,
+  { tenant, workspace, json, ...flags }: SessionFlags & { workspace: boolean },
+): Promise<void> {
+  const operation = { do: 'export', tenant, key, workspace } as const
+  if (file === '-') {
+    await onDataDir(flags, operation, { take: (line) => process.stdout.write(line) })
+    return
+  }
+  const partial = `${file}.partial`
+  const out = await open(partial, 'w', 0o600)
+  try {
+    await onDataDir(flags, operation, { take: (line) => out.write(line) })
+    await out.sync()
+    const { size } = await out.stat()
+    await rename(partial, file)
+    console.log(json === true ? JSON.stringify({ file, size }) : `Exported ${key} to ${file}, ${formatSize(size)}`)
+  } finally {
+    await out.close()
+    await rm(partial, { force: true })
+  }
+}
+
+async function* linesIn(file: string): AsyncGenerator<string> {
+  const stream = (file === '-' ? process.stdin : createReadStream(file)).setEncoding('utf8')
+  try {
+    yield* linesOf(stream as AsyncIterable<string>)
+  } catch (error) {
+    throw new ConfigError('file', `${file} cannot be read: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+/** Brings an exported session back. */
+export async function importFrom(
+  file: string,
+  { json, dataDir, config, cwd, ...given }: DataDirFlags & ImportOptions & { json?: true },
+): Promise<void> {
+  const options = { ...given, ...(cwd === undefined ? {} : { cwd: resolve(cwd) }) }
+  const flags = { ...(dataDir === undefined ? {} : { dataDir }), ...(config === undefined ? {} : { config }) }
+  const info = (await onDataDir(flags, { do: 'import', options }, { input: linesIn(file) })) as SessionInfo
+  console.log(
+    json === true ? JSON.stringify(info) : `Imported ${info.key} of tenant ${info.tenant}, ${info.turns} turns`,
+  )
+}
+
+/** Deletes sessions, or a whole tenant. */
+export async function remove(
+  keys: readonly string[],
+  { tenant, all, json, ...flags }: SessionFlags & { all?: true },
+): Promise<void> {
+  if ((keys.length === 0) === (all === undefined)) throw new ConfigError('keys', 'name sessions, or say --all')
+  if (all === true) await onDataDir(flags, { do: 'erase', tenant })
+  for (const key of keys) await onDataDir(flags, { do: 'delete', tenant, key })
+  if (json === true) console.log(JSON.stringify({ tenant, deleted: all === true ? 'all' : keys }))
+  else console.log(all === true ? `Erased tenant ${tenant}` : `Deleted ${keys.join(', ')}`)
+}
+
+/** Removes what has outlived its retention. */
+export async function prune({
+  dryRun,
+  json,
+  dataDir,
+  config,
+}: DataDirFlags & { dryRun?: true; json?: true }): Promise<void> {
+  const flags = { ...(dataDir === undefined ? {} : { dataDir }), ...(config === undefined ? {} : { config }) }
+  const report = (await onDataDir(flags, { do: 'prune', dryRun: dryRun === true })) as PruneReport
+  if (json === true) return console.log(JSON.stringify(report))
+  for (const { tenant, key, reason, lastUsedAt } of report.sessions)
+    console.log(`  ${tenant}/${key}: ${reason}, last used ${ago(lastUsedAt)}`)
+  const verb = dryRun === true ? 'Would remove' : 'Removed'
+  console.log(
+    `${verb} ${report.sessions.length} sessions and ${report.events} events${report.more ? '; more are due' : ''}`,
+  )
+}
+
+/** Copies the data directory. */
+export async function backup(dir: string, { json, dataDir, config }: DataDirFlags & { json?: true }): Promise<void> {
+  const flags = { ...(dataDir === undefined ? {} : { dataDir }), ...(config === undefined ? {} : { config }) }
+  const path = resolve(dir)
+  await onDataDir(flags, { do: 'backup', path })
+  console.log(json === true ? JSON.stringify({ path }) : `Backed up to ${path}`)
+}

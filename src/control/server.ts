@@ -1,0 +1,107 @@
+import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { Server, Socket } from 'node:net'
+import { dirname } from 'node:path'
+import { once } from 'node:events'
+import { PoolError, StoreError } from '../errors.ts'
+import type { Pool } from '../pool/pool.ts'
+import { linesFrom, writeLine } from './lines.ts'
+import { operate } from './operations.ts'
+import type { Operation } from './operations.ts'
+
+/** Commands of people: more at once is a mistake. */
+const MAX_CONNECTIONS = 16
+
+/** Until the request is there, or the next line of an import. */
+const PATIENCE_MS = 30_000
+
+/** What a connection hears: lines of what it asked for, then one value or error. */
+export type ControlReply =
+  | { line: string }
+  | { value: unknown }
+  | { error: { name: string; code: string; message: string } }
+
+/** Where other processes of the same user ask a running pool. One request a connection. */
+export class ControlSocket {
+  readonly #path: string
+  readonly #connections = new Set<Socket>()
+  #server: Server | undefined
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  /** Begins to listen. A socket that is there already is that of a host that died: whoever has the data directory may replace it. */
+  async listen(pool: Pool): Promise<void> {
+    // Who has sent its request may close its side, and still gets the answer.
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      this.#connections.add(socket)
+      socket.on('close', () => this.#connections.delete(socket)).on('error', () => undefined)
+      void serve(pool, socket)
+    })
+    this.#server = server
+    server.maxConnections = MAX_CONNECTIONS
+    server.unref()
+    const named = process.platform === 'win32'
+    if (!named) {
+      makePrivate(dirname(this.#path))
+      rmSync(this.#path, { force: true })
+    }
+    const listening = once(server, 'listening')
+    server.listen(this.#path)
+    await listening
+    if (!named) chmodSync(this.#path, 0o600)
+    server.on('error', () => undefined)
+  }
+
+  /** Ends all connections, and removes the socket. */
+  async close(): Promise<void> {
+    const server = this.#server
+    if (server === undefined) return
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    for (const socket of this.#connections) socket.destroy()
+    await closed
+  }
+}
+
+/** Makes a folder for this user alone. Throws when it is somebody else's: the place for long paths is shared. */
+function makePrivate(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const { uid, mode } = lstatSync(folder)
+  if (uid !== process.getuid?.() || (mode & 0o077) !== 0)
+    throw new StoreError(`${folder} is not this user's alone; no other process can ask this pool`)
+}
+
+async function serve(pool: Pool, socket: Socket): Promise<void> {
+  const lines = linesFrom(socket)
+  try {
+    await writeLine(socket, await answer(pool, socket, lines))
+    socket.end()
+  } catch {
+    // It left, or does not speak as we do.
+    socket.destroy()
+  }
+}
+
+async function answer(pool: Pool, socket: Socket, lines: AsyncGenerator<string>): Promise<ControlReply> {
+  socket.setTimeout(PATIENCE_MS, () => socket.destroy())
+  const first = await lines.next()
+  if (first.done === true) throw new Error('no request came')
+  const operation = JSON.parse(first.value) as Operation
+  if (operation.do !== 'import') socket.setTimeout(0)
+  try {
+    const work = operate(pool, operation, lines)
+    for (;;) {
+      const next = await work.next()
+      if (next.done === true) return { value: next.value }
+      await writeLine(socket, { line: next.value })
+      if (socket.destroyed) {
+        await work.return(undefined)
+        throw new Error('nobody listens any more')
+      }
+    }
+  } catch (error) {
+    const { name, message } = error as Error
+    return { error: { name, code: error instanceof PoolError ? error.code : 'error', message } }
+  }
+}
