@@ -7,6 +7,7 @@ export type PoolErrorCode =
   | 'session_not_found'
   | 'worker_exited'
   | 'start_failed'
+  | 'worker_memory'
   | 'turn_timeout'
   | 'turn_interrupted'
   | 'resume_failed'
@@ -123,6 +124,26 @@ export class WorkerExitedError extends PoolError {
     this.signal = exit.signal
     this.oomKilled = exit.cause === 'out_of_memory'
     this.stderr = exit.stderr
+  }
+}
+
+/**
+ * The agent's process was ended during the turn because it and its tools used too much memory: more than its own limit
+ * (`limit: 'worker'`), or so much that the host was about to run out (`limit: 'host'`). The prompt may have run and is not
+ * sent again; the session's next turn resumes.
+ */
+export class WorkerMemoryError extends PoolError {
+  readonly limit: 'worker' | 'host'
+  /** What the process and all it started used, in bytes. */
+  readonly usedBytes: number
+  /** `limits.workerMemory`, or all that host and workers may use together; in bytes. */
+  readonly limitBytes: number
+
+  constructor(limit: 'worker' | 'host', usedBytes: number, limitBytes: number, message: string) {
+    super('worker_memory', message)
+    this.limit = limit
+    this.usedBytes = usedBytes
+    this.limitBytes = limitBytes
   }
 }
 

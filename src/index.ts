@@ -24,6 +24,8 @@ export type { DepartureReason, SessionRef, WorkerPurpose } from './worker/worker
 export type { WorkerState } from './worker/lifecycle.ts'
 export type { Logger } from './telemetry/log.ts'
 export type { Clock } from './clock.ts'
+export type { MemoryStats } from './memory/governor.ts'
+export type { PressureLevel } from './memory/pressure.ts'
 export type { MemoryRoom } from './memory/limit.ts'
 export type { MemorySource } from './memory/source.ts'
 export type { MeasuredWorker } from './memory/usage.ts'
@@ -43,6 +45,7 @@ export type {
 export type { AgentProcess, Driver, ProcessInfo, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
 export type {
   AdmissionOptions,
+  AgentLimitOptions,
   ApiOptions,
   LimitOptions,
   Pattern,
@@ -70,5 +73,6 @@ export {
   TurnInterruptedError,
   TurnTimeoutError,
   WorkerExitedError,
+  WorkerMemoryError,
 } from './errors.ts'
 export type { CapacityFacts, CapacityReason, ExitCause, ExitFacts, PoolErrorCode, StartPhase } from './errors.ts'

@@ -34,15 +34,21 @@ export interface ResidencyOptions {
 
 /** What bounds turns. Each has its error. */
 export interface LimitOptions {
-  /** Memory for workers and host. Default `"auto"`: the container's limit, else the machine's memory. */
+  /**
+   * Memory for workers and host. Default `"auto"`: the container's limit, else the machine's memory; a lower value bounds the
+   * pool further. `"none"`: memory bounds nothing, and the kernel ends whom it likes.
+   */
   memory?: string
   memoryBytes?: number
-  /** Turns at once. Default `"auto"`: as many as memory bears at 500 MiB each. */
+  /** Turns at once. Default `"auto"`: as many as memory bears, which bounds a number, too. */
   turns?: number | 'auto'
-  /** Turns at once of one tenant. Default `"auto"`: the same as `turns`. */
+  /** Turns at once of one tenant. Default `"auto"`: all, but beyond its even share it takes no place that another was refused. */
   turnsPerTenant?: number | 'auto'
   /** Processes at once, idle ones and spares included. Default `"auto"`: as many as memory bears. */
   workers?: number | 'auto'
+  /** Private memory of one worker with all that it started; a turn that needs more is ended. Default `"none"`. */
+  workerMemory?: string
+  workerMemoryBytes?: number
   /** A whole turn. Default `"30m"`. */
   turnTime?: string
   turnTimeMs?: number
@@ -56,6 +62,9 @@ export interface LimitOptions {
 
 /** The limits of turns that an agent, or one turn, may have of its own. */
 export type TurnLimitOptions = Pick<LimitOptions, 'turnTime' | 'turnTimeMs' | 'silence' | 'silenceMs'>
+
+/** The limits that an agent may have of its own. */
+export type AgentLimitOptions = TurnLimitOptions & Pick<LimitOptions, 'workerMemory' | 'workerMemoryBytes'>
 
 /** What happens to a turn for which there is no room. */
 export type AdmissionOptions =
@@ -157,6 +166,7 @@ export interface Limits {
   turns: number | 'auto'
   turnsPerTenant: number | 'auto'
   workers: number | 'auto'
+  workerMemoryBytes: number
   turnTimeMs: number
   silenceMs: number
   spoolBytes: number
@@ -364,10 +374,11 @@ export const readLimits = (input: LimitOptions | undefined): Limits =>
   readSection<Limits>(
     'limits',
     {
-      memoryBytes: size('memory', 'auto', ['auto']),
+      memoryBytes: size('memory', 'auto', ['auto', NONE]),
       turns: count('turns', 'auto'),
       turnsPerTenant: count('turnsPerTenant', 'auto'),
       workers: count('workers', 'auto'),
+      workerMemoryBytes: size('workerMemory', NONE, [NONE]),
       ...TURN_LIMITS,
       spoolBytes: size('spool', '1GiB'),
     },
@@ -425,6 +436,21 @@ export function readRetention(input: RetentionOptions | undefined): Retention {
 
 const named = z.record(z.string(), z.record(z.string(), z.unknown())).optional()
 const retentionShape = z.looseObject({ tenants: named, agents: named })
+
+/** The limits of an agent, in two parts: those of its turns, and that of its workers. */
+export function readAgentLimits(
+  path: string,
+  input: AgentLimitOptions | undefined,
+): { turns: ReturnType<typeof readTurnLimits>; workerMemoryBytes: number | undefined } {
+  const { workerMemory, workerMemoryBytes } = input ?? {}
+  if (workerMemory === undefined && workerMemoryBytes === undefined) {
+    return { turns: readTurnLimits(path, input), workerMemoryBytes: undefined }
+  }
+  const { workerMemory: _text, workerMemoryBytes: _number, ...turns } = input ?? {}
+  const fields = { workerMemoryBytes: size('workerMemory', NONE, [NONE]) }
+  const own = readSection<{ workerMemoryBytes: number }>(path, fields, { workerMemory, workerMemoryBytes })
+  return { turns: readTurnLimits(path, turns), ...own }
+}
 
 export const readStarts = (input: StartOptions | undefined): Starts =>
   readSection<Starts>(

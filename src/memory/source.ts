@@ -11,6 +11,8 @@ export interface MemorySource {
   sample(workers: readonly MeasuredWorker[]): ReadonlyMap<string, number>
   /** The same of one worker, now. */
   measure(worker: MeasuredWorker): number | undefined
+  /** The same, exactly: for a decision that ends a turn. */
+  measureExactly(worker: MeasuredWorker): number | undefined
   /** The host's own, in bytes. */
   host(): number
 }

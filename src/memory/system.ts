@@ -30,6 +30,10 @@ export class SystemMemory implements MemorySource {
     return this.#usage.measure(worker)
   }
 
+  measureExactly(worker: MeasuredWorker): number | undefined {
+    return this.#usage.measureExactly(worker)
+  }
+
   host(): number {
     return this.#usage.host()
   }

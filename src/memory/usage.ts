@@ -91,7 +91,7 @@ export class Usage {
       this.#treesDueAt = this.#spaced(this.#treesDueAt, TREES_MS, () => {
         this.#trees = this.#readTrees()
       })
-      this.#exactDueAt = this.#spaced(this.#exactDueAt, EXACT_MS, () => this.#measureExactly(workers))
+      this.#exactDueAt = this.#spaced(this.#exactDueAt, EXACT_MS, () => this.#correct(workers))
     }
     const found = new Map<string, number>()
     for (const worker of workers) {
@@ -112,6 +112,15 @@ export class Usage {
     return Math.round(bytes)
   }
 
+  /** Bytes of one worker's tree as it is now, exactly. */
+  measureExactly(worker: MeasuredWorker): number | undefined {
+    const main = privateOf(worker.pid, this.#read)
+    if (main === undefined) return undefined
+    this.#trees = this.#readTrees()
+    const others = (this.#trees.get(worker.id) ?? []).filter((pid) => pid !== worker.pid)
+    return others.reduce((sum, pid) => sum + (privateOf(pid, this.#read) ?? 0), main)
+  }
+
   /** Bytes of this process. */
   host(): number {
     return anonymousOf('self', this.#page, this.#read) ?? process.memoryUsage.rss()
@@ -127,7 +136,7 @@ export class Usage {
   }
 
   /** One worker after the other. */
-  #measureExactly(workers: readonly MeasuredWorker[]): void {
+  #correct(workers: readonly MeasuredWorker[]): void {
     const last = workers.findIndex(({ id }) => id === this.#lastExact)
     const worker = workers[(last + 1) % workers.length]
     if (worker === undefined) return

@@ -8,8 +8,8 @@ import type {
   Options,
   PermissionResult,
 } from '../driver/driver.ts'
-import { readAgentResidency, readSpares, readTurnLimits, validate } from '../options.ts'
-import type { Residency, ResidencyOptions, SpareBounds, SpareOptions, TurnLimitOptions } from '../options.ts'
+import { readAgentLimits, readAgentResidency, readSpares, validate } from '../options.ts'
+import type { AgentLimitOptions, Residency, ResidencyOptions, SpareBounds, SpareOptions } from '../options.ts'
 import type { PermissionAnswer, PermissionQuestion, SessionRef } from '../worker/worker.ts'
 import type { TurnLimits } from './turn.ts'
 
@@ -88,8 +88,8 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   spares?: SpareOptions
   /** Spares for new conversations whose `cwd` the caller chooses. Default `{ min: 0, max: 2 }`. */
   claimableSpares?: SpareOptions
-  /** The limits of this agent's turns, where they differ from the pool's. */
-  limits?: TurnLimitOptions
+  /** The limits of this agent's turns and workers, where they differ from the pool's. */
+  limits?: AgentLimitOptions
   /** When this agent's idle workers leave. With a `pattern` it stands for itself; without, what it leaves out is the pool's. */
   residency?: ResidencyOptions
   /** What happens when a conversation's transcript is gone. Default `"error"`: ResumeError. `"fresh"`: begin anew, once, and say so. */
@@ -175,6 +175,8 @@ export interface Agent {
   readonly spares: SpareBounds
   readonly claimableSpares: SpareBounds
   readonly limits: Partial<TurnLimits>
+  /** Undefined: the pool's. */
+  readonly workerMemoryBytes: number | undefined
   /** Undefined: the pool's. */
   readonly residency: Residency | undefined
   readonly onStaleResume: 'error' | 'fresh'
@@ -281,13 +283,15 @@ export function readAgent(
   checkKeys(path, options)
   validate(path, commonOptions, options)
   if (!ownProcess) checkServers(path, options.mcpServers)
+  const limits = readAgentLimits(`${path}.limits`, options.limits)
   const spareless = ownProcess && hasOwnServers(options) ? { min: 0, max: 0 } : undefined
   return Object.freeze({
     name,
     options: Object.freeze({ ...options }),
     spares: spareless ?? readSpares(`${path}.spares`, options.spares),
     claimableSpares: spareless ?? readSpares(`${path}.claimableSpares`, options.claimableSpares),
-    limits: readTurnLimits(`${path}.limits`, options.limits),
+    limits: limits.turns,
+    workerMemoryBytes: limits.workerMemoryBytes,
     residency:
       options.residency === undefined
         ? undefined

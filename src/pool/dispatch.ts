@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts'
 import { BindRefusedError } from '../driver/driver.ts'
 import type { Conversation as ConversationSpec } from '../driver/driver.ts'
 import { PoolClosedError, ResumeError, StartError } from '../errors.ts'
-import type { Governor } from '../memory/governor.ts'
+import type { Claim, Governor } from '../memory/governor.ts'
 import type { TenantPlaces } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { Accounts } from './accounts.ts'
@@ -57,7 +57,8 @@ export class Dispatch {
     const { gate, clock } = this.#context
     const cancelled = new AbortController()
     void turn.ended.then(() => cancelled.abort())
-    const permit = await gate.enter(conversation.record.tenant, cancelled.signal)
+    const claim: Claim = { agent: conversation.record.agent, worker: () => conversation.worker }
+    const permit = await gate.enter(conversation.record.tenant, cancelled.signal, claim)
     // Whoever sees the end of a turn finds its place free.
     turn.onEnd = () => permit.leave()
     const startedAt = clock.now()
@@ -85,14 +86,9 @@ export class Dispatch {
     }
   }
 
-  /** True while one more idle worker fits beside the others. */
-  get hasRoom(): boolean {
-    return this.#fits({ running: 0, idle: 1 })
-  }
-
   /** Takes a place for one more worker and makes it at once; undefined when nothing is free. Evicts nobody. */
-  registerIfFree(make: () => Worker): Worker | undefined {
-    return this.hasRoom ? this.#register(make) : undefined
+  registerIfFree(agent: string, make: () => Worker): Worker | undefined {
+    return this.#context.governor.fitsSpare(agent) ? this.#register(make) : undefined
   }
 
   async #runOn(conversation: Conversation, worker: Worker, warmth: Warmth, turn: RunningTurn): Promise<void> {
@@ -155,7 +151,7 @@ export class Dispatch {
     }
     worker.begin(turn)
     try {
-      await this.#makeRoom({ running: 0, idle: 0 })
+      await this.#makeRoom(() => this.#context.governor.fits)
     } catch (error) {
       worker.release()
       throw error
@@ -257,8 +253,8 @@ export class Dispatch {
     await starter.checkCwd(cwd)
     await conversation.save()
     const how: ConversationSpec = { kind: record.begun ? 'resume' : 'new', sessionId: sdkSessionId }
-    const worker = await this.#place(() =>
-      starter.start({
+    const worker = await this.#place(agent.name, need, () => {
+      const started = starter.start({
         agent,
         tenant: record.tenant,
         fingerprint,
@@ -269,9 +265,11 @@ export class Dispatch {
         ownsCwd: false,
         conversation: how,
         places: tenantPlaces,
-      }),
-    )
-    conversation.worker = worker
+      })
+      // At once: from here on the turn that was admitted for it is charged with its worker, and not beside it.
+      conversation.worker = started
+      return started
+    })
     try {
       await starter.open(worker)
     } catch (error) {
@@ -307,29 +305,26 @@ export class Dispatch {
   }
 
   #register(make: () => Worker): Worker {
-    const { gate, registry, started } = this.#context
+    const { gate, registry, governor, started } = this.#context
     if (gate.draining) throw new PoolClosedError()
     const worker = make()
     registry.add(worker)
+    governor.changed(worker)
     started(worker)
     return worker
   }
 
-  #fits(added: { running: number; idle: number }): boolean {
-    const { busy, starting, idle, closing } = this.#context.registry.byState()
-    return this.#context.governor.fits({ running: busy + added.running, idle: starting + idle + closing + added.idle })
-  }
-
   /** Makes a worker as soon as there is room for it. Between the look and the deed nobody else can take the place. */
-  async #place(make: () => Worker): Promise<Worker> {
-    while (!this.#fits({ running: 0, idle: 1 })) await this.#makeRoom({ running: 0, idle: 1 })
+  async #place(agent: string, { priority }: Need, make: () => Worker): Promise<Worker> {
+    const fits = (): boolean => this.#context.governor.fitsAnother(agent, priority === 'user' ? 'turn' : 'ahead')
+    while (!fits()) await this.#makeRoom(fits)
     return this.#register(make)
   }
 
-  /** Hibernates idle workers until the others and what is added fit. Nobody left to go: CapacityError. */
-  async #makeRoom(added: { running: number; idle: number }): Promise<void> {
+  /** Hibernates idle workers until it fits. Nobody left to go: CapacityError. */
+  async #makeRoom(fits: () => boolean): Promise<void> {
     const { registry, residents, gate } = this.#context
-    while (!this.#fits(added)) {
+    while (!fits()) {
       const leaving = [...registry].find(({ state }) => state === 'closing')
       const next = leaving ?? residents.leastMissed()
       if (next === undefined) throw gate.refuse('memory', 'no room for another process, and none that could leave')

@@ -1,6 +1,8 @@
 import { EventEmitter } from 'node:events'
 import type { CapacityError } from '../errors.ts'
 import type { ExitFacts, ProcessInfo, TerminateReport } from '../driver/driver.ts'
+import type { MemoryStats } from '../memory/governor.ts'
+import type { PressureLevel } from '../memory/pressure.ts'
 import type { DepartureReason, SessionRef, WorkerPurpose } from '../worker/worker.ts'
 import type { Usage } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
@@ -25,6 +27,8 @@ export interface WorkerInfo {
   startedAt: number
   lastUsedAt: number
   turns: number
+  /** Private memory of its process and all that this started, in bytes, as last measured; undefined until it was. */
+  memoryBytes: number | undefined
   /** What keeps it from leaving. */
   pinnedBy: { tasks: number; permissionRequests: number } | undefined
 }
@@ -66,6 +70,8 @@ export interface PoolEvents {
   'session.expired': [Removal]
   /** Its conversation was gone and it began anew, as `onStaleResume: 'fresh'` says. */
   'session.restarted': [{ session: SessionRef; lost: string }]
+  /** Memory has become shorter, or is no longer so short. */
+  'memory.pressure': [{ level: PressureLevel; from: PressureLevel; memory: MemoryStats }]
   /** Processes of hosts that are gone were ended; `left` could not be. */
   'orphans.reaped': [{ pids: number[]; left: number }]
   /** A call of the store has ended. Told for each: what listens to it must be quick. */

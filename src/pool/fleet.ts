@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
 import { Governor } from '../memory/governor.ts'
+import type { MemoryStats } from '../memory/governor.ts'
 import type { MemorySource } from '../memory/source.ts'
 import type { Admission, Limits, Residency, Starts } from '../options.ts'
 import type { TenantPlaces } from '../store/store.ts'
@@ -15,8 +16,10 @@ import type { PoolEmitter, WorkerDetails, WorkerInfo } from './events.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { Gate } from './gate.ts'
 import { Housekeeper } from './housekeeper.ts'
+import { MemoryWatch } from './memory-watch.ts'
 import { Launcher } from './launcher.ts'
 import { Registry } from './registry.ts'
+import { mayLeave } from './residency.ts'
 import { Residents } from './residents.ts'
 import { Spares } from './spares.ts'
 import type { SpareKind } from './spares.ts'
@@ -59,6 +62,8 @@ export class Fleet {
   readonly #spares: Spares
   readonly #dispatch: Dispatch
   readonly #housekeeper: Housekeeper
+  readonly #governor: Governor
+  readonly #memoryWatch: MemoryWatch
   readonly #health: Health
   readonly #warmth = new WeakMap<Worker, Warmth>()
   /** What is fixed at start, hashed once for each agent: definitions never change in place. */
@@ -67,15 +72,25 @@ export class Fleet {
   constructor(context: FleetContext) {
     this.#context = context
     const { clock, driver, emitter, limits, admission, residency, starts } = context
-    const { limitBytes } = context.memory.room()
-    const memoryBytes = limits.memoryBytes === 'auto' ? limitBytes : Math.min(limits.memoryBytes, limitBytes)
-    const governor = new Governor({ memoryBytes, workers: limits.workers })
-    const turns = limits.turns === 'auto' ? governor.turnsThatFit : limits.turns
-    const turnsPerTenant = limits.turnsPerTenant === 'auto' ? turns : limits.turnsPerTenant
-    this.gate = new Gate({ turns, turnsPerTenant, admission, clock })
+    const registry = this.#registry
+    const governor = new Governor({
+      now: () => clock.now(),
+      source: context.memory,
+      limitBytes: limits.memoryBytes,
+      maxWorkers: limits.workers === 'auto' ? Infinity : limits.workers,
+      occupants: () => registry,
+      mayLeave: (worker) => mayLeave(worker as Worker, clock.now()),
+    })
+    this.#governor = governor
+    this.gate = new Gate({
+      turns: limits.turns === 'auto' ? Infinity : limits.turns,
+      turnsPerTenant: limits.turnsPerTenant,
+      admission,
+      clock,
+      memory: governor,
+    })
     this.launcher = new Launcher(starts.concurrent)
     const { gate, launcher } = this
-    const registry = this.#registry
     this.#residents = new Residents(registry, clock)
     this.#residents.listen(emitter)
     const { places, agentOf, environment, random, claudePath } = context
@@ -85,6 +100,7 @@ export class Fleet {
       driver,
       starts,
       residency,
+      workerMemoryBytes: limits.workerMemoryBytes,
       listeners,
       places,
       environment,
@@ -99,8 +115,9 @@ export class Fleet {
       launcher,
       starter,
       places,
-      hasRoom: () => this.#dispatch.hasRoom,
-      register: (make) => this.#dispatch.registerIfFree(make),
+      hasRoom: (agent) => governor.fitsSpare(agent),
+      underPressure: () => governor.pressure !== 'none',
+      register: (agent, make) => this.#dispatch.registerIfFree(agent, make),
       warn: (message, error) => emitter.tell('warning', { message, error }),
     })
     this.#dispatch = new Dispatch({
@@ -122,6 +139,16 @@ export class Fleet {
     })
     this.#health = new Health(clock)
     this.#housekeeper = new Housekeeper(clock, () => this.#tend())
+    this.#memoryWatch = new MemoryWatch({
+      clock,
+      governor,
+      source: context.memory,
+      registry,
+      residents: this.#residents,
+      gate,
+      emitter,
+      tendSpares: () => this.#spares.tend(),
+    })
     emitter.on('turn.started', ({ worker: id, warmth }) => {
       for (const worker of registry) if (worker.id === id) this.#warmth.set(worker, warmth)
     })
@@ -165,6 +192,10 @@ export class Fleet {
     return workers.map((worker) => ({ ...this.describe(worker), processes: trees.get(worker.id) ?? [] }))
   }
 
+  memory(): MemoryStats {
+    return this.#governor.stats()
+  }
+
   byState(): Record<WorkerState, number> & { spares: number } {
     let spares = 0
     for (const { session, state } of this.#registry) if (session === undefined && state === 'idle') spares += 1
@@ -188,6 +219,7 @@ export class Fleet {
     this.gate.suspend('draining')
     this.#spares.stop()
     this.#housekeeper.stop()
+    this.#memoryWatch.stop()
   }
 
   /** Ends every worker, also those that are starting; resolves when none is left. */
@@ -215,6 +247,7 @@ export class Fleet {
       startedAt: wallOf(worker.startedAt),
       lastUsedAt: wallOf(worker.lastUsedAt),
       turns: worker.turns,
+      memoryBytes: worker.memoryBytes,
       pinnedBy: pin === undefined ? undefined : { tasks: pin.tasks, permissionRequests: pin.permissionRequests },
     }
   }
@@ -229,7 +262,7 @@ export class Fleet {
   }
 
   #tend(): void {
-    const full = !this.#dispatch.hasRoom
+    const full = this.#governor.full
     for (const worker of this.#registry) {
       // One whose input is closed serves nobody any more, whether or not it has noticed.
       if (worker.state === 'idle' && !worker.reserved && !worker.process.alive) void worker.leave('exited')
@@ -251,9 +284,7 @@ export class Fleet {
         if (from === 'starting' && worker.state === 'idle') {
           emitter.tell('worker.ready', { worker: this.describe(worker), startMs: clock.now() - worker.startedAt })
         }
-        if (from === 'busy' && worker.process.pid !== undefined) {
-          worker.memoryBytes = this.#context.memory.measure({ id: worker.id, pid: worker.process.pid })
-        }
+        this.#governor.changed(worker, from)
         if (worker.outdated && this.#residents.dueToLeave(worker, false) === 'fingerprint') worker.retire('fingerprint')
       },
       said: (worker, message) => {
@@ -271,6 +302,7 @@ export class Fleet {
         if (conversation?.worker === worker) conversation.workerGone()
         emitter.tell('worker.left', { worker: this.describe(worker), reason, exit, termination: report })
         if (worker.ownsCwd && worker.session === undefined) void this.#discardWorkspace(worker.cwd)
+        this.gate.reconsider()
         this.#spares.tend()
       },
     }

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { CapacityError, PoolClosedError, TurnInterruptedError } from '../errors.ts'
 import type { CapacityReason } from '../errors.ts'
+import type { Claim } from '../memory/governor.ts'
 import type { Admission } from '../options.ts'
 
 /** Until turns have been seen, one is taken to last this long. */
@@ -35,18 +36,32 @@ export class Permit {
   }
 }
 
+/** What knows how many turns memory bears. */
+export interface GateMemory {
+  bears(claim: Claim): boolean
+  hold(claim: Claim): void
+  drop(claim: Claim): void
+  readonly turnsThatFit: number
+}
+
 interface Waiting {
   tenant: string
+  claim: Claim | undefined
   admit(permit: Permit): void
   refuse(error: Error): void
 }
 
 export interface GateOptions {
+  /** Infinity: as many as memory bears. */
   turns: number
-  turnsPerTenant: number
+  turnsPerTenant: number | 'auto'
   admission: Admission
   clock: Clock
+  memory?: GateMemory
 }
+
+/** Tenants that were refused and have not come again are remembered: so many, at most. */
+const MAX_WANTING = 1_000
 
 /** Says whether a turn may run now. Synchronous and atomic; counts turns, not sessions; fair between tenants. */
 export class Gate {
@@ -54,6 +69,8 @@ export class Gate {
   readonly #running = new Map<string, number>()
   /** One queue a tenant, served in turn. */
   readonly #waiting = new Map<string, Waiting[]>()
+  /** Tenants that were refused for others' turns, until when they may be expected back. */
+  readonly #wanting = new Map<string, number>()
   #total = 0
   #waitingTotal = 0
   #starts = 0
@@ -68,11 +85,15 @@ export class Gate {
   get facts(): { running: number; limit: number; waiting: number; shed: number; starts: number } {
     return {
       running: this.#total,
-      limit: this.#options.turns,
+      limit: this.#limit,
       waiting: this.#waitingTotal,
       shed: this.#shed,
       starts: this.#starts,
     }
+  }
+
+  get #limit(): number {
+    return Math.min(this.#options.turns, this.#options.memory?.turnsThatFit ?? Infinity)
   }
 
   /** True while no turn may start. */
@@ -101,6 +122,11 @@ export class Gate {
     this.#admitWaiting()
   }
 
+  /** There may be room where there was none: lets in who waits and fits now. */
+  reconsider(): void {
+    if (this.#waitingTotal > 0) this.#admitWaiting()
+  }
+
   /** A turn has taken this long. */
   noteTurn(ms: number): void {
     this.#turnMs += SMOOTHING * (ms - this.#turnMs)
@@ -120,22 +146,22 @@ export class Gate {
   }
 
   /** Admits a turn at once or throws CapacityError. */
-  tryEnter(tenant: string): Permit {
-    const obstacle = this.#obstacle(tenant)
-    if (obstacle === undefined && !this.#othersWait(tenant)) return this.#admit(tenant)
+  tryEnter(tenant: string, claim?: Claim): Permit {
+    const obstacle = this.#obstacle(tenant, claim)
+    if (obstacle === undefined && !this.#othersWait(tenant)) return this.#admit(tenant, claim)
     if (obstacle === 'draining') throw new PoolClosedError('the pool is draining or closed and takes no new turns')
     throw this.#refusal(obstacle ?? 'turns', tenant)
   }
 
-  /** Admits a turn, after a wait if the pool was made with one. */
-  async enter(tenant: string, signal: AbortSignal): Promise<Permit> {
+  /** Admits a turn, after a wait if the pool was made with one. `claim`: what it will need of memory. */
+  async enter(tenant: string, signal: AbortSignal, claim?: Claim): Promise<Permit> {
     const { admission } = this.#options
-    const obstacle = this.#obstacle(tenant)
-    if (obstacle === undefined && !this.#othersWait(tenant)) return this.#admit(tenant)
+    const obstacle = this.#obstacle(tenant, claim)
+    if (obstacle === undefined && !this.#othersWait(tenant)) return this.#admit(tenant, claim)
     if (obstacle === 'draining') throw new PoolClosedError('the pool is draining or closed and takes no new turns')
     if (admission.mode === 'shed') throw this.#refusal(obstacle ?? 'turns', tenant)
     if (this.#waitingTotal >= admission.maxWaiting) throw this.#refusal('queue', tenant)
-    return this.#wait(tenant, signal, admission.timeoutMs)
+    return this.#wait(tenant, claim, signal, admission.timeoutMs)
   }
 
   /** The right to start a worker that no turn waits for. Throws while no turn could start either. */
@@ -148,7 +174,7 @@ export class Gate {
     })
   }
 
-  #wait(tenant: string, signal: AbortSignal, timeoutMs: number): Promise<Permit> {
+  #wait(tenant: string, claim: Claim | undefined, signal: AbortSignal, timeoutMs: number): Promise<Permit> {
     return new Promise((resolve, reject) => {
       const done = (): void => {
         cancel()
@@ -156,6 +182,7 @@ export class Gate {
       }
       const waiting: Waiting = {
         tenant,
+        claim,
         admit(permit) {
           done()
           resolve(permit)
@@ -173,7 +200,7 @@ export class Gate {
       }
       const cancel = this.#options.clock.after(timeoutMs, () => {
         this.#forget(waiting)
-        const obstacle = this.#obstacle(tenant)
+        const obstacle = this.#obstacle(tenant, claim)
         waiting.refuse(obstacle === 'draining' ? new PoolClosedError() : this.#refusal(obstacle ?? 'turns', tenant))
       })
       signal.addEventListener('abort', aborted, { once: true })
@@ -194,25 +221,47 @@ export class Gate {
     if (queue.length === 0) this.#waiting.delete(waiting.tenant)
   }
 
-  #obstacle(tenant: string): 'turns' | 'tenant' | 'suspended' | 'draining' | undefined {
+  #obstacle(
+    tenant: string,
+    claim: Claim | undefined,
+  ): 'turns' | 'tenant' | 'memory' | 'suspended' | 'draining' | undefined {
+    const { turns, turnsPerTenant, memory } = this.#options
     if (this.#closed !== undefined) return this.#closed
-    if (this.#total >= this.#options.turns) return 'turns'
-    if ((this.#running.get(tenant) ?? 0) >= this.#options.turnsPerTenant) return 'tenant'
-    return undefined
+    if (this.#total >= turns) return 'turns'
+    const own = this.#running.get(tenant) ?? 0
+    if (turnsPerTenant === 'auto' ? this.#crowdsOut(tenant, own) : own >= turnsPerTenant) return 'tenant'
+    return claim === undefined || memory === undefined || memory.bears(claim) ? undefined : 'memory'
+  }
+
+  /** True for a tenant with its even share or more, which takes a place that another one was refused. */
+  #crowdsOut(tenant: string, own: number): boolean {
+    if (own === 0) return false
+    const now = this.#options.clock.now()
+    const others = new Set(this.#waiting.keys())
+    for (const [other, until] of this.#wanting) if (until > now) others.add(other)
+    others.delete(tenant)
+    if (others.size === 0) return false
+    const limit = this.#limit
+    const tenants = new Set([...this.#running.keys(), ...others, tenant])
+    return own >= limit / tenants.size && limit - this.#total <= others.size
   }
 
   /** A newcomer may pass those whose tenant is at its limit, and nobody else. */
   #othersWait(tenant: string): boolean {
-    for (const waitingTenant of this.#waiting.keys()) {
-      if (waitingTenant === tenant || this.#obstacle(waitingTenant) === undefined) return true
+    for (const [waitingTenant, [first]] of this.#waiting) {
+      if (waitingTenant === tenant || this.#obstacle(waitingTenant, first?.claim) !== 'tenant') return true
     }
     return false
   }
 
-  #admit(tenant: string): Permit {
+  #admit(tenant: string, claim: Claim | undefined): Permit {
+    const { memory } = this.#options
     this.#total += 1
     this.#running.set(tenant, (this.#running.get(tenant) ?? 0) + 1)
+    this.#wanting.delete(tenant)
+    if (claim !== undefined) memory?.hold(claim)
     return Permit.issue(this, tenant, () => {
+      if (claim !== undefined) memory?.drop(claim)
       this.#total -= 1
       const left = (this.#running.get(tenant) ?? 1) - 1
       if (left === 0) this.#running.delete(tenant)
@@ -233,23 +282,36 @@ export class Gate {
   #admitFirstOf(tenant: string): boolean {
     const queue = this.#waiting.get(tenant)
     const next = queue?.[0]
-    if (queue === undefined || next === undefined || this.#obstacle(tenant) !== undefined) return false
+    if (queue === undefined || next === undefined || this.#obstacle(tenant, next.claim) !== undefined) return false
     this.#forget(next)
     if (queue.length > 0) {
       this.#waiting.delete(tenant)
       this.#waiting.set(tenant, queue)
     }
-    next.admit(this.#admit(tenant))
+    next.admit(this.#admit(tenant, next.claim))
     return true
   }
 
-  #refusal(reason: 'turns' | 'tenant' | 'suspended' | 'queue', tenant: string): CapacityError {
+  #refusal(reason: 'turns' | 'tenant' | 'memory' | 'suspended' | 'queue', tenant: string): CapacityError {
     const sentences = {
       turns: 'no place for another turn',
+      memory: 'memory bears no other turn',
       tenant: `tenant "${tenant}" has all the turns that limits.turnsPerTenant gives it`,
       suspended: 'the pool is suspended; call pool.resume()',
       queue: 'the queue for turns is full (admission.maxWaiting)',
     }
-    return this.refuse(reason, sentences[reason])
+    const error = this.refuse(reason, sentences[reason])
+    if (reason !== 'tenant' && reason !== 'suspended') this.#expect(tenant, error.retryAfterMs)
+    return error
+  }
+
+  /** A refused tenant may be expected back when it was told to come, or somewhat later. */
+  #expect(tenant: string, retryAfterMs: number): void {
+    this.#wanting.delete(tenant)
+    this.#wanting.set(tenant, this.#options.clock.now() + 2 * retryAfterMs)
+    for (const oldest of this.#wanting.keys()) {
+      if (this.#wanting.size <= MAX_WANTING) return
+      this.#wanting.delete(oldest)
+    }
   }
 }

@@ -1,3 +1,4 @@
+import type { MemoryStats } from '../memory/governor.ts'
 import type { Options, Query } from '../driver/driver.ts'
 import { ConfigError, PoolClosedError } from '../errors.ts'
 import type { Retention } from '../options.ts'
@@ -30,6 +31,7 @@ export interface PoolStats {
   turns: { running: number; waiting: number; limit: number }
   workers: Record<WorkerState, number> & { total: number; spares: number }
   starts: { running: number; waiting: number }
+  memory: MemoryStats
   /** Sessions that this host works on now. */
   activeSessions: number
   /** Since the pool began. */
@@ -194,6 +196,7 @@ export class Pool implements AsyncDisposable {
       turns: { running, waiting, limit },
       workers: { ...states, total, spares },
       starts: { running: starting, waiting: startsWaiting },
+      memory: this.#fleet.memory(),
       activeSessions: this.#sessions.activeCount,
       totals: this.#counters.snapshot(),
       usage: this.#fleet.accounts.snapshot(),

@@ -32,7 +32,8 @@ const ORDINARY_BYTES = 200 * 2 ** 20
 export const isPinned = ({ pin, residency }: Resident, now: number): boolean =>
   pin !== undefined && now - pin.sinceMs < residency.pinLimitMs
 
-const mayLeave = (worker: Resident, now: number): boolean =>
+/** True for a worker that nobody uses, waits for, or left work in. */
+export const mayLeave = (worker: Resident, now: number): boolean =>
   worker.state === 'idle' && !worker.reserved && !isPinned(worker, now)
 
 /** Why this worker should leave now, if it should. A busy one never should; it is only looked at between turns. */

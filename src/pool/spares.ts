@@ -52,9 +52,11 @@ export interface SpareContext {
   starter: Starter
   places: (tenant: string) => Promise<TenantPlaces>
   /** Asked before anything is prepared: a full pool would make and remove directories for ever. */
-  hasRoom: () => boolean
+  hasRoom: (agent: string) => boolean
+  /** True while no spare is kept, so that there is memory for turns. */
+  underPressure: () => boolean
   /** Takes a place for one more idle worker and registers it at once; undefined when none is free. */
-  register: (make: () => Worker) => Worker | undefined
+  register: (agent: string, make: () => Worker) => Worker | undefined
   warn: (message: string, error: unknown) => void
 }
 
@@ -98,7 +100,7 @@ export class Spares {
     if (this.#stopped || this.#context.gate.suspended) return
     const now = this.#context.clock.now()
     for (const [id, keeping] of this.#kinds) {
-      const target = keeping.demand.target(keeping.bounds, now)
+      const target = this.#target(keeping, now)
       this.#fill(keeping, target)
       this.#trim(keeping, target)
       const idle = now - keeping.demand.lastArrivalAt
@@ -111,7 +113,7 @@ export class Spares {
     const keeping = this.#kinds.get(`${worker.purpose}:${worker.fingerprint}`)
     if (keeping === undefined) return true
     const now = this.#context.clock.now()
-    const target = keeping.demand.target(keeping.bounds, now)
+    const target = this.#target(keeping, now)
     if (target === 0 || this.#waiting(keeping).some((other) => other !== worker && !isOverdue(other, now))) return true
     this.#fill(keeping, target)
     return false
@@ -129,6 +131,11 @@ export class Spares {
   /** Starts no more. */
   stop(): void {
     this.#stopped = true
+  }
+
+  /** How many of this kind there should be. */
+  #target({ demand, bounds }: Keeping, now: number): number {
+    return this.#context.underPressure() ? 0 : demand.target(bounds, now)
   }
 
   #keeping(group: SpareGroup, permanent: boolean): Keeping {
@@ -164,7 +171,13 @@ export class Spares {
   #fill(keeping: Keeping, target: number): void {
     const { clock, gate, starter, hasRoom } = this.#context
     const now = clock.now()
-    if (now < keeping.startFrom || gate.suspended || !hasRoom() || starter.heldBack(keeping.fingerprint, now)) return
+    if (
+      now < keeping.startFrom ||
+      gate.suspended ||
+      !hasRoom(keeping.agent.name) ||
+      starter.heldBack(keeping.fingerprint, now)
+    )
+      return
     if (starter.failing(keeping.fingerprint) && this.#coming.has(idOf(keeping))) return
     const missing = target - this.#present(keeping)
     // After a failure one start finds out for all.
@@ -174,7 +187,7 @@ export class Spares {
 
   #trim(keeping: Keeping, target: number): void {
     const waiting = this.#waiting(keeping).toSorted((a, b) => a.startedAt - b.startedAt)
-    for (const worker of waiting.slice(0, Math.max(0, waiting.length - Math.max(target, keeping.bounds.min)))) {
+    for (const worker of waiting.slice(0, Math.max(0, waiting.length - target))) {
       worker.retire('surplus')
     }
   }
@@ -209,7 +222,7 @@ export class Spares {
     const worker =
       this.#stopped || keeping.dropped || this.#context.gate.suspended
         ? undefined
-        : this.#context.register(() =>
+        : this.#context.register(agent.name, () =>
             starter.start({
               agent,
               tenant,

@@ -19,6 +19,8 @@ export interface StarterContext {
   driver: Driver
   starts: Starts
   residency: Residency
+  /** Of agents that have no limit of their own. */
+  workerMemoryBytes: number
   listeners: WorkerListeners
   places: (tenant: string) => Promise<TenantPlaces>
   environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
@@ -141,6 +143,7 @@ export class Starter {
         graces: { eofMs: starts.eofGraceMs, sigtermMs: starts.sigtermGraceMs },
         residency,
         maxAgeMs: jitteredMaxAge(residency, () => this.#context.random()),
+        memoryLimitBytes: agent.workerMemoryBytes ?? this.#context.workerMemoryBytes,
         listeners,
       },
     )

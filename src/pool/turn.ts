@@ -300,8 +300,8 @@ export class RunningTurn implements Turn, TurnSink {
     })
   }
 
-  workerEnded(exit: ExitFacts, reason: DepartureReason): void {
-    this.#end(new WorkerExitedError(exitMessage(exit, reason, this.#handedOver > 0), exit))
+  workerEnded(exit: ExitFacts, reason: DepartureReason, verdict?: Error): void {
+    this.#end(verdict ?? new WorkerExitedError(exitMessage(exit, reason, this.#handedOver > 0), exit))
   }
 
   #isLast(message: SDKResultMessage): boolean {

@@ -57,6 +57,9 @@ interface Translation {
 const DIED =
   'the agent process ended during the turn; the prompt may have run, and the session goes on with the next one'
 
+const TOO_LARGE =
+  'the agent process and its tools used too much memory and were ended; the prompt may have run, and the session goes on with the next one'
+
 const STORE: Translation = { type: 'api_error', hidden: 'the server could not read or write its store' }
 
 /** Exhaustive, so that a new code does not compile without its place on the wire. */
@@ -73,6 +76,7 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   resume_failed: { type: 'api_error', retry: false },
   // What a process wrote before its end, and what the host is set up with, are the operator's.
   worker_exited: { type: 'api_error', retry: false, hidden: DIED },
+  worker_memory: { type: 'api_error', retry: false, hidden: TOO_LARGE },
   start_failed: { type: 'api_error', hidden: 'the agent process could not be started; nothing was sent' },
   api_authentication: { type: 'api_error', retry: false, hidden: 'the server has no valid credential for the model' },
   host_running: { type: 'api_error', hidden: 'the server is not the host of its data' },

@@ -9,7 +9,7 @@ export interface Logger {
 }
 
 /** Reasons that an operator should look into; all others are the pool at work. */
-const ALARMING = new Set(['exited', 'start_failed', 'unresponsive', 'limit', 'output', 'bind_refused'])
+const ALARMING = new Set(['exited', 'start_failed', 'unresponsive', 'limit', 'outgrown', 'output', 'bind_refused'])
 
 /** Writes a line for what an operator wants to find afterwards: every departure with its reason, every refusal, every failure. */
 export function logPool(pool: Pool, logger: Logger): void {
@@ -29,6 +29,10 @@ export function logPool(pool: Pool, logger: Logger): void {
   pool.on('turn.refused', ({ id, session, error }) => {
     const { reason, retryAfterMs, facts } = error
     logger.info(`turn refused: ${reason}`, { id, session, reason, retryAfterMs, ...facts })
+  })
+  pool.on('memory.pressure', ({ level, from, memory }) => {
+    const { agents: _, ...figures } = memory
+    logger[level === 'none' ? 'info' : 'warn'](`memory pressure: ${level}, after ${from}`, figures)
   })
   pool.on('session.restarted', (event) => logger.warn('session began anew: its transcript was gone', event))
   pool.on('session.deleted', (event) => logger.info('session deleted', event))

@@ -49,6 +49,10 @@ export class FakeMemory implements MemorySource {
     return this.#driver.living.find((process) => process.pid === pid)?.memoryBytes
   }
 
+  measureExactly(worker: MeasuredWorker): number | undefined {
+    return this.measure(worker)
+  }
+
   host(): number {
     return this.hostBytes
   }

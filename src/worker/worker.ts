@@ -11,6 +11,8 @@ export type DepartureReason =
   | 'age'
   | 'turns'
   | 'memory'
+  | 'pressure'
+  | 'outgrown'
   | 'fingerprint'
   | 'surplus'
   | 'hibernate'
@@ -55,7 +57,7 @@ export interface TurnSink {
   permissionAsked?(question: PermissionQuestion): void
   permissionAnswered?(question: PermissionQuestion, answer: PermissionAnswer): void
   /** The process has ended, and everything it said was delivered. */
-  workerEnded(exit: ExitFacts, reason: DepartureReason): void
+  workerEnded(exit: ExitFacts, reason: DepartureReason, verdict?: Error): void
 }
 
 export interface WorkerFacts {
@@ -81,8 +83,8 @@ export interface WorkerListeners {
   left(worker: Worker, departure: { reason: DepartureReason; exit: ExitFacts; report: TerminateReport }): void
 }
 
-/** Who leaves for one of these was asked before, by an interrupt or a probe, and had seconds to answer. */
-const ASKED_BEFORE: ReadonlySet<DepartureReason> = new Set(['limit', 'unresponsive'])
+/** Who leaves for one of these was asked before, by an interrupt or a probe, and had seconds to answer; or there is no time to ask. */
+const NOT_ASKED: ReadonlySet<DepartureReason> = new Set(['limit', 'unresponsive', 'outgrown'])
 
 /** An interrupt is answered within milliseconds, or not at all. */
 const INTERRUPT_GRACE_MS = 1_000
@@ -106,6 +108,8 @@ export class Worker {
   readonly residency: Residency
   /** The age at which it leaves, in milliseconds; jittered by the pool. */
   readonly maxAgeMs: number
+  /** What it and all that it starts may use, in bytes. */
+  readonly memoryLimitBytes: number
   cwd: string
   readonly ownsCwd: boolean
   sdkSessionId: string | undefined
@@ -118,13 +122,15 @@ export class Worker {
   openPermissionRequests = 0
   /** Clock reading of the last answer to a permission request, in milliseconds. */
   lastAnswerAt = 0
-  /** Private memory in bytes, as last measured. */
+  /** Private memory of its process and all that this started, in bytes, as last measured. */
   memoryBytes: number | undefined
   #state: WorkerState = 'starting'
   #backgroundTasks = new Set<string>()
   #pinnedSince: number | undefined
   #sink: TurnSink | undefined
   #departure: DepartureReason | undefined
+  /** What the turn that runs, or that waits for the start, is to end with. */
+  #verdict: Error | undefined
   #retire: DepartureReason | undefined
   #closed: Promise<void> | undefined
   #listening: Promise<void> | undefined
@@ -135,7 +141,14 @@ export class Worker {
   constructor(
     facts: WorkerFacts,
     process: AgentProcess,
-    context: { clock: Clock; graces: Graces; residency: Residency; maxAgeMs: number; listeners: WorkerListeners },
+    context: {
+      clock: Clock
+      graces: Graces
+      residency: Residency
+      maxAgeMs: number
+      memoryLimitBytes: number
+      listeners: WorkerListeners
+    },
   ) {
     this.id = facts.id
     this.agent = facts.agent
@@ -154,6 +167,7 @@ export class Worker {
     this.#listeners = context.listeners
     this.residency = context.residency
     this.maxAgeMs = context.maxAgeMs
+    this.memoryLimitBytes = context.memoryLimitBytes
     this.startedAt = this.#clock.now()
     this.lastUsedAt = this.startedAt
   }
@@ -194,11 +208,11 @@ export class Worker {
       await this.process.ready
     } catch (error) {
       await this.leave('start_failed')
-      throw error
+      throw this.#verdict ?? error
     }
     if (this.#state !== 'starting') {
       await this.closed
-      throw new Error(`worker ${this.id} left while it started`)
+      throw this.#verdict ?? new Error(`worker ${this.id} left while it started`)
     }
     this.#change('ready')
     this.lastUsedAt = this.#clock.now()
@@ -258,6 +272,12 @@ export class Worker {
     return this.#closed
   }
 
+  /** Ends the process because of what `verdict` says, and the turn that uses it with that. */
+  end(verdict: Error): Promise<void> {
+    this.#verdict ??= verdict
+    return this.leave('outgrown')
+  }
+
   noteBackgroundTasks(ids: readonly string[]): void {
     this.#backgroundTasks = new Set(ids)
     this.#notePin()
@@ -287,13 +307,13 @@ export class Worker {
     this.#departure = reason
     const wasBusy = this.#state === 'busy'
     this.#change('leave')
-    if (wasBusy && this.process.alive && !ASKED_BEFORE.has(reason)) await this.#stopTurn()
-    const report = await this.process.terminate(ASKED_BEFORE.has(reason) ? LAST_GRACES : this.#graces)
+    if (wasBusy && this.process.alive && !NOT_ASKED.has(reason)) await this.#stopTurn()
+    const report = await this.process.terminate(NOT_ASKED.has(reason) ? LAST_GRACES : this.#graces)
     const exit = await this.process.exited
     await this.#listening
     // Its driver ends by itself what breaks the protocol; here it only looks as if it had exited.
     if (reason === 'exited' && exit.violation !== undefined) this.#departure = 'output'
-    this.#sink?.workerEnded(exit, this.#departure)
+    this.#sink?.workerEnded(exit, this.#departure, this.#verdict)
     this.#sink = undefined
     this.#change('gone')
     this.#listeners.left(this, { reason: this.#departure, exit, report })

@@ -63,6 +63,7 @@ const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess)
       graces: { eofMs: 2_000, sigtermMs: 5_000 },
       residency: readResidency({}),
       maxAgeMs: Infinity,
+      memoryLimitBytes: Infinity,
       listeners: {
         changed: ({ state }, from) => void log.push(`${from} → ${state}`),
         said: (_worker, { type }) => void log.push(`said ${type}`),
