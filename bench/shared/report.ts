@@ -4,7 +4,7 @@ export interface Round {
   theirs: number[]
 }
 
-export type Unit = 'ms' | 'µs' | 'turns/s' | 'MiB'
+export type Unit = 'ms' | 'µs' | 'turns/s' | 'MiB' | '%'
 
 /** One line of a table. */
 export interface Row {

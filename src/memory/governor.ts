@@ -90,6 +90,9 @@ const STALE_ALL_MS = 3_000
 /** A worker that cannot be measured has by then taken what it needs, and what is in use has that in it. */
 const GROWN_MS = 5_000
 
+/** When so much more is in use than is known of, somebody has come who should be known. */
+const STRANGER_BYTES = 32 * 2 ** 20
+
 /** A turn that is long is learned from before its end, this often. */
 const NOTE_RUNNING_MS = 5_000
 
@@ -113,6 +116,8 @@ export class Governor {
   #readAt = -Infinity
   #sampledAt = -Infinity
   #stall: number | undefined
+  /** In use by nobody that was seen, in bytes: cached programs, the kernel, others. */
+  #unexplained = Infinity
 
   constructor(context: GovernorContext) {
     this.#context = context
@@ -137,9 +142,12 @@ export class Governor {
   look(): boolean {
     const { now: clock, source } = this.#context
     const now = clock()
-    this.#sample(now)
-    this.#stall = source.stall()
+    this.#sample(now, false)
     this.#room = undefined
+    this.#now()
+    if (this.#unexplainedBytes() - this.#unexplained > STRANGER_BYTES) this.#sample(now, true)
+    this.#unexplained = this.#unexplainedBytes()
+    this.#stall = source.stall()
     const { limitBytes, usedBytes, reserveBytes } = this.#now()
     if (limitBytes === Infinity) return false
     return this.#pressure.update(
@@ -160,8 +168,8 @@ export class Governor {
     Object.assign(track, { peak: 0, since: now, notedAt: now })
   }
 
-  /** True when this turn could run, if idle workers made room for it. */
-  bears(claim: Claim): boolean {
+  /** What keeps this turn from running even if idle workers made room for it: `limits.workers`, or memory. */
+  obstacle(claim: Claim): 'turns' | 'memory' | undefined {
     const { maxWorkers, mayLeave } = this.#context
     const worker = claim.worker()
     let staying = 0
@@ -170,15 +178,16 @@ export class Governor {
     }
     let unplaced = 0
     for (const other of this.#claims) if (other !== claim && other.worker() === undefined) unplaced += 1
-    if (staying + unplaced + 1 > maxWorkers) return false
+    if (staying + unplaced + 1 > maxWorkers) return 'turns'
     const room = this.#now()
-    if (room.limitBytes === Infinity) return true
-    if (this.#pressure.level === 'critical') return false
+    if (room.limitBytes === Infinity) return undefined
+    if (this.#pressure.level === 'critical') return 'memory'
     // One at a time always may: a pool that takes no turn is of no use, and learns nothing.
-    if (staying + unplaced === 0) return true
-    if (this.#pressure.level === 'high' && worker === undefined) return false
+    if (staying + unplaced === 0) return undefined
+    if (this.#pressure.level === 'high' && worker === undefined) return 'memory'
     const reclaimable = this.#reclaimable(worker)
-    return this.#left(room) - this.#charge(this.#claims) - this.#chargeOf(claim, worker) + reclaimable >= 0
+    const left = this.#left(room) - this.#charge(this.#claims) + reclaimable
+    return left < this.#chargeOf(claim, worker) ? 'memory' : undefined
   }
 
   /** Charges an admitted turn, until it is dropped. */
@@ -344,7 +353,7 @@ export class Governor {
     const now = clock()
     if (this.#room !== undefined && now - this.#readAt < READING_MS) return this.#room
     this.#readAt = now
-    if (now - this.#sampledAt >= STALE_ALL_MS) this.#sample(now)
+    if (now - this.#sampledAt >= STALE_ALL_MS) this.#sample(now, false)
     for (const worker of occupants()) this.#measure(worker, now)
     this.#reserve.note(source.host(), now)
     let { level: boundBy, limitBytes, usedBytes } = source.room()
@@ -365,11 +374,12 @@ export class Governor {
   }
 
   /** Measures all, and learns from it. */
-  #sample(now: number): void {
+  #sample(now: number, unexplained: boolean): void {
     this.#sampledAt = now
     const workers = [...this.#context.occupants()]
     const measured = this.#context.source.sample(
       workers.flatMap(({ id, process: { pid } }) => (pid === undefined ? [] : [{ id, pid }])),
+      unexplained,
     )
     for (const worker of workers) {
       const bytes = measured.get(worker.id)
@@ -377,6 +387,11 @@ export class Governor {
       this.#take(worker, bytes, now)
       this.#learn(worker, this.#track(worker), now)
     }
+  }
+
+  #unexplainedBytes(): number {
+    const used = this.#room?.usedBytes ?? 0
+    return used - this.#reserve.hostBytes - this.#workersBytes()
   }
 
   /** Measures one that may be growing, if it was not just now. */

@@ -7,8 +7,11 @@ export interface MemorySource {
   room(): MemoryRoom
   /** Share of the last 10 s, in percent, in which somebody waited for memory; undefined where nobody knows. */
   stall(): number | undefined
-  /** Private memory of each worker's process tree in bytes, of those that could be measured. Asked about twice a second. */
-  sample(workers: readonly MeasuredWorker[]): ReadonlyMap<string, number>
+  /**
+   * Private memory of each worker's process tree in bytes, of those that could be measured. Asked about twice a second.
+   * `unexplained`: more is in use than anybody was seen to take, so there may be processes that nobody has looked at.
+   */
+  sample(workers: readonly MeasuredWorker[], unexplained: boolean): ReadonlyMap<string, number>
   /** The same of one worker, now. */
   measure(worker: MeasuredWorker): number | undefined
   /** The same, exactly: for a decision that ends a turn. */

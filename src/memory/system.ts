@@ -22,8 +22,8 @@ export class SystemMemory implements MemorySource {
     return this.#limit.readStall()
   }
 
-  sample(workers: readonly MeasuredWorker[]): Map<string, number> {
-    return this.#usage.sample(workers)
+  sample(workers: readonly MeasuredWorker[], unexplained: boolean): Map<string, number> {
+    return this.#usage.sample(workers, unexplained)
   }
 
   measure(worker: MeasuredWorker): number | undefined {

@@ -11,14 +11,18 @@ export interface MeasuredWorker {
 /** The processes of each worker, by the worker's id. Costs a look at every process of the machine. */
 export type ReadTrees = () => ReadonlyMap<string, readonly number[]>
 
-/** Who belongs to which worker is looked up at most this often, in milliseconds. */
-const TREES_MS = 2_000
+/** Who belongs to which worker is looked up this often, in milliseconds. */
+const TREES_MS = 4_000
+
+/** The same while somebody takes memory whom nobody knows: a tool that has just begun. */
+const TREES_SOON_MS = 100
 
 /** One worker is measured exactly at most this often. */
-const EXACT_MS = 1_000
+const EXACT_MS = 2_000
 
 /** What costs more waits longer: neither of the two takes more than this part of a core. */
-const SHARE_OF_A_CORE = 1 / 300
+const SHARE_OF_A_CORE = 1 / 400
+const SHARE_WHEN_SOON = 1 / 30
 
 /** How much the newest exact measurement moves what is known of workers that had none. */
 const SMOOTHING = 0.2
@@ -71,6 +75,7 @@ export class Usage {
   readonly #measurable: boolean
   #trees: ReturnType<ReadTrees> = new Map()
   #treesDueAt = -Infinity
+  #treesMayAt = -Infinity
   #exactDueAt = -Infinity
   /** Exact by cheap: of workers that were measured exactly, and of all. */
   #ratios = new Map<string, number>()
@@ -85,13 +90,16 @@ export class Usage {
     this.#measurable = anonymousOf('self', this.#page, this.#read) !== undefined
   }
 
-  /** Bytes of each worker's tree, of those that could be measured. */
-  sample(workers: readonly MeasuredWorker[]): Map<string, number> {
+  /** Bytes of each worker's tree, of those that could be measured. `unexplained`: there may be processes unknown so far. */
+  sample(workers: readonly MeasuredWorker[], unexplained: boolean): Map<string, number> {
     if (workers.length > 0 && this.#measurable) {
-      this.#treesDueAt = this.#spaced(this.#treesDueAt, TREES_MS, () => {
-        this.#trees = this.#readTrees()
-      })
-      this.#exactDueAt = this.#spaced(this.#exactDueAt, EXACT_MS, () => this.#correct(workers))
+      const now = this.#now()
+      // One of the two at a time: each holds up the host for some milliseconds.
+      if (now >= (unexplained ? this.#treesMayAt : this.#treesDueAt)) this.#look(now)
+      else if (now >= this.#exactDueAt) {
+        this.#correct(workers)
+        this.#exactDueAt = now + Math.max(EXACT_MS, (this.#now() - now) / SHARE_OF_A_CORE)
+      }
     }
     const found = new Map<string, number>()
     for (const worker of workers) {
@@ -126,13 +134,11 @@ export class Usage {
     return anonymousOf('self', this.#page, this.#read) ?? process.memoryUsage.rss()
   }
 
-  /** Does it if it is due, and says when it is due again. */
-  #spaced(dueAt: number, intervalMs: number, work: () => void): number {
-    const start = this.#now()
-    if (start < dueAt) return dueAt
-    work()
-    const end = this.#now()
-    return end + Math.max(intervalMs, (end - start) / SHARE_OF_A_CORE)
+  #look(now: number): void {
+    this.#trees = this.#readTrees()
+    const tookMs = this.#now() - now
+    this.#treesDueAt = now + Math.max(TREES_MS, tookMs / SHARE_OF_A_CORE)
+    this.#treesMayAt = now + Math.max(TREES_SOON_MS, tookMs / SHARE_WHEN_SOON)
   }
 
   /** One worker after the other. */

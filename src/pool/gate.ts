@@ -38,7 +38,7 @@ export class Permit {
 
 /** What knows how many turns memory bears. */
 export interface GateMemory {
-  bears(claim: Claim): boolean
+  obstacle(claim: Claim): 'turns' | 'memory' | undefined
   hold(claim: Claim): void
   drop(claim: Claim): void
   readonly turnsThatFit: number
@@ -230,7 +230,7 @@ export class Gate {
     if (this.#total >= turns) return 'turns'
     const own = this.#running.get(tenant) ?? 0
     if (turnsPerTenant === 'auto' ? this.#crowdsOut(tenant, own) : own >= turnsPerTenant) return 'tenant'
-    return claim === undefined || memory === undefined || memory.bears(claim) ? undefined : 'memory'
+    return claim === undefined ? undefined : memory?.obstacle(claim)
   }
 
   /** True for a tenant with its even share or more, which takes a place that another one was refused. */

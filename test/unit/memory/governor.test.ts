@@ -97,7 +97,7 @@ const claimOf = (worker?: Worker, agent = 'a'): Claim => ({ agent, worker: () =>
 function admitted(governor: Governor, agent = 'a'): number {
   for (let count = 0; ; count += 1) {
     const claim = claimOf(undefined, agent)
-    if (count === 100 || !governor.bears(claim)) return count
+    if (count === 100 || governor.obstacle(claim) !== undefined) return count
     governor.hold(claim)
   }
 }
@@ -126,7 +126,7 @@ describe('how many turns fit', () => {
     for (let turn = 0; turn < 7; turn += 1) {
       const place: { worker: Worker | undefined } = { worker: undefined }
       const claim: Claim = { agent: 'a', worker: () => place.worker }
-      expect(governor.bears(claim)).toBe(true)
+      expect(governor.obstacle(claim)).toBeUndefined()
       governor.hold(claim)
       claims.push(place)
     }
@@ -149,7 +149,7 @@ describe('how many turns fit', () => {
     governor.look()
     expect(governor.fitsAnother('a', 'turn')).toBe(false)
     expect(governor.turnsThatFit).toBe(7)
-    expect(governor.bears(claimOf())).toBe(true)
+    expect(governor.obstacle(claimOf())).toBeUndefined()
   })
 
   test('has those in it that leave already, and not their memory twice', () => {
@@ -159,7 +159,7 @@ describe('how many turns fit', () => {
     expect(admitted(governor)).toBe(7)
     machine.workers = []
     machine.now += 100
-    expect(governor.bears(claimOf())).toBe(false)
+    expect(governor.obstacle(claimOf())).toBe('memory')
   })
 
   test('spares the worker of a session from leaving for that session', () => {
@@ -193,7 +193,8 @@ describe('how many turns fit', () => {
 
   test('is bounded by limits.workers, and one at a time always fits', () => {
     const machine = new Machine()
-    expect(admitted(machine.governor({ maxWorkers: 3 }))).toBe(3)
+    const few = machine.governor({ maxWorkers: 3 })
+    expect([admitted(few), few.obstacle(claimOf())]).toEqual([3, 'turns'])
     machine.limitMib = 300
     expect(admitted(machine.governor())).toBe(1)
   })
@@ -286,16 +287,16 @@ describe('figures', () => {
     for (let number = 0; number < 50; number += 1) machine.add(governor, 'busy', 10)
     governor.look()
     machine.reads = { room: 0, sample: 0, measure: 0 }
-    for (let ask = 0; ask < 1_000; ask += 1) governor.bears(claimOf())
+    for (let ask = 0; ask < 1_000; ask += 1) governor.obstacle(claimOf())
     expect(machine.reads).toEqual({ room: 0, sample: 0, measure: 0 })
     machine.now += 50
-    governor.bears(claimOf())
+    governor.obstacle(claimOf())
     expect(machine.reads).toEqual({ room: 1, sample: 0, measure: 0 })
     machine.now += 50
-    governor.bears(claimOf())
+    governor.obstacle(claimOf())
     expect(machine.reads).toEqual({ room: 2, sample: 0, measure: 50 })
     machine.now += 3_000
-    governor.bears(claimOf())
+    governor.obstacle(claimOf())
     expect(machine.reads).toEqual({ room: 3, sample: 1, measure: 50 })
   })
 

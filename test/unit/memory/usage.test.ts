@@ -48,7 +48,7 @@ describe('the memory of a worker', () => {
     proc.process(10, 100)
     proc.process(11, 300)
     proc.trees.set('w-1', [10, 11])
-    expect(proc.usage().sample([{ id: 'w-1', pid: 10 }])).toEqual(new Map([['w-1', 400 * MIB]]))
+    expect(proc.usage().sample([{ id: 'w-1', pid: 10 }], false)).toEqual(new Map([['w-1', 400 * MIB]]))
   })
 
   test('of which a part has just gone is what is left, and of one that has gone is unknown', () => {
@@ -57,11 +57,31 @@ describe('the memory of a worker', () => {
     proc.trees.set('w-1', [10, 11])
     const usage = proc.usage()
     expect(
-      usage.sample([
-        { id: 'w-1', pid: 10 },
-        { id: 'w-2', pid: 20 },
-      ]),
+      usage.sample(
+        [
+          { id: 'w-1', pid: 10 },
+          { id: 'w-2', pid: 20 },
+        ],
+        false,
+      ),
     ).toEqual(new Map([['w-1', 100 * MIB]]))
+  })
+
+  test('has a tool in it that has just begun, when somebody was seen to take memory', () => {
+    const proc = new Proc()
+    proc.process(10, 100)
+    proc.process(11, 300)
+    proc.trees.set('w-1', [10])
+    const usage = proc.usage()
+    const sample = (unexplained: boolean): number =>
+      (usage.sample([{ id: 'w-1', pid: 10 }], unexplained).get('w-1') ?? 0) / MIB
+    expect(sample(false)).toBe(100)
+    proc.trees = new Map([['w-1', [10, 11]]])
+    proc.now += 100
+    expect([sample(false), sample(true)]).toEqual([100, 400])
+    proc.now += 99
+    sample(true)
+    expect(proc.treeReads).toBe(2)
   })
 
   test('is corrected by exact measurements, of one worker after the other', () => {
@@ -73,17 +93,21 @@ describe('the memory of a worker', () => {
       { id: 'w-1', pid: 10 },
       { id: 'w-2', pid: 20 },
     ]
-    usage.sample(workers)
-    proc.now += 1_000
-    expect(usage.sample(workers)).toEqual(
+    // First the trees, then one worker exactly, then the other.
+    usage.sample(workers, false)
+    proc.now += 500
+    usage.sample(workers, false)
+    proc.now += 2_000
+    expect(usage.sample(workers, false)).toEqual(
       new Map([
         ['w-1', 120 * MIB],
         ['w-2', 220 * MIB],
       ]),
     )
-    proc.now += 1_000
+    proc.now += 2_000
     proc.process(10, 200, 200)
-    expect(usage.sample(workers).get('w-1')).toBe(200 * MIB)
+    usage.sample(workers, false)
+    expect(usage.sample(workers, false).get('w-1')).toBe(200 * MIB)
   })
 
   test('is exactly that of its own cgroup where it has one that counts', () => {
@@ -93,7 +117,9 @@ describe('the memory of a worker', () => {
     proc.files['/proc/10/cgroup'] = '0::/pool/w-1\n'
     proc.files[`${path}/memory.current`] = `${160 * MIB}\n`
     proc.files[`${path}/memory.stat`] = `inactive_file ${10 * MIB}\nactive_file 0\nfile_mapped 0\n`
-    expect(proc.usage().sample([{ id: 'w-1', pid: 10 }])).toEqual(new Map([['w-1', 150 * MIB]]))
+    const usage = proc.usage()
+    usage.sample([{ id: 'w-1', pid: 10 }], false)
+    expect(usage.sample([{ id: 'w-1', pid: 10 }], false)).toEqual(new Map([['w-1', 150 * MIB]]))
     expect(proc.count('smaps_rollup')).toBe(0)
   })
 })
@@ -101,7 +127,7 @@ describe('the memory of a worker', () => {
 describe('what it costs', () => {
   const workers = Array.from({ length: 50 }, (_, number) => ({ id: `w-${number}`, pid: 100 + number }))
 
-  test('is one small file for each process, ten exact measurements and five looks at all processes in ten seconds', () => {
+  test('is one small file for each process, five exact measurements and three looks at all processes in ten seconds', () => {
     const proc = new Proc()
     for (const { id, pid } of workers) {
       proc.process(pid, 100, 110)
@@ -110,14 +136,14 @@ describe('what it costs', () => {
     const usage = proc.usage()
     proc.reads.length = 0
     for (let sample = 0; sample < 20; sample += 1) {
-      usage.sample(workers)
+      usage.sample(workers, false)
       proc.now += 500
     }
-    expect(proc.treeReads).toBe(5)
-    expect(proc.count('smaps_rollup')).toBe(10)
+    expect(proc.treeReads).toBe(3)
+    expect(proc.count('smaps_rollup')).toBe(5)
     // Beside each exact measurement its process is read cheaply, too.
-    expect(proc.count('statm')).toBe(20 * 50 + 10)
-    expect(proc.reads.length).toBe(20 * 50 + 10 + 10 + 10)
+    expect(proc.count('statm')).toBe(20 * 50 + 5)
+    expect(proc.reads.length).toBe(20 * 50 + 5 + 5 + 5)
   })
 
   test('stays a small part of a core where looking is slow', () => {
@@ -132,7 +158,7 @@ describe('what it costs', () => {
       },
     })
     for (let sample = 0; sample < 120; sample += 1) {
-      usage.sample(workers)
+      usage.sample(workers, false)
       proc.now += 500
     }
     expect(proc.treeReads).toBeLessThanOrEqual(5)
@@ -142,7 +168,7 @@ describe('what it costs', () => {
     const proc = new Proc()
     delete proc.files['/proc/self/statm']
     const usage = proc.usage()
-    expect(usage.sample(workers)).toEqual(new Map())
+    expect(usage.sample(workers, false)).toEqual(new Map())
     expect([proc.treeReads, usage.host() > 0]).toEqual([0, true])
   })
 })

@@ -128,8 +128,8 @@ describe('room for one more process', () => {
     const running = [(await session('a')).send('Hello'), (await session('b')).send('Hello')]
     await driver.until(() => driver.processes.filter(({ unanswered }) => unanswered === 1).length === 2)
     const refused = (await session('c')).send('Hello')
-    await expect(refused.result).rejects.toMatchObject({ reason: 'memory', retryAfterMs: expect.any(Number) })
-    await expect(refused.result).rejects.toThrow('memory bears no other turn (2 of 2 turns run, 0 wait)')
+    await expect(refused.result).rejects.toMatchObject({ reason: 'turns', retryAfterMs: expect.any(Number) })
+    await expect(refused.result).rejects.toThrow('no place for another turn (2 of 2 turns run, 0 wait)')
     for (const process of driver.processes) process.finish()
     expect(await Promise.all(running.map(outcome))).toEqual(['success', 'success'])
     expect(setup.reasons()).toEqual([])
