@@ -377,7 +377,11 @@ describe('memory', () => {
       const { driver, clock, session, memory } = setup
       memory.othersBytes = 0
       const [quiet, greedy] = await running(setup, 150 * MIB, 'a', 'b')
-      const [, process] = driver.processes
+      const processOf = (key: string): FakeProcess | undefined => {
+        const pid = setup.pool.workers().find((worker) => worker.session === key)?.pid
+        return driver.living.find((process) => process.pid === pid)
+      }
+      const process = processOf('b')
       if (process !== undefined) process.memoryBytes = 760 * MIB
       await clock.advance(1_000)
       await expect(greedy?.result).rejects.toMatchObject({
@@ -389,7 +393,7 @@ describe('memory', () => {
       expect(setup.told('worker.left').map(({ reason, worker }) => [reason, worker.session])).toEqual([
         ['outgrown', 'b'],
       ])
-      driver.processes[0]?.finish()
+      processOf('a')?.finish()
       expect(quiet === undefined ? '' : await outcome(quiet)).toBe('success')
       driver.onStart = undefined
       await clock.advance(3_000)
