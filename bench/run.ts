@@ -3,7 +3,19 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 
-const ALL = ['live', 'spares', 'hibernation', 'throughput', 'memory', 'scale', 'pressure', 'patterns', 'sampling']
+const ALL = [
+  'live',
+  'spares',
+  'hibernation',
+  'throughput',
+  'memory',
+  'scale',
+  'pressure',
+  'patterns',
+  'sampling',
+  'store',
+  'journal',
+]
 const FLAGS = ['--json', '--quick']
 
 const given = process.argv.slice(2)

@@ -29,6 +29,7 @@ import { RunFiles } from './process/run-files.ts'
 import { ProcessTable } from './process/table.ts'
 import { treesOfThisHost } from './process/tree.ts'
 import { DataDir } from './store/data-dir.ts'
+import { sessionStore } from './store/session-store.ts'
 import { SqliteStore } from './store/sqlite.ts'
 import type { Store } from './store/store.ts'
 import { logPool } from './telemetry/log.ts'
@@ -49,6 +50,11 @@ export interface PoolOptions {
   /** Whether what is said in sessions is kept as events, for `session.events()`. Default `true`. */
   events?: boolean
   retention?: RetentionOptions
+  /**
+   * Where transcripts are kept: `"local"`, with the CLI, or `"store"`, where a copy is kept as well, from which a session is
+   * resumed when the CLI's files are gone. Default `"local"`.
+   */
+  transcripts?: 'local' | 'store'
   /** Gets a line for every departure, refusal and failure. Default: none. */
   logger?: Logger
   /** Default: SQLite in the data directory. */
@@ -71,6 +77,7 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   starts: true,
   events: true,
   retention: true,
+  transcripts: true,
   logger: true,
   store: true,
   driver: true,
@@ -95,6 +102,10 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const retention = readRetention(options.retention)
   const api = readApi(options.api)
   const clock = options.clock ?? systemClock
+  const transcripts = options.transcripts ?? 'local'
+  if (transcripts !== 'local' && transcripts !== 'store')
+    throw new ConfigError('transcripts', `"${String(transcripts)}" is not one of: local, store`)
+  if (typeof (options.events ?? true) !== 'boolean') throw new ConfigError('events', 'is neither true nor false')
   const dataDir = new DataDir(path)
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
@@ -109,6 +120,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       driver: options.driver ?? new ClaudeDriver({ clock, runDir, spoolDir, spoolLimitBytes: limits.spoolBytes }),
       store,
       keepsEvents: options.events ?? true,
+      transcriptStore: transcripts === 'store' ? (tenant) => sessionStore(store, tenant, clock) : undefined,
       limits,
       admission,
       residency,

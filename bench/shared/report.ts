@@ -4,7 +4,7 @@ export interface Round {
   theirs: number[]
 }
 
-export type Unit = 'ms' | 'µs' | 'turns/s' | 'MiB' | '%'
+export type Unit = 'ms' | 'µs' | 'turns/s' | 'events/s' | 'MiB' | '%'
 
 /** One line of a table. */
 export interface Row {
@@ -13,7 +13,8 @@ export interface Row {
   theirs: string
   unit: Unit
   rounds: readonly Round[]
-  compare: 'ours / theirs' | 'theirs / ours' | 'ours - theirs'
+  /** `ours`: held against the reach as it is. */
+  compare: 'ours / theirs' | 'theirs / ours' | 'ours - theirs' | 'ours'
   /** Absent: shown for comparison only. */
   reach?: { atMost: number } | { atLeast: number }
 }
@@ -69,6 +70,7 @@ function seeded(seed: number): () => number {
 function compareRounds(rounds: readonly Round[], compare: Row['compare']): number {
   const ours = median(rounds.flatMap((round) => round.ours))
   const theirs = median(rounds.flatMap((round) => round.theirs))
+  if (compare === 'ours') return ours
   if (compare === 'ours - theirs') return ours - theirs
   return compare === 'ours / theirs' ? ours / theirs : theirs / ours
 }

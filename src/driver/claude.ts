@@ -21,6 +21,7 @@ import type {
   Query,
   SDKMessage,
   SDKUserMessage,
+  SessionStore,
   SpareProcess,
   SpawnOptions,
   SpawnedProcess,
@@ -33,6 +34,7 @@ import { PromptInput } from './input.ts'
 import { inOrder } from './processes.ts'
 import { Spool } from './spool.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
+import { forgetCopy, reconcile } from './mirror.ts'
 import { removeKeepsakes, removeTranscript, removeUnknown, transcriptFiles, transcriptNames } from './transcripts.ts'
 
 /** Nothing can be heard any more of a process that broke the protocol: no reason to wait for it. */
@@ -346,7 +348,12 @@ export class ClaudeDriver implements Driver {
     }
   }
 
-  async forget(place: TranscriptPlace): Promise<void> {
+  reconcile(place: TranscriptPlace, store: SessionStore): Promise<void> {
+    return reconcile(place, store)
+  }
+
+  async forget(place: TranscriptPlace, store?: SessionStore): Promise<void> {
+    if (store !== undefined) await forgetCopy(place, store)
     await removeTranscript(place)
     await removeKeepsakes(place)
     await removeScratch(place.tmpDir, place.sessionId)

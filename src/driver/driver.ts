@@ -163,8 +163,10 @@ export interface Driver {
   start(spec: StartSpec): AgentProcess
   /** Copies a conversation as it is now, for processes in `cwd`; resolves with the copy's id. Throws ResumeError if there is none. */
   fork(place: TranscriptPlace, cwd: string): Promise<string>
-  /** Removes what the process kept of a conversation. Removing twice is no error. */
-  forget(place: TranscriptPlace): Promise<void>
+  /** Makes what the process keeps of a conversation and its copy in a store agree: each gets what it lacks, and the process is right. */
+  reconcile(place: TranscriptPlace, store: SessionStore): Promise<void>
+  /** Removes what the process kept of a conversation, and its copy. Removing twice is no error. */
+  forget(place: TranscriptPlace, store?: SessionStore): Promise<void>
   /** Removes what was kept of conversations that are not `known` and was last written before that time, in milliseconds since the epoch. */
   forgetUnknown(
     tenant: Pick<TranscriptPlace, 'configDir' | 'tmpDir'>,

@@ -17,7 +17,7 @@ function folderName(cwd: string): string {
 }
 
 /** The folders in which the CLI may keep transcripts of this cwd. */
-async function candidateFolders({ configDir, cwd }: TranscriptPlace): Promise<string[]> {
+export async function transcriptFolders({ configDir, cwd }: TranscriptPlace): Promise<string[]> {
   const projects = join(configDir, 'projects')
   const name = folderName(cwd)
   if (name.length <= LONGEST_PLAIN_NAME) return [join(projects, name)]
@@ -29,7 +29,7 @@ async function candidateFolders({ configDir, cwd }: TranscriptPlace): Promise<st
 
 /** Removes the transcript of a conversation with those of its subagents. */
 export async function removeTranscript(place: TranscriptPlace): Promise<void> {
-  for (const folder of await candidateFolders(place)) {
+  for (const folder of await transcriptFolders(place)) {
     await rm(join(folder, `${place.sessionId}.jsonl`), { force: true })
     await rm(join(folder, place.sessionId), { recursive: true, force: true })
     // Only an empty folder goes; others may hold the transcripts of other sessions in the same cwd.
@@ -41,7 +41,7 @@ export async function removeTranscript(place: TranscriptPlace): Promise<void> {
 /** The files of a conversation: its transcript, and what stands in the folder of its name, such as those of subagents. */
 export async function transcriptNames(place: TranscriptPlace): Promise<{ folder: string; names: string[] }> {
   const { sessionId } = place
-  const folders = await candidateFolders(place)
+  const folders = await transcriptFolders(place)
   for (const folder of folders) {
     const all: string[] = await readdir(folder).catch(() => [])
     if (!all.includes(`${sessionId}.jsonl`)) continue
@@ -103,7 +103,7 @@ const linesOf = (text: string): SessionStoreEntry[] =>
  * is written belongs to processes in `cwd`.
  */
 export async function transcriptFiles(place: TranscriptPlace, cwd: string): Promise<SessionStore> {
-  const [source] = await candidateFolders(place)
+  const [source] = await transcriptFolders(place)
   if (source === undefined) throw new Error(`no transcripts of ${place.cwd}`)
   const target = cwd === place.cwd ? source : join(place.configDir, 'projects', folderName(cwd))
   const pathOf = (folder: string, { sessionId, subpath }: SessionKey): string =>

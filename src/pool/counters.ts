@@ -1,7 +1,7 @@
 import type { TerminateStage } from '../driver/driver.ts'
 import type { ExitCause } from '../errors.ts'
 import type { DepartureReason } from '../worker/worker.ts'
-import type { PoolEmitter } from './events.ts'
+import type { PoolEmitter, TranscriptTrouble } from './events.ts'
 import type { Warmth } from './turn.ts'
 
 /** What happened since the pool began. Only ever goes up. */
@@ -19,6 +19,8 @@ export interface Totals {
   processesEnded: number
   /** Processes that could not be ended. */
   processesLeft: number
+  /** Times that something of a transcript was not copied, or not written. */
+  transcriptsUnsafe: Record<TranscriptTrouble, number>
 }
 
 /** Counts what the pool tells. */
@@ -33,6 +35,7 @@ export class Counters {
     terminationsByStage: { gone: 0, eof: 0, sigterm: 0, sigkill: 0 },
     processesEnded: 0,
     processesLeft: 0,
+    transcriptsUnsafe: { mirror_error: 0, session_writes_lost: 0 },
   }
 
   constructor(emitter: PoolEmitter) {
@@ -51,6 +54,9 @@ export class Counters {
       totals.turnsByWarmth[warmth] += 1
     })
     emitter.on('turn.ended', ({ outcome }) => increment(totals.turnsByOutcome, outcome))
+    emitter.on('transcript.unsafe', ({ reason }) => {
+      totals.transcriptsUnsafe[reason] += 1
+    })
     emitter.on('turn.refused', ({ error }) => increment(totals.refusedByReason, error.reason))
   }
 

@@ -16,6 +16,7 @@ import type { Registry } from './registry.ts'
 import type { Residents } from './residents.ts'
 import type { SpareGroup, Spares } from './spares.ts'
 import type { Starter } from './starts.ts'
+import type { Transcripts } from './transcripts.ts'
 import type { RunningTurn, Warmth } from './turn.ts'
 
 export interface DispatchContext {
@@ -32,6 +33,7 @@ export interface DispatchContext {
   agentOf: (name: string) => Agent
   fingerprintOf: (agent: Agent, tenant: string) => string
   places: (tenant: string) => Promise<TenantPlaces>
+  transcripts: Transcripts
   /** A worker exists from now on. */
   started: (worker: Worker) => void
   /** A spare has become a session's. */
@@ -252,6 +254,7 @@ export class Dispatch {
     if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
     await starter.checkCwd(cwd)
     await conversation.save()
+    if (record.begun) await this.#context.transcripts.reconcile(record)
     const how: ConversationSpec = { kind: record.begun ? 'resume' : 'new', sessionId: sdkSessionId }
     const worker = await this.#place(agent.name, need, () => {
       const started = starter.start({

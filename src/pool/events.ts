@@ -10,6 +10,9 @@ import type { Removal } from './retention.ts'
 import type { StoreCall } from './store-calls.ts'
 import type { Warmth } from './turn.ts'
 
+/** Why a transcript is not safe: its copy was refused, or the disk was full. */
+export type TranscriptTrouble = 'mirror_error' | 'session_writes_lost'
+
 /** One worker, as events show it. Times are milliseconds since the epoch. */
 export interface WorkerInfo {
   id: string
@@ -30,7 +33,7 @@ export interface WorkerInfo {
   /** Private memory of its process and all that this started, in bytes, as last measured; undefined until it was. */
   memoryBytes: number | undefined
   /** What keeps it from leaving. */
-  pinnedBy: { tasks: number; permissionRequests: number } | undefined
+  pinnedBy: { tasks: number; permissionRequests: number; transcript: boolean } | undefined
 }
 
 /** One worker with all its processes, as `pool.workers()` shows it. */
@@ -72,6 +75,10 @@ export interface PoolEvents {
   'session.restarted': [{ session: SessionRef; lost: string }]
   /** Memory has become shorter, or is no longer so short. */
   'memory.pressure': [{ level: PressureLevel; from: PressureLevel; memory: MemoryStats }]
+  /** Something of its transcript was not copied to the store (`mirror_error`), or not written at all (`session_writes_lost`). */
+  'transcript.unsafe': [{ session: SessionRef; reason: TranscriptTrouble; error: string }]
+  /** What was missing is in the store now. */
+  'transcript.safe': [{ session: SessionRef }]
   /** Processes of hosts that are gone were ended; `left` could not be. */
   'orphans.reaped': [{ pids: number[]; left: number }]
   /** A call of the store has ended. Told for each: what listens to it must be quick. */

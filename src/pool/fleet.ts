@@ -24,6 +24,7 @@ import { Residents } from './residents.ts'
 import { Spares } from './spares.ts'
 import type { SpareKind } from './spares.ts'
 import { Starter } from './starts.ts'
+import type { Transcripts } from './transcripts.ts'
 import type { RunningTurn, Warmth } from './turn.ts'
 
 /** What a fleet is made of, resolved and checked. */
@@ -48,6 +49,7 @@ export interface FleetContext extends FleetParts {
   tend: () => void
   /** The conversation that a worker serves, while this host works on it. */
   conversationOf: (worker: Worker) => Conversation | undefined
+  transcripts: Transcripts
 }
 
 /** All workers of a pool: what admits, starts, keeps and ends them. */
@@ -106,6 +108,7 @@ export class Fleet {
       environment,
       random,
       claudePath,
+      mirror: (tenant) => context.transcripts.mirror(tenant),
     })
     const starter = this.#starter
     this.#spares = new Spares({
@@ -133,6 +136,7 @@ export class Fleet {
       accounts: this.accounts,
       agentOf,
       fingerprintOf: (agent, tenant) => this.#fingerprint(agent, tenant),
+      transcripts: context.transcripts,
       places,
       started: (worker) => emitter.tell('worker.started', { worker: this.describe(worker) }),
       bound: (worker) => emitter.tell('worker.bound', { worker: this.describe(worker) }),
@@ -248,7 +252,10 @@ export class Fleet {
       lastUsedAt: wallOf(worker.lastUsedAt),
       turns: worker.turns,
       memoryBytes: worker.memoryBytes,
-      pinnedBy: pin === undefined ? undefined : { tasks: pin.tasks, permissionRequests: pin.permissionRequests },
+      pinnedBy:
+        pin === undefined
+          ? undefined
+          : { tasks: pin.tasks, permissionRequests: pin.permissionRequests, transcript: pin.transcript },
     }
   }
 
@@ -267,6 +274,7 @@ export class Fleet {
       // One whose input is closed serves nobody any more, whether or not it has noticed.
       if (worker.state === 'idle' && !worker.reserved && !worker.process.alive) void worker.leave('exited')
       this.#health.check(worker)
+      if (worker.state === 'idle') void this.#context.transcripts.mend(worker)
       const reason = this.#residents.dueToLeave(worker, full)
       if (reason === undefined) continue
       // A spare that is too old stays until another is ready, so that its kind is never without.
@@ -285,10 +293,12 @@ export class Fleet {
           emitter.tell('worker.ready', { worker: this.describe(worker), startMs: clock.now() - worker.startedAt })
         }
         this.#governor.changed(worker, from)
+        if (worker.state === 'idle') void this.#context.transcripts.mend(worker)
         if (worker.outdated && this.#residents.dueToLeave(worker, false) === 'fingerprint') worker.retire('fingerprint')
       },
       said: (worker, message) => {
         this.accounts.hear(worker, message)
+        this.#context.transcripts.hear(worker, message)
         // `/clear` begins another conversation in the same process; its id comes with the first message of it.
         if (message.type !== 'system' || message.subtype !== 'init') return
         if (worker.sdkSessionId === undefined || message.session_id === worker.sdkSessionId) return
@@ -297,6 +307,7 @@ export class Fleet {
       },
       left: (worker, { reason, exit, report }) => {
         this.#registry.remove(worker)
+        if (reason !== 'deleted') void this.#context.transcripts.mend(worker)
         const conversation = this.#context.conversationOf(worker)
         if (this.accounts.left(worker, { inOrder: exit.exitCode === 0 })) void conversation?.noteUsage()
         if (conversation?.worker === worker) conversation.workerGone()

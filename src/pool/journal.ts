@@ -1,5 +1,5 @@
 import { formatWall } from '../clock.ts'
-import type { Clock } from '../clock.ts'
+import type { CancelTimer, Clock } from '../clock.ts'
 import type { Store, StoredEvent } from '../store/store.ts'
 import type { EventPreview, NewSessionEvent, SessionEvent } from './session-event.ts'
 import { idle, newEventId, sessionError } from './turn-events.ts'
@@ -30,6 +30,9 @@ const MARKS = ['user.message', 'session.status_running', 'session.status_idle']
 /** More than can wait: the turn that runs and those in its queue. */
 const MARKS_READ = 40
 
+/** How long what nobody waits for may wait for company: one trip to the disk costs a turn more than all that it carries. */
+const GATHER_MS = 15
+
 interface Addition {
   /** What has a number already replaces the event of that number. */
   events: { number?: number; event: SessionEvent }[]
@@ -48,6 +51,9 @@ export class Journal {
   #additions: Addition[] = []
   #loading: Promise<void> | undefined
   #writing = false
+  /** True while something waits that somebody waits for. */
+  #urgent = false
+  #gathering: CancelTimer | undefined
   /** The last number that is durable. */
   #last = 0
   /** New events that are not. */
@@ -71,7 +77,7 @@ export class Journal {
 
   /** True while something is not written yet, or somebody follows. */
   get busy(): boolean {
-    return this.#writing || this.#listeners.size > 0
+    return this.#writing || this.#additions.length > 0 || this.#listeners.size > 0
   }
 
   /** Now, as events tell it. */
@@ -86,14 +92,25 @@ export class Journal {
 
   /** Adds events in the order of the calls; resolves when they are durable. Rejects with StoreError, and has added none then. */
   append(events: readonly NewSessionEvent[], turn?: 'open' | 'closed'): Promise<NumberedEvent[]> {
+    const added = this.gather(events, turn)
+    this.#hurry()
+    return added
+  }
+
+  /** The same for what nobody waits for: it goes with others, or 15 ms later. */
+  gather(events: readonly NewSessionEvent[], turn?: 'open' | 'closed'): Promise<NumberedEvent[]> {
     this.#ahead += events.length
-    const complete = events.map((event) => ({ event: this.#complete(event) }))
-    return this.#add(complete, turn)
+    return this.#add(
+      events.map((event) => ({ event: this.#complete(event) })),
+      turn,
+    )
   }
 
   /** Replaces an event by what it has become. Those who have read it are not told again. */
   async replace(event: NumberedEvent): Promise<void> {
-    await this.#add([event], undefined)
+    const replaced = this.#add([event], undefined)
+    this.#hurry()
+    await replaced
   }
 
   /** Tells those who follow, and keeps nothing. */
@@ -123,12 +140,12 @@ export class Journal {
   /** Reads where the events end, and ends a turn that an earlier host has left unfinished. */
   async ready(): Promise<void> {
     await this.#load()
-    if (this.#owed.length > 0) await this.#add([], 'closed')
+    if (this.#owed.length > 0) await this.append([], 'closed')
   }
 
   /** Resolves when nothing that was added before is left to write. */
   async flushed(): Promise<void> {
-    if (this.#writing) await this.#add([], undefined).catch(() => undefined)
+    if (this.#writing || this.#additions.length > 0) await this.append([]).catch(() => undefined)
   }
 
   /** Tells those who follow that this is the end. */
@@ -170,15 +187,20 @@ export class Journal {
   #add(events: Addition['events'], turn: Addition['turn']): Promise<NumberedEvent[]> {
     return new Promise((done, failed) => {
       this.#additions.push({ events, turn, done, failed })
-      void this.#writeAll()
+      this.#gathering ??= this.#clock.after(GATHER_MS, () => this.#hurry(), { keepAlive: true })
     })
+  }
+
+  #hurry(): void {
+    this.#urgent = true
+    void this.#writeAll()
   }
 
   /** What gathers while one group goes to the disk is the next. */
   async #writeAll(): Promise<void> {
     if (this.#writing) return
     this.#writing = true
-    while (this.#additions.length > 0) {
+    while (this.#urgent) {
       // Whoever adds several things in one go finds them together.
       const loaded = await this.#load().then(
         () => undefined,
@@ -186,6 +208,9 @@ export class Journal {
       )
       const group = this.#additions
       this.#additions = []
+      this.#urgent = false
+      this.#gathering?.()
+      this.#gathering = undefined
       try {
         if (loaded !== undefined) throw loaded
         const written = await this.#write(group)

@@ -24,6 +24,8 @@ import type { Session, SessionInfo } from './session.ts'
 import { existingDirectory } from './session-record.ts'
 import { Sessions } from './sessions.ts'
 import type { SessionOptions } from './sessions.ts'
+import { Transcripts } from './transcripts.ts'
+import type { TranscriptsContext } from './transcripts.ts'
 import { watchedStore } from './store-calls.ts'
 
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
@@ -48,6 +50,8 @@ export interface PoolParts extends FleetParts {
   keepsEvents: boolean
   files: PoolFiles
   retention: Retention
+  /** Where a tenant's transcripts are copied to; undefined where they stay with the CLI alone. */
+  transcriptStore: TranscriptsContext['transcriptStore']
   removeWorkspace: (path: string) => Promise<void>
   /** Where other processes ask this pool. */
   control: { listen(pool: Pool): Promise<void>; close(): Promise<void> }
@@ -78,11 +82,13 @@ export class Pool implements AsyncDisposable {
     const agentOf = (name: string): Agent => this.#agentOf(name)
     const emitter = this.#emitter
     const store = watchedStore(parts.store, parts.clock, (call) => emitter.tell('store.called', call))
-    this.#sessions = new Sessions({ ...parts, store, emitter, agentOf, fleet: () => this.#fleet })
+    const transcripts = new Transcripts({ ...parts, emitter })
+    this.#sessions = new Sessions({ ...parts, store, emitter, transcripts, agentOf, fleet: () => this.#fleet })
     const conversationOf = (worker: Worker): Conversation | undefined => this.#sessions.conversationOf(worker)
     this.#fleet = new Fleet({
       ...parts,
       emitter,
+      transcripts,
       agentOf,
       conversationOf,
       tend: () => this.#upkeep.tend(),

@@ -23,6 +23,7 @@ import type { SendOptions, SessionHost, SessionIdentity, SessionInfo } from './s
 import type { Starter } from './starts.ts'
 import { SteeringTurn } from './steering.ts'
 import { Traces } from './traces.ts'
+import type { Transcripts } from './transcripts.ts'
 import type { RunningTurn, Turn } from './turn.ts'
 import { NOTHING_USED } from './usage.ts'
 
@@ -37,6 +38,7 @@ export interface SessionsContext {
   agentOf: (name: string) => Agent
   places: (tenant: string) => Promise<TenantPlaces>
   removeWorkspace: Starter['removeWorkspace']
+  transcripts: Transcripts
 }
 
 /** How a session is found or begun. */

@@ -3,7 +3,7 @@ import { mkdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { StartError, storeError } from '../errors.ts'
-import type { Conversation as ConversationSpec, Driver } from '../driver/driver.ts'
+import type { Conversation as ConversationSpec, Driver, Options } from '../driver/driver.ts'
 import type { Residency, Starts } from '../options.ts'
 import type { TenantPlaces } from '../store/store.ts'
 import { Backoff } from '../worker/backoff.ts'
@@ -27,6 +27,8 @@ export interface StarterContext {
   random: () => number
   /** The `claude` to run; undefined lets the SDK look for it. */
   claudePath: string | undefined
+  /** What makes the processes of a tenant copy their transcripts. */
+  mirror: (tenant: string) => Partial<Options>
 }
 
 export interface WorkerRequest {
@@ -117,7 +119,10 @@ export class Starter {
     }
     const process = driver.start({
       workerId: id,
-      options: sdkOptions(agent, context, callbacks, this.#context.claudePath),
+      options: {
+        ...sdkOptions(agent, context, callbacks, this.#context.claudePath),
+        ...this.#context.mirror(tenant),
+      },
       cwd,
       tmpDir: places.tmpDir,
       env: this.#context.environment(places, agent),

@@ -2,9 +2,11 @@ import { appendFile, constants, cp, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
 import type { SessionRecord, TenantPlaces } from '../store/store.ts'
+import type { Transcripts } from './transcripts.ts'
 
 export interface TracesContext {
   driver: Driver
+  transcripts: Transcripts
   places: (tenant: string) => Promise<TenantPlaces>
   removeWorkspace: (path: string) => Promise<void>
 }
@@ -28,6 +30,7 @@ export class Traces {
     try {
       if (ownsCwd) await cp(cwd, place, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE })
       const copy = await this.#context.driver.fork({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, place)
+      await this.#context.transcripts.reconcile({ tenant: record.tenant, cwd: place, sdkSessionId: copy })
       return { cwd: place, ownsCwd, sdkSessionId: copy, begun, turns }
     } catch (error) {
       if (ownsCwd) await this.#context.removeWorkspace(place)
@@ -47,7 +50,7 @@ export class Traces {
     const file = join(earlier, uid)
     const leftBehind = (await readFile(file, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
     for (const sessionId of sdkSessionId === undefined ? leftBehind : [...leftBehind, sdkSessionId]) {
-      await this.#context.driver.forget({ configDir, tmpDir, cwd, sessionId })
+      await this.#context.transcripts.forget(tenant, { configDir, tmpDir, cwd, sessionId })
     }
     await rm(file, { force: true })
     if (ownsCwd) await this.#context.removeWorkspace(cwd)

@@ -83,10 +83,8 @@ export class TurnRecord {
     if (previews.length > 0) this.#journal.preview(previews)
     if (last) this.#close()
     if (events.length === 0) return
-    const added = this.#journal.append(
-      events.map((event) => this.#withQuestion(event)),
-      last ? this.#journal.turnAfter : undefined,
-    )
+    const asked = events.map((event) => this.#withQuestion(event))
+    const added = last ? this.#journal.append(asked, this.#journal.turnAfter) : this.#journal.gather(asked)
     this.#noteCalls(events, added)
     await added
   }

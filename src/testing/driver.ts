@@ -81,6 +81,9 @@ export class FakeDriver implements Driver {
     return copy
   }
 
+  /** Its conversations are nowhere but here: there is nothing to make agree. */
+  reconcile: Driver['reconcile'] = async () => undefined
+
   async forget({ sessionId }: TranscriptPlace): Promise<void> {
     this.conversations.delete(sessionId)
   }

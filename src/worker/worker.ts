@@ -120,6 +120,10 @@ export class Worker {
   /** True when its agent has another definition by now: it leaves as soon as it is idle. */
   outdated = false
   openPermissionRequests = 0
+  /** True while its transcript lacks something in the store: it must not leave meanwhile. */
+  transcriptUnsafe = false
+  /** True while that is being mended. */
+  mending = false
   /** Clock reading of the last answer to a permission request, in milliseconds. */
   lastAnswerAt = 0
   /** Private memory of its process and all that this started, in bytes, as last measured. */
@@ -191,12 +195,13 @@ export class Worker {
     return this.#closed ?? Promise.resolve()
   }
 
-  /** Background tasks and open permission requests, and since when there are any. */
-  get pin(): { tasks: number; permissionRequests: number; sinceMs: number } | undefined {
+  /** What keeps it from leaving, and since when there is anything. */
+  get pin(): { tasks: number; permissionRequests: number; transcript: boolean; sinceMs: number } | undefined {
     if (this.#pinnedSince === undefined) return undefined
     return {
       tasks: this.#backgroundTasks.size,
       permissionRequests: this.openPermissionRequests,
+      transcript: this.transcriptUnsafe,
       sinceMs: this.#pinnedSince,
     }
   }
@@ -297,8 +302,14 @@ export class Worker {
     this.#sink?.permissionAnswered?.(question, answer)
   }
 
+  /** Whether what it has said could not be copied yet. */
+  noteTranscript({ unsafe }: { unsafe: boolean }): void {
+    this.transcriptUnsafe = unsafe
+    this.#notePin()
+  }
+
   #notePin(): void {
-    const pinned = this.#backgroundTasks.size > 0 || this.openPermissionRequests > 0
+    const pinned = this.#backgroundTasks.size > 0 || this.openPermissionRequests > 0 || this.transcriptUnsafe
     if (!pinned) this.#pinnedSince = undefined
     else this.#pinnedSince ??= this.#clock.now()
   }

@@ -4,6 +4,7 @@ import type { JournalEntry, Session, SessionEvent } from '../../../src/index.ts'
 import type { SDKMessage } from '../../../src/driver/driver.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import type { StoredEvent } from '../../../src/store/store.ts'
+import type { FakeClock } from '../../../src/testing/index.ts'
 import { answer, fakes, NO_SPARES, outcome } from '../../fixtures/fakes.ts'
 
 const TURN = [
@@ -43,6 +44,9 @@ async function until(
     if (matches(value.event)) return entries
   }
 }
+
+/** What was said in mid-turn has been written. */
+const heard = (clock: FakeClock): Promise<void> => clock.advance(20)
 
 const isIdle = ({ type }: { type: string }): boolean => type === 'session.status_idle'
 
@@ -280,7 +284,7 @@ test('a store that fails before the prompt is handed over fails the turn, and no
 
 test('a store that fails in mid-turn ends the turn; its end is written before the next begins', async () => {
   const store = new SlowStore()
-  const { session, driver } = await fakes({ store })
+  const { session, driver, clock } = await fakes({ store })
   const s = await session('k')
   await s.warm()
   const process = await driver.process(0)
@@ -289,6 +293,7 @@ test('a store that fails in mid-turn ends the turn; its end is written before th
   await driver.until(() => process.prompts.length === 1)
   store.obstacle = new StoreError('the disk is full')
   process.sayText('lost')
+  await heard(clock)
   expect(await outcome(turn)).toBe('store_failed')
   store.obstacle = undefined
   process.answersAtOnce = true
@@ -339,7 +344,7 @@ test('a question for permission pauses the turn, and its answer resumes it', asy
     await question.promise
     return { behavior: 'deny', message: 'not today' }
   }
-  const { session, driver } = await fakes({ agents: { assistant: { ...NO_SPARES, canUseTool } } })
+  const { session, driver, clock } = await fakes({ agents: { assistant: { ...NO_SPARES, canUseTool } } })
   driver.onStart = (process) => {
     process.answersAtOnce = false
   }
@@ -349,7 +354,9 @@ test('a question for permission pauses the turn, and its answer resumes it', asy
   const process = await driver.process(0)
   await driver.until(() => process.prompts.length === 1)
   process.say(toolUse('toolu_1'))
-  const before = await until(reader, ({ type }) => type === 'agent.tool_use')
+  const reading = until(reader, ({ type }) => type === 'agent.tool_use')
+  await heard(clock)
+  const before = await reading
   const asked = process.spec.options.canUseTool?.(
     'Bash',
     { command: 'ls' },
@@ -404,7 +411,7 @@ const message = (text: string): SDKMessage =>
   }) as unknown as SDKMessage
 
 test('previews come between their neighbours to who wants them; a slow reader gets a prefix and the whole message', async () => {
-  const { session, driver } = await fakes()
+  const { session, driver, clock } = await fakes()
   driver.onStart = (process) => {
     process.answersAtOnce = false
   }
@@ -419,7 +426,9 @@ test('previews come between their neighbours to who wants them; a slow reader ge
   process.say(START)
   process.say(BLOCK)
   process.say(delta('a'))
-  const begun = await until(quick, ({ type }) => type === 'event_delta')
+  const reading = until(quick, ({ type }) => type === 'event_delta')
+  await heard(clock)
+  const begun = await reading
   expect(typesOf(begun)).toEqual(['span.model_request_start', 'event_start', 'event_delta'])
   expect(numbersOf(begun)).toEqual([3, undefined, undefined])
   for (let i = 0; i < 2_000; i += 1) process.say(delta('b'))

@@ -199,7 +199,7 @@ describe('a pin', () => {
     await clock.advance(1_000)
     process.say(tasks('t-1', 't-2'))
     await clock.settle()
-    expect(worker.pin).toEqual({ tasks: 2, permissionRequests: 1, sinceMs: 1_000 })
+    expect(worker.pin).toEqual({ tasks: 2, permissionRequests: 1, transcript: false, sinceMs: 1_000 })
     worker.notePermissionRequest(-1)
     expect([worker.pin?.sinceMs, worker.lastAnswerAt]).toEqual([1_000, 2_000])
     process.say(tasks())

@@ -1,0 +1,182 @@
+/** What the store takes to keep events and to give them back. */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { systemClock } from '../src/clock.ts'
+import { EventReader } from '../src/pool/event-reader.ts'
+import { Journal } from '../src/pool/journal.ts'
+import { newRecord } from '../src/pool/session-record.ts'
+import { SqliteStore } from '../src/store/sqlite.ts'
+import type { StoredEvent } from '../src/store/store.ts'
+import { bench } from './shared/bench.ts'
+import type { Round, Row } from './shared/report.ts'
+
+const JSON_OF_EVENT = JSON.stringify({
+  id: `sevt_${'0'.repeat(32)}`,
+  type: 'agent.message',
+  processed_at: '2026-01-01T00:00:00.000Z',
+  content: [{ type: 'text', text: 'x'.repeat(400) }],
+})
+
+const eventOf = (number: number): StoredEvent => ({
+  number,
+  id: `sevt_${number}`.padEnd(37, '0'),
+  type: 'agent.message',
+  at: 0,
+  json: JSON_OF_EVENT,
+})
+
+const quantile = (values: number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(share * (values.length - 1))] ?? Number.NaN
+
+async function storeWith(path: string, sessions: number, events = 0): Promise<SqliteStore> {
+  const store = new SqliteStore(path)
+  const batch = Array.from({ length: events }, (_, index) => eventOf(index + 1))
+  for (let from = 0; from < sessions; from += 1_000) {
+    const writes: Promise<void>[] = []
+    for (let index = from; index < Math.min(sessions, from + 1_000); index += 1) {
+      const record = newRecord({ tenant: 'default', key: `k${index}`, agent: 'a', cwd: undefined }, index)
+      writes.push(store.put({ ...record, uid: `uid ${index}` }))
+      if (events > 0) writes.push(store.appendEvents(`uid ${index}`, batch))
+    }
+    await Promise.all(writes)
+  }
+  return store
+}
+
+/** The same insert by hand: the pool's own schema and pragmas, one row, one commit. */
+function byHand(path: string): (number: number) => void {
+  const database = new DatabaseSync(path)
+  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+  const insert = database.prepare(
+    'INSERT INTO events (session, number, event_id, type, at, json) VALUES (1, ?, ?, ?, ?, ?)',
+  )
+  return (number) => {
+    const { id, type, at, json } = eventOf(number)
+    insert.run(number, id, type, at, json)
+  }
+}
+
+await bench(async ({ dir, quick, owned }) => {
+  const folder = join(dir, 'store')
+  mkdirSync(folder)
+  const rows: Row[] = []
+  const own = (store: SqliteStore): SqliteStore => {
+    owned.defer(() => store.close())
+    return store
+  }
+
+  const store = own(await storeWith(join(folder, 'ours.sqlite'), 50))
+  await (await storeWith(join(folder, 'theirs.sqlite'), 1)).close()
+  const insert = byHand(join(folder, 'theirs.sqlite'))
+  const halves: Round[] = []
+  const tails: Round[] = []
+  let number = 0
+  // The first round is for the compiler.
+  for (let round = -1; round < (quick ? 4 : 20); round += 1) {
+    const ours: number[] = []
+    const theirs: number[] = []
+    for (let index = 0; index < 500; index += 1) {
+      number += 1
+      const append = async (): Promise<void> => {
+        const since = performance.now()
+        await store.appendEvents('uid 0', [eventOf(number)])
+        ours.push((performance.now() - since) * 1_000)
+      }
+      const raw = (): void => {
+        const since = performance.now()
+        insert(number)
+        theirs.push((performance.now() - since) * 1_000)
+      }
+      if (index % 2 === 0) raw()
+      await append()
+      if (index % 2 === 1) raw()
+    }
+    if (round < 0) continue
+    halves.push({ ours: [quantile(ours, 0.5)], theirs: [quantile(theirs, 0.5)] })
+    tails.push({ ours: [quantile(ours, 0.99)], theirs: [quantile(theirs, 0.99)] })
+  }
+  const sides = { ours: 'store', theirs: 'node:sqlite by hand', unit: 'µs', compare: 'ours / theirs' } as const
+  const reach = { atMost: 1.3 }
+  rows.push({ what: 'append of one event, p50', rounds: halves, reach, ...sides })
+  rows.push({ what: 'append of one event, p99', rounds: tails, reach, ...sides })
+
+  const rates: Round[] = []
+  const last = new Map<string, number>([['uid 0', number]])
+  for (let round = 0; round < (quick ? 2 : 10); round += 1) {
+    const each = 100
+    const since = performance.now()
+    await Promise.all(
+      Array.from({ length: 50 }, async (_, index) => {
+        const uid = `uid ${index}`
+        const from = last.get(uid) ?? 0
+        for (let n = 1; n <= each; n += 1) await store.appendEvents(uid, [eventOf(from + n)])
+        last.set(uid, from + each)
+      }),
+    )
+    const ours = (50 * each * 1_000) / (performance.now() - since)
+    const rawSince = performance.now()
+    for (let n = 0; n < 500; n += 1) insert((number += 1))
+    rates.push({ ours: [ours], theirs: [(500 * 1_000) / (performance.now() - rawSince)] })
+  }
+  rows.push({
+    what: 'events per second, 50 sessions at once',
+    ours: 'store',
+    theirs: 'node:sqlite by hand',
+    unit: 'events/s',
+    compare: 'ours',
+    rounds: rates,
+    reach: { atLeast: 10_000 },
+  })
+
+  const full = own(await storeWith(join(folder, 'replay.sqlite'), 1, 10_000))
+  const replays: Round[] = []
+  for (let round = 0; round < (quick ? 3 : 15); round += 1) {
+    const journal = new Journal('uid 0', { store: full, clock: systemClock, onIdle: () => undefined })
+    const source = { open: async () => ({ journal, release: () => undefined }) }
+    const since = performance.now()
+    let read = 0
+    for await (const { number: seen } of new EventReader(source, { follow: false })) read = seen ?? read
+    const ours = performance.now() - since
+    if (read !== 10_000) throw new Error(`the reader saw ${read} events`)
+    const rawSince = performance.now()
+    await full.readEvents('uid 0', { limit: 10_000 })
+    replays.push({ ours: [ours], theirs: [performance.now() - rawSince] })
+  }
+  rows.push({
+    what: 'replay of 10,000 events',
+    ours: 'session.events()',
+    theirs: 'one query, not parsed',
+    unit: 'ms',
+    compare: 'ours',
+    rounds: replays,
+    reach: { atMost: 150 },
+  })
+
+  const sessions = quick ? 2_000 : 100_000
+  const path = join(folder, 'large.sqlite')
+  await (await storeWith(path, sessions, 10)).close()
+  await (await storeWith(join(folder, 'small.sqlite'), 1)).close()
+  const openings: Round[] = []
+  for (let round = 0; round < 10; round += 1) {
+    const opening = async (file: string): Promise<number> => {
+      const since = performance.now()
+      const opened = new SqliteStore(file)
+      await opened.openTurns()
+      const ms = performance.now() - since
+      await opened.close()
+      return ms
+    }
+    openings.push({ ours: [await opening(path)], theirs: [await opening(join(folder, 'small.sqlite'))] })
+  }
+  rows.push({
+    what: `opening ${sessions.toLocaleString('en')} sessions with ${(sessions * 10).toLocaleString('en')} events`,
+    ours: 'full',
+    theirs: 'empty',
+    unit: 'ms',
+    compare: 'ours',
+    rounds: openings,
+    reach: { atMost: 100 },
+  })
+  return rows
+})

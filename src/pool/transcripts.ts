@@ -1,0 +1,78 @@
+import type { Driver, SDKMessage, SessionStore } from '../driver/driver.ts'
+import type { SessionRecord, TenantPlaces } from '../store/store.ts'
+import type { Worker } from '../worker/worker.ts'
+import type { PoolEmitter, TranscriptTrouble } from './events.ts'
+
+export interface TranscriptsContext {
+  driver: Driver
+  emitter: PoolEmitter
+  places: (tenant: string) => Promise<TenantPlaces>
+  /** Where a tenant's transcripts are copied to; undefined where they stay with the CLI alone. */
+  transcriptStore: ((tenant: string) => SessionStore) | undefined
+}
+
+/** Keeps a copy of what the CLI writes of a conversation, and notices what it lacks. */
+export class Transcripts {
+  readonly #context: TranscriptsContext
+
+  constructor(context: TranscriptsContext) {
+    this.#context = context
+  }
+
+  /** What a process copies to. It gets nothing from there: its own files come first, and are made to be there. */
+  mirror(tenant: string): { sessionStore?: SessionStore } {
+    const store = this.#context.transcriptStore?.(tenant)
+    if (store === undefined) return {}
+    return { sessionStore: { append: (key, entries) => store.append(key, entries), load: async () => null } }
+  }
+
+  /** Before a conversation is resumed: what either side lacks it gets from the other. Throws what the store or the disk throw. */
+  async reconcile({
+    tenant,
+    cwd,
+    sdkSessionId,
+  }: Pick<SessionRecord, 'tenant' | 'cwd' | 'sdkSessionId'>): Promise<void> {
+    const store = this.#context.transcriptStore?.(tenant)
+    if (store === undefined || cwd === undefined || sdkSessionId === undefined) return
+    const { configDir, tmpDir } = await this.#context.places(tenant)
+    await this.#context.driver.reconcile({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, store)
+  }
+
+  /** Removes the copy of a conversation that is removed. */
+  async forget(tenant: string, place: Parameters<Driver['forget']>[0]): Promise<void> {
+    await this.#context.driver.forget(place, this.#context.transcriptStore?.(tenant))
+  }
+
+  /** A process says that something was not written: until it is, the worker stays. */
+  hear(worker: Worker, message: SDKMessage): void {
+    if (message.type !== 'system') return
+    if (message.subtype === 'mirror_error') this.#unsafe(worker, message.subtype, message.error)
+    if (message.subtype === 'session_writes_lost' && message.lost.includes('transcript')) {
+      this.#unsafe(worker, message.subtype, message.error_code)
+    }
+  }
+
+  /** Copies what is missing, when the worker has nothing else to do; a failure is tried again at the next occasion. */
+  async mend(worker: Worker): Promise<void> {
+    const { session } = worker
+    if (!worker.transcriptUnsafe || worker.mending || session === undefined) return
+    worker.mending = true
+    try {
+      await this.reconcile({ tenant: worker.tenant, cwd: worker.cwd, sdkSessionId: worker.sdkSessionId })
+      worker.noteTranscript({ unsafe: false })
+      this.#context.emitter.tell('transcript.safe', { session })
+    } catch (error) {
+      this.#context.emitter.tell('warning', { message: `the transcript of "${session.key}" is not copied yet`, error })
+    }
+    worker.mending = false
+  }
+
+  #unsafe(worker: Worker, reason: TranscriptTrouble, error: string): void {
+    const { session } = worker
+    if (session === undefined) return
+    // What the CLI itself could not write is nowhere, and cannot be waited for.
+    if (reason === 'mirror_error') worker.noteTranscript({ unsafe: true })
+    this.#context.emitter.tell('transcript.unsafe', { session, reason, error })
+    if (worker.state === 'idle') void this.mend(worker)
+  }
+}
