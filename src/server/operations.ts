@@ -11,7 +11,10 @@ const pressureSchema = z
   .object({
     running: z.int(),
     waiting: z.int(),
-    capacity: z.int(),
+    /** Null: nothing bounds it. */
+    capacity: z.int().nullable(),
+    /** How short memory is. */
+    memory: z.enum(['none', 'high', 'critical']),
     /** Why a turn would be refused now; null: it would not. */
     reason: z.string().nullable(),
     recentlyShed: z.int(),
@@ -57,8 +60,9 @@ export class RecentlyShed {
 /** Why a turn that came now would be refused; undefined: it would not. */
 function obstacle(pool: Pool, state: ServerState): CapacityReason | Exclude<ServerState, 'ready'> | undefined {
   if (state !== 'ready') return state
-  const { running, limit } = pool.stats().turns
-  return running >= limit ? 'turns' : undefined
+  const { turns, memory } = pool.stats()
+  if (memory.pressure === 'critical' || turns.running >= memory.turnsThatFit) return 'memory'
+  return turns.running >= turns.limit ? 'turns' : undefined
 }
 
 /** What a load balancer, a supervisor and a person at 3 a.m. ask. No key is asked for, and no tenant is named. */
@@ -110,9 +114,11 @@ export function operations(context: ServerContext, shed: RecentlyShed): Hono<Ser
       responses: { 200: answer('Now', pressureSchema) },
     }),
     (c) => {
-      const { running, waiting, limit } = pool.stats().turns
+      const { turns, memory } = pool.stats()
+      const { running, waiting, limit } = turns
       const reason = obstacle(pool, state()) ?? null
-      return c.json({ running, waiting, capacity: limit, reason, recentlyShed: shed.count })
+      const capacity = Number.isFinite(limit) ? limit : null
+      return c.json({ running, waiting, capacity, memory: memory.pressure, reason, recentlyShed: shed.count })
     },
   )
   return app
@@ -121,5 +127,5 @@ export function operations(context: ServerContext, shed: RecentlyShed): Hono<Ser
 /** A full pool is ready: it sheds by itself, and a balancer that took all full ones out would leave none. */
 function notReady({ pool, state }: ServerContext): string | undefined {
   if (state() !== 'ready') return state()
-  return pool.stats().turns.limit === 0 ? 'memory' : undefined
+  return pool.stats().memory.pressure === 'critical' ? 'memory' : undefined
 }

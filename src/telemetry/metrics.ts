@@ -69,6 +69,16 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
     ({ totals }) => ({ label: 'stage', values: totals.terminationsByStage }),
   ],
   ['counter', 'processes_left', 'Processes that could not be ended', ({ totals }) => totals.processesLeft],
+  ['gauge', 'memory_limit_bytes', 'What bounds host and processes', ({ memory }) => memory.limitBytes],
+  ['gauge', 'memory_used_bytes', 'In use below that bound, by everybody', ({ memory }) => memory.usedBytes],
+  ['gauge', 'memory_workers_bytes', 'Private memory of all processes', ({ memory }) => memory.workersBytes],
+  ['gauge', 'memory_headroom_bytes', 'Left for more, with all charges', ({ memory }) => memory.headroomBytes],
+  [
+    'gauge',
+    'memory_pressure',
+    'How short memory is: 0 none, 1 high, 2 critical',
+    ({ memory }) => ['none', 'high', 'critical'].indexOf(memory.pressure),
+  ],
   ['gauge', 'active_sessions', 'Sessions that this host works on', ({ activeSessions }) => activeSessions],
 ]
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import fc from 'fast-check'
+import type { Claim } from '../../src/memory/governor.ts'
 import { CapacityError, TurnInterruptedError } from '../../src/errors.ts'
 import { Gate } from '../../src/pool/gate.ts'
 import type { Permit } from '../../src/pool/gate.ts'
@@ -24,77 +25,98 @@ function randomOf(seed: number): () => number {
   }
 }
 
-test(`after ${OPERATIONS} random operations every count is back at zero`, { timeout: PATIENCE_MS }, async () => {
-  const random = randomOf(SEED)
-  const below = (limit: number): number => Math.floor(random() * limit)
-  const clock = new FakeClock()
-  const gate = new Gate({
-    turns: 7,
-    turnsPerTenant: 3,
-    admission: { mode: 'wait', timeoutMs: 500, maxWaiting: 20 },
-    clock,
-  })
-  const inside: { tenant: string; permit: Permit }[] = []
-  const starts: Permit[] = []
-  const waiting = new Set<AbortController>()
-  const ends = { admitted: 0, refused: 0, aborted: 0 }
-
-  const enter = (tenant: string): void => {
-    const abort = new AbortController()
-    waiting.add(abort)
-    gate.enter(tenant, abort.signal).then(
-      (permit) => {
-        waiting.delete(abort)
-        inside.push({ tenant, permit })
-        ends.admitted += 1
+test.each([3, 'auto'] as const)(
+  `after ${OPERATIONS} random operations every count is back at zero, with turnsPerTenant: %s`,
+  { timeout: PATIENCE_MS },
+  async (turnsPerTenant) => {
+    const random = randomOf(SEED)
+    const below = (limit: number): number => Math.floor(random() * limit)
+    const clock = new FakeClock()
+    // Memory that comes and goes: each turn claims from one to three of it.
+    let memory = 10
+    const held = new Set<Claim>()
+    const needOf = ({ agent }: Claim): number => Number(agent)
+    const claimed = (): number => [...held].reduce((sum, claim) => sum + needOf(claim), 0)
+    const gate = new Gate({
+      turns: 7,
+      turnsPerTenant,
+      admission: { mode: 'wait', timeoutMs: 500, maxWaiting: 20 },
+      clock,
+      memory: {
+        obstacle: (claim) => (claimed() + needOf(claim) > memory ? 'memory' : undefined),
+        hold: (claim) => void held.add(claim),
+        drop: (claim) => void held.delete(claim),
+        turnsThatFit: 7,
       },
-      (error: unknown) => {
-        waiting.delete(abort)
-        if (error instanceof CapacityError) ends.refused += 1
-        else if (error instanceof TurnInterruptedError) ends.aborted += 1
-        else throw error
-      },
-    )
-  }
-  const take = <T>(list: T[]): T | undefined => list.splice(below(Math.max(list.length, 1)), 1)[0]
-  const settle = async (): Promise<void> => {
-    for (let tick = 0; tick < 4; tick += 1) await Promise.resolve()
-  }
+    })
+    const inside: { tenant: string; permit: Permit }[] = []
+    const starts: Permit[] = []
+    const waiting = new Set<AbortController>()
+    const ends = { admitted: 0, refused: 0, aborted: 0 }
 
-  let entered = 0
-  for (let operation = 0; operation < OPERATIONS; operation += 1) {
-    const chance = random()
-    if (chance < 0.4) {
-      entered += 1
-      enter(TENANTS[below(TENANTS.length)] ?? 'a')
-    } else if (chance < 0.75) {
-      const leaving = take(inside)
-      leaving?.permit.leave()
-      if (random() < 0.1) leaving?.permit.leave()
-    } else if (chance < 0.85) [...waiting][below(waiting.size)]?.abort()
-    else if (chance < 0.88 && !gate.suspended) starts.push(gate.permitStart('a'))
-    else if (chance < 0.93) take(starts)?.leave()
-    else if (chance < 0.935) gate.suspend('suspended')
-    else if (chance < 0.97) gate.resume()
-    else if (chance < 0.975) await clock.advance(below(300))
-    else gate.noteTurn(below(10_000))
+    const enter = (tenant: string): void => {
+      const abort = new AbortController()
+      waiting.add(abort)
+      const claim: Claim = { agent: String(1 + below(3)), worker: () => undefined }
+      gate.enter(tenant, abort.signal, claim).then(
+        (permit) => {
+          waiting.delete(abort)
+          inside.push({ tenant, permit })
+          ends.admitted += 1
+        },
+        (error: unknown) => {
+          waiting.delete(abort)
+          if (error instanceof CapacityError) ends.refused += 1
+          else if (error instanceof TurnInterruptedError) ends.aborted += 1
+          else throw error
+        },
+      )
+    }
+    const take = <T>(list: T[]): T | undefined => list.splice(below(Math.max(list.length, 1)), 1)[0]
+    const settle = async (): Promise<void> => {
+      for (let tick = 0; tick < 4; tick += 1) await Promise.resolve()
+    }
+
+    let entered = 0
+    for (let operation = 0; operation < OPERATIONS; operation += 1) {
+      const chance = random()
+      if (chance < 0.4) {
+        entered += 1
+        enter(TENANTS[below(TENANTS.length)] ?? 'a')
+      } else if (chance < 0.75) {
+        const leaving = take(inside)
+        leaving?.permit.leave()
+        if (random() < 0.1) leaving?.permit.leave()
+      } else if (chance < 0.85) [...waiting][below(waiting.size)]?.abort()
+      else if (chance < 0.88 && !gate.suspended) starts.push(gate.permitStart('a'))
+      else if (chance < 0.93) take(starts)?.leave()
+      else if (chance < 0.935) gate.suspend('suspended')
+      else if (chance < 0.97) gate.resume()
+      else if (chance < 0.975) await clock.advance(below(300))
+      else if (chance < 0.99) {
+        memory = below(20)
+        gate.reconsider()
+      } else gate.noteTurn(below(10_000))
+      await settle()
+      const { facts } = gate
+      agree('turns that run', facts.running, inside.length)
+      agree('turns that memory is held for', held.size, inside.length)
+      agree('turns that wait', facts.waiting, waiting.size)
+      agree('starts', facts.starts, starts.length)
+      agree('turns beyond the limit', Math.max(facts.running, 7), 7)
+      agree('turns that wait beyond the limit', Math.max(facts.waiting, 20), 20)
+    }
+    for (const abort of waiting) abort.abort()
+    for (const { permit } of inside) permit.leave()
+    for (const start of starts) start.leave()
     await settle()
-    const { facts } = gate
-    agree('turns that run', facts.running, inside.length)
-    agree('turns that wait', facts.waiting, waiting.size)
-    agree('starts', facts.starts, starts.length)
-    agree('turns beyond the limit', Math.max(facts.running, 7), 7)
-    agree('turns that wait beyond the limit', Math.max(facts.waiting, 20), 20)
-  }
-  for (const abort of waiting) abort.abort()
-  for (const { permit } of inside) permit.leave()
-  for (const start of starts) start.leave()
-  await settle()
-  expect(gate.facts).toMatchObject({ running: 0, waiting: 0, starts: 0 })
-  expect(clock.pending).toBe(0)
-  expect(ends.admitted + ends.refused + ends.aborted).toBe(entered)
-  expect(Math.min(ends.admitted, ends.refused, ends.aborted)).toBeGreaterThan(1_000)
-})
+    expect(gate.facts).toMatchObject({ running: 0, waiting: 0, starts: 0 })
+    expect(held.size).toBe(0)
+    expect(clock.pending).toBe(0)
+    expect(ends.admitted + ends.refused + ends.aborted).toBe(entered)
+    expect(Math.min(ends.admitted, ends.refused, ends.aborted)).toBeGreaterThan(1_000)
+  },
+)
 
 test('with a place for each tenant, none waits longer than its turn among the tenants', async () => {
   await fc.assert(

@@ -12,6 +12,7 @@ const PATIENCE_MS = 120_000
 const SEED = 20_260_101
 const KEYS = ['a', 'b', 'c', 'd', 'e', 'f']
 const MINUTE = 60_000
+const MIB = 2 ** 20
 
 interface Sent {
   key: string
@@ -161,6 +162,7 @@ const EXPECTED_OUTCOMES = [
   'turn_interrupted',
   'turn_timeout',
   'worker_exited',
+  'worker_memory',
 ]
 
 const key = fc.constantFrom(...KEYS)
@@ -251,6 +253,18 @@ const commands = [
         real[what] = !real[what]
       }),
     ),
+  // What one process takes, and what is left for all: as tools and others on the machine do.
+  fc.tuple(which, fc.constantFrom(20, 100, 300, 900)).map(([number, mib]) =>
+    command(`use(${number}, ${mib} MiB)`, (_model, real) => {
+      const process = real.process(number)
+      if (process !== undefined) process.memoryBytes = mib * MIB
+    }),
+  ),
+  fc.constantFrom(300, 1_000, 2_000, 65_536).map((mib) =>
+    command(`limit(${mib} MiB)`, (_model, real) => {
+      real.test.memory.limitBytes = mib * MIB
+    }),
+  ),
   fc.constant(
     command('suspend or resume', (model, real) => {
       if (model.suspended) real.test.pool.resume()
@@ -264,6 +278,8 @@ const commands = [
 async function windDown(model: Model, real: Real, quietMs: number): Promise<void> {
   const { pool, driver, clock } = real.test
   Object.assign(real, { slowStarts: false, failingStarts: false, holding: false })
+  real.test.memory.limitBytes = 65_536 * MIB
+  for (const process of driver.living) process.memoryBytes = 100 * MIB
   if (model.suspended) pool.resume()
   for (let round = 0; round < 20 && (round === 0 || model.open > 0); round += 1) {
     for (const process of driver.living) {
@@ -282,6 +298,8 @@ async function windDown(model: Model, real: Real, quietMs: number): Promise<void
     starts: { running: 0, waiting: 0 },
     workers: { starting: 0, busy: 0, closing: 0 },
   })
+  // Nothing is charged for turns that are over.
+  expect(pool.stats().memory).toMatchObject({ chargedBytes: 0, pressure: 'none' })
   for (const [name, handle] of real.handles) {
     const { turns } = await handle.info()
     // A turn that was aborted has a result of which its caller heard nothing.
@@ -312,7 +330,7 @@ const POOLS: [name: string, quietMs: number, options: TestPoolOptions][] = [
     'in which workers leave early and memory is short',
     3 * MINUTE,
     {
-      limits: { turns: 3, memory: '1500MiB' },
+      limits: { turns: 3, memory: '1500MiB', workerMemory: '800MiB' },
       residency: { maxTurnsPerWorker: 2, maxAge: '3m', idleTtl: '2m' },
     },
   ],

@@ -305,3 +305,98 @@ test('no tenant waits while it could run, whatever comes and goes', async () => 
     }),
   )
 })
+
+describe("turnsPerTenant: 'auto'", () => {
+  const auto = (turns: number) => gateOf({ turns, turnsPerTenant: 'auto' })
+
+  test('gives a tenant all places while nobody else wants one', () => {
+    const { gate } = auto(4)
+    for (let turn = 0; turn < 4; turn += 1) gate.tryEnter('a')
+    expect(gate.facts.running).toBe(4)
+  })
+
+  test('keeps the next place for a tenant that was refused, until that has come or could have', async () => {
+    const { gate } = auto(2)
+    const first = gate.tryEnter('a')
+    gate.tryEnter('a')
+    await expect(gate.enter('b', never)).rejects.toMatchObject({ reason: 'turns' })
+    first.leave()
+    await expect(gate.enter('a', never)).rejects.toMatchObject({ reason: 'tenant' })
+    const permit = gate.tryEnter('b')
+    expect(gate.facts.running).toBe(2)
+    // It has come: what it leaves is anybody's.
+    permit.leave()
+    gate.tryEnter('a').leave()
+    await gate.enter('c', never)
+    expect(gate.facts.running).toBe(2)
+  })
+
+  test('takes nothing from who has less than its even share', async () => {
+    const { gate } = auto(4)
+    const permits = [gate.tryEnter('a'), gate.tryEnter('b'), gate.tryEnter('b'), gate.tryEnter('b')]
+    await expect(gate.enter('c', never)).rejects.toMatchObject({ reason: 'turns' })
+    permits[1]?.leave()
+    await expect(gate.enter('b', never)).rejects.toMatchObject({ reason: 'tenant' })
+    gate.tryEnter('a')
+    expect(gate.facts.running).toBe(4)
+  })
+
+  test('forgets who was refused and does not come again', async () => {
+    const { gate, clock } = auto(2)
+    const first = gate.tryEnter('a')
+    gate.tryEnter('a')
+    const refusal = (await gate.enter('b', never).catch((error: unknown) => error)) as CapacityError
+    first.leave()
+    await expect(gate.enter('a', never)).rejects.toMatchObject({ reason: 'tenant' })
+    await clock.advance(2 * refusal.retryAfterMs)
+    gate.tryEnter('a')
+    expect(gate.facts.running).toBe(2)
+  })
+})
+
+describe('memory', () => {
+  test('that bears no other turn is the reason of the refusal, and what was held for a turn is given back once', async () => {
+    let room = 1
+    const claim = { agent: 'a', worker: () => undefined }
+    const log: string[] = []
+    const memory = {
+      obstacle: () => (room > 0 ? undefined : ('memory' as const)),
+      hold: () => void (log.push('hold'), (room -= 1)),
+      drop: () => void (log.push('drop'), (room += 1)),
+      get turnsThatFit() {
+        return 1
+      },
+    }
+    const { gate } = gateOf({ turns: Infinity, turnsPerTenant: 'auto', memory })
+    const permit = gate.tryEnter('a', claim)
+    await expect(gate.enter('a', never, claim)).rejects.toMatchObject({
+      reason: 'memory',
+      facts: { running: 1, limit: 1, waiting: 0 },
+    })
+    permit.leave()
+    permit.leave()
+    expect(log).toEqual(['hold', 'drop'])
+  })
+
+  test('lets in who waits for it when it is told that there may be more', async () => {
+    let room = 0
+    const claim = { agent: 'a', worker: () => undefined }
+    const memory = {
+      obstacle: () => (room > 0 ? undefined : ('memory' as const)),
+      hold: () => void (room -= 1),
+      drop: () => void (room += 1),
+      turnsThatFit: 2,
+    }
+    const { gate } = gateOf({ turns: Infinity, turnsPerTenant: 'auto', admission: WAIT, memory })
+    const entered = [gate.enter('a', never, claim), gate.enter('b', never, claim)]
+    gate.reconsider()
+    expect(gate.facts).toMatchObject({ running: 0, waiting: 2 })
+    room = 1
+    gate.reconsider()
+    expect(gate.facts).toMatchObject({ running: 1, waiting: 1 })
+    const permit = await entered[0]
+    permit?.leave()
+    await entered[1]
+    expect(gate.facts).toMatchObject({ running: 1, waiting: 0 })
+  })
+})

@@ -26,6 +26,8 @@ test('what runs, waits, was shed and has left is there, as the pool counts it', 
   expect(await scrape(all)).toMatchObject({
     turns_running: 1,
     turns_limit: 1,
+    memory_limit_bytes: 64 * 2 ** 30,
+    memory_pressure: 0,
     'turns_shed_total{reason="turns"}': 1,
     'turns_started_total{warmth="cold"}': 1,
     'workers{state="busy"}': 1,

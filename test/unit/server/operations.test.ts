@@ -25,6 +25,7 @@ test('pressure says what runs, what would be refused and what lately was', async
     running: 1,
     waiting: 0,
     capacity: 1,
+    memory: 'none',
     reason: 'turns',
     recentlyShed: 1,
   })
@@ -32,6 +33,18 @@ test('pressure says what runs, what would be refused and what lately was', async
   await running?.result
   await clock.advance(61_000)
   expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ running: 0, reason: null, recentlyShed: 0 })
+})
+
+test('memory that is critically short makes it unready, and nothing else does that a turn could be refused for', async () => {
+  const { ask, clock, memory } = await served()
+  memory.othersBytes = memory.limitBytes - memory.hostBytes
+  await clock.advance(500)
+  const response = await ask('GET', '/readyz')
+  expect([response.status, await response.json()]).toEqual([503, { status: 'not ready', reason: 'memory' }])
+  expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ memory: 'critical', reason: 'memory' })
+  memory.othersBytes = 0
+  await clock.advance(3_000)
+  expect((await ask('GET', '/readyz')).status).toBe(200)
 })
 
 test("what does not exist is the API's 404", async () => {

@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest'
+import { MODEL, openSite } from '../fixtures/real-pool.ts'
+
+const MIB = 2 ** 20
+
+const AGENT = {
+  model: MODEL,
+  spares: { max: 0 },
+  claimableSpares: { max: 0 },
+  permissionMode: 'bypassPermissions',
+  allowDangerouslySkipPermissions: true,
+  env: { IS_SANDBOX: '1' },
+} as const
+
+test('A turn whose tool takes more than limits.workerMemory ends by name, nothing is left of it, and its session goes on', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: { a: { ...AGENT, limits: { workerMemory: '400MiB' } } } })
+  const session = await pool.session('one', { agent: 'a' })
+  await session.send('first').result
+  const [worker] = pool.workers()
+  const error: unknown = await session.send('@sim allocate 600 for 60000').result.catch((reason: unknown) => reason)
+  expect(error).toMatchObject({
+    name: 'WorkerMemoryError',
+    code: 'worker_memory',
+    limit: 'worker',
+    limitBytes: 400 * MIB,
+  })
+  const { usedBytes } = error as { usedBytes: number }
+  expect(usedBytes).toBeGreaterThan(400 * MIB)
+  expect(usedBytes).toBeLessThan(1_200 * MIB)
+  expect(pool.workers().map(({ id }) => id)).not.toContain(worker?.id)
+  expect(pool.stats()).toMatchObject({ turns: { running: 0 }, totals: { departuresByReason: { outgrown: 1 } } })
+  expect(await session.send('next').result).toMatchObject({ subtype: 'success', result: '[turn 3] You said: next' })
+})
+
+test('What a tool takes is its worker’s, and learned as what a turn needs', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: { a: AGENT } })
+  const session = await pool.session('one', { agent: 'a' })
+  await session.send('@sim allocate 300 for 3000').result
+  const { memory } = pool.stats()
+  const need = memory.agents['a']?.runningBytes ?? 0
+  expect(need / MIB).toBeGreaterThan(350)
+  expect(need / MIB).toBeLessThan(800)
+  expect(memory.agents['a']?.runningSamples).toBe(1)
+  expect(pool.workers()[0]?.memoryBytes ?? 0).toBeGreaterThan(60 * MIB)
+  expect(pool.workers()[0]?.memoryBytes ?? Infinity).toBeLessThan(300 * MIB)
+})
