@@ -12,25 +12,33 @@ const MODEL = {
   'no credential': 'a simulated one, since there is no API key (ANTHROPIC_API_KEY)',
 } as const
 
-/** Says where it listens, what answers there, and what to try. */
+/** Says where it listens, what answers there, and three things to try. */
 export function announce(
   { listening: { url, port }, server, opened: { pool, simulatedBecause } }: Served,
   json: boolean,
 ): void {
+  const { agents } = pool
   const simulated = simulatedBecause !== undefined
-  if (json) return console.log(JSON.stringify({ url, port, agents: pool.agents, simulated, keys: !server.open }))
-  const key = server.open ? '' : ` -H "x-api-key: $KEY"`
+  if (json) return console.log(JSON.stringify({ url, port, agents, simulated, keys: !server.open }))
+  const key = server.open ? '' : ' -H "x-api-key: $KEY"'
+  const run = JSON.stringify({
+    threadId: 'thread',
+    runId: '1',
+    messages: [{ id: '1', role: 'user', content: 'And of AG-UI?' }],
+    tools: [],
+    context: [],
+  })
   console.log(`claude-agent-pool serves on ${url}
 
-  agents  ${pool.agents.join(', ')}
+  agents  ${agents.join(', ')}
   model   ${simulatedBecause === undefined ? 'the real one' : MODEL[simulatedBecause]}
   keys    ${server.open ? 'none: every program on this machine may use it' : 'needed'}
 
-Try it in another terminal:
+Try in another terminal:
 
-  curl -N ${url}/sessions/hello/messages${key} -d '{"prompt": "What do you know of pools?"}'
-  curl ${url}/pressure
-  curl ${url}/openapi.json
+  curl -N${key} ${url}/sessions/hello/messages -d '{"prompt": "What do you know of pools?"}'
+  curl -N${key} ${url}/ag-ui/${agents[0]} -d '${run}'
+  curl ${url}/readyz ${url}/pressure ${url}/metrics
 
 Ctrl-C drains and ends it.`)
 }

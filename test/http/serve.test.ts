@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { hashKey } from '../../src/server/auth.ts'
-import { run } from '../cli/command.ts'
+import { Command, folder, run } from '../cli/command.ts'
 import { Frames } from '../fixtures/server.ts'
 import type { Frame } from '../fixtures/server.ts'
 import { post, serve } from './serving.ts'
@@ -69,6 +71,18 @@ test('SIGTERM under load: each turn ends by its result or says that it was cut, 
   if (late.status === 200) expect((await new Frames(late).rest()).at(-1)?.event).toBe('error')
   else expect(late.status).toBe(529)
   expect(await serving.command.ended).toMatchObject({ code: 0, left: 0 })
+})
+
+test('each of the things to try works when it is pasted', async () => {
+  const command = new Command(['serve', '--port', '0'], { cwd: await folder() })
+  const tries = (await command.said(/Ctrl-C/)).split('\n').filter((line) => line.startsWith('  curl'))
+  expect(tries).toHaveLength(3)
+  const paste = promisify(execFile)
+  const answers = await Promise.all(tries.map((line) => paste('sh', ['-c', line.replace('curl', 'curl -sS --fail')])))
+  const [messages, run, operations] = answers.map(({ stdout }) => stdout)
+  expect(messages).toContain('event: done')
+  expect(run).toContain('"outcome":{"type":"success"}')
+  expect(operations).toMatch(/"ready"[\s\S]*"capacity"[\s\S]*claude_agent_pool_turns_limit/)
 })
 
 test('without keys it listens on loopback alone', async () => {

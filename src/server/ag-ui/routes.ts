@@ -1,4 +1,4 @@
-import { EventEncoder } from '@ag-ui/encoder'
+import { AGUI_MEDIA_TYPE, EventEncoder } from '@ag-ui/encoder'
 import type { AGUIEvent, RunAgentInput } from '@ag-ui/core'
 import { Hono } from 'hono'
 import type { Context } from 'hono'
@@ -175,9 +175,10 @@ class Threads {
     events: Iterable<AGUIEvent> | AsyncIterable<AGUIEvent>,
     leave: (how: 'ended' | 'left' | 'cut') => void = () => undefined,
   ): Response {
-    const encoder = new EventEncoder({ accept: c.req.header('accept') ?? 'text/event-stream' })
-    const contentType = encoder.getContentType()
-    const isText = contentType === 'text/event-stream'
+    // The encoder takes "anything" for its own format, which nobody reads who did not ask for it.
+    const isText = c.req.header('accept')?.includes(AGUI_MEDIA_TYPE) !== true
+    const contentType = isText ? 'text/event-stream' : AGUI_MEDIA_TYPE
+    const encoder = new EventEncoder({ accept: contentType })
     return streamAnswer(this.#context, c, encoded(events, encoder, isText), {
       leave,
       contentType,

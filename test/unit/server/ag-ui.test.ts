@@ -1,3 +1,4 @@
+import { decode } from '@ag-ui/proto'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { hashKey } from '../../../src/server/auth.ts'
 import { Questions } from '../../../src/server/questions.ts'
@@ -8,6 +9,22 @@ import { FrontEnd } from '../../fixtures/ag-ui.ts'
 import { NO_SPARES } from '../../fixtures/fakes.ts'
 import { served } from '../../fixtures/server.ts'
 import type { ServedFakes } from '../../fixtures/server.ts'
+
+/** The events of an answer, by its type. */
+const parsers: Record<string, (response: Response) => Promise<object[]>> = {
+  'text/event-stream': async (response) =>
+    (await response.text())
+      .split('\n\n')
+      .filter((frame) => frame !== '')
+      .map((frame) => JSON.parse(frame.slice('data: '.length)) as object),
+  async 'application/vnd.ag-ui.event+proto'(response) {
+    const bytes = Buffer.from(await response.arrayBuffer())
+    const events: object[] = []
+    for (let at = 0; at < bytes.length; at += 4 + bytes.readUInt32BE(at))
+      events.push(decode(bytes.subarray(at + 4, at + 4 + bytes.readUInt32BE(at))))
+    return events
+  },
+}
 
 const URL_OF = 'http://localhost/ag-ui/assistant'
 
@@ -77,6 +94,19 @@ test('a message that comes whole is a run with one text', async () => {
     'RUN_FINISHED',
   ])
   expect(front.conversation).toEqual(['user hello', 'assistant [turn 1] You said: hello'])
+})
+
+test.each([
+  ['anything', '*/*', 'text/event-stream'],
+  ['the binary format', 'application/vnd.ag-ui.event+proto', 'application/vnd.ag-ui.event+proto'],
+])('a client that accepts %s gets it', async (_what, accept, type) => {
+  const { ask } = await served()
+  const messages = [{ id: '1', role: 'user', content: 'hello' }]
+  const body = { threadId: 't', runId: 'r', messages, tools: [], context: [] }
+  const response = await ask('POST', '/ag-ui/assistant', { body, headers: { accept } })
+  expect(response.headers.get('content-type')).toBe(type)
+  const events = parsers[type]?.(new Response(response.body)) ?? []
+  expect((await events).at(-1)).toMatchObject({ type: 'RUN_FINISHED', outcome: { type: 'success' } })
 })
 
 test('only what is new goes to the agent', async () => {
