@@ -37,7 +37,7 @@ test('the example of docs/testing.md passes as it is written', async () => {
 test('what the page names exists', async () => {
   const page = await readFile(join(project, 'docs/testing.md'), 'utf8')
   const sources = await Promise.all(
-    ['clock.ts', 'driver.ts', 'process.ts', 'test-pool.ts'].map((file) =>
+    ['clock.ts', 'driver.ts', 'memory.ts', 'process.ts', 'test-pool.ts'].map((file) =>
       readFile(join(project, 'src/testing', file), 'utf8'),
     ),
   )
