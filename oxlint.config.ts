@@ -155,6 +155,8 @@ const borders: Border[] = [
       '@ag-ui/core',
       '@ag-ui/core/schemas',
       '@ag-ui/encoder',
+      '@modelcontextprotocol/sdk/server/mcp.js',
+      '@modelcontextprotocol/sdk/types.js',
       'hono',
       'hono/*',
       'hono-openapi',

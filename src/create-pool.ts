@@ -85,7 +85,8 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   memory: true,
 }
 
-const DEFAULT_DATA_DIR = '.claude-agent-pool'
+/** Where a pool keeps its data unless it is told where. */
+export const DEFAULT_DATA_DIR = '.claude-agent-pool'
 
 /**
  * Makes a pool. Throws ConfigError for an option that is not valid, HostRunningError while another process has the

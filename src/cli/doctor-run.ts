@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { systemClock } from '../clock.ts'
 import { loadConfig } from '../config/load.ts'
 import { ConfigError } from '../errors.ts'
+import { DEFAULT_DATA_DIR } from '../index.ts'
 import type { PoolOptions } from '../index.ts'
 import { findOrphans, reap } from '../process/reaper.ts'
 import { registerRuns } from '../process/run-files.ts'
@@ -44,8 +45,6 @@ export interface DoctorFlags {
   dryRun?: true
   json?: true
 }
-
-const DEFAULT_DATA_DIR = '.claude-agent-pool'
 
 const processes = (count: number): string => (count === 1 ? '1 process' : `${count} processes`)
 

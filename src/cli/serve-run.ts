@@ -1,5 +1,7 @@
 import { constants } from 'node:os'
+import { join } from 'node:path'
 import { ConfigError } from '../errors.ts'
+import { DEFAULT_DATA_DIR } from '../index.ts'
 import type { Logger, PoolOptions } from '../index.ts'
 import {
   LOG_LEVELS,
@@ -29,6 +31,9 @@ export interface ServeFlags extends PoolFlags {
 const KEYS_VARIABLE = 'CLAUDE_AGENT_POOL_API_KEYS'
 
 const DEFAULT_GRACE = '30s'
+
+/** Beside the pool's own store. */
+const RESOURCE_FILE = 'api.sqlite'
 
 /** A flag, else what the environment says in its place. */
 function fromEnvironment(flags: ServeFlags): ServeFlags {
@@ -97,6 +102,7 @@ export async function serve(given: ServeFlags): Promise<number> {
     ...options,
     ...keysOf(config),
     logger,
+    resourceFile: join(opened.options.dataDir ?? DEFAULT_DATA_DIR, RESOURCE_FILE),
     ...(questions === undefined ? {} : { questions }),
   })
   const place = { host: flags.host ?? config.host ?? '127.0.0.1', port: port ?? config.port ?? 8080 }

@@ -11,6 +11,7 @@ import type {
 import { readAgentLimits, readAgentResidency, readSpares, validate } from '../options.ts'
 import type { AgentLimitOptions, Residency, ResidencyOptions, SpareBounds, SpareOptions } from '../options.ts'
 import type { PermissionAnswer, PermissionQuestion, SessionRef } from '../worker/worker.ts'
+import { clientToolName } from './turn-events.ts'
 import type { TurnLimits } from './turn.ts'
 
 /** SDK options that the pool sets itself. */
@@ -52,6 +53,20 @@ const OWNED_VARIABLES = ['CLAUDE_CONFIG_DIR', 'CLAUDECODE', 'CLAUDE_AGENT_POOL_M
 export interface WorkerContext {
   /** The session that the worker serves; undefined while it is a spare. Ask at each call. */
   readonly session: SessionRef | undefined
+  /**
+   * For a tool that somebody outside executes: waits for `work`, while the worker is pinned, the session's events say that
+   * it waits for a result, and its silence does not count. The tool's server is to be named `client_tools`.
+   */
+  awaitClient<T>(call: ClientToolCall, work: () => Promise<T>): Promise<T>
+}
+
+/** A call of a tool that somebody outside executes. */
+export interface ClientToolCall {
+  /** As the CLI tells it: `_meta['claudecode/toolUseId']` of the MCP request. */
+  toolUseId: string
+  /** The tool's name in its server. */
+  name: string
+  input: Record<string, unknown>
 }
 
 type CanUseToolOptions = Parameters<CanUseTool>[2]
@@ -330,7 +345,7 @@ export interface CallbackListeners {
 /** The SDK options of one process of this agent. */
 export function sdkOptions(
   agent: Agent,
-  context: WorkerContext,
+  worker: Pick<WorkerContext, 'session'>,
   listeners: CallbackListeners,
   claudePath: string | undefined,
 ): Options {
@@ -356,6 +371,21 @@ export function sdkOptions(
       listeners.permissionRequest(-1)
     }
   }
+  const context: WorkerContext = {
+    get session() {
+      return worker.session
+    },
+    awaitClient: ({ toolUseId, name, input }, work) =>
+      counted(async () => {
+        const question = { asks: 'result' as const, toolUseId, name: clientToolName(name), input, subagent: false }
+        listeners.asked(question)
+        try {
+          return await work()
+        } finally {
+          listeners.answered(question, { result: 'allow' })
+        }
+      }),
+  }
   return {
     permissionMode: canUseTool === undefined ? 'dontAsk' : 'default',
     ...(claudePath === undefined ? {} : { pathToClaudeCodeExecutable: claudePath }),
@@ -377,7 +407,7 @@ const asking =
   (name, input, options) =>
     counted(async () => {
       const { toolUseID: toolUseId, agentID } = options
-      const question = { toolUseId, name, input, subagent: agentID !== undefined }
+      const question = { asks: 'permission' as const, toolUseId, name, input, subagent: agentID !== undefined }
       listeners.asked(question)
       try {
         const answer = await canUseTool(name, input, { ...options, session: context.session })

@@ -10,8 +10,28 @@ export type TurnInput = string | MessageContent | SDKUserMessage
 /** Keys and tenants travel through logs and file names: at most this many bytes of UTF-8. */
 const LONGEST_NAME_BYTES = 256
 
-/** Makes the SDK's message of what a caller sends. Throws ConfigError for nothing at all. */
-export function toUserMessage(input: TurnInput): SDKUserMessage {
+/** Blocks of prompts that no user has written. */
+const contextBlocks = new WeakSet<object>()
+
+/** True for a block that came from `context` of `send()`: it is no part of what the user said. */
+export const isContext = (block: object): boolean => contextBlocks.has(block)
+
+function contextBlock(text: string): { type: 'text'; text: string } {
+  const block = { type: 'text' as const, text: `<system-reminder>\n${text}\n</system-reminder>` }
+  contextBlocks.add(block)
+  return block
+}
+
+/** Makes the SDK's message of what a caller sends, `context` before it. Throws ConfigError for nothing at all. */
+export function toUserMessage(input: TurnInput, context: readonly string[] = []): SDKUserMessage {
+  const prompt = toPrompt(input)
+  if (context.length === 0) return prompt
+  const { content } = prompt.message
+  const said = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content
+  return { ...prompt, message: { role: 'user', content: [...context.map(contextBlock), ...said] as MessageContent } }
+}
+
+function toPrompt(input: TurnInput): SDKUserMessage {
   if (typeof input === 'string' || Array.isArray(input)) {
     if (input.length === 0 || (typeof input === 'string' && input.trim() === '')) {
       throw new ConfigError('input', 'is empty; send some text or content blocks')

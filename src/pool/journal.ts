@@ -1,6 +1,6 @@
 import { formatWall } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import type { Store, StoredEvent } from '../store/store.ts'
+import type { EventRange, Store, StoredEvent } from '../store/store.ts'
 import type { EventPreview, NewSessionEvent, SessionEvent } from './session-event.ts'
 import { idle, newEventId, sessionError } from './turn-events.ts'
 
@@ -85,6 +85,11 @@ export class Journal {
     return formatWall(this.#clock.wall())
   }
 
+  /** Resolves after this time. */
+  elapsed(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#clock.after(ms, resolve))
+  }
+
   /** What becomes of the session when what is added now has ended one of its turns. */
   get turnAfter(): 'closed' | undefined {
     return this.waiting + this.running === 0 ? 'closed' : undefined
@@ -124,7 +129,12 @@ export class Journal {
     if (after >= this.#last) return []
     const first = this.#newest[0]?.number ?? Infinity
     if (after + 1 >= first) return this.#newest.slice(after + 1 - first)
-    const stored = await this.#store.readEvents(this.#uid, { after, limit })
+    return this.page({ after, limit })
+  }
+
+  /** A page of what is durable, from either end. */
+  async page(range: EventRange): Promise<NumberedEvent[]> {
+    const stored = await this.#store.readEvents(this.#uid, range)
     return stored.map(({ number, json }) => ({ number, event: JSON.parse(json) as SessionEvent }))
   }
 

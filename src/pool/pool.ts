@@ -66,6 +66,8 @@ const MAX_AD_HOC_AGENTS = 100
 export class Pool implements AsyncDisposable {
   readonly #parts: PoolParts
   readonly #agents = new Map<string, Agent>()
+  /** Agents that were given one by one, beside those of the pool's options. */
+  readonly #defined = new Map<string, Agent>()
   readonly #adHoc = new Map<string, Agent>()
   readonly #emitter = new PoolEmitter()
   readonly #counters: Counters
@@ -141,9 +143,19 @@ export class Pool implements AsyncDisposable {
     return this.#sessions.list(page)
   }
 
+  /** The keys of a tenant's sessions that run a turn now, or have one that waits for a place. */
+  runningSessions(tenant = 'default'): string[] {
+    return this.#sessions.runningKeys(tenant)
+  }
+
   /** The names of the agents that sessions may use. */
   get agents(): string[] {
     return [...this.#agents.keys()]
+  }
+
+  /** The options of an agent, as they were given. Throws ConfigError when there is no such agent. */
+  agentOptions(name: string): Readonly<AgentOptions> {
+    return this.#agentOf(name).options
   }
 
   /**
@@ -186,6 +198,32 @@ export class Pool implements AsyncDisposable {
   /** Writes a consistent copy of the data directory into a new one, while work goes on. Throws StoreError, ConfigError. */
   backup(path: string): Promise<void> {
     return this.#upkeep.backup(path)
+  }
+
+  /**
+   * Gives the pool one more agent, beside those of its options and untouched by `updateAgents()`, or another definition of
+   * one that was given so: for programs whose agents come and go. Throws ConfigError, PoolClosedError.
+   */
+  defineAgent(name: string, options: AgentOptions): void {
+    const agent = readAgent(name, options)
+    if (this.#closing !== undefined) throw new PoolClosedError()
+    if (this.#agents.has(name))
+      throw new ConfigError(`agents.${name}`, 'is one of the pool’s own; change it with updateAgents()')
+    const before = this.#defined.get(name)
+    this.#defined.set(name, agent)
+    this.#fleet.replace(before === undefined ? [] : [before], [agent])
+  }
+
+  /**
+   * Forgets an agent that `defineAgent()` gave, and its spares. Its sessions stay, and need it again before their next turn.
+   * False while one of them is at work, and for an agent that was not given so.
+   */
+  forgetAgent(name: string): boolean {
+    const agent = this.#defined.get(name)
+    if (agent === undefined || this.#sessions.uses(name)) return false
+    this.#defined.delete(name)
+    this.#fleet.replace([agent], [])
+    return true
   }
 
   /** Every worker that exists now, with every process of each. Reads the process table once: not for every request. */
@@ -266,7 +304,7 @@ export class Pool implements AsyncDisposable {
   }
 
   #agentOf(name: string): Agent {
-    const agent = this.#agents.get(name) ?? this.#adHoc.get(name)
+    const agent = this.#agents.get(name) ?? this.#defined.get(name) ?? this.#adHoc.get(name)
     if (agent !== undefined) return agent
     const known = [...this.#agents.keys()].join(', ')
     throw new ConfigError('agent', `there is no agent "${name}"; known are: ${known === '' ? 'none' : known}`)

@@ -1,5 +1,6 @@
 import type { EventOptions, JournalEntry } from './event-reader.ts'
 import type { TurnInput } from './input.ts'
+import type { EventRange } from '../store/store.ts'
 import type { NumberedEvent } from './journal.ts'
 import type { NewSessionEvent } from './session-event.ts'
 import type { TurnLimitOptions } from '../options.ts'
@@ -15,6 +16,8 @@ export interface SendOptions {
   onBusy?: OnBusy
   /** When the reader stops iterating before the end. Default `"interrupt"`; `"detach"` lets the turn run on. */
   onLeave?: OnLeave
+  /** What the agent is to know beside the prompt. It sees it as system reminders; the session's events do not show it. */
+  context?: readonly string[]
   /** The limits of this turn, where they differ from the agent's. */
   limits?: TurnLimitOptions
 }
@@ -47,6 +50,9 @@ export interface SessionHost {
   info(session: SessionIdentity): Promise<SessionInfo>
   events(session: SessionIdentity, options: EventOptions): AsyncIterableIterator<JournalEntry, undefined, undefined>
   append(session: SessionIdentity, events: readonly NewSessionEvent[]): Promise<NumberedEvent[]>
+  history(session: SessionIdentity, range: EventRange): Promise<NumberedEvent[]>
+  interrupt(session: SessionIdentity): Promise<boolean>
+  changeAgent(session: SessionIdentity, agent: string): Promise<void>
 }
 
 /** Which session is meant. The uid tells it from a later one under the same key. */
@@ -109,6 +115,24 @@ export class Session {
    */
   events(options: EventOptions = {}): AsyncIterableIterator<JournalEntry, undefined, undefined> {
     return this.#host.events(this.#identity, options)
+  }
+
+  /** A page of what was said, from either end. Throws as `events()`. */
+  history(range: EventRange): Promise<NumberedEvent[]> {
+    return this.#host.history(this.#identity, range)
+  }
+
+  /** Stops the turn that runs, whoever sent it; false when none does. Resolves when its process has taken note. */
+  interrupt(): Promise<boolean> {
+    return this.#host.interrupt(this.#identity)
+  }
+
+  /**
+   * Gives the conversation another agent from its next turn on: its process leaves, and the next one resumes under the new
+   * definition. This handle still names the old one. Throws ConfigError (no such agent), SessionBusyError while a turn runs.
+   */
+  changeAgent(agent: string): Promise<void> {
+    return this.#host.changeAgent(this.#identity, agent)
   }
 
   /** Adds events of the caller's own, which the agent does not see; resolves when they are durable. Throws as `events()`. */

@@ -4,7 +4,7 @@ import type { Driver } from '../driver/driver.ts'
 import { CapacityError, ConfigError, PoolClosedError, SessionBusyError, SessionConflictError } from '../errors.ts'
 import type { Limits } from '../options.ts'
 import { wholeNumber } from '../options.ts'
-import type { SessionPage, SessionRecord, Store, StoredEvent, TenantPlaces } from '../store/store.ts'
+import type { EventRange, SessionPage, SessionRecord, Store, StoredEvent, TenantPlaces } from '../store/store.ts'
 import type { Agent } from './agent.ts'
 import { Conversation, sessionGone } from './conversation.ts'
 import type { ConversationHost } from './conversation.ts'
@@ -154,7 +154,7 @@ export class Sessions implements SessionHost {
 
   sendTo(conversation: Conversation, input: TurnInput, options: SendOptions): Turn {
     if (options.onBusy === 'steer' && conversation.running !== undefined) {
-      return new SteeringTurn(conversation.running, input, options.signal)
+      return new SteeringTurn(conversation.running, input, options)
     }
     const turn = this.#newTurn(input, options, conversation.record.agent)
     this.#admit(conversation, turn, options)
@@ -391,6 +391,43 @@ export class Sessions implements SessionHost {
     const { tenant, key, agent } = record
     this.#context.emitter.tell('session.created', { session: { tenant, key, agent } })
     return this.handle(record)
+  }
+
+  history(identity: SessionIdentity, range: EventRange): Promise<NumberedEvent[]> {
+    return this.#with(identity, async (conversation) => {
+      const journal = journalOf(conversation)
+      await journal.ready()
+      return journal.page(range)
+    })
+  }
+
+  /** The keys of a tenant's sessions that run a turn now. */
+  runningKeys(tenant: string): string[] {
+    return [...this.#active.values()].flatMap(({ record, running }) =>
+      record.tenant === tenant && running !== undefined ? [record.key] : [],
+    )
+  }
+
+  async interrupt(identity: SessionIdentity): Promise<boolean> {
+    const { running } = await this.#find(identity)
+    await running?.interrupt()
+    return running !== undefined
+  }
+
+  changeAgent(identity: SessionIdentity, agent: string): Promise<void> {
+    this.#context.agentOf(agent)
+    return this.#with(identity, async (conversation) => {
+      if (conversation.record.agent === agent) return
+      await this.#hibernate(conversation)
+      const before = conversation.record.agent
+      conversation.record.agent = agent
+      try {
+        await conversation.save()
+      } catch (error) {
+        conversation.record.agent = before
+        throw error
+      }
+    })
   }
 
   /** The session of an SDK id, if there is one. */

@@ -5,6 +5,7 @@ import { toUserMessage } from './input.ts'
 import type { TurnInput } from './input.ts'
 import type { NumberedEvent } from './journal.ts'
 import type { Reader } from './reader.ts'
+import type { SendOptions } from './session.ts'
 import type { RunningTurn, Turn, Warmth } from './turn.ts'
 
 /** A prompt that was added to a turn that runs: it shares that turn's messages from now on, its result and its end. */
@@ -15,11 +16,11 @@ export class SteeringTurn implements Turn {
   readonly #reader: Reader
   readonly #accepted = Promise.withResolvers<NumberedEvent | undefined>()
 
-  constructor(turn: RunningTurn, input: TurnInput, signal?: AbortSignal) {
+  constructor(turn: RunningTurn, input: TurnInput, { signal, context }: Pick<SendOptions, 'signal' | 'context'> = {}) {
     this.#turn = turn
     this.#reader = turn.follow()
     this.#accepted.promise.catch(() => undefined)
-    this.result = this.#steer(input)
+    this.result = this.#steer(input, context)
     this.result.catch(() => undefined)
     if (signal !== undefined) this.#listenTo(signal)
   }
@@ -53,8 +54,8 @@ export class SteeringTurn implements Turn {
     return this.#turn.interrupt()
   }
 
-  async #steer(input: TurnInput): Promise<SDKResultMessage> {
-    const error = await this.#hand(input)
+  async #steer(input: TurnInput, context: readonly string[] | undefined): Promise<SDKResultMessage> {
+    const error = await this.#hand(input, context)
     if (error === undefined) return this.#turn.result
     this.#accepted.reject(error)
     this.#reader.end(error)
@@ -62,9 +63,9 @@ export class SteeringTurn implements Turn {
   }
 
   /** What kept the prompt from being sent; undefined when it was. */
-  async #hand(input: TurnInput): Promise<Error | undefined> {
+  async #hand(input: TurnInput, context: readonly string[] | undefined): Promise<Error | undefined> {
     try {
-      if (await this.#turn.steer(toUserMessage(input), this.#accepted.resolve)) return undefined
+      if (await this.#turn.steer(toUserMessage(input, context), this.#accepted.resolve)) return undefined
     } catch (error) {
       return error as Error
     }

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
+import { isContext } from './input.ts'
 import type {
   EventContent,
   EventPreview,
@@ -25,6 +26,12 @@ const ERROR_TYPES: Partial<Record<Failure, SessionErrorType>> = {
   billing_error: 'billing_error',
 }
 
+function remember(calls: Set<string>, id: string): void {
+  calls.add(id)
+  const [oldest] = calls
+  if (calls.size > ROOM_FOR_CALLS && oldest !== undefined) calls.delete(oldest)
+}
+
 const NO_USAGE: ModelRequestUsage = {
   input_tokens: 0,
   output_tokens: 0,
@@ -38,6 +45,12 @@ export const newEventId = (): string => `sevt_${randomUUID().replaceAll('-', '')
 export const toolUseEventId = (toolUseId: string): string =>
   `sevt_${createHash('sha256').update(toolUseId).digest('hex').slice(0, 32)}`
 
+/** The MCP server, in the host, whose tools the session's client executes. */
+const CLIENT_TOOLS = 'client_tools'
+
+/** What the CLI calls a tool of that server. */
+export const clientToolName = (name: string): string => `mcp__${CLIENT_TOOLS}__${name}`
+
 /** The name of an MCP tool in two parts, as the CLI makes it. */
 const MCP_TOOL = /^mcp__(.+?)__(.+)$/
 
@@ -48,13 +61,20 @@ export class TurnEvents {
   readonly #newId: () => string
   /** Ids of MCP calls without result: nothing in a result tells what kind of tool it is of. */
   readonly #mcpCalls = new Set<string>()
-  #request: { id: string; messageId: string | undefined; usage: ModelRequestUsage } | undefined
+  /** Those whose results came from the client, and are told by it. */
+  readonly #clientCalls = new Set<string>()
+  #request: { id: string; messageId: string | undefined; usage: ModelRequestUsage; streamed?: true } | undefined
   /** Events that were announced and have not come, by type. */
   #announced: { type: 'agent.message' | 'agent.thinking'; id: string }[] = []
   #failed = false
 
   constructor(newId: () => string = newEventId) {
     this.#newId = newId
+  }
+
+  /** True while an answer of the model is being told piece by piece: its end is told too. */
+  get inStream(): boolean {
+    return this.#request?.streamed === true
   }
 
   /** `last`: the turn ends with this result. Before that, results are those of prompts that it had besides. */
@@ -117,6 +137,7 @@ export class TurnEvents {
     switch (event.type) {
       case 'message_start':
         this.#startRequest(event.message.id, told)
+        if (this.#request !== undefined) this.#request.streamed = true
         this.#noteUsage(event.message.usage)
         break
       case 'content_block_start': {
@@ -184,10 +205,8 @@ export class TurnEvents {
 
   #call({ id, name, input }: { id: string; name: string; input: unknown }): NewSessionEvent {
     const event = toolUseEvent(id, name, input as Record<string, unknown>)
-    if (event.type === 'agent.mcp_tool_use') {
-      this.#mcpCalls.add(id)
-      if (this.#mcpCalls.size > ROOM_FOR_CALLS) this.#mcpCalls.delete([...this.#mcpCalls][0] as string)
-    }
+    if (event.type === 'agent.mcp_tool_use') remember(this.#mcpCalls, id)
+    if (event.type === 'agent.custom_tool_use') remember(this.#clientCalls, id)
     return event
   }
 
@@ -197,6 +216,7 @@ export class TurnEvents {
       if (block.type !== 'tool_result') continue
       // The next request begins after the results; without partial messages this is the first sign that the last one is over.
       this.#endRequest(told, false)
+      if (this.#clientCalls.delete(block.tool_use_id)) continue
       const result = { content: contentOf(block.content), is_error: block.is_error ?? false }
       const id = toolUseEventId(block.tool_use_id)
       if (this.#mcpCalls.delete(block.tool_use_id)) {
@@ -234,6 +254,7 @@ export function toolUseEvent(toolUseId: string, name: string, input: Record<stri
   const [, server, tool] = MCP_TOOL.exec(name) ?? []
   const id = toolUseEventId(toolUseId)
   if (server === undefined || tool === undefined) return { type: 'agent.tool_use', id, name, input }
+  if (server === CLIENT_TOOLS) return { type: 'agent.custom_tool_use', id, name: tool, input }
   return { type: 'agent.mcp_tool_use', id, mcp_server_name: server, name: tool, input }
 }
 
@@ -288,7 +309,8 @@ const KEPT_CONTENT = new Set(['text', 'image', 'document', 'search_result'])
 function contentOf(content: unknown): EventContent[] {
   if (typeof content === 'string') return [{ type: 'text', text: content }]
   if (!Array.isArray(content)) return []
-  return (content as EventContent[]).map((block) => {
+  const said = (content as EventContent[]).filter((block) => !isContext(block))
+  return said.map((block) => {
     const { cache_control: _, ...rest } = block
     return KEPT_CONTENT.has(block.type) ? (rest as EventContent) : { type: 'text', text: JSON.stringify(rest) }
   })

@@ -5,6 +5,9 @@ import type { Journal, NumberedEvent } from './journal.ts'
 import type { NewSessionEvent, SessionEvent } from './session-event.ts'
 import { idle, promptEvent, sessionError, toolUseEvent, toolUseEventId, TurnEvents } from './turn-events.ts'
 
+/** Questions overtake what was said before them, which comes within milliseconds unless a reader holds it back. */
+const OVERTAKEN_MS = 200
+
 type Phase = 'new' | 'waiting' | 'begun' | 'closed'
 
 /** What one turn leaves in its session's journal. */
@@ -18,9 +21,12 @@ export class TurnRecord {
   readonly #openQuestions = new Set<string>()
   /** What the caller has put into the journal himself: `user.interrupt`, or the id of a call that he has decided on. */
   readonly #told = new Set<string>()
+  /** Calls that were told with their question, before the message that they came in. */
+  readonly #toldAhead = new Set<string>()
   /** One after the other, so that no answer is told before its question. */
   #asking: Promise<unknown> = Promise.resolve()
   #phase: Phase = 'new'
+  #requestOver: (() => void) | undefined
 
   constructor(journal: Journal, prompt: SDKUserMessage) {
     this.#journal = journal
@@ -79,7 +85,9 @@ export class TurnRecord {
   /** What the process says. `last`: the turn ends with it. Resolves when it is durable. Rejects with StoreError. */
   async said(message: SDKMessage, last: boolean): Promise<void> {
     if (this.#phase !== 'begun') return
-    const { events, previews } = this.#events.map(message, last)
+    const { events: all, previews } = this.#events.map(message, last)
+    if (!this.#events.inStream) this.#requestOver?.()
+    const events = all.filter((event) => !isCall(event) || !this.#toldAhead.delete(event.id as string))
     if (previews.length > 0) this.#journal.preview(previews)
     if (last) this.#close()
     if (events.length === 0) return
@@ -107,26 +115,29 @@ export class TurnRecord {
     const id = toolUseEventId(question.toolUseId)
     this.#openQuestions.add(id)
     this.#inOrder(async () => {
+      await this.#caughtUp()
       const call = await this.#calls.get(id)
-      if (call !== undefined) {
+      if (call !== undefined && call.event.type !== 'agent.custom_tool_use') {
         await this.#journal.replace({ ...call, event: { ...call.event, evaluated_permission: 'ask' } as SessionEvent })
       }
-      // The calls of subagents are theirs; but who is asked must see for what.
+      // Who is asked must see for what: the calls of subagents are told nowhere else, and a question may overtake its message.
       const { toolUseId, name, input, subagent } = question
-      const theirs = subagent ? [this.#withQuestion(toolUseEvent(toolUseId, name, input))] : []
+      const untold = call === undefined ? [this.#withQuestion(toolUseEvent(toolUseId, name, input))] : []
+      if (call === undefined && !subagent) this.#toldAhead.add(id)
       const stop = idle({ type: 'requires_action', event_ids: [...this.#openQuestions] })
-      await this.#journal.append([...theirs, stop])
+      await this.#journal.append([...untold, stop])
     })
   }
 
   /** It was given or refused. */
-  answered({ toolUseId }: PermissionQuestion, { result, message }: PermissionAnswer): void {
+  answered({ asks, toolUseId }: PermissionQuestion, { result, message }: PermissionAnswer): void {
     const id = toolUseEventId(toolUseId)
     this.#inOrder(async () => {
       this.#openQuestions.delete(id)
       const events: NewSessionEvent[] = []
       const denial = result === 'deny' && message !== undefined ? { deny_message: message } : {}
-      if (!this.#told.has(id)) events.push({ type: 'user.tool_confirmation', tool_use_id: id, result, ...denial })
+      if (asks === 'permission' && !this.#told.has(id))
+        events.push({ type: 'user.tool_confirmation', tool_use_id: id, result, ...denial })
       if (this.#openQuestions.size === 0) events.push({ type: 'session.status_running' })
       await this.#journal.append(events)
     })
@@ -176,7 +187,7 @@ export class TurnRecord {
     for (const [index, event] of events.entries()) {
       if (event.type === 'agent.tool_result') this.#calls.delete(event.tool_use_id)
       if (event.type === 'agent.mcp_tool_result') this.#calls.delete(event.mcp_tool_use_id)
-      if (event.type !== 'agent.tool_use' && event.type !== 'agent.mcp_tool_use') continue
+      if (!isCall(event)) continue
       const recorded = added.then(
         (all) => all[index],
         () => undefined,
@@ -185,10 +196,20 @@ export class TurnRecord {
     }
   }
 
+  /** An agent asks after its request: that is told first, unless it is long in coming. */
+  async #caughtUp(): Promise<void> {
+    if (!this.#events.inStream) return
+    const over = new Promise<void>((resolve) => (this.#requestOver = resolve))
+    await Promise.race([over, this.#journal.elapsed(OVERTAKEN_MS)])
+  }
+
   #inOrder(work: () => Promise<void>): void {
     // What the store refuses here it refuses elsewhere, where somebody waits.
     this.#asking = this.#asking.then(() => (this.#phase === 'begun' ? work() : undefined)).catch(ignore)
   }
 }
+
+const isCall = ({ type }: NewSessionEvent): boolean =>
+  type === 'agent.tool_use' || type === 'agent.mcp_tool_use' || type === 'agent.custom_tool_use'
 
 const ignore = (): void => undefined

@@ -12,6 +12,8 @@ import { Authenticator, refuseStrangers } from './auth.ts'
 import type { ServerContext, ServerEnv, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
 import { Quotas } from './limits.ts'
+import { managedAgents } from './managed-agents/managed-agents.ts'
+import { ResourceStore } from './managed-agents/resource-store.ts'
 import { messages } from './messages.ts'
 import { metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
@@ -29,6 +31,8 @@ export interface ServerParts {
   clock?: Clock
   /** Where the pool's agents ask: the one that their options came from. Default: they ask nobody here. */
   questions?: Questions
+  /** The SQLite file of `/v1`: its agents, environments and sessions. Default: none; they are gone when the server closes. */
+  resourceFile?: string
 }
 
 /** The pool over HTTP, without a socket of its own: `fetch` can be mounted anywhere, and `listen()` gives it a port. */
@@ -52,7 +56,13 @@ const OPEN_TO_ALL = new Set(['/health', '/livez', '/readyz', '/pressure', '/metr
 
 /** Puts a pool behind HTTP. The pool stays the caller's. Throws ConfigError. */
 export function createServer(pool: Pool, options: ServerOptions & ServerParts = {}): Server {
-  const { logger = SILENT, clock = systemClock, questions = new Questions({ clock }), ...given } = options
+  const {
+    logger = SILENT,
+    clock = systemClock,
+    questions = new Questions({ clock }),
+    resourceFile = ':memory:',
+    ...given
+  } = options
   const { keys, jwt, defaultAgent, onDisconnect, tenantLimits } = readServerOptions(given)
   if (defaultAgent !== undefined && !pool.agents.includes(defaultAgent))
     throw new ConfigError(
@@ -64,6 +74,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     ...(jwt === undefined ? {} : { jwt }),
   })
   const feeds = new TurnFeeds(pool, clock, onDisconnect ?? 'detach')
+  const resources = new ResourceStore(resourceFile)
   let state: ServerState = 'ready'
   const context: ServerContext = {
     pool,
@@ -83,6 +94,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   app.route('/', measured.app)
   app.route('/', messages(context))
   app.route('/', agUi(context))
+  app.route('/', managedAgents(context, resources))
   app.get('/openapi.json', openapi(app))
   app.notFound((c) =>
     fail(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path}`), c.var.requestId),
@@ -110,6 +122,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     close() {
       measured.close()
       feeds.close()
+      resources.close()
     },
   }
 }

@@ -6,10 +6,10 @@ import type { AgentOptions, PoolCanUseTool, PoolOnElicitation, SessionRef } from
 import type { Logger } from '../telemetry/log.ts'
 import { formatDuration } from '../units.ts'
 
-/** What an agent waits for: leave to use a tool, an answer to `AskUserQuestion`, or what an MCP server wants to know. */
+/** What an agent waits for: leave to use a tool, an answer to `AskUserQuestion`, what an MCP server wants to know, or the result of a tool that the client executes. */
 export interface Question {
   readonly id: string
-  readonly kind: 'permission' | 'question' | 'elicitation'
+  readonly kind: 'permission' | 'question' | 'elicitation' | 'tool_call'
   readonly session: SessionRef
   /** For people. */
   readonly message: string
@@ -104,6 +104,11 @@ export class Questions {
     })
     if (!answer.allow) return { action: 'decline' }
     return { action: 'accept', content: (answer.content ?? {}) as Record<string, string> }
+  }
+
+  /** The result of a tool that the client executes: what it answers as `content`. */
+  callTool(session: SessionRef | undefined, signal: AbortSignal, tool: NonNullable<Question['tool']>): Promise<Answer> {
+    return this.#ask(session, signal, { kind: 'tool_call', message: `Run ${tool.name}`, tool, schema: undefined })
   }
 
   /** The same agent, asking here whatever its `permissionMode` leaves open; one with callbacks of its own asks those. */

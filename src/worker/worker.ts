@@ -35,8 +35,9 @@ export interface SessionRef {
   agent: string
 }
 
-/** A question to the user: may the agent use this tool? */
+/** A question to the user: may the agent use this tool? Or, of a tool that the user executes: what comes of it? */
 export interface PermissionQuestion {
+  asks: 'permission' | 'result'
   toolUseId: string
   name: string
   input: Record<string, unknown>

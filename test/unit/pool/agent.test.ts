@@ -16,7 +16,7 @@ const deaf: CallbackListeners = {
 
 const optionsOf = (
   options: AgentOptions,
-  context: WorkerContext = { session: undefined },
+  context: Pick<WorkerContext, 'session'> = { session: undefined },
   permissionRequest: (change: 1 | -1) => void = () => undefined,
 ): ReturnType<typeof sdkOptions> => sdkOptions(read(options), context, { ...deaf, permissionRequest }, undefined)
 
@@ -111,7 +111,7 @@ describe('in-process servers', () => {
     const session = { tenant: 'default', key: 'k', agent: 'support' }
     const one = optionsOf({ mcpServers }, { session: undefined })
     const other = optionsOf({ mcpServers }, { session })
-    expect(contexts).toEqual([{ session: undefined }, { session }])
+    expect(contexts.map((context) => context.session)).toEqual([undefined, session])
     expect(one.mcpServers?.['tools']).not.toBe(other.mcpServers?.['tools'])
   })
 

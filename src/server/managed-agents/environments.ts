@@ -1,0 +1,211 @@
+import { z } from 'zod'
+import { formatWall, parseWall } from '../../clock.ts'
+import { ApiError } from '../errors.ts'
+import { newId } from './ids.ts'
+import { decodeCursor, readPage } from './pages.ts'
+import type { Page } from './pages.ts'
+import type { Resource, ResourceStore } from './resource-store.ts'
+import { metadata, metadataPatch, patchMetadata, unsupported } from './schema.ts'
+import type { MetadataPatch } from './schema.ts'
+
+export interface EnvironmentCreate {
+  name: string
+  description?: string | null | undefined
+  metadata?: Record<string, string> | null | undefined
+}
+
+/** What is left out stays as it is. */
+export interface EnvironmentUpdate {
+  name?: string | null | undefined
+  description?: string | null | undefined
+  metadata?: MetadataPatch | undefined
+}
+
+const NO_PACKAGES = { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] } as const
+
+const noPackages = z
+  .object({
+    type: z.literal('packages').optional(),
+    apt: unsupported('apt').optional(),
+    cargo: unsupported('cargo').optional(),
+    gem: unsupported('gem').optional(),
+    go: unsupported('go').optional(),
+    npm: unsupported('npm').optional(),
+    pip: unsupported('pip').optional(),
+  })
+  .nullish()
+
+/** Agents run on this machine, with its network and what is installed there: anything else would be a false promise. */
+const config = z
+  .object({
+    type: z.literal('cloud', { error: 'must be "cloud": in this server’s environments the server runs the tools' }),
+    networking: z
+      .object({
+        type: z.literal('unrestricted', { error: 'must be "unrestricted": this server does not filter the network' }),
+      })
+      .nullish(),
+    packages: noPackages,
+  })
+  .nullish()
+
+const scope = z.enum(['organization', 'account']).nullish()
+
+const text = { description: z.string().max(2048).nullish(), scope, config }
+
+export const environmentCreate: z.ZodType<EnvironmentCreate> = z.object({
+  ...text,
+  name: z.string().min(1).max(256),
+  metadata: metadata.nullish(),
+})
+
+export const environmentUpdate: z.ZodType<EnvironmentUpdate> = z.object({
+  ...text,
+  name: z.string().min(1).max(256).nullish(),
+  metadata: metadataPatch.optional(),
+})
+
+/** An environment as the wire shows it, and as it is kept. */
+export interface EnvironmentResource {
+  type: 'environment'
+  id: string
+  name: string
+  description: string | null
+  metadata: Record<string, string>
+  config: { type: 'cloud'; networking: { type: 'unrestricted' }; packages: typeof NO_PACKAGES }
+  created_at: string
+  updated_at: string
+  archived_at: string | null
+}
+
+const CONFIG: EnvironmentResource['config'] = {
+  type: 'cloud',
+  networking: { type: 'unrestricted' },
+  packages: NO_PACKAGES,
+}
+
+/** The environment that is always there: this machine. */
+const LOCAL_ID = 'env_local'
+
+/** Names under which sessions are put together. All of them are this machine. */
+export class Environments {
+  readonly #store: ResourceStore
+  readonly #now: () => number
+  readonly #local: EnvironmentResource
+
+  /** `now`: milliseconds since the epoch. */
+  constructor(store: ResourceStore, now: () => number) {
+    this.#store = store
+    this.#now = now
+    const at = formatWall(now())
+    this.#local = {
+      type: 'environment',
+      id: LOCAL_ID,
+      name: 'local',
+      description: 'The machine that this server runs on',
+      metadata: {},
+      config: CONFIG,
+      created_at: at,
+      updated_at: at,
+      archived_at: null,
+    }
+  }
+
+  create(tenant: string, params: EnvironmentCreate): EnvironmentResource {
+    const at = formatWall(this.#now())
+    const environment: EnvironmentResource = {
+      type: 'environment',
+      id: newId('environment'),
+      name: params.name,
+      description: params.description ?? null,
+      metadata: params.metadata ?? {},
+      config: CONFIG,
+      created_at: at,
+      updated_at: at,
+      archived_at: null,
+    }
+    this.#store.put(toRow(tenant, environment))
+    return environment
+  }
+
+  /** Throws ApiError (not_found_error), also for another tenant's. */
+  retrieve(tenant: string, id: string): EnvironmentResource {
+    if (id === LOCAL_ID) return this.#local
+    const row = this.#store.get('environment', tenant, id)
+    if (row === undefined) throw new ApiError('not_found_error', `environment ${id} was not found`)
+    return JSON.parse(row.body) as EnvironmentResource
+  }
+
+  update(tenant: string, id: string, params: EnvironmentUpdate): EnvironmentResource {
+    const before = this.#own(tenant, id, 'changed')
+    if (before.archived_at !== null) throw new ApiError('invalid_request_error', `environment ${id} is archived`)
+    const after: EnvironmentResource = {
+      ...before,
+      name: params.name ?? before.name,
+      description: params.description === undefined ? before.description : params.description,
+      metadata: patchMetadata(before.metadata, params.metadata),
+      updated_at: formatWall(this.#now()),
+    }
+    this.#store.put(toRow(tenant, after))
+    return after
+  }
+
+  archive(tenant: string, id: string): EnvironmentResource {
+    const before = this.#own(tenant, id, 'archived')
+    if (before.archived_at !== null) return before
+    const at = formatWall(this.#now())
+    const after = { ...before, archived_at: at, updated_at: at }
+    this.#store.put(toRow(tenant, after))
+    return after
+  }
+
+  delete(tenant: string, id: string): { type: 'environment_deleted'; id: string } {
+    this.#own(tenant, id, 'deleted')
+    this.#store.remove('environment', tenant, id)
+    return { type: 'environment_deleted', id }
+  }
+
+  /** Newest first, this machine at the end. */
+  list(tenant: string, page: string | undefined, limit: number, includeArchived: boolean): Page<EnvironmentResource> {
+    const local: Pick<Resource, 'createdAt' | 'id' | 'body'> = {
+      createdAt: 0,
+      id: LOCAL_ID,
+      body: JSON.stringify(this.#local),
+    }
+    const found = readPage({
+      order: 'desc',
+      cursor: page === undefined ? undefined : decodeCursor(page),
+      limit,
+      matches: () => true,
+      read: (order, after, count) => {
+        const rows = this.#store.list({
+          kind: 'environment',
+          tenant,
+          order,
+          limit: count,
+          includeArchived,
+          ...(after === undefined ? {} : { after }),
+        })
+        if (order === 'desc') return rows.length < count && after?.id !== LOCAL_ID ? [...rows, local] : rows
+        return rows
+      },
+    })
+    return { ...found, items: found.items.map(({ body }) => JSON.parse(body) as EnvironmentResource) }
+  }
+
+  #own(tenant: string, id: string, what: string): EnvironmentResource {
+    if (id === LOCAL_ID)
+      throw new ApiError('invalid_request_error', `${LOCAL_ID} is this machine and cannot be ${what}`)
+    return this.retrieve(tenant, id)
+  }
+}
+
+const toRow = (tenant: string, environment: EnvironmentResource): Resource => ({
+  kind: 'environment',
+  tenant,
+  id: environment.id,
+  version: 1,
+  createdAt: parseWall(environment.created_at),
+  archivedAt: environment.archived_at === null ? null : parseWall(environment.archived_at),
+  parent: null,
+  body: JSON.stringify(environment),
+})

@@ -1,0 +1,24 @@
+import { randomBytes } from 'node:crypto'
+
+/** What an id begins with, by what it names. */
+const PREFIXES = { agent: 'agent_', environment: 'env_', session: 'sesn_' } as const
+
+export type Named = keyof typeof PREFIXES
+
+/** Digits and letters less those that look alike, as in the API's own ids. */
+const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
+
+const LENGTH = 24
+
+/** An id that nobody can guess: 24 characters, 140 bits. */
+export function newId(named: Named): string {
+  let id = PREFIXES[named]
+  while (id.length < PREFIXES[named].length + LENGTH) {
+    for (const byte of randomBytes(LENGTH)) {
+      // Equally likely each: bytes beyond the last whole round of the alphabet are passed over.
+      if (byte >= 256 - (256 % ALPHABET.length)) continue
+      if (id.length < PREFIXES[named].length + LENGTH) id += ALPHABET[byte % ALPHABET.length]
+    }
+  }
+  return id
+}

@@ -1,0 +1,42 @@
+import { Hono } from 'hono'
+import type { ServerContext, ServerEnv } from '../context.ts'
+import { Agents } from './agents.ts'
+import type { ConfiguredAgents } from './agents.ts'
+import { clientCalls } from './client-calls.ts'
+import { Environments } from './environments.ts'
+import { SentEvents } from './events.ts'
+import { PoolAgents } from './pool-agents.ts'
+import type { ResourceStore } from './resource-store.ts'
+import { agentRoutes, environmentRoutes } from './routes.ts'
+import { sessionRoutes } from './session-routes.ts'
+import { ApiSessions } from './sessions.ts'
+
+/** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/sessions`. */
+export function managedAgents(context: ServerContext, store: ResourceStore): Hono<ServerEnv> {
+  const { pool, clock, quotas, questions, logger } = context
+  const now = (): number => clock.wall()
+  const configured: ConfiguredAgents = {
+    names: () => pool.agents,
+    describe(name) {
+      const { model, systemPrompt } = pool.agentOptions(name)
+      return { model, system: typeof systemPrompt === 'string' ? systemPrompt : undefined }
+    },
+  }
+  const agents = new Agents(store, configured, now)
+  const environments = new Environments(store, now)
+  const sessions = new ApiSessions({
+    pool,
+    store,
+    agents,
+    environments,
+    poolAgents: new PoolAgents(pool, configured, clientCalls(questions)),
+    mayCreate: (tenant) => quotas.mayCreate(tenant),
+    now,
+  })
+  const warn = (message: string, error: unknown): void => logger.warn(message, { error })
+  const app = new Hono<ServerEnv>()
+  app.route('/v1/agents', agentRoutes(agents))
+  app.route('/v1/environments', environmentRoutes(environments))
+  app.route('/v1/sessions', sessionRoutes({ context, sessions, sent: new SentEvents({ sessions, questions, warn }) }))
+  return app
+}

@@ -1,0 +1,57 @@
+import type { Pool } from '../../index.ts'
+import { agentOptions } from './agent-options.ts'
+import type { ClientCalls } from './agent-options.ts'
+import { configuredName } from './agents.ts'
+import type { ConfiguredAgents } from './agents.ts'
+import { dollarsOf } from './session-resource.ts'
+import type { StoredSession } from './session-resource.ts'
+
+/** Definitions that are kept at once. One that is needed again is made again. */
+const MAX_DEFINED = 1_000
+
+/** Gives the pool the agents of the API's sessions, each when a session needs it. */
+export class PoolAgents {
+  readonly #pool: Pool
+  readonly #configured: ConfiguredAgents
+  readonly #calls: ClientCalls
+  /** By name, what each was made from; the one that was needed longest ago comes first. */
+  readonly #defined = new Map<string, string>()
+
+  constructor(pool: Pool, configured: ConfiguredAgents, calls: ClientCalls) {
+    this.#pool = pool
+    this.#configured = configured
+    this.#calls = calls
+  }
+
+  isConfigured(agentId: string): boolean {
+    return configuredName(agentId, this.#configured) !== undefined
+  }
+
+  /** The name of the pool's agent for this session, which is defined from then on. */
+  nameOf({ id, agent, budget, sharesAgent }: StoredSession): string {
+    const configured = configuredName(agent.id, this.#configured)
+    if (configured !== undefined) return configured
+    const { model, system, tools, mcp_servers } = agent
+    const definition = { model, system, tools, mcp_servers }
+    const source = JSON.stringify({ definition, budget })
+    const name = sharesAgent ? `${agent.id}.v${agent.version}` : id
+    const known = this.#defined.get(name)
+    this.#defined.delete(name)
+    this.#defined.set(name, source)
+    if (known === source) return name
+    const options = agentOptions(definition, this.#calls)
+    // Its running total goes on over all its processes: the CLI stops at the ceiling of the session, not of a turn.
+    this.#pool.defineAgent(name, budget === null ? options : { ...options, maxBudgetUsd: dollarsOf(budget) })
+    this.#forgetOldest()
+    return name
+  }
+
+  #forgetOldest(): void {
+    if (this.#defined.size <= MAX_DEFINED) return
+    for (const name of this.#defined.keys()) {
+      if (!this.#pool.forgetAgent(name)) continue
+      this.#defined.delete(name)
+      return
+    }
+  }
+}

@@ -1,0 +1,149 @@
+import { Hono } from 'hono'
+import type { MiddlewareHandler } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { describeRoute, resolver } from 'hono-openapi'
+import type { z } from 'zod'
+import type { ServerEnv } from '../context.ts'
+import { ApiError } from '../errors.ts'
+import { errorAnswers } from '../openapi.ts'
+import type { Agents } from './agents.ts'
+import { environmentCreate, environmentUpdate } from './environments.ts'
+import type { Environments } from './environments.ts'
+import { readLimit, readTime } from './pages.ts'
+import type { Page } from './pages.ts'
+import { LARGEST_BODY, readBody, readNumber, readSwitch } from './request.ts'
+import { agentCreate, agentUpdate } from './schema.ts'
+
+/** A list as the client's page classes read it. */
+export const pageAnswer = <T>({ items, nextPage }: Page<T>): { data: T[]; next_page: string | null } => ({
+  data: items,
+  next_page: nextPage,
+})
+
+interface Described {
+  operationId: string
+  summary: string
+  body?: z.ZodType
+  query?: readonly string[]
+}
+
+/** What a route says of itself in `/openapi.json`. */
+export function described({ operationId, summary, body, query = [] }: Described): MiddlewareHandler<ServerEnv> {
+  return describeRoute({
+    operationId,
+    summary,
+    tags: ['managed agents'],
+    parameters: query.map((name) => ({ name, in: 'query', schema: { type: 'string' } })),
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: true, content: { 'application/json': { schema: resolver(body) as never } } } }),
+    responses: {
+      200: {
+        description: 'As in Anthropic’s Managed Agents API',
+        content: { 'application/json': { schema: { type: 'object' } } },
+      },
+      ...errorAnswers(400, 401, 404, 409, 413, 429, 500, 529),
+    },
+  }) as MiddlewareHandler<ServerEnv>
+}
+
+/** Bounds the bodies of the API. */
+export const bounded: MiddlewareHandler<ServerEnv> = bodyLimit({
+  maxSize: LARGEST_BODY,
+  onError() {
+    throw new ApiError('request_too_large', `a request has at most ${LARGEST_BODY / 2 ** 20} MB`)
+  },
+})
+
+const TIMES = ['created_at[gte]', 'created_at[lte]'] as const
+
+/** `/v1/agents`. */
+export function agentRoutes(agents: Agents): Hono<ServerEnv> {
+  const app = new Hono<ServerEnv>()
+  app.post(
+    '/',
+    described({ operationId: 'createAgent', summary: 'Create an agent', body: agentCreate }),
+    bounded,
+    async (c) => c.json(agents.create(c.var.caller.tenant, await readBody(c.req.raw, agentCreate))),
+  )
+  app.get(
+    '/',
+    described({
+      operationId: 'listAgents',
+      summary: 'List agents, newest first',
+      query: ['page', 'limit', 'include_archived', ...TIMES],
+    }),
+    (c) => {
+      const found = agents.list(c.var.caller.tenant, {
+        page: c.req.query('page'),
+        limit: readLimit(c.req.query('limit')),
+        includeArchived: readSwitch('include_archived', c.req.query('include_archived')),
+        from: readTime('created_at[gte]', c.req.query('created_at[gte]')),
+        to: readTime('created_at[lte]', c.req.query('created_at[lte]')),
+      })
+      return c.json(pageAnswer(found))
+    },
+  )
+  app.get('/:id', described({ operationId: 'retrieveAgent', summary: 'Read an agent', query: ['version'] }), (c) =>
+    c.json(agents.retrieve(c.var.caller.tenant, c.req.param('id'), readNumber('version', c.req.query('version')))),
+  )
+  app.post(
+    '/:id',
+    described({ operationId: 'updateAgent', summary: 'Change an agent: a new version', body: agentUpdate }),
+    bounded,
+    async (c) => c.json(agents.update(c.var.caller.tenant, c.req.param('id'), await readBody(c.req.raw, agentUpdate))),
+  )
+  app.get(
+    '/:id/versions',
+    described({ operationId: 'listAgentVersions', summary: 'List the versions of an agent', query: ['page', 'limit'] }),
+    (c) => {
+      const limit = readLimit(c.req.query('limit'))
+      return c.json(pageAnswer(agents.versions(c.var.caller.tenant, c.req.param('id'), c.req.query('page'), limit)))
+    },
+  )
+  app.post('/:id/archive', described({ operationId: 'archiveAgent', summary: 'Archive an agent' }), (c) =>
+    c.json(agents.archive(c.var.caller.tenant, c.req.param('id'))),
+  )
+  return app
+}
+
+/** `/v1/environments`. */
+export function environmentRoutes(environments: Environments): Hono<ServerEnv> {
+  const app = new Hono<ServerEnv>()
+  app.post(
+    '/',
+    described({ operationId: 'createEnvironment', summary: 'Create an environment', body: environmentCreate }),
+    bounded,
+    async (c) => c.json(environments.create(c.var.caller.tenant, await readBody(c.req.raw, environmentCreate))),
+  )
+  app.get(
+    '/',
+    described({
+      operationId: 'listEnvironments',
+      summary: 'List environments',
+      query: ['page', 'limit', 'include_archived'],
+    }),
+    (c) => {
+      const archived = readSwitch('include_archived', c.req.query('include_archived'))
+      const limit = readLimit(c.req.query('limit'))
+      return c.json(pageAnswer(environments.list(c.var.caller.tenant, c.req.query('page'), limit, archived)))
+    },
+  )
+  app.get('/:id', described({ operationId: 'retrieveEnvironment', summary: 'Read an environment' }), (c) =>
+    c.json(environments.retrieve(c.var.caller.tenant, c.req.param('id'))),
+  )
+  app.post(
+    '/:id',
+    described({ operationId: 'updateEnvironment', summary: 'Change an environment', body: environmentUpdate }),
+    bounded,
+    async (c) =>
+      c.json(environments.update(c.var.caller.tenant, c.req.param('id'), await readBody(c.req.raw, environmentUpdate))),
+  )
+  app.post('/:id/archive', described({ operationId: 'archiveEnvironment', summary: 'Archive an environment' }), (c) =>
+    c.json(environments.archive(c.var.caller.tenant, c.req.param('id'))),
+  )
+  app.delete('/:id', described({ operationId: 'deleteEnvironment', summary: 'Delete an environment' }), (c) =>
+    c.json(environments.delete(c.var.caller.tenant, c.req.param('id'))),
+  )
+  return app
+}

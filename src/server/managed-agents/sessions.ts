@@ -1,0 +1,301 @@
+import { formatWall, parseWall } from '../../clock.ts'
+import type { Pool, Session, SessionEvent } from '../../index.ts'
+import { SessionGoneError } from '../../index.ts'
+import { ApiError } from '../errors.ts'
+import type { Agents } from './agents.ts'
+import type { Environments } from './environments.ts'
+import { newId } from './ids.ts'
+import { decodeCursor, readPage } from './pages.ts'
+import type { Page } from './pages.ts'
+import type { PoolAgents } from './pool-agents.ts'
+import { redefine } from './definition.ts'
+import type { Resource, ResourceStore } from './resource-store.ts'
+import { centsOf, dollarsOf, toSessionRow } from './session-resource.ts'
+import type { SessionAgent, SessionResource, StoredSession } from './session-resource.ts'
+import { patchMetadata } from './schema.ts'
+import type { Budget, SessionCreate, SessionUpdate } from './session-schema.ts'
+
+export type SessionStatus = 'idle' | 'running'
+
+/** A session as the wire shows it. */
+export interface WireSession extends SessionResource {
+  type: 'session'
+  status: SessionStatus
+  usage: Record<string, unknown>
+  stats: { duration_seconds: number }
+  outcome_evaluations: []
+  resources: []
+  vault_ids: []
+  deployment_id: null
+}
+
+/** A session as routes work with it. */
+export interface Found {
+  tenant: string
+  resource: StoredSession
+  session: Session
+}
+
+export interface SessionListRequest {
+  page: string | undefined
+  limit: number
+  order: 'asc' | 'desc'
+  includeArchived: boolean
+  agentId: string | undefined
+  agentVersion: number | undefined
+  statuses: readonly SessionStatus[] | undefined
+  /** Bounds of the time of creation, both included. */
+  from: number | undefined
+  to: number | undefined
+}
+
+interface SessionsContext {
+  pool: Pool
+  store: ResourceStore
+  agents: Agents
+  environments: Environments
+  poolAgents: PoolAgents
+  /** Throws ApiError when the tenant has all the sessions it may have. */
+  mayCreate: (tenant: string) => Promise<void>
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
+/** Sessions of the API: what clients say of them is kept here, their conversations are the pool's. */
+export class ApiSessions {
+  readonly #context: SessionsContext
+
+  constructor(context: SessionsContext) {
+    this.#context = context
+  }
+
+  /** Begins a session. Throws ApiError. */
+  async create(tenant: string, params: SessionCreate): Promise<Found> {
+    const { agents, environments, poolAgents, pool, store, mayCreate, now } = this.#context
+    const { id: agentId, version, type, ...overrides } = params.agent
+    const agent = agents.retrieve(tenant, agentId, version)
+    if (agent.archived_at !== null) throw new ApiError('invalid_request_error', `agent: ${agentId} is archived`)
+    const environment = environments.retrieve(tenant, params.environment_id)
+    if (environment.archived_at !== null)
+      throw new ApiError('invalid_request_error', `environment_id: ${environment.id} is archived`)
+    await mayCreate(tenant)
+    const {
+      created_at: _created,
+      updated_at: _updated,
+      archived_at: _archived,
+      metadata: _metadata,
+      ...snapshot
+    } = agent
+    const changed = type === 'agent_with_overrides' ? redefine(agent, overrides) : {}
+    const at = formatWall(now())
+    const resource: StoredSession = {
+      id: newId('session'),
+      agent: { ...snapshot, ...changed },
+      environment_id: environment.id,
+      title: params.title ?? null,
+      metadata: params.metadata ?? {},
+      budget: params.budget ?? null,
+      created_at: at,
+      updated_at: at,
+      archived_at: null,
+      sharesAgent: type === 'agent' && params.budget === undefined,
+    }
+    const session = await pool.session(resource.id, { tenant, agent: poolAgents.nameOf(resource) })
+    // Last, so that nobody finds a session that the pool does not have.
+    store.put(toSessionRow(tenant, resource))
+    return { tenant, resource, session }
+  }
+
+  /** Throws ApiError (not_found_error), also for another tenant's. */
+  async find(tenant: string, id: string): Promise<Found> {
+    const { store, pool, poolAgents } = this.#context
+    const row = store.get('session', tenant, id)
+    if (row === undefined) throw notFound(id)
+    const resource = JSON.parse(row.body) as StoredSession
+    // The agent may have been forgotten since, as after a restart.
+    poolAgents.nameOf(resource)
+    try {
+      return { tenant, resource, session: await pool.session(id, { tenant }) }
+    } catch (error) {
+      if (error instanceof SessionGoneError) throw notFound(id)
+      throw error
+    }
+  }
+
+  async show({ resource, session }: Found): Promise<WireSession> {
+    const { sharesAgent: _, ...shown } = resource
+    const [info, status] = await Promise.all([session.info(), this.status(session)])
+    const seconds = Math.max(0, Math.round((this.#context.now() - parseWall(resource.created_at)) / 1000))
+    return {
+      type: 'session',
+      ...shown,
+      status,
+      usage: wireUsage(info.usage),
+      stats: { duration_seconds: seconds },
+      outcome_evaluations: [],
+      resources: [],
+      vault_ids: [],
+      deployment_id: null,
+    }
+  }
+
+  /** `running` from the beginning of a turn to its end, less the time in which it waits for the client. */
+  async status(session: Session): Promise<SessionStatus> {
+    const last = await lastStatus(session)
+    return last?.type === 'session.status_running' ? 'running' : 'idle'
+  }
+
+  /** Changes a session and tells so in its events. Throws ApiError, SessionBusyError. */
+  async update(found: Found, params: SessionUpdate): Promise<Found> {
+    const { resource, session, tenant } = found
+    const { now, store, poolAgents } = this.#context
+    if (resource.archived_at !== null) throw new ApiError('invalid_request_error', `session ${resource.id} is archived`)
+    const after: StoredSession = {
+      ...resource,
+      title: params.title === undefined ? resource.title : params.title,
+      metadata: patchMetadata(resource.metadata, params.metadata),
+      budget: await this.#newBudget(found, params.budget),
+      agent: params.agent === undefined ? resource.agent : this.#newAgent(resource, params.agent),
+    }
+    const changes = changesOf(resource, after)
+    if (Object.keys(changes).length === 0) return found
+    after.updated_at = formatWall(now())
+    if ('agent' in changes || 'budget' in changes) {
+      after.sharesAgent = false
+      await session.changeAgent(poolAgents.nameOf(after))
+    }
+    store.put(toSessionRow(tenant, after))
+    await session.append([{ type: 'session.updated', ...changes }])
+    return { ...found, resource: after }
+  }
+
+  /** No more work; what was said stays. Throws ApiError while a turn runs. */
+  async archive(found: Found): Promise<Found> {
+    const { resource, session, tenant } = found
+    if (resource.archived_at !== null) return found
+    if ((await lastStatus(session))?.type === 'session.status_running')
+      throw new ApiError('invalid_request_error', `session ${resource.id} is running; interrupt it first`)
+    await session.hibernate()
+    const at = formatWall(this.#context.now())
+    const after = { ...resource, archived_at: at, updated_at: at }
+    this.#context.store.put(toSessionRow(tenant, after))
+    return { ...found, resource: after }
+  }
+
+  /** Ends what runs and removes it with all its events. */
+  async delete({ tenant, resource, session }: Found): Promise<{ type: 'session_deleted'; id: string }> {
+    await session.delete()
+    this.#context.store.remove('session', tenant, resource.id)
+    return { type: 'session_deleted', id: resource.id }
+  }
+
+  async list(tenant: string, request: SessionListRequest): Promise<Page<WireSession>> {
+    const { store } = this.#context
+    const { page, limit, order, includeArchived, agentId, agentVersion, statuses, from, to } = request
+    const running = statuses === undefined ? undefined : await this.#runningIds(tenant)
+    const found = readPage({
+      order,
+      cursor: page === undefined ? undefined : decodeCursor(page),
+      limit,
+      matches({ id, body }: Resource) {
+        if (running !== undefined && statuses?.includes(running.has(id) ? 'running' : 'idle') !== true) return false
+        return agentVersion === undefined || (JSON.parse(body) as SessionResource).agent.version === agentVersion
+      },
+      read: (readOrder, after, count) =>
+        store.list({
+          kind: 'session',
+          tenant,
+          order: readOrder,
+          limit: count,
+          includeArchived,
+          ...(after === undefined ? {} : { after }),
+          ...(agentId === undefined ? {} : { parent: agentId }),
+          ...(from === undefined ? {} : { from }),
+          ...(to === undefined ? {} : { to }),
+        }),
+    })
+    const shown = await Promise.all(found.items.map(({ id }) => this.#showIfThere(tenant, id)))
+    return { ...found, items: shown.flatMap((session) => session ?? []) }
+  }
+
+  /** Throws ApiError once the session has used up its budget. */
+  async checkBudget({ resource, session }: Found): Promise<void> {
+    if (resource.budget === null) return
+    const { usage } = await session.info()
+    if (usage.costUsd >= dollarsOf(resource.budget))
+      throw new ApiError('invalid_request_error', `session ${resource.id} has reached its budget; raise or remove it`)
+  }
+
+  /** Those at work now; what waits for its client is idle. */
+  async #runningIds(tenant: string): Promise<Set<string>> {
+    const running = new Set<string>()
+    const { pool } = this.#context
+    for (const id of pool.runningSessions(tenant)) {
+      const session = await pool.session(id, { tenant }).catch(() => undefined)
+      if (session !== undefined && (await this.status(session)) === 'running') running.add(id)
+    }
+    return running
+  }
+
+  /** Between the look and the answer it may have been deleted. */
+  async #showIfThere(tenant: string, id: string): Promise<WireSession | undefined> {
+    try {
+      return await this.show(await this.find(tenant, id))
+    } catch (error) {
+      if (error instanceof SessionGoneError || (error instanceof ApiError && error.type === 'not_found_error'))
+        return undefined
+      throw error
+    }
+  }
+
+  async #newBudget({ resource, session }: Found, budget: Budget | null | undefined): Promise<Budget | null> {
+    if (budget === undefined) return resource.budget
+    if (budget === null) return null
+    if (resource.budget === null)
+      throw new ApiError(
+        'invalid_request_error',
+        'budget: can be given at a session’s creation alone (budget_create_only)',
+      )
+    const { usage } = await session.info()
+    if (dollarsOf(budget) <= usage.costUsd)
+      throw new ApiError('invalid_request_error', 'budget: is used up already; give more (budget_not_raised)')
+    return budget
+  }
+
+  #newAgent({ agent }: SessionResource, { tools, mcp_servers }: NonNullable<SessionUpdate['agent']>): SessionAgent {
+    if (this.#context.poolAgents.isConfigured(agent.id))
+      throw new ApiError(
+        'invalid_request_error',
+        `agent: ${agent.id} comes from the server’s config and changes there alone`,
+      )
+    return { ...agent, ...redefine(agent, { tools, mcp_servers }) }
+  }
+}
+
+const notFound = (id: string): ApiError => new ApiError('not_found_error', `session ${id} was not found`)
+
+type Status = Extract<SessionEvent, { type: 'session.status_running' | 'session.status_idle' }>
+
+/** The event that says what the session does. */
+export async function lastStatus(session: Session): Promise<Status | undefined> {
+  const types = ['session.status_running', 'session.status_idle']
+  const [last] = await session.history({ types, descending: true, limit: 1 })
+  return last?.event as Status | undefined
+}
+
+/** What was used, as the wire tells it. */
+export function wireUsage(usage: Awaited<ReturnType<Session['info']>>['usage']): Record<string, unknown> {
+  return {
+    input_tokens: usage.inputTokens,
+    output_tokens: usage.outputTokens,
+    cache_read_input_tokens: usage.cacheReadTokens,
+    cache_creation: { ephemeral_5m_input_tokens: usage.cacheWriteTokens, ephemeral_1h_input_tokens: 0 },
+    list_cost: { amount: centsOf(usage.costUsd), currency: 'USD' },
+  }
+}
+
+function changesOf(before: SessionResource, after: SessionResource): Partial<SessionResource> {
+  const fields = ['title', 'metadata', 'budget', 'agent'] as const
+  const changed = fields.filter((field) => JSON.stringify(before[field]) !== JSON.stringify(after[field]))
+  return Object.fromEntries(changed.map((field) => [field, after[field]]))
+}

@@ -1,0 +1,159 @@
+import { afterEach, expect, test } from 'vitest'
+import { Agents } from '../../../../src/server/managed-agents/agents.ts'
+import { ResourceStore } from '../../../../src/server/managed-agents/resource-store.ts'
+import { agentCreate, agentUpdate, parse } from '../../../../src/server/managed-agents/schema.ts'
+
+const stores: ResourceStore[] = []
+afterEach(() => {
+  for (const store of stores.splice(0)) store.close()
+})
+
+function agents(...configured: string[]) {
+  const store = new ResourceStore(':memory:')
+  stores.push(store)
+  let now = Date.parse('2026-01-01T00:00:00Z')
+  return new Agents(
+    store,
+    { names: () => configured, describe: () => ({ model: undefined, system: 'From the config.' }) },
+    () => (now += 1_000),
+  )
+}
+
+const create = (body: object) => parse(agentCreate, { name: 'Helper', model: 'claude-opus-5-5', ...body })
+const update = (body: object) => parse(agentUpdate, body)
+const everything = { page: undefined, limit: 20, includeArchived: false, from: undefined, to: undefined }
+
+test('A new agent has all defaults filled in', () => {
+  const agent = agents().create('t', create({ tools: [{ type: 'agent_toolset_20260401' }] }))
+  expect(agent.id).toMatch(/^agent_[1-9A-HJ-NP-Za-km-z]{24}$/)
+  expect(agent).toMatchObject({
+    version: 1,
+    system: null,
+    model: { id: 'claude-opus-5-5', effort: { type: 'high' }, speed: 'standard' },
+    tools: [{ default_config: { enabled: true, permission_policy: { type: 'always_allow' } }, configs: [] }],
+    execution_identity: { type: 'service_account' },
+    archived_at: null,
+  })
+})
+
+test('The tools of an MCP server ask by default', () => {
+  const agent = agents().create(
+    't',
+    create({
+      mcp_servers: [{ type: 'url', name: 'docs', url: 'https://docs.example/mcp' }],
+      tools: [
+        {
+          type: 'mcp_toolset',
+          mcp_server_name: 'docs',
+          configs: [{ name: 'search', permission_policy: { type: 'always_allow' } }],
+        },
+      ],
+    }),
+  )
+  expect(agent.tools[0]).toMatchObject({
+    default_config: { permission_policy: { type: 'always_ask' } },
+    configs: [{ name: 'search', enabled: true, permission_policy: { type: 'always_allow' } }],
+  })
+})
+
+test('An update makes a version: what is left out stays, null clears, a value replaces', () => {
+  const all = agents()
+  const { id } = all.create('t', create({ system: 'Be brief.', description: 'x', metadata: { a: '1', b: '2' } }))
+  const after = all.update('t', id, update({ system: null, metadata: { a: null, c: '3' } }))
+  expect(after).toMatchObject({
+    version: 2,
+    system: null,
+    description: 'x',
+    metadata: { b: '2', c: '3' },
+    name: 'Helper',
+  })
+  expect(all.retrieve('t', id, 1)).toMatchObject({ version: 1, system: 'Be brief.' })
+})
+
+test('An update that changes nothing makes no version', () => {
+  const all = agents()
+  const { id } = all.create('t', create({}))
+  expect(all.update('t', id, update({ name: 'Helper', model: 'claude-opus-5-5' })).version).toBe(1)
+})
+
+test('An update for another version than the newest is refused', () => {
+  const all = agents()
+  const { id } = all.create('t', create({}))
+  all.update('t', id, update({ name: 'Other' }))
+  expect(() => all.update('t', id, update({ name: 'Third', version: 1 }))).toThrow(/is at version 2 by now, not 1/)
+})
+
+test('Another tenant’s agent is not found', () => {
+  const all = agents()
+  const { id } = all.create('t', create({}))
+  expect(() => all.retrieve('u', id)).toThrow(`agent ${id} was not found`)
+  expect(all.list('u', everything).items).toEqual([])
+})
+
+test('An archived agent is listed on demand alone, and changes no more', () => {
+  const all = agents()
+  const { id } = all.create('t', create({}))
+  expect(all.archive('t', id).archived_at).not.toBeNull()
+  expect(all.list('t', everything).items).toEqual([])
+  expect(all.list('t', { ...everything, includeArchived: true }).items).toHaveLength(1)
+  expect(() => all.update('t', id, update({ name: 'x' }))).toThrow('is archived')
+})
+
+test('Lists go through all pages, newest first, and back', () => {
+  const all = agents()
+  const ids = Array.from({ length: 5 }, (_, index) => all.create('t', create({ name: `a${index}` })).id).toReversed()
+  const first = all.list('t', { ...everything, limit: 2 })
+  const second = all.list('t', { ...everything, limit: 2, page: first.nextPage as string })
+  const third = all.list('t', { ...everything, limit: 2, page: second.nextPage as string })
+  expect([first, second, third].flatMap(({ items }) => items.map(({ id }) => id))).toEqual(ids)
+  expect([first.prevPage, third.nextPage]).toEqual([null, null])
+  const back = all.list('t', { ...everything, limit: 2, page: third.prevPage as string })
+  expect(back.items.map(({ id }) => id)).toEqual(ids.slice(2, 4))
+})
+
+test('Versions are listed newest first, page by page', () => {
+  const all = agents()
+  const { id } = all.create('t', create({}))
+  for (const name of ['b', 'c']) all.update('t', id, update({ name }))
+  const first = all.versions('t', id, undefined, 2)
+  expect(first.items.map(({ version }) => version)).toEqual([3, 2])
+  const second = all.versions('t', id, first.nextPage as string, 2)
+  expect([second.items.map(({ version }) => version), second.nextPage]).toEqual([[1], null])
+})
+
+test.each([
+  [{ name: '' }, 'name: '],
+  [{ model: { id: 'm', speed: 'fast' } }, 'speed "fast" is not supported'],
+  [{ skills: [{ type: 'anthropic', skill_id: 'xlsx' }] }, 'skills: skills is not supported'],
+  [{ multiagent: { type: 'coordinator', agents: ['a'] } }, 'multiagent is not supported'],
+  [
+    { tools: [{ type: 'agent_toolset_20260401', default_config: { permission_policy: { type: 'auto' } } }] },
+    'always_allow or always_ask',
+  ],
+  [{ tools: [{ type: 'mcp_toolset', mcp_server_name: 'x' }] }, 'names the server "x", which is not in mcp_servers'],
+  [{ mcp_servers: [{ type: 'url', name: 'x', url: 'https://x.example' }] }, 'no mcp_toolset in tools uses "x"'],
+  [
+    { mcp_servers: [{ type: 'url', name: 'x', url: 'file:///etc/passwd' }] },
+    'mcp_servers.0.url: must be an http or https address',
+  ],
+  [{ tools: [{ type: 'custom', name: 'a b', description: 'd', input_schema: { type: 'object' } }] }, 'tools.0.name: '],
+  [{ metadata: Object.fromEntries(Array.from({ length: 17 }, (_, n) => [`k${n}`, ''])) }, 'has more than 16 keys'],
+])('%j is refused by name', (body, problem) => {
+  expect(() => agents().create('t', create(body))).toThrow(problem)
+})
+
+test('The agents of the config are listed behind all others, and change in the config alone', () => {
+  const all = agents('writer', 'reader')
+  const { id } = all.create('t', create({}))
+  const first = all.list('t', { ...everything, limit: 2 })
+  const second = all.list('t', { ...everything, limit: 2, page: first.nextPage as string })
+  expect([first, second].map(({ items }) => items.map((agent) => agent.id))).toEqual([
+    [id, 'agent_writer'],
+    ['agent_reader'],
+  ])
+  expect(second.nextPage).toBeNull()
+  const back = all.list('t', { ...everything, limit: 2, page: second.prevPage as string })
+  expect(back.items.map((agent) => agent.id)).toEqual([id, 'agent_writer'])
+  expect(all.retrieve('t', 'agent_writer')).toMatchObject({ name: 'writer', system: 'From the config.' })
+  expect(() => all.update('t', 'agent_writer', update({ name: 'x' }))).toThrow('changes there alone')
+})
