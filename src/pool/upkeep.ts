@@ -214,7 +214,7 @@ export class Upkeep {
       await mkdir(partial, { recursive: true, mode: 0o700 })
       // The store first: transcripts only ever grow, so they have at least what the store knows of.
       await store.backup(files.storeFileIn(partial))
-      await files.copyTenants(partial)
+      await files.copyFiles(partial)
       await rename(partial, path)
     } catch (error) {
       if (error instanceof ConfigError) throw error

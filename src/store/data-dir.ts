@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync, backup } from 'node:sqlite'
 import { HostRunningError, storeError } from '../errors.ts'
 import { copyTree } from './copy-tree.ts'
 import type { PoolFiles, TenantPlaces } from './store.ts'
@@ -107,9 +107,14 @@ export class DataDir implements PoolFiles {
     return join(path, STORE_FILE)
   }
 
-  /** Copies the files of all tenants into another data directory. What goes away meanwhile is left out. */
-  async copyTenants(path: string): Promise<void> {
+  /** Copies the files of all tenants, and databases beside the store, into another data directory. What goes away meanwhile is left out. */
+  async copyFiles(path: string): Promise<void> {
     try {
+      for (const name of await readdir(this.path)) {
+        if (!name.endsWith('.sqlite') || name === STORE_FILE) continue
+        using database = new DatabaseSync(join(this.path, name), { readOnly: true })
+        await backup(database, join(path, name))
+      }
       await copyTree(join(this.path, 'tenants'), join(path, 'tenants'), TEMPORARY)
     } catch (error) {
       throw storeError(`the backup ${path} cannot be written`, error)

@@ -58,7 +58,7 @@ export interface PoolFiles {
   /** Removes all directories of a tenant. */
   removeTenant(tenant: string): Promise<void>
   /** Copies the files of all tenants as they are now into this new directory, which stands for the data directory. */
-  copyTenants(path: string): Promise<void>
+  copyFiles(path: string): Promise<void>
   /** Where a copy has its store. */
   storeFileIn(path: string): string
 }

@@ -34,6 +34,8 @@ export function managedAgents(context: ServerContext, store: ResourceStore): Hon
     now,
   })
   const warn = (message: string, error: unknown): void => logger.warn(message, { error })
+  // Sessions also go by retention, by the command line, and by other routes.
+  pool.on('session.deleted', ({ session: { tenant, key } }) => store.remove('session', tenant, key))
   const app = new Hono<ServerEnv>()
   app.route('/v1/agents', agentRoutes(agents))
   app.route('/v1/environments', environmentRoutes(environments))
