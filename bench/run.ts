@@ -15,6 +15,10 @@ const ALL = [
   'sampling',
   'store',
   'journal',
+  'starts',
+  'capacity',
+  'tools',
+  'crowd',
 ]
 const FLAGS = ['--json', '--quick']
 

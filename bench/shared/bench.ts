@@ -79,11 +79,18 @@ export async function gone(mark: string, limitMs: number = LEAVE_MS): Promise<vo
   }
 }
 
-/** Starts a file of bench/ with a channel to it; it ends when this process does. */
-export function startRole(file: string, args: readonly string[], dir: string): ChildProcess {
+/** Starts a file of bench/ with a channel to it; it ends when this process does. `wrapper`: the words before its command line. */
+export function startRole(
+  file: string,
+  args: readonly string[],
+  mark: string,
+  wrapper: readonly string[] = [],
+): ChildProcess {
+  const [execPath = '', ...words] = wrapper.concat(process.execPath)
   return fork(join(import.meta.dirname, '..', file), [...args], {
-    execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc'],
-    env: { ...process.env, [MARK]: dir },
+    execPath,
+    execArgv: [...words, '--disable-warning=ExperimentalWarning', '--expose-gc'],
+    env: { ...process.env, [MARK]: mark },
     serialization: 'advanced',
   })
 }

@@ -4,7 +4,7 @@ export interface Round {
   theirs: number[]
 }
 
-export type Unit = 'ms' | 'µs' | 'turns/s' | 'events/s' | 'MiB' | '%'
+export type Unit = 'ms' | 'µs' | 'turns/s' | 'events/s' | 'MiB' | '%' | 'turns' | 'sessions' | 'kills'
 
 /** One line of a table. */
 export interface Row {
@@ -13,7 +13,7 @@ export interface Row {
   theirs: string
   unit: Unit
   rounds: readonly Round[]
-  /** `ours`: held against the reach as it is. */
+  /** `ours`: our own value is held against the reach; the other is shown beside it. */
   compare: 'ours / theirs' | 'theirs / ours' | 'ours - theirs' | 'ours'
   /** Absent: shown for comparison only. */
   reach?: { atMost: number } | { atLeast: number }
@@ -40,7 +40,7 @@ export interface Result {
 
 const RESAMPLES = 2_000
 
-function quantile(values: readonly number[], share: number): number {
+export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   const place = share * (sorted.length - 1)
   const below = sorted[Math.floor(place)] ?? Number.NaN
@@ -57,7 +57,7 @@ const spreadOf = (values: readonly number[]): Spread => ({
 })
 
 /** The same numbers each time (mulberry32): a report of the same values must not change. */
-function seeded(seed: number): () => number {
+export function seeded(seed: number): () => number {
   let state = seed
   return () => {
     state = (state + 0x6d2b79f5) | 0
@@ -107,6 +107,7 @@ export function resultOf(row: Row): Result {
 }
 
 function digits(value: number): string {
+  if (Number.isInteger(value)) return String(value)
   const size = Math.abs(value)
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2)
 }

@@ -1,0 +1,53 @@
+/** Two hundred people who talk to one host in 2 GiB at the same time, each three turns with time to think. Needs root. */
+import { bench } from './shared/bench.ts'
+import { noBoxes, runBoxed, tellBoxed, total } from './shared/box.ts'
+
+const LIMIT_BYTES = 2 * 2 ** 30
+const TURNS_EACH = 3
+
+const single = (value: number): number[] => [value]
+
+await bench(async (target) => {
+  const skipped = noBoxes()
+  if (skipped !== undefined) {
+    console.error(skipped)
+    return []
+  }
+  const people = target.quick ? 30 : 210
+  const boxed = await runBoxed(target, 'crowd', LIMIT_BYTES, {
+    clients: people,
+    prompts: ['@sim tokens 30 pace 30'],
+    thinkMs: target.quick ? [2_000, 10_000] : [30_000, 120_000],
+    warmUpMs: 0,
+    until: { turnsEach: TURNS_EACH },
+    options: {},
+  })
+  tellBoxed('crowd', boxed)
+  const { seen, oomKills, hostDied } = boxed
+  const what = `${people} people in 2 GiB, ${TURNS_EACH} turns each`
+  const row = { what, ours: 'pool', theirs: 'people', compare: 'ours' } as const
+  const whole = hostDied === undefined ? seen.whole : 0
+  return [
+    {
+      ...row,
+      what: `${what}: whole conversations`,
+      unit: 'sessions',
+      rounds: [{ ours: single(whole), theirs: single(people) }],
+      reach: { atLeast: target.quick ? people : 200 },
+    },
+    {
+      ...row,
+      what: `${what}: turns lost`,
+      unit: 'turns',
+      rounds: [{ ours: single(total(seen.lost)), theirs: single(people * TURNS_EACH) }],
+      reach: { atMost: 0 },
+    },
+    {
+      ...row,
+      what: `${what}: kernel OOM kills`,
+      unit: 'kills',
+      rounds: [{ ours: single(oomKills), theirs: single(people) }],
+      reach: { atMost: 0 },
+    },
+  ]
+})
