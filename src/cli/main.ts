@@ -9,6 +9,7 @@ import { psCommand } from './ps.ts'
 import { serveCommand } from './serve.ts'
 import { backupCommand, sessionsCommand } from './sessions.ts'
 import { simulateCommand } from './simulate.ts'
+import { sizeCommand } from './size.ts'
 import { hideSqliteWarning, outliveReaders } from './streams.ts'
 
 const EXAMPLES = `
@@ -19,6 +20,7 @@ Examples:
   $ claude-agent-pool chat --session plan --agent writer
   $ echo 'Say hello.' | claude-agent-pool chat    one turn for each line of the input
   $ claude-agent-pool ps                          whose process is whose
+  $ claude-agent-pool size --memory 2GiB          how many turns fit, found out by running them
   $ claude-agent-pool doctor                      is this machine fit for it
   $ claude-agent-pool doctor --reap               end what hosts that died have left
   $ claude-agent-pool sessions list               what is kept, also beside a running host
@@ -48,6 +50,7 @@ function program(): Command {
     doctorCommand(),
     sessionsCommand(),
     backupCommand(),
+    sizeCommand(),
     simulateCommand(),
   ]) {
     root.addCommand(command.copyInheritedSettings(root))
