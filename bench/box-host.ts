@@ -75,7 +75,9 @@ const pool = await startPool(
   { dir: load.dir, url: load.url },
   { ...load.options, agent: { pathToClaudeCodeExecutable: executable, allowedTools: ['Bash'] } },
 )
-const tell = (phase: 'warm' | 'running' | 'done'): void => void process.send?.({ phase, seen })
+// An interrupted benchmark ends this process in order, too.
+process.once('disconnect', () => void pool.close().finally(() => process.exit()))
+const tell = (phase: 'warm' | 'running' | 'done'): void => void (process.connected && process.send?.({ phase, seen }))
 const telling = setInterval(() => tell(measuring ? 'running' : 'warm'), TELL_MS)
 const sampling = setInterval(() => {
   if (measuring) seen.inFlight.push(pool.stats().turns.running)

@@ -13,11 +13,11 @@ await bench(async (target) => {
     console.error(skipped)
     return []
   }
-  const people = target.quick ? 30 : 210
+  const people = target.quick ? 30 : 200
   const boxed = await runBoxed(target, 'crowd', LIMIT_BYTES, {
     clients: people,
-    prompts: ['@sim tokens 30 pace 30'],
-    thinkMs: target.quick ? [2_000, 10_000] : [30_000, 120_000],
+    prompts: ['@sim tokens 20 pace 20'],
+    thinkMs: target.quick ? [2_000, 10_000] : [10_000, 60_000],
     warmUpMs: 0,
     until: { turnsEach: TURNS_EACH },
     options: {},
