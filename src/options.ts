@@ -58,6 +58,9 @@ export interface LimitOptions {
   /** Output of one turn that waits on disk for a reader that has stopped; beyond it the process is held back. Default `"1GiB"`. */
   spool?: string
   spoolBytes?: number
+  /** The transcript of a conversation that is to be resumed; a larger one is refused (or begun anew, by `onStaleResume`). Default `"none"`. */
+  transcript?: string
+  transcriptBytes?: number
 }
 
 /** The limits of turns that an agent, or one turn, may have of its own. */
@@ -170,6 +173,7 @@ export interface Limits {
   turnTimeMs: number
   silenceMs: number
   spoolBytes: number
+  transcriptBytes: number
 }
 
 /** `admission`, resolved. */
@@ -381,6 +385,7 @@ export const readLimits = (input: LimitOptions | undefined): Limits =>
       workerMemoryBytes: size('workerMemory', NONE, [NONE]),
       ...TURN_LIMITS,
       spoolBytes: size('spool', '1GiB'),
+      transcriptBytes: size('transcript', NONE, [NONE]),
     },
     input,
   )

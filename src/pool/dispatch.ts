@@ -253,6 +253,7 @@ export class Dispatch {
     const { cwd, sdkSessionId } = record
     if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
     await starter.checkCwd(cwd)
+    if (record.begun) await starter.checkTranscript(tenantPlaces, cwd, sdkSessionId)
     await conversation.save()
     if (record.begun) await this.#context.transcripts.reconcile(record)
     const how: ConversationSpec = { kind: record.begun ? 'resume' : 'new', sessionId: sdkSessionId }

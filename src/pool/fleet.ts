@@ -103,6 +103,7 @@ export class Fleet {
       starts,
       residency,
       workerMemoryBytes: limits.workerMemoryBytes,
+      transcriptBytes: limits.transcriptBytes,
       listeners,
       places,
       environment,
