@@ -36,10 +36,13 @@ export class EventReader implements AsyncIterableIterator<JournalEntry, undefine
   /** The event whose previews go no further. */
   #cutShort: string | undefined
   #wake: (() => void) | undefined
+  /** Something was added since the journal was looked at. */
+  #news = false
   #left = false
   #failure: Error | undefined
   /** One after the other, also when a caller asks ahead. */
   #asked: Promise<unknown> = Promise.resolve()
+  #asking = 0
 
   constructor(source: EventSource, options: EventOptions) {
     this.#source = source
@@ -53,8 +56,10 @@ export class EventReader implements AsyncIterableIterator<JournalEntry, undefine
   }
 
   next(): Promise<IteratorResult<JournalEntry, undefined>> {
-    const next = this.#asked.then(() => this.#next())
-    this.#asked = next.catch(() => undefined)
+    const next = this.#asking === 0 ? this.#next() : this.#asked.then(() => this.#next())
+    this.#asking += 1
+    const settled = (): void => void (this.#asking -= 1)
+    this.#asked = next.then(settled, settled)
     return next
   }
 
@@ -64,6 +69,7 @@ export class EventReader implements AsyncIterableIterator<JournalEntry, undefine
   }
 
   added(): void {
+    this.#news = true
     this.#wake?.()
   }
 
@@ -76,27 +82,28 @@ export class EventReader implements AsyncIterableIterator<JournalEntry, undefine
       return
     }
     this.#previews.push({ after, event })
-    this.#wake?.()
+    this.added()
   }
 
   ended(error: Error): void {
     this.#failure = error
-    this.#wake?.()
+    this.added()
   }
 
   async #next(): Promise<IteratorResult<JournalEntry, undefined>> {
     try {
-      const journal = await this.#journal()
+      const journal = this.#opened?.journal ?? (await this.#journal())
       for (;;) {
         if (this.#left || journal === undefined) return { done: true, value: undefined }
-        const woken = new Promise<void>((resolve) => {
-          this.#wake = resolve
-        })
-        const entry = await this.#take(journal)
+        this.#news = false
+        if (this.#page.length === 0)
+          this.#page = journal.newest(this.#position) ?? (await journal.page({ after: this.#position, limit: PAGE }))
+        const entry = this.#take()
         if (entry !== undefined) return { done: false, value: entry }
         if (this.#failure !== undefined) throw this.#failure
+        if (this.#news) continue
         if (!this.#follow) this.#leave()
-        else await woken
+        else await new Promise<void>((resolve) => (this.#wake = resolve))
       }
     } catch (error) {
       const left = this.#left
@@ -107,12 +114,12 @@ export class EventReader implements AsyncIterableIterator<JournalEntry, undefine
   }
 
   /** What comes next, if it is there. */
-  async #take(journal: Journal): Promise<JournalEntry | undefined> {
-    if (this.#page.length === 0) this.#page = await journal.read(this.#position, PAGE)
+  #take(): JournalEntry | undefined {
     const next = this.#page.shift()
     if (next !== undefined) {
       this.#position = next.number
       const { id } = next.event
+      if (this.#previews.length === 0) return next
       this.#previews = this.#previews.filter(
         ({ event }) => (event.type === 'event_start' ? event.event.id : event.event_id) !== id,
       )
@@ -137,7 +144,7 @@ export class EventReader implements AsyncIterableIterator<JournalEntry, undefine
 
   #leave(): void {
     this.#left = true
-    this.#wake?.()
+    this.added()
     const opened = this.#opened
     this.#opened = undefined
     opened?.journal.unfollow(this)

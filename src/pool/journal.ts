@@ -124,12 +124,11 @@ export class Journal {
     for (const event of events) for (const listener of this.#listeners) listener.preview(after, event)
   }
 
-  /** Events after this number, at most so many; none where there are no more yet. */
-  async read(after: number, limit: number): Promise<NumberedEvent[]> {
+  /** Events after this number, where that takes no look into the store: they came last, or there are none yet. */
+  newest(after: number): NumberedEvent[] | undefined {
     if (after >= this.#last) return []
     const first = this.#newest[0]?.number ?? Infinity
-    if (after + 1 >= first) return this.#newest.slice(after + 1 - first)
-    return this.page({ after, limit })
+    return after + 1 >= first ? this.#newest.slice(after + 1 - first) : undefined
   }
 
   /** A page of what is durable, from either end. */

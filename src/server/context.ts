@@ -64,7 +64,6 @@ export function streamAnswer(
   const begunAt = clock.now()
   const body = pullStream(source, {
     clock,
-    signal: c.req.raw.signal,
     ...(ping === undefined ? {} : { ping }),
     onEnd(how) {
       release()

@@ -84,7 +84,7 @@ export function messages(context: ServerContext): Hono<ServerEnv> {
       responses: {
         200: stream,
         204: { description: 'There is no such turn' },
-        ...errorAnswers(400, 401, 404, 429),
+        ...errorAnswers(400, 401, 404, 429, 529),
       },
     }),
     async (c) => {

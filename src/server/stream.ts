@@ -22,8 +22,6 @@ export interface StreamOptions {
   clock: Clock
   /** Sent when nothing else was for 15 s. Default: nothing is. */
   ping?: Uint8Array<ArrayBuffer>
-  /** The client's request: when that is aborted, its reader has left. */
-  signal?: AbortSignal
   /** Told once when the stream is over. */
   onEnd?: (how: StreamEnd) => void
 }
@@ -35,27 +33,27 @@ type Chunk = Uint8Array<ArrayBuffer>
  * one that takes nothing for 30 s is cut. A source that is waited for must be told by `onEnd` that nobody reads any more.
  */
 export function pullStream(source: AsyncIterator<Chunk, undefined>, options: StreamOptions): ReadableStream<Chunk> {
-  const { clock, ping, signal, onEnd } = options
-  let pending: Promise<IteratorResult<Chunk, undefined>> | undefined
-  let wake: (() => void) | undefined
+  const { clock, ping, onEnd } = options
+  /** What the source has given and the reader has not asked for yet, or why it gave nothing. */
+  let arrived: { next: IteratorResult<Chunk, undefined> } | { error: unknown } | undefined
+  let asked = false
+  /** Goes on with the pull that waits. */
+  let wake: ((heartbeat: boolean) => void) | undefined
   let taken = true
   let since = clock.now()
   let cancelTimer: CancelTimer | undefined
   let over = false
-  let abort: (() => void) | undefined
 
   const end = (how: StreamEnd): void => {
     if (over) return
     over = true
     cancelTimer?.()
-    if (abort !== undefined) signal?.removeEventListener('abort', abort)
     onEnd?.(how)
     if (how !== 'ended') void source.return?.()?.catch(() => undefined)
   }
   // One timer for both purposes, which looks again instead of being set anew at every chunk.
   const watch = (controller: ReadableStreamDefaultController<Chunk>): void => {
     const due = since + (taken ? HEARTBEAT_MS : WRITE_DEADLINE_MS)
-    if (over) return
     cancelTimer = clock.after(Math.max(due - clock.now(), 0), () => {
       const now = clock.now()
       if (!taken && now - since >= WRITE_DEADLINE_MS) {
@@ -63,11 +61,10 @@ export function pullStream(source: AsyncIterator<Chunk, undefined>, options: Str
         controller.error(new Error('the reader of this stream took nothing for 30 s'))
         return
       }
-      if (taken && now - since >= HEARTBEAT_MS) {
-        since = now
-        wake?.()
-      }
+      const quiet = taken && now - since >= HEARTBEAT_MS
+      if (quiet) since = now
       watch(controller)
+      if (quiet) wake?.(true)
     })
   }
   const give = (controller: ReadableStreamDefaultController<Chunk>, chunk: Chunk): void => {
@@ -75,39 +72,44 @@ export function pullStream(source: AsyncIterator<Chunk, undefined>, options: Str
     since = clock.now()
     controller.enqueue(chunk)
   }
+  const ask = (): void => {
+    asked = true
+    const came = (what: typeof arrived): void => {
+      asked = false
+      arrived = what
+      wake?.(false)
+    }
+    source.next().then(
+      (next) => came({ next }),
+      (error: unknown) => came({ error }),
+    )
+  }
+  const deliver = (controller: ReadableStreamDefaultController<Chunk>): void => {
+    const what = arrived
+    arrived = undefined
+    if (over || what === undefined) return
+    if ('next' in what && what.next.done !== true) return give(controller, what.next.value)
+    end('ended')
+    if ('error' in what) controller.error(what.error)
+    else controller.close()
+  }
   return new ReadableStream<Chunk>(
     {
-      start(controller) {
-        watch(controller)
-        if (signal === undefined) return
-        abort = () => {
-          end('left')
-          controller.error(signal.reason)
-        }
-        if (signal.aborted) abort()
-        else signal.addEventListener('abort', abort, { once: true })
-      },
-      async pull(controller) {
+      start: watch,
+      pull(controller) {
         taken = true
         since = clock.now()
-        pending ??= source.next()
-        const heartbeat =
-          ping === undefined ? undefined : new Promise<undefined>((resolve) => (wake = () => resolve(undefined)))
-        try {
-          const next = await (heartbeat === undefined ? pending : Promise.race([pending, heartbeat]))
-          if (over) return
-          if (next === undefined) give(controller, ping as Chunk)
-          else if (next.done === true) {
-            end('ended')
-            controller.close()
-          } else {
-            pending = undefined
-            give(controller, next.value)
+        if (arrived !== undefined) return deliver(controller)
+        if (!asked) ask()
+        return new Promise<void>((resolve) => {
+          wake = (heartbeat) => {
+            if (heartbeat && ping === undefined) return
+            wake = undefined
+            if (!heartbeat) deliver(controller)
+            else if (!over && ping !== undefined) give(controller, ping)
+            resolve()
           }
-        } catch (error) {
-          end('ended')
-          controller.error(error)
-        }
+        })
       },
       cancel() {
         end('left')

@@ -140,7 +140,7 @@ export function sessionRoutes({ context, sessions, sent }: SessionRoutes): Hono<
       const { session } = await find(c)
       const after = await readPosition(c, session)
       const reader = session.events({ after, previews: previews !== undefined })
-      return streamAnswer(context, c, frames(reader, new Set(previews)), {
+      return streamAnswer(context, c, new Frames(reader, new Set(previews)), {
         ping: PING,
         leave: () => void reader.return?.(),
       })
@@ -172,24 +172,41 @@ function encode({ number, event }: JournalEntry): Uint8Array<ArrayBuffer> {
   return chunk
 }
 
-async function* frames(
-  reader: AsyncIterableIterator<JournalEntry, undefined, undefined>,
-  previews: ReadonlySet<string>,
-): AsyncGenerator<Uint8Array<ArrayBuffer>, undefined> {
+/** A frame for each event, and one that says why there will be no more. */
+class Frames implements AsyncIterator<Uint8Array<ArrayBuffer>, undefined> {
+  readonly #reader: AsyncIterator<JournalEntry, undefined>
+  readonly #previews: ReadonlySet<string>
   /** Previews of another kind than was asked for. */
-  let unwanted: string | undefined
-  try {
-    for await (const entry of reader) {
-      const { event } = entry
-      if (event.type === 'event_start' && !previews.has(event.event.type)) unwanted = event.event.id
-      else if (event.type !== 'event_delta' || event.event_id !== unwanted) yield encode(entry)
-    }
-  } catch (error) {
-    if (error instanceof SessionGoneError) yield frame('session.deleted', '{"type":"session.deleted"}')
-    else yield frame('error', JSON.stringify(toApiError(error).body('')))
+  #unwanted: string | undefined
+  #ended = false
+
+  constructor(reader: AsyncIterator<JournalEntry, undefined>, previews: ReadonlySet<string>) {
+    this.#reader = reader
+    this.#previews = previews
   }
-  return undefined
+
+  async next(): Promise<IteratorResult<Uint8Array<ArrayBuffer>, undefined>> {
+    try {
+      while (!this.#ended) {
+        const { done, value } = await this.#reader.next()
+        if (done === true) break
+        const { event } = value
+        if (event.type === 'event_start' && !this.#previews.has(event.event.type)) this.#unwanted = event.event.id
+        else if (event.type !== 'event_delta' || event.event_id !== this.#unwanted)
+          return { done: false, value: encode(value) }
+      }
+    } catch (error) {
+      this.#ended = true
+      return { done: false, value: lastFrame(error) }
+    }
+    return { done: true, value: undefined }
+  }
 }
+
+const lastFrame = (error: unknown): Uint8Array<ArrayBuffer> =>
+  error instanceof SessionGoneError
+    ? frame('session.deleted', '{"type":"session.deleted"}')
+    : frame('error', JSON.stringify(toApiError(error).body('')))
 
 /** A list of events, in either order, with its cursor. */
 async function listEvents(

@@ -29,7 +29,17 @@ const parsers: Record<string, (response: Response) => Promise<object[]>> = {
 const URL_OF = 'http://localhost/ag-ui/assistant'
 
 const frontEnd = ({ server }: ServedFakes, threadId = 'thread', headers: Record<string, string> = {}): FrontEnd =>
-  new FrontEnd(URL_OF, { threadId, headers, fetch: async (url, init) => server.fetch(new Request(url, init)) })
+  new FrontEnd(URL_OF, {
+    threadId,
+    headers,
+    async fetch(url, init) {
+      const response = await server.fetch(new Request(url, init))
+      // As behind a socket: who aborts its request reads no further.
+      const { signal = null } = init
+      const body = response.body?.pipeThrough(new TransformStream(), signal === null ? {} : { signal })
+      return new Response(body ?? null, response)
+    },
+  })
 
 const piece = (event: object): SDKMessage =>
   ({ type: 'stream_event', event, parent_tool_use_id: null, uuid: 'u', session_id: 's' }) as unknown as SDKMessage

@@ -80,17 +80,6 @@ test('a reader that leaves is noticed at once, also while it waits', async () =>
   expect([ends, clock.pending]).toEqual([['left'], 0])
 })
 
-test('a request that is aborted is a reader that left', async () => {
-  const clock = new FakeClock()
-  const ends: string[] = []
-  const aborting = new AbortController()
-  const stream = pullStream(new Source(), { clock, signal: aborting.signal, onEnd: (how) => ends.push(how) })
-  const read = stream.getReader().read()
-  aborting.abort(new Error('gone'))
-  await expect(read).rejects.toThrow('gone')
-  expect([ends, clock.pending]).toEqual([['left'], 0])
-})
-
 test('the end of the source is the end of the stream', async () => {
   const { clock, source, ends, stream } = setUp()
   const reader = stream.getReader()
