@@ -297,6 +297,8 @@ export class Fleet {
         if (worker.state === 'idle') void this.#context.transcripts.mend(worker)
         if (worker.outdated && this.#residents.dueToLeave(worker, false) === 'fingerprint') worker.retire('fingerprint')
       },
+      failed: (worker, what, error) =>
+        this.#context.emitter.tell('warning', { message: `worker ${worker.id}: ${what}`, error }),
       said: (worker, message) => {
         this.accounts.hear(worker, message)
         this.#context.transcripts.hear(worker, message)

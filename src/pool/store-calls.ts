@@ -6,6 +6,8 @@ export interface StoreCall {
   operation: string
   ms: number
   failed: boolean
+  /** How many events it was to keep; undefined for any other call. */
+  events?: number
 }
 
 /** The same store; `note` hears of every call that takes time. */
@@ -31,15 +33,16 @@ const watch =
   (method: Method, operation: string, clock: Clock, note: (call: StoreCall) => void): Method =>
   (...args) => {
     const begunAt = clock.now()
+    const kept = operation === 'appendEvents' ? { events: (args[1] as readonly unknown[]).length } : {}
     const result = method(...args)
     if (!(result instanceof Promise)) return result
     return result.then(
       (value: unknown) => {
-        note({ operation, ms: clock.now() - begunAt, failed: false })
+        note({ operation, ms: clock.now() - begunAt, failed: false, ...kept })
         return value
       },
       (error: unknown) => {
-        note({ operation, ms: clock.now() - begunAt, failed: true })
+        note({ operation, ms: clock.now() - begunAt, failed: true, ...kept })
         throw error
       },
     )

@@ -72,6 +72,8 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
   ['gauge', 'memory_limit_bytes', 'What bounds host and processes', ({ memory }) => memory.limitBytes],
   ['gauge', 'memory_used_bytes', 'In use below that bound, by everybody', ({ memory }) => memory.usedBytes],
   ['gauge', 'memory_workers_bytes', 'Private memory of all processes', ({ memory }) => memory.workersBytes],
+  ['gauge', 'memory_reserved_bytes', 'Kept back for the host and for surprises', ({ memory }) => memory.reservedBytes],
+  ['gauge', 'memory_charged_bytes', 'For what is to start or to grow', ({ memory }) => memory.chargedBytes],
   ['gauge', 'memory_headroom_bytes', 'Left for more, with all charges', ({ memory }) => memory.headroomBytes],
   [
     'gauge',
@@ -121,6 +123,7 @@ function measureTimes(pool: Pool, meter: Meter, nameOf: (name: string) => string
   const start = histogram('start_seconds', 'Processes from their start until they were ready')
   const call = histogram('store_seconds', 'Calls of the store', STORE_SECONDS)
   const failures = meter.createCounter(nameOf('store_failures'), { description: 'Calls of the store that failed' })
+  const events = meter.createCounter(nameOf('events'), { description: 'Events of sessions that were kept' })
   const sessions = meter.createCounter(nameOf('sessions'), { description: 'Sessions that began or were deleted' })
   const warnings = meter.createCounter(nameOf('warnings'), { description: 'What went wrong and no caller asked for' })
   const listeners = {
@@ -130,8 +133,9 @@ function measureTimes(pool: Pool, meter: Meter, nameOf: (name: string) => string
       if (firstMessageMs !== undefined) first.record(firstMessageMs / 1_000, { warmth })
     },
     'worker.ready': ({ startMs, worker: { purpose } }) => start.record(startMs / 1_000, { purpose }),
-    'store.called': ({ operation, ms, failed }) => {
+    'store.called': ({ operation, ms, failed, events: added }) => {
       call.record(ms / 1_000, { operation })
+      if (added !== undefined && !failed) events.add(added)
       if (failed) failures.add(1, { operation })
     },
     'session.created': () => sessions.add(1, { event: 'created' }),

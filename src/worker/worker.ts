@@ -81,6 +81,8 @@ export interface WorkerListeners {
   changed(worker: Worker, from: WorkerState): void
   /** A message outside of any turn, or one that concerns the worker itself. */
   said(worker: Worker, message: SDKMessage): void
+  /** Dealing with its messages threw: the worker leaves. */
+  failed(worker: Worker, what: string, error: unknown): void
   left(worker: Worker, departure: { reason: DepartureReason; exit: ExitFacts; report: TerminateReport }): void
 }
 
@@ -346,10 +348,16 @@ export class Worker {
   }
 
   async #listen(): Promise<void> {
+    let hearing: SDKMessage['type'] | undefined
     try {
-      for await (const message of this.process.messages) this.#hear(message)
-    } catch {
-      // How the process ended is known from its exit, which says more than the SDK's error.
+      for await (const message of this.process.messages) {
+        hearing = message.type
+        this.#hear(message)
+        hearing = undefined
+      }
+    } catch (error) {
+      // How the process ended is known from its exit, which says more than the SDK's error; what failed here is ours to tell.
+      if (hearing !== undefined) this.#listeners.failed(this, `a message "${hearing}" could not be dealt with`, error)
     }
     void this.leave('exited')
   }

@@ -67,6 +67,7 @@ const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess)
       listeners: {
         changed: ({ state }, from) => void log.push(`${from} → ${state}`),
         said: (_worker, { type }) => void log.push(`said ${type}`),
+        failed: (_worker, what, error) => void log.push(`${what}: ${(error as Error).message}`),
         left: (_worker, { reason }) => void log.push(`left: ${reason}`),
       },
     },
@@ -76,6 +77,19 @@ const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess)
 beforeEach(() => make())
 
 describe('a worker', () => {
+  test('leaves when its message cannot be dealt with, and what went wrong is told', async () => {
+    await worker.open()
+    const broken = new Sink()
+    broken.accept = () => {
+      throw new Error('no room')
+    }
+    worker.begin(broken)
+    await worker.send(prompt)
+    await clock.settle()
+    expect(log).toContain('a message "assistant" could not be dealt with: no room')
+    expect(worker.departure).toBe('exited')
+  })
+
   test('is idle when its process is ready, and counts a turn when it ends', async () => {
     const opening = worker.open()
     expect(worker.state).toBe('starting')
