@@ -30,5 +30,7 @@ export function formatDuration(ms: number): string {
 }
 
 /** Bytes as `105 MiB`, for messages. */
-export const formatSize = (bytes: number): string =>
-  bytes >= 2 ** 30 ? `${Number((bytes / 2 ** 30).toFixed(1))} GiB` : `${Math.round(bytes / 2 ** 20)} MiB`
+export function formatSize(bytes: number): string {
+  if (bytes >= 2 ** 30) return `${Number((bytes / 2 ** 30).toFixed(1))} GiB`
+  return bytes >= 2 ** 20 ? `${Math.round(bytes / 2 ** 20)} MiB` : `${Math.ceil(bytes / 2 ** 10)} KiB`
+}

@@ -61,5 +61,11 @@ test('messages show durations in the unit that fits', () => {
 })
 
 test('messages show sizes in the unit that fits', () => {
-  expect([105 * 2 ** 20, 1.5 * 2 ** 30].map(formatSize)).toEqual(['105 MiB', '1.5 GiB'])
+  expect([0, 1, 200 * 2 ** 10, 105 * 2 ** 20, 1.5 * 2 ** 30].map(formatSize)).toEqual([
+    '0 KiB',
+    '1 KiB',
+    '200 KiB',
+    '105 MiB',
+    '1.5 GiB',
+  ])
 })
