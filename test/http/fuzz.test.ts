@@ -1,0 +1,59 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { hashKey } from '../../src/server/auth.ts'
+import { KEYS, Trial, operationsOf, requests } from '../fixtures/fuzz.ts'
+import type { Description, Plan } from '../fixtures/fuzz.ts'
+import { served } from '../fixtures/server.ts'
+
+const REQUESTS = Number(process.env['FUZZ_REQUESTS'] ?? 10_000)
+const SEED = Number(process.env['FUZZ_SEED'] ?? 20_260_131)
+
+/** The last so many find a server that drains. */
+const DRAINED = Math.ceil(REQUESTS / 20)
+
+const PATIENCE_MS = 20_000
+
+async function inTime<T>(promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`there was no answer within ${PATIENCE_MS} ms`)), PATIENCE_MS)
+  })
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
+
+const showBody = (body: Plan['body']): string => (typeof body === 'string' ? body.slice(0, 2_000) : String(body))
+
+test(
+  `${REQUESTS} requests of two tenants: none fails the server, none sees what is the other's`,
+  { timeout: 300_000 },
+  async () => {
+    const all = await served({
+      keys: (['ada', 'bob'] as const).map((tenant) => ({ tenant, sha256: hashKey(KEYS[tenant]) })),
+      tenantLimits: { requestsPerMinute: 10 * REQUESTS + 1_000_000 },
+    })
+    const description = (await (await all.ask('GET', '/openapi.json')).json()) as Description
+    const operations = operationsOf(description)
+    expect(operations.length).toBeGreaterThan(20)
+    const trial = new Trial(all)
+    for (const [index, request] of fc.sample(requests(description), { numRuns: REQUESTS, seed: SEED }).entries()) {
+      if (index === REQUESTS - DRAINED) {
+        all.server.state = 'draining'
+        await all.pool.drain()
+      }
+      try {
+        await inTime(trial.run(request))
+      } catch (cause) {
+        const { method, path, tenant, body, headers: sent } = request
+        throw new Error(
+          `request ${index} of seed ${SEED}, ${tenant}: ${method} ${path} ${JSON.stringify(sent)} ${showBody(body)}: ${(cause as Error).message}`,
+          { cause },
+        )
+      }
+    }
+    // It must have come further than the checks of bodies, to mean anything.
+    expect(trial.statuses.get(200) ?? 0).toBeGreaterThan(REQUESTS / 10)
+    expect([...trial.statuses.keys()]).toEqual(expect.arrayContaining([204, 400, 404, 409, 413, 529]))
+    const names = operations.map(({ method, path }) => `${method} ${path}`)
+    expect(names.filter((name) => (trial.served.get(name) ?? 0) < 2)).toEqual([])
+  },
+)
