@@ -81,6 +81,12 @@ interface Room {
 /** A reading is used for this long unless something has changed, in milliseconds. */
 const READING_MS = 20
 
+/**
+ * To say no, or how many fit, an older one will do: memory seldom comes back by itself within this, in milliseconds. A reading
+ * may take several on a busy machine, and those who are refused come often.
+ */
+const REFUSAL_READING_MS = 100
+
 /** Workers that grow are measured again for a decision when their figures are older than this. */
 const STALE_MS = 100
 
@@ -179,15 +185,19 @@ export class Governor {
     let unplaced = 0
     for (const other of this.#claims) if (other !== claim && other.worker() === undefined) unplaced += 1
     if (staying + unplaced + 1 > maxWorkers) return 'turns'
-    const room = this.#now()
-    if (room.limitBytes === Infinity) return undefined
-    if (this.#pressure.level === 'critical') return 'memory'
+    const short = (room: Room): boolean => this.#isShort(claim, worker, staying + unplaced, room)
+    return short(this.#now(REFUSAL_READING_MS)) || short(this.#now()) ? 'memory' : undefined
+  }
+
+  /** True when this turn does not fit beside `others`. */
+  #isShort(claim: Claim, worker: Occupant | undefined, others: number, room: Room): boolean {
+    if (room.limitBytes === Infinity) return false
+    if (this.#pressure.level === 'critical') return true
     // One at a time always may: a pool that takes no turn is of no use, and learns nothing.
-    if (staying + unplaced === 0) return undefined
-    if (this.#pressure.level === 'high' && worker === undefined) return 'memory'
-    const reclaimable = this.#reclaimable(worker)
-    const left = this.#left(room) - this.#charge(this.#claims) + reclaimable
-    return left < this.#chargeOf(claim, worker) ? 'memory' : undefined
+    if (others === 0) return false
+    if (this.#pressure.level === 'high' && worker === undefined) return true
+    const left = this.#left(room) - this.#charge(this.#claims) + this.#reclaimable(worker)
+    return left < this.#chargeOf(claim, worker)
   }
 
   /** Charges an admitted turn, until it is dropped. */
@@ -249,7 +259,7 @@ export class Governor {
 
   /** Turns that fit at once, with those that run. At least one. */
   get turnsThatFit(): number {
-    const room = this.#now()
+    const room = this.#now(REFUSAL_READING_MS)
     if (room.limitBytes === Infinity) return Infinity
     let busy = 0
     for (const { state } of this.#context.occupants()) if (state === 'busy') busy += 1
@@ -347,11 +357,11 @@ export class Governor {
     return bytes
   }
 
-  /** The room there is now, with fresh figures of whoever may grow. */
-  #now(): Room {
+  /** The room there is now or was within `maxAgeMs`, with fresh figures of whoever may grow. */
+  #now(maxAgeMs: number = READING_MS): Room {
     const { now: clock, source, occupants, limitBytes: own } = this.#context
     const now = clock()
-    if (this.#room !== undefined && now - this.#readAt < READING_MS) return this.#room
+    if (this.#room !== undefined && now - this.#readAt < maxAgeMs) return this.#room
     this.#readAt = now
     if (now - this.#sampledAt >= STALE_ALL_MS) this.#sample(now, false)
     for (const worker of occupants()) this.#measure(worker, now)

@@ -186,7 +186,7 @@ describe('how many turns fit', () => {
         machine.workers.pop()
       }
     }
-    machine.now += 20
+    machine.now += 100
     expect(governor.turnsThatFit).toBe(3)
     expect(admitted(governor, 'small')).toBe(15)
   })
@@ -204,8 +204,25 @@ describe('how many turns fit', () => {
     const governor = machine.governor()
     expect(governor.turnsThatFit).toBe(7)
     machine.limitMib = 4_096
-    machine.now += 20
+    machine.now += 100
     expect(governor.turnsThatFit).toBe(15)
+  })
+
+  test('takes a no from a reading of a moment ago, and a yes only from one that is fresh', () => {
+    const machine = new Machine()
+    const governor = machine.governor()
+    for (let turn = 0; turn < 8; turn += 1) machine.add(governor, 'busy', 250)
+    expect(governor.obstacle(claimOf())).toBe('memory')
+    const { room } = machine.reads
+    machine.now += 99
+    expect(governor.obstacle(claimOf())).toBe('memory')
+    expect(machine.reads.room).toBe(room)
+    machine.limitMib = 4_096
+    machine.now += 1
+    expect(governor.obstacle(claimOf())).toBeUndefined()
+    machine.limitMib = 2_048
+    machine.now += 20
+    expect(governor.obstacle(claimOf())).toBe('memory')
   })
 })
 
@@ -283,6 +300,7 @@ describe('what was learned', () => {
 describe('figures', () => {
   test('are read anew for a decision when something changed or time has passed, and not else', () => {
     const machine = new Machine()
+    machine.limitMib = 64 * 1024
     const governor = machine.governor()
     for (let number = 0; number < 50; number += 1) machine.add(governor, 'busy', 10)
     governor.look()
