@@ -66,7 +66,7 @@ test('A question that waits for its answer is not silence', async () => {
   const session = await pool.session('one', { agent: 'a' })
   await session.warm()
   const turn = session.send('@sim bash touch file')
-  await until(() => expect(pool.workers()[0]?.pinnedBy).toEqual({ tasks: 0, permissionRequests: 1 }))
+  await until(() => expect(pool.workers()[0]?.pinnedBy).toMatchObject({ permissionRequests: 1 }))
   // Another session's turn outlasts the limit for silence.
   const other = await pool.session('two', { agent: 'a' })
   await other.warm()
