@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { readSmallFile } from '../small-file.ts'
 
 /** Reads a small file; undefined where there is none, or none that may be read. */
 export type ReadFile = (path: string) => string | undefined
@@ -8,11 +9,16 @@ export const filesBelow =
   (root = ''): ReadFile =>
   (path) => {
     try {
-      return readFileSync(`${root}${path}`, 'latin1')
+      return readSmallFile(`${root}${path}`)
     } catch {
       return undefined
     }
   }
+
+/** The same in another thread, for what takes the kernel long. */
+export type ReadFileLater = (path: string) => Promise<string | undefined>
+
+export const readFileLater: ReadFileLater = (path) => readFile(path, 'latin1').catch(() => undefined)
 
 /** The number after `name` in lines like `name 123` or `name: 123 kB`; in bytes if the line says kB. */
 export function fieldOf(text: string, name: string): number | undefined {

@@ -1,6 +1,6 @@
 import { workingSetOf } from './cgroup-levels.ts'
-import { fieldOf, filesBelow } from './files.ts'
-import type { ReadFile } from './files.ts'
+import { fieldOf, filesBelow, readFileLater } from './files.ts'
+import type { ReadFile, ReadFileLater } from './files.ts'
 
 /** A worker whose memory is measured, and its process. */
 export interface MeasuredWorker {
@@ -49,9 +49,10 @@ function anonymousOf(pid: number | 'self', page: number, read: ReadFile): number
   return shared === undefined ? undefined : (Number(resident) - Number(shared)) * page
 }
 
-/** The same with pages of files that it alone has: exact, for 3 ms. */
-function privateOf(pid: number, read: ReadFile): number | undefined {
-  const rollup = read(`/proc/${pid}/smaps_rollup`)
+/** The file that tells the same with pages of files that a process alone has: exactly, for 3 ms. */
+const rollupOf = (pid: number): string => `/proc/${pid}/smaps_rollup`
+
+function privateIn(rollup: string | undefined): number | undefined {
   if (rollup === undefined) return undefined
   return (fieldOf(rollup, 'Private_Clean') ?? 0) + (fieldOf(rollup, 'Private_Dirty') ?? 0)
 }
@@ -69,6 +70,7 @@ export const anonymousBytes = (pid: number): number | undefined => {
 export class Usage {
   readonly #now: () => number
   readonly #read: ReadFile
+  readonly #readLater: ReadFileLater
   readonly #readTrees: ReadTrees
   readonly #page: number
   /** False where there is no `/proc`: nothing can be measured then, and looking costs more than it tells. */
@@ -81,9 +83,11 @@ export class Usage {
   #ratios = new Map<string, number>()
   #ratio = 1
   #lastExact: string | undefined
+  #correcting = false
 
-  constructor(context: { now: () => number; trees: ReadTrees; read?: ReadFile }) {
+  constructor(context: { now: () => number; trees: ReadTrees; read?: ReadFile; readLater?: ReadFileLater }) {
     this.#now = context.now
+    this.#readLater = context.readLater ?? readFileLater
     this.#readTrees = context.trees
     this.#read = context.read ?? filesBelow()
     this.#page = pageBytes(this.#read)
@@ -94,12 +98,8 @@ export class Usage {
   sample(workers: readonly MeasuredWorker[], unexplained: boolean): Map<string, number> {
     if (workers.length > 0 && this.#measurable) {
       const now = this.#now()
-      // One of the two at a time: each holds up the host for some milliseconds.
       if (now >= (unexplained ? this.#treesMayAt : this.#treesDueAt)) this.#look(now)
-      else if (now >= this.#exactDueAt) {
-        this.#correct(workers)
-        this.#exactDueAt = now + Math.max(EXACT_MS, (this.#now() - now) / SHARE_OF_A_CORE)
-      }
+      else if (now >= this.#exactDueAt && !this.#correcting) void this.#correct(workers)
     }
     const found = new Map<string, number>()
     for (const worker of workers) {
@@ -122,11 +122,11 @@ export class Usage {
 
   /** Bytes of one worker's tree as it is now, exactly. */
   measureExactly(worker: MeasuredWorker): number | undefined {
-    const main = privateOf(worker.pid, this.#read)
+    const main = privateIn(this.#read(rollupOf(worker.pid)))
     if (main === undefined) return undefined
     this.#trees = this.#readTrees()
     const others = (this.#trees.get(worker.id) ?? []).filter((pid) => pid !== worker.pid)
-    return others.reduce((sum, pid) => sum + (privateOf(pid, this.#read) ?? 0), main)
+    return others.reduce((sum, pid) => sum + (privateIn(this.#read(rollupOf(pid))) ?? 0), main)
   }
 
   /** Bytes of this process. */
@@ -141,15 +141,19 @@ export class Usage {
     this.#treesMayAt = now + Math.max(TREES_SOON_MS, tookMs / SHARE_WHEN_SOON)
   }
 
-  /** One worker after the other. */
-  #correct(workers: readonly MeasuredWorker[]): void {
+  /** One worker after the other, beside the host's own work: the kernel takes its milliseconds in another thread. */
+  async #correct(workers: readonly MeasuredWorker[]): Promise<void> {
     const last = workers.findIndex(({ id }) => id === this.#lastExact)
     const worker = workers[(last + 1) % workers.length]
     if (worker === undefined) return
     this.#lastExact = worker.id
     this.#ratios = new Map(workers.flatMap(({ id }) => [[id, this.#ratios.get(id) ?? this.#ratio]]))
+    const start = this.#now()
     const cheap = anonymousOf(worker.pid, this.#page, this.#read)
-    const exact = this.#enclosed(worker) ?? privateOf(worker.pid, this.#read)
+    this.#correcting = true
+    const exact = this.#enclosed(worker) ?? privateIn(await this.#readLater(rollupOf(worker.pid)))
+    this.#correcting = false
+    this.#exactDueAt = start + Math.max(EXACT_MS, (this.#now() - start) / SHARE_OF_A_CORE)
     if (exact === undefined || cheap === undefined || cheap === 0) return
     const ratio = Math.min(Math.max(exact / cheap, LEAST_RATIO), MOST_RATIO)
     this.#ratios.set(worker.id, ratio)

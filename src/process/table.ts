@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync } from 'node:fs'
+import { readSmallFile } from '../small-file.ts'
 import { readForeignTable } from './foreign-table.ts'
 import { MARKER_VARIABLE, parseMarker } from './marker.ts'
 import type { Marker, ProcessIdentity } from './marker.ts'
@@ -63,7 +64,7 @@ export class ProcessTable {
 
   #entry(pid: number, now: number, seen: MarkerCache): ProcessEntry | undefined {
     try {
-      const [state, ppid, group, session, ...rest] = statFields(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+      const [state, ppid, group, session, ...rest] = statFields(readSmallFile(`/proc/${pid}/stat`))
       const startTime = rest[15]
       if (state === 'Z' || state === 'X' || startTime === undefined) return undefined
       const known = this.#markers.get(pid)

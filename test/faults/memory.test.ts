@@ -35,7 +35,10 @@ test('A worker that the kernel kills for memory is named as such; its host lives
   const cgroup = makeCgroup()
   if (cgroup === undefined) return skip(NONE)
   const site = await openSite()
-  const host = await startHost(site, {}, ({ pid }) => writeFileSync(join(cgroup, 'cgroup.procs'), String(pid)))
+  // Else the pool would have ended it before the kernel does.
+  const host = await startHost(site, { limits: { memory: 'none' } }, ({ pid }) =>
+    writeFileSync(join(cgroup, 'cgroup.procs'), String(pid)),
+  )
   await host.say('one', 'first')
   await host.witness.sees(MCP_SERVER)
   const worker = (await host.workers())[0]?.pid ?? 0
@@ -72,7 +75,10 @@ test('A tool that the kernel kills for memory takes nobody with it', async ({ sk
   const cgroup = makeCgroup()
   if (cgroup === undefined) return skip(NONE)
   const site = await openSite()
-  const host = await startHost(site, {}, ({ pid }) => writeFileSync(join(cgroup, 'cgroup.procs'), String(pid)))
+  // Else the pool would have ended it before the kernel does.
+  const host = await startHost(site, { limits: { memory: 'none' } }, ({ pid }) =>
+    writeFileSync(join(cgroup, 'cgroup.procs'), String(pid)),
+  )
   await host.say('one', 'first')
   expect((await host.say('one', '@sim allocate 2000')).text).toContain('[turn 2] tool said:')
   expect(readFileSync(join(cgroup, 'memory.oom_control'), 'latin1')).toMatch(/oom_kill [1-9]/)

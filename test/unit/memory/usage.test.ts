@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { Usage, pageBytes } from '../../../src/memory/usage.ts'
+import type { MeasuredWorker } from '../../../src/memory/usage.ts'
 
 const MIB = 2 ** 20
 const PAGE = 4_096
@@ -30,6 +31,10 @@ class Proc {
         this.reads.push(path)
         return this.files[path]
       },
+      readLater: (path) => {
+        this.reads.push(path)
+        return Promise.resolve(this.files[path])
+      },
       trees: () => {
         this.treeReads += 1
         return this.trees
@@ -40,6 +45,13 @@ class Proc {
   count(name: string): number {
     return this.reads.filter((path) => path.endsWith(name)).length
   }
+}
+
+/** Samples, and lets the exact measurement come that it may have begun. */
+async function sampled(usage: Usage, workers: readonly MeasuredWorker[]): Promise<Map<string, number>> {
+  const found = usage.sample(workers, false)
+  for (let tick = 0; tick < 4; tick += 1) await Promise.resolve()
+  return found
 }
 
 describe('the memory of a worker', () => {
@@ -84,7 +96,7 @@ describe('the memory of a worker', () => {
     expect(proc.treeReads).toBe(2)
   })
 
-  test('is corrected by exact measurements, of one worker after the other', () => {
+  test('is corrected by exact measurements, of one worker after the other', async () => {
     const proc = new Proc()
     proc.process(10, 100, 120)
     proc.process(20, 200, 220)
@@ -94,11 +106,12 @@ describe('the memory of a worker', () => {
       { id: 'w-2', pid: 20 },
     ]
     // First the trees, then one worker exactly, then the other.
-    usage.sample(workers, false)
+    await sampled(usage, workers)
     proc.now += 500
-    usage.sample(workers, false)
+    await sampled(usage, workers)
     proc.now += 2_000
-    expect(usage.sample(workers, false)).toEqual(
+    await sampled(usage, workers)
+    expect(await sampled(usage, workers)).toEqual(
       new Map([
         ['w-1', 120 * MIB],
         ['w-2', 220 * MIB],
@@ -106,11 +119,13 @@ describe('the memory of a worker', () => {
     )
     proc.now += 2_000
     proc.process(10, 200, 200)
-    usage.sample(workers, false)
-    expect(usage.sample(workers, false).get('w-1')).toBe(200 * MIB)
+    await sampled(usage, workers)
+    proc.now += 500
+    await sampled(usage, workers)
+    expect((await sampled(usage, workers)).get('w-1')).toBe(200 * MIB)
   })
 
-  test('is exactly that of its own cgroup where it has one that counts', () => {
+  test('is exactly that of its own cgroup where it has one that counts', async () => {
     const proc = new Proc()
     proc.process(10, 100, 120)
     const path = '/sys/fs/cgroup/pool/w-1'
@@ -118,8 +133,9 @@ describe('the memory of a worker', () => {
     proc.files[`${path}/memory.current`] = `${160 * MIB}\n`
     proc.files[`${path}/memory.stat`] = `inactive_file ${10 * MIB}\nactive_file 0\nfile_mapped 0\n`
     const usage = proc.usage()
-    usage.sample([{ id: 'w-1', pid: 10 }], false)
-    expect(usage.sample([{ id: 'w-1', pid: 10 }], false)).toEqual(new Map([['w-1', 150 * MIB]]))
+    await sampled(usage, [{ id: 'w-1', pid: 10 }])
+    await sampled(usage, [{ id: 'w-1', pid: 10 }])
+    expect(await sampled(usage, [{ id: 'w-1', pid: 10 }])).toEqual(new Map([['w-1', 150 * MIB]]))
     expect(proc.count('smaps_rollup')).toBe(0)
   })
 })
@@ -127,7 +143,7 @@ describe('the memory of a worker', () => {
 describe('what it costs', () => {
   const workers = Array.from({ length: 50 }, (_, number) => ({ id: `w-${number}`, pid: 100 + number }))
 
-  test('is one small file for each process, five exact measurements and three looks at all processes in ten seconds', () => {
+  test('is one small file for each process, five exact measurements and three looks at all processes in ten seconds', async () => {
     const proc = new Proc()
     for (const { id, pid } of workers) {
       proc.process(pid, 100, 110)
@@ -136,7 +152,7 @@ describe('what it costs', () => {
     const usage = proc.usage()
     proc.reads.length = 0
     for (let sample = 0; sample < 20; sample += 1) {
-      usage.sample(workers, false)
+      await sampled(usage, workers)
       proc.now += 500
     }
     expect(proc.treeReads).toBe(3)
