@@ -37,6 +37,7 @@ export function logPool(pool: Pool, logger: Logger): void {
   pool.on('session.restarted', (event) => logger.warn('session began anew: its transcript was gone', event))
   pool.on('session.deleted', (event) => logger.info('session deleted', event))
   pool.on('session.expired', (event) => logger.info(`session expired: ${event.reason}`, event))
+  pool.on('transcript.unsafe', (event) => logger.warn(`the transcript of a session is not safe: ${event.error}`, event))
   pool.on('orphans.reaped', (report) => logger.warn('orphans of a host that is gone were ended', report))
   pool.on('warning', ({ message, error }) => logger.warn(message, { error }))
 }

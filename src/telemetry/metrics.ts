@@ -81,6 +81,12 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
     'How short memory is: 0 none, 1 high, 2 critical',
     ({ memory }) => ['none', 'high', 'critical'].indexOf(memory.pressure),
   ],
+  [
+    'counter',
+    'transcripts_unsafe',
+    'Times that something of a transcript was not copied or not written, by reason',
+    ({ totals }) => ({ label: 'reason', values: totals.transcriptsUnsafe }),
+  ],
   ['gauge', 'active_sessions', 'Sessions that this host works on', ({ activeSessions }) => activeSessions],
 ]
 
