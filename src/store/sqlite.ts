@@ -160,9 +160,14 @@ export class SqliteStore implements Store {
 
   appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
     return this.#database.write(() => {
-      const session = this.#idOf(uid)
-      if (session === undefined) throw new StoreError(`session ${uid} is not in the store`)
-      const bad = badAppend(events, this.#lastOf(session), (number) => this.#eventId(session, number))
+      const end = this.#database.one<{ session: number; last: number }>(
+        `SELECT id AS session, coalesce((SELECT max(number) FROM events WHERE session = sessions.id), 0) AS last
+         FROM sessions WHERE uid = ?`,
+        uid,
+      )
+      if (end === undefined) throw new StoreError(`session ${uid} is not in the store`)
+      const { session, last } = end
+      const bad = badAppend(events, last, (number) => this.#eventId(session, number))
       if (bad !== undefined) throw new StoreError(`session ${uid}: ${bad}`)
       for (const { number, id, type, at, json } of events) {
         this.#database.run(
