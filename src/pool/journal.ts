@@ -31,7 +31,7 @@ const MARKS = ['user.message', 'session.status_running', 'session.status_idle']
 const MARKS_READ = 40
 
 /** How long what nobody waits for may wait for company: one trip to the disk costs a turn more than all that it carries. */
-const GATHER_MS = 15
+const GATHER_MS = 50
 
 interface Addition {
   /** What has a number already replaces the event of that number. */
@@ -102,7 +102,7 @@ export class Journal {
     return added
   }
 
-  /** The same for what nobody waits for: it goes with others, or 15 ms later. */
+  /** The same for what nobody waits for: it goes with others, or 50 ms later. */
   gather(events: readonly NewSessionEvent[], turn?: 'open' | 'closed'): Promise<NumberedEvent[]> {
     this.#ahead += events.length
     return this.#add(
@@ -121,7 +121,10 @@ export class Journal {
   /** Tells those who follow, and keeps nothing. */
   preview(events: readonly EventPreview[]): void {
     const after = this.#last + this.#ahead
+    if (this.#listeners.size === 0) return
     for (const event of events) for (const listener of this.#listeners) listener.preview(after, event)
+    // They are not shown before what comes before them.
+    if (this.#additions.length > 0) this.#hurry()
   }
 
   /** Events after this number, where that takes no look into the store: they came last, or there are none yet. */

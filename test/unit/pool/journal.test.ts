@@ -46,7 +46,7 @@ async function until(
 }
 
 /** What was said in mid-turn has been written. */
-const heard = (clock: FakeClock): Promise<void> => clock.advance(20)
+const heard = (clock: FakeClock): Promise<void> => clock.advance(60)
 
 const isIdle = ({ type }: { type: string }): boolean => type === 'session.status_idle'
 
