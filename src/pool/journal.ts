@@ -111,6 +111,12 @@ export class Journal {
     )
   }
 
+  /** Says more of an event that nobody has been told yet; of any other all is said. */
+  amend(id: string, change: Partial<SessionEvent>): void {
+    for (const { events } of this.#additions)
+      for (const entry of events) if (entry.event.id === id) entry.event = { ...entry.event, ...change } as SessionEvent
+  }
+
   /** Replaces an event by what it has become. Those who have read it are not told again. */
   async replace(event: NumberedEvent): Promise<void> {
     const replaced = this.#add([event], undefined)

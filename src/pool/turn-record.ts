@@ -114,12 +114,11 @@ export class TurnRecord {
   asked(question: PermissionQuestion): void {
     const id = toolUseEventId(question.toolUseId)
     this.#openQuestions.add(id)
+    // The call has come just before; once it was told, the list must not say more than the streams did.
+    if (question.asks === 'permission') this.#journal.amend(id, { evaluated_permission: 'ask' })
     this.#inOrder(async () => {
       await this.#caughtUp()
       const call = await this.#calls.get(id)
-      if (call !== undefined && call.event.type !== 'agent.custom_tool_use') {
-        await this.#journal.replace({ ...call, event: { ...call.event, evaluated_permission: 'ask' } as SessionEvent })
-      }
       // Who is asked must see for what: the calls of subagents are told nowhere else, and a question may overtake its message.
       const { toolUseId, name, input, subagent } = question
       const untold = call === undefined ? [this.#withQuestion(toolUseEvent(toolUseId, name, input))] : []

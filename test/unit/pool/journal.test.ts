@@ -338,7 +338,10 @@ test.each([
   expect(typesOf(await kept(again, TURN.length + before.length + 2))).toEqual(TURN)
 })
 
-test('a question for permission pauses the turn, and its answer resumes it', async () => {
+test.each([
+  ['comes with its call, which says so', 'ask'],
+  ['comes later than its call, of which all is said by then', undefined],
+])('a question for permission pauses the turn, and its answer resumes it: it %s', async (_, permission) => {
   const question = Promise.withResolvers<void>()
   const canUseTool = async (): Promise<{ behavior: 'deny'; message: string }> => {
     await question.promise
@@ -355,8 +358,7 @@ test('a question for permission pauses the turn, and its answer resumes it', asy
   await driver.until(() => process.prompts.length === 1)
   process.say(toolUse('toolu_1'))
   const reading = until(reader, ({ type }) => type === 'agent.tool_use')
-  await heard(clock)
-  const before = await reading
+  if (permission === undefined) await heard(clock)
   const asked = process.spec.options.canUseTool?.(
     'Bash',
     { command: 'ls' },
@@ -366,13 +368,13 @@ test('a question for permission pauses the turn, and its answer resumes it', asy
       requestId: 'r',
     },
   )
+  await heard(clock)
+  const told = (await reading).at(-1)?.event
+  const use = told as { id: string; evaluated_permission?: string }
+  expect(use.evaluated_permission).toBe(permission)
   const paused = await until(reader, isIdle)
-  const use = before.at(-1)?.event as { id: string }
   expect(paused.at(-1)?.event).toMatchObject({ stop_reason: { type: 'requires_action', event_ids: [use.id] } })
-  expect((await kept(s)).find(({ event }) => event.type === 'agent.tool_use')?.event).toMatchObject({
-    id: use.id,
-    evaluated_permission: 'ask',
-  })
+  expect((await kept(s)).find(({ event }) => event.type === 'agent.tool_use')?.event).toEqual(told)
   question.resolve()
   await asked
   const resumed = await until(reader, ({ type }) => type === 'session.status_running')
