@@ -19,6 +19,8 @@ const ALL = [
   'capacity',
   'tools',
   'crowd',
+  'http',
+  'streams',
 ]
 const FLAGS = ['--json', '--quick']
 

@@ -55,8 +55,8 @@ export async function calm(windowMs = 100, limitMs = 3_000): Promise<boolean> {
   }
 }
 
-/** Pids of processes whose environment has this value of the mark. */
-function marked(mark: string): number[] {
+/** Pids of processes whose environment has a value of the mark that begins so. */
+export function left(mark: string): number[] {
   return readdirSync('/proc').flatMap((entry) => {
     const pid = Number(entry)
     if (!Number.isInteger(pid) || pid === process.pid) return []
@@ -71,9 +71,9 @@ function marked(mark: string): number[] {
 /** Waits until no process has this mark; what is left after `limitMs` is killed. */
 export async function gone(mark: string, limitMs: number = LEAVE_MS): Promise<void> {
   const deadline = performance.now() + limitMs
-  for (let left = marked(mark); left.length > 0; left = marked(mark)) {
+  for (let pids = left(mark); pids.length > 0; pids = left(mark)) {
     if (performance.now() > deadline) {
-      for (const pid of left) process.kill(pid, 'SIGKILL')
+      for (const pid of pids) process.kill(pid, 'SIGKILL')
     }
     await sleep(10)
   }

@@ -4,7 +4,7 @@ export interface Round {
   theirs: number[]
 }
 
-export type Unit = 'ms' | 'µs' | 'turns/s' | 'events/s' | 'MiB' | '%' | 'turns' | 'sessions' | 'kills'
+export type Unit = 'ms' | 'µs' | 'turns/s' | 'events/s' | 'MiB' | '%' | 'turns' | 'sessions' | 'kills' | 'processes'
 
 /** One line of a table. */
 export interface Row {
@@ -124,7 +124,7 @@ function cells({ what, unit, ours, theirs, compare, ratio, reach, ok }: Result):
   return [
     what,
     `${ours.label}: ${shown(ours, ` ${unit}`)}`,
-    `${theirs.label}: ${shown(theirs, ` ${unit}`)}`,
+    theirs.values === 0 ? '–' : `${theirs.label}: ${shown(theirs, ` ${unit}`)}`,
     `${compare} ${shown(ratio)}`,
     shownReach(reach),
     ok === undefined ? '–' : ok ? 'ok' : 'NOT REACHED',
