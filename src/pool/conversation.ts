@@ -123,13 +123,12 @@ export class Conversation {
     }
   }
 
-  /** The session is deleted, or the pool closes: what runs and what waits ends with this error. */
+  /** The session is deleted, or the pool closes: what runs and what waits ends with this error. Its journal goes on. */
   end(error: Error): void {
     this.#gone = error
     for (const turn of this.#queue.splice(0)) turn.fail(error)
     this.#running?.fail(error)
     this.worker?.mute()
-    this.journal?.end(error)
   }
 
   /** Its worker has left; the next turn finds another. */

@@ -246,7 +246,9 @@ export class Sessions implements SessionHost {
   async #erase(conversation: Conversation): Promise<void> {
     const { record } = conversation
     conversation.hold()
-    conversation.end(sessionGone(record.key, 'session_deleted'))
+    const gone = sessionGone(record.key, 'session_deleted')
+    conversation.end(gone)
+    conversation.journal?.end(gone)
     void conversation.worker?.leave('deleted')
     await conversation.settled
     await conversation.opening?.catch(() => undefined)
@@ -439,9 +441,14 @@ export class Sessions implements SessionHost {
   /** Ends all turns with this error; resolves when each has given back what it held. */
   async close(error: Error): Promise<void> {
     this.#closed = true
-    for (const conversation of this.#active.values()) conversation.end(error)
+    const ended = [...this.#active.values()]
+    for (const conversation of ended) conversation.end(error)
     await this.settled()
-    for (const { journal } of this.#active.values()) await journal?.flushed()
+    // Whoever follows is told how its turn ended before it is told that this is the end.
+    for (const { journal } of ended) {
+      await journal?.flushed()
+      journal?.end(error)
+    }
   }
 
   /** Resolves when no turn runs. */

@@ -457,6 +457,29 @@ test('a reader that waits leaves at once, and with it goes what it held', async 
   await expect.poll(() => pool.stats().activeSessions).toBe(0)
 })
 
+test.each([
+  ['runs', true],
+  ['waits for its process', false],
+])('who follows a turn that %s hears how it ended before the pool is closed', async (_, readyAtOnce) => {
+  const { session, pool, driver } = await fakes()
+  driver.onStart = (process) => {
+    process.answersAtOnce = false
+    process.readyAtOnce = readyAtOnce
+  }
+  const s = await session('k')
+  const reader = s.events()
+  const turn = s.send('hello', { onBusy: 'queue' })
+  const ending = until(reader, isIdle)
+  if (readyAtOnce) {
+    const process = await driver.process(0)
+    await driver.until(() => process.prompts.length === 1)
+  } else await turn.accepted
+  const closing = pool.close()
+  expect(typesOf(await ending).slice(-2)).toEqual(['session.error', 'session.status_idle'])
+  await expect(reader.next()).rejects.toMatchObject({ code: 'pool_closed' })
+  await closing
+})
+
 test('readers are told that the session was deleted, or the pool closed', async () => {
   const { session, pool } = await fakes()
   const [deleted, closed] = [await session('deleted'), await session('closed')]
