@@ -152,7 +152,10 @@ export class Governor {
     this.#room = undefined
     this.#now()
     if (this.#unexplainedBytes() - this.#unexplained > STRANGER_BYTES) this.#sample(now, true)
-    this.#unexplained = this.#unexplainedBytes()
+    // A rise that nobody could be found for yet is looked into again, and only slowly taken for a stranger's.
+    const unexplained = this.#unexplainedBytes()
+    const rise = unexplained - this.#unexplained
+    this.#unexplained = rise > 0 && Number.isFinite(rise) ? this.#unexplained + rise / 4 : unexplained
     this.#stall = source.stall()
     const { limitBytes, usedBytes, reserveBytes } = this.#now()
     if (limitBytes === Infinity) return false
