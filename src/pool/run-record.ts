@@ -9,7 +9,12 @@ export function recordRuns(pool: Pool, files: RunFiles): void {
     files.write({ workerId: id, pid, agent, tenant, session, startedAt })
   const writeLate = (worker: WorkerInfo): void => {
     late.delete(worker.id)
-    note(worker)
+    try {
+      note(worker)
+    } catch (error) {
+      // Outside of an event nobody else catches it, and a directory that has vanished must not end the host.
+      process.emitWarning(error as Error)
+    }
   }
   pool.on('worker.started', ({ worker }) => note(worker))
   pool.on('worker.ready', ({ worker }) => note(worker))
