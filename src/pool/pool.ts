@@ -86,7 +86,8 @@ export class Pool implements AsyncDisposable {
     const store = watchedStore(parts.store, parts.clock, (call) => emitter.tell('store.called', call))
     const transcripts = new Transcripts({ ...parts, emitter })
     this.#sessions = new Sessions({ ...parts, store, emitter, transcripts, agentOf, fleet: () => this.#fleet })
-    const conversationOf = (worker: Worker): Conversation | undefined => this.#sessions.conversationOf(worker)
+    const conversationOf = ({ session }: Worker): Conversation | undefined =>
+      session === undefined ? undefined : this.#sessions.active.get(session)
     this.#fleet = new Fleet({
       ...parts,
       emitter,
@@ -95,7 +96,7 @@ export class Pool implements AsyncDisposable {
       conversationOf,
       tend: () => this.#upkeep.tend(),
     })
-    this.#upkeep = new Upkeep({ ...parts, emitter, sessions: this.#sessions, inUse: () => this.#fleet.inUse })
+    this.#upkeep = new Upkeep({ ...parts, emitter, sessions: this.#sessions.kept, inUse: () => this.#fleet.inUse })
     parts.driver.attach({
       trouble: (message, error) => this.#emitter.tell('warning', { message, error }),
       reaped: (report) => this.#emitter.tell('orphans.reaped', report),
@@ -130,11 +131,11 @@ export class Pool implements AsyncDisposable {
       begin: async (given) => {
         const { cwd, abortController: _, ...rest } = given
         const agent = this.#adHocAgent(rest)
-        return this.#sessions.beginEphemeral(agent, await existingDirectory(cwd ?? '.'))
+        return this.#sessions.active.beginEphemeral(agent, await existingDirectory(cwd ?? '.'))
       },
       find: (sdkSessionId) => this.#sessions.findBySdkSessionId(sdkSessionId),
       send: (conversation, message) => this.#sessions.sendTo(conversation, message, { onBusy: 'queue' }),
-      end: (conversation) => this.#sessions.erase(conversation),
+      end: (conversation) => this.#sessions.kept.erase(conversation),
     })
   }
 
@@ -181,8 +182,8 @@ export class Pool implements AsyncDisposable {
   }
 
   /** Brings back a session from these lines, all of it or nothing. Throws ArchiveError, SessionConflictError, ConfigError. */
-  importSession(lines: AsyncIterable<string>, options: ImportOptions = {}): Promise<Session> {
-    return this.#upkeep.import(lines, options)
+  async importSession(lines: AsyncIterable<string>, options: ImportOptions = {}): Promise<Session> {
+    return this.#sessions.handle(await this.#upkeep.import(lines, options))
   }
 
   /** Removes now what has outlived its retention, at most 200 sessions; or only says what that is. */
@@ -220,7 +221,7 @@ export class Pool implements AsyncDisposable {
    */
   forgetAgent(name: string): boolean {
     const agent = this.#defined.get(name)
-    if (agent === undefined || this.#sessions.uses(name)) return false
+    if (agent === undefined || this.#sessions.active.uses(name)) return false
     this.#defined.delete(name)
     this.#fleet.replace([agent], [])
     return true
@@ -241,7 +242,7 @@ export class Pool implements AsyncDisposable {
       workers: { ...states, total, spares },
       starts: { running: starting, waiting: startsWaiting },
       memory: this.#fleet.memory(),
-      activeSessions: this.#sessions.activeCount,
+      activeSessions: this.#sessions.active.size,
       totals: this.#counters.snapshot(),
       usage: this.#fleet.accounts.snapshot(),
     }
@@ -324,7 +325,7 @@ export class Pool implements AsyncDisposable {
   /** The oldest that no conversation uses. */
   #forgetAdHocAgent(): void {
     for (const name of this.#adHoc.keys()) {
-      if (this.#sessions.uses(name)) continue
+      if (this.#sessions.active.uses(name)) continue
       this.#adHoc.delete(name)
       return
     }

@@ -1,13 +1,13 @@
-import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
 import { CapacityError, ConfigError, PoolClosedError, SessionBusyError, SessionConflictError } from '../errors.ts'
 import type { Limits } from '../options.ts'
 import { wholeNumber } from '../options.ts'
-import type { EventRange, SessionPage, SessionRecord, Store, StoredEvent, TenantPlaces } from '../store/store.ts'
+import type { EventRange, SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
+import { ActiveSessions } from './active-sessions.ts'
 import type { Agent } from './agent.ts'
-import { Conversation, sessionGone } from './conversation.ts'
-import type { ConversationHost } from './conversation.ts'
+import { sessionGone } from './conversation.ts'
+import type { Conversation } from './conversation.ts'
 import { EventReader } from './event-reader.ts'
 import type { EventOptions } from './event-reader.ts'
 import type { PoolEmitter } from './events.ts'
@@ -15,6 +15,7 @@ import type { Fleet } from './fleet.ts'
 import { checkName } from './input.ts'
 import type { TurnInput } from './input.ts'
 import type { Journal, NumberedEvent } from './journal.ts'
+import { KeptSessions } from './kept-sessions.ts'
 import { newTurn, outcomeOf } from './send.ts'
 import { checkConflict, existingDirectory, newRecord } from './session-record.ts'
 import type { NewSessionEvent } from './session-event.ts'
@@ -56,63 +57,41 @@ function journalOf({ journal, record }: Conversation): Journal {
   throw new ConfigError('events', `are not kept, so session "${record.key}" has none; leave out events: false`)
 }
 
-const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
-
-/** All sessions: those this host works on in memory, the others in the store. */
+/** What callers do with sessions, and the turns that come of it. */
 export class Sessions implements SessionHost {
+  readonly active: ActiveSessions
+  readonly kept: KeptSessions
   readonly #context: SessionsContext
   readonly #traces: Traces
-  readonly #active = new Map<string, Conversation>()
-  /** One at a time for each key, so that two first uses begin one session. */
-  readonly #loading = new Map<string, Promise<Conversation | undefined>>()
   readonly #runs = new Set<Promise<void>>()
-  readonly #host: ConversationHost
-  readonly #closedTenants = new Set<string>()
-  #closed = false
 
   constructor(context: SessionsContext) {
     this.#context = context
     this.#traces = new Traces(context)
-    this.#host = {
-      store: context.store,
-      leaveBehind: (record) => this.#traces.leaveBehind(record),
-      clock: context.clock,
-      keepsEvents: context.keepsEvents,
+    const traces = this.#traces
+    this.active = new ActiveSessions({
+      ...context,
+      traces,
       run: (conversation, turn) => this.#run(conversation, turn),
-      onIdle: (conversation) => this.#forgetIfQuiet(conversation),
-      warn: (message, error) => context.emitter.tell('warning', { message, error }),
-    }
-  }
-
-  get activeCount(): number {
-    return this.#active.size
-  }
-
-  /** True while a conversation of this agent is active. */
-  uses(agent: string): boolean {
-    for (const { record } of this.#active.values()) if (record.agent === agent) return true
-    return false
-  }
-
-  conversationOf({ session }: { session: { tenant: string; key: string } | undefined }): Conversation | undefined {
-    return session === undefined ? undefined : this.#active.get(idOf(session.tenant, session.key))
+    })
+    this.kept = new KeptSessions({ ...context, traces, active: this.active })
   }
 
   /** Finds the session of this key, or begins it. */
   async open(key: string, options: SessionOptions): Promise<Session> {
-    this.#checkOpen()
+    this.active.checkOpen()
     const tenant = options.tenant ?? 'default'
     checkName('key', key)
     checkName('tenant', tenant)
-    if (this.#closedTenants.has(tenant)) throw sessionGone(key, 'session_deleted')
+    if (this.kept.isClosed(tenant)) throw sessionGone(key, 'session_deleted')
     const agent = options.agent === undefined ? undefined : this.#context.agentOf(options.agent)
     const cwd = options.cwd === undefined ? undefined : await existingDirectory(options.cwd)
-    const conversation = await this.#load(tenant, key, () => {
+    const conversation = await this.active.load({ tenant, key }, () => {
       if (agent === undefined) throw sessionGone(key, 'session_not_found')
-      return this.#begin(newRecord({ tenant, key, agent: agent.name, cwd }, this.#context.clock.wall()))
+      return this.active.begin(newRecord({ tenant, key, agent: agent.name, cwd }, this.#context.clock.wall()))
     })
     if (conversation === undefined) throw sessionGone(key, 'session_not_found')
-    this.#forgetIfQuiet(conversation)
+    this.active.forgetIfQuiet(conversation)
     checkConflict(conversation.record, agent?.name, cwd)
     return this.handle(conversation.record)
   }
@@ -122,30 +101,17 @@ export class Sessions implements SessionHost {
   }
 
   async list(page: Partial<SessionPage>): Promise<SessionInfo[]> {
-    this.#checkOpen()
+    this.active.checkOpen()
     const limit = wholeNumber('limit', page.limit ?? 100, 1)
     const records = await this.#context.store.list({ ...page, limit })
-    return records.map((record) => this.#describe(this.#active.get(idOf(record.tenant, record.key))?.record ?? record))
-  }
-
-  /** A conversation that no store knows and that ends with its caller. */
-  beginEphemeral(agent: Agent, cwd: string | undefined): Conversation {
-    this.#checkOpen()
-    const record = newRecord(
-      { tenant: 'default', key: `query:${randomUUID()}`, agent: agent.name, cwd },
-      this.#context.clock.wall(),
-    )
-    const conversation = new Conversation(record, this.#host, true)
-    this.#active.set(idOf(record.tenant, record.key), conversation)
-    this.#context.emitter.tell('session.created', { session: conversation.ref })
-    return conversation
+    return records.map((record) => this.#describe(this.active.get(record)?.record ?? record))
   }
 
   send(identity: SessionIdentity, input: TurnInput, options: SendOptions): Turn {
-    const active = this.#active.get(idOf(identity.tenant, identity.key))
+    const active = this.active.get(identity)
     if (active !== undefined && active.record.uid === identity.uid) return this.sendTo(active, input, options)
     const turn = this.#newTurn(input, options, identity.agent)
-    this.#find(identity).then(
+    this.active.find(identity).then(
       (conversation) => this.#admit(conversation, turn, options),
       (error: unknown) => turn.fail(error as Error),
     )
@@ -162,7 +128,7 @@ export class Sessions implements SessionHost {
   }
 
   warm(identity: SessionIdentity): Promise<void> {
-    return this.#with(identity, async (conversation) => {
+    return this.active.with(identity, async (conversation) => {
       try {
         await this.#context.fleet().warm(conversation)
       } catch (error) {
@@ -173,7 +139,7 @@ export class Sessions implements SessionHost {
   }
 
   hibernate(identity: SessionIdentity): Promise<void> {
-    return this.#with(identity, (conversation) => this.#hibernate(conversation))
+    return this.active.with(identity, (conversation) => this.#hibernate(conversation))
   }
 
   async #hibernate(conversation: Conversation): Promise<void> {
@@ -193,7 +159,7 @@ export class Sessions implements SessionHost {
 
   async fork(identity: SessionIdentity, key: string): Promise<Session> {
     checkName('key', key)
-    return this.#with(identity, (conversation) => this.#fork(conversation, key))
+    return this.active.with(identity, (conversation) => this.#fork(conversation, key))
   }
 
   async #fork(conversation: Conversation, key: string): Promise<Session> {
@@ -206,19 +172,19 @@ export class Sessions implements SessionHost {
     await conversation.settled
     refuseBusy()
     const taken = new SessionConflictError(`the fork's key "${key}" is taken; choose another or delete that session`)
-    const other = await this.#load(record.tenant, key)
+    const other = await this.active.load({ tenant: record.tenant, key })
     if (other !== undefined) {
-      this.#forgetIfQuiet(other)
+      this.active.forgetIfQuiet(other)
       throw taken
     }
     const { tenant, agent, cwd, ownsCwd } = record
     const fork = newRecord({ tenant, key, agent, cwd: ownsCwd ? undefined : cwd }, this.#context.clock.wall())
     if (record.begun) Object.assign(fork, await this.#traces.copy(record, fork.uid))
     try {
-      const forked = await this.#load(tenant, key, () => this.#begin(fork))
+      const forked = await this.active.load({ tenant, key }, () => this.active.begin(fork))
       // Another fork may have been faster: what was copied for this one goes again.
       if (forked?.record.uid !== fork.uid) throw taken
-      this.#forgetIfQuiet(forked)
+      this.active.forgetIfQuiet(forked)
     } catch (error) {
       await this.#traces.remove(fork)
       throw error
@@ -227,42 +193,17 @@ export class Sessions implements SessionHost {
   }
 
   async remove(identity: SessionIdentity): Promise<void> {
-    const conversation = await this.#find(identity).catch((error: unknown) => {
+    const conversation = await this.active.find(identity).catch((error: unknown) => {
       if ((error as { code?: string }).code === 'session_deleted') return undefined
       throw error
     })
-    if (conversation !== undefined) await this.erase(this.#current(conversation))
-  }
-
-  /** Ends what runs, then removes the session with all that it left. One that failed may be asked for again. */
-  erase(conversation: Conversation): Promise<void> {
-    conversation.erasing ??= this.#erase(conversation).catch((error: unknown) => {
-      conversation.erasing = undefined
-      throw error
-    })
-    return conversation.erasing
-  }
-
-  async #erase(conversation: Conversation): Promise<void> {
-    const { record } = conversation
-    conversation.hold()
-    const gone = sessionGone(record.key, 'session_deleted')
-    conversation.end(gone)
-    conversation.journal?.end(gone)
-    void conversation.worker?.leave('deleted')
-    await conversation.settled
-    await conversation.opening?.catch(() => undefined)
-    await conversation.worker?.leave('deleted')
-    if (!conversation.ephemeral) await this.#context.store.remove(record.tenant, record.key)
-    this.#active.delete(idOf(record.tenant, record.key))
-    await this.#traces.remove(record)
-    this.#context.emitter.tell('session.deleted', { session: conversation.ref })
+    if (conversation !== undefined) await this.kept.erase(this.active.current(conversation))
   }
 
   async info(identity: SessionIdentity): Promise<SessionInfo> {
-    const conversation = await this.#find(identity)
+    const conversation = await this.active.find(identity)
     const info = this.#describe(conversation.record)
-    this.#forgetIfQuiet(conversation)
+    this.active.forgetIfQuiet(conversation)
     return info
   }
 
@@ -274,14 +215,10 @@ export class Sessions implements SessionHost {
 
   /** Somebody follows: the conversation stays, so that he hears of what is added to it. */
   async #followed(identity: SessionIdentity): Promise<{ journal: Journal; release: () => void }> {
-    const conversation = this.#current(await this.#find(identity))
-    conversation.hold()
-    const release = (): void => {
-      conversation.release()
-      this.#forgetIfQuiet(conversation)
-    }
+    const held = this.active.hold(await this.active.find(identity))
+    const release = (): void => held[Symbol.dispose]()
     try {
-      return { journal: journalOf(conversation), release }
+      return { journal: journalOf(held.conversation), release }
     } catch (error) {
       release()
       throw error
@@ -289,114 +226,15 @@ export class Sessions implements SessionHost {
   }
 
   append(identity: SessionIdentity, events: readonly NewSessionEvent[]): Promise<NumberedEvent[]> {
-    return this.#with(identity, async (conversation) => {
+    return this.active.with(identity, async (conversation) => {
       const added = await journalOf(conversation).append(events)
       for (const { event } of added) conversation.running?.record?.told(event)
       return added
     })
   }
 
-  /** True while this host has a process or a turn of it. */
-  isLive({ tenant, key }: Pick<SessionRecord, 'tenant' | 'key'>): boolean {
-    const active = this.#active.get(idOf(tenant, key))
-    return active !== undefined && !active.quiet
-  }
-
-  /** Removes a session that nobody has used since that time; false when somebody has, or uses it now. */
-  async removeUnused({
-    tenant,
-    key,
-    lastUsedAt,
-  }: Pick<SessionRecord, 'tenant' | 'key' | 'lastUsedAt'>): Promise<boolean> {
-    const conversation = await this.#load(tenant, key)
-    if (conversation === undefined) return false
-    if (!conversation.quiet || conversation.record.lastUsedAt !== lastUsedAt) {
-      this.#forgetIfQuiet(conversation)
-      return false
-    }
-    await this.erase(conversation)
-    return true
-  }
-
-  /** Ends what runs of a session, and removes it. */
-  async eraseRecord({ tenant, key }: SessionRecord): Promise<void> {
-    const conversation = await this.#load(tenant, key)
-    if (conversation !== undefined) await this.erase(this.#current(conversation))
-  }
-
-  /** Ends what runs for a tenant, for whom nothing can be begun until the work is done. */
-  async closeTenant(tenant: string, work: () => Promise<void>): Promise<void> {
-    this.#checkOpen()
-    checkName('tenant', tenant)
-    this.#closedTenants.add(tenant)
-    try {
-      const active = [...this.#active.values()].filter(({ record }) => record.tenant === tenant)
-      await Promise.all(active.map((conversation) => this.erase(conversation)))
-      await this.#context.fleet().endTenant(tenant)
-      await work()
-    } finally {
-      this.#closedTenants.delete(tenant)
-    }
-  }
-
-  /** A session between two turns. It is not forgotten before it is given back. */
-  async holdIdle(tenant: string, key: string): Promise<Disposable & { record: SessionRecord; busy: () => boolean }> {
-    this.#checkOpen()
-    const found = await this.#load(tenant, key)
-    if (found === undefined) throw sessionGone(key, 'session_not_found')
-    const conversation = this.#current(found)
-    const busy = (): boolean => conversation.running !== undefined
-    if (busy()) throw new SessionBusyError(`session "${key}" runs a turn; try again when that has ended`)
-    conversation.hold()
-    await conversation.settled
-    return {
-      record: conversation.record,
-      busy,
-      [Symbol.dispose]: () => {
-        conversation.release()
-        this.#forgetIfQuiet(conversation)
-      },
-    }
-  }
-
-  /** Takes in a session that comes with its events; what else belongs to it is brought by `fill`. All of it or nothing. */
-  async adopt(
-    record: SessionRecord,
-    fill: (events: (events: StoredEvent[]) => Promise<void>) => Promise<void>,
-  ): Promise<Session> {
-    this.#checkOpen()
-    checkName('key', record.key)
-    checkName('tenant', record.tenant)
-    let adopted = false
-    // Whoever asks for this key meanwhile waits until all of it is there.
-    const found = await this.#load(record.tenant, record.key, async () => {
-      await this.#context.store.put(record)
-      try {
-        await fill((events) => this.#context.store.appendEvents(record.uid, events))
-      } catch (error) {
-        await this.#context.store.remove(record.tenant, record.key)
-        throw error
-      }
-      adopted = true
-      return this.#activate(record)
-    }).catch(async (error: unknown) => {
-      await this.#traces.remove(record)
-      throw error
-    })
-    if (found !== undefined) this.#forgetIfQuiet(found)
-    if (!adopted) {
-      await this.#traces.remove(record)
-      throw new SessionConflictError(
-        `there is a session "${record.key}" already; import it under another key, or delete that one`,
-      )
-    }
-    const { tenant, key, agent } = record
-    this.#context.emitter.tell('session.created', { session: { tenant, key, agent } })
-    return this.handle(record)
-  }
-
   history(identity: SessionIdentity, range: EventRange): Promise<NumberedEvent[]> {
-    return this.#with(identity, async (conversation) => {
+    return this.active.with(identity, async (conversation) => {
       const journal = journalOf(conversation)
       await journal.ready()
       return journal.page(range)
@@ -405,20 +243,20 @@ export class Sessions implements SessionHost {
 
   /** The keys of a tenant's sessions that run a turn now. */
   runningKeys(tenant: string): string[] {
-    return [...this.#active.values()].flatMap(({ record, running }) =>
+    return [...this.active].flatMap(({ record, running }) =>
       record.tenant === tenant && running !== undefined ? [record.key] : [],
     )
   }
 
   async interrupt(identity: SessionIdentity): Promise<boolean> {
-    const { running } = await this.#find(identity)
+    const { running } = await this.active.find(identity)
     await running?.interrupt()
     return running !== undefined
   }
 
   changeAgent(identity: SessionIdentity, agent: string): Promise<void> {
     this.#context.agentOf(agent)
-    return this.#with(identity, async (conversation) => {
+    return this.active.with(identity, async (conversation) => {
       if (conversation.record.agent === agent) return
       await this.#hibernate(conversation)
       const before = conversation.record.agent
@@ -435,13 +273,13 @@ export class Sessions implements SessionHost {
   /** The session of an SDK id, if there is one. */
   async findBySdkSessionId(sdkSessionId: string): Promise<Conversation | undefined> {
     const record = await this.#context.store.findBySdkSessionId(sdkSessionId)
-    return record === undefined ? undefined : this.#load(record.tenant, record.key)
+    return record === undefined ? undefined : this.active.load(record)
   }
 
   /** Ends all turns with this error; resolves when each has given back what it held. */
   async close(error: Error): Promise<void> {
-    this.#closed = true
-    const ended = [...this.#active.values()]
+    this.active.close()
+    const ended = [...this.active]
     for (const conversation of ended) conversation.end(error)
     await this.settled()
     // Whoever follows is told how its turn ended before it is told that this is the end.
@@ -464,86 +302,6 @@ export class Sessions implements SessionHost {
     await run
   }
 
-  #checkOpen(): void {
-    if (this.#closed) throw new PoolClosedError()
-  }
-
-  /** The conversation of a handle: SessionGoneError when it was deleted, or replaced by another under its key. */
-  async #find({ tenant, key, uid }: SessionIdentity): Promise<Conversation> {
-    this.#checkOpen()
-    const conversation = await this.#load(tenant, key)
-    if (conversation?.record.uid !== uid) throw sessionGone(key, 'session_deleted')
-    return conversation
-  }
-
-  /** Works with the conversation of a handle, which is not forgotten meanwhile. */
-  async #with<T>(identity: SessionIdentity, work: (conversation: Conversation) => Promise<T>): Promise<T> {
-    const conversation = this.#current(await this.#find(identity))
-    conversation.hold()
-    try {
-      return await work(conversation)
-    } finally {
-      conversation.release()
-      this.#forgetIfQuiet(conversation)
-    }
-  }
-
-  /** From memory, else from the store, else as `begin` makes it. */
-  async #load(tenant: string, key: string, begin?: () => Promise<Conversation>): Promise<Conversation | undefined> {
-    const id = idOf(tenant, key)
-    // One after the other: what another caller finds or begins is not what this one asked for.
-    for (let other = this.#loading.get(id); other !== undefined; other = this.#loading.get(id)) {
-      await other.catch(() => undefined)
-    }
-    const active = this.#active.get(id)
-    if (active !== undefined) return active
-    const loading = this.#fromStore(tenant, key, begin).finally(() => this.#loading.delete(id))
-    this.#loading.set(id, loading)
-    return loading
-  }
-
-  async #fromStore(
-    tenant: string,
-    key: string,
-    begin?: () => Promise<Conversation>,
-  ): Promise<Conversation | undefined> {
-    const record = await this.#context.store.get(tenant, key)
-    if (record === undefined) return begin?.()
-    return this.#activate(record)
-  }
-
-  #activate(record: SessionRecord): Conversation {
-    const conversation = new Conversation(record, this.#host, false)
-    this.#active.set(idOf(record.tenant, record.key), conversation)
-    return conversation
-  }
-
-  async #begin(record: SessionRecord): Promise<Conversation> {
-    await this.#context.store.put(record)
-    const conversation = this.#activate(record)
-    this.#context.emitter.tell('session.created', { session: conversation.ref })
-    return conversation
-  }
-
-  /** What nothing goes on with is read from the store again when it is needed: memory stays that of the active. */
-  #forgetIfQuiet(conversation: Conversation): void {
-    const id = idOf(conversation.record.tenant, conversation.record.key)
-    if (conversation.quiet && !conversation.ephemeral && this.#active.get(id) === conversation) this.#active.delete(id)
-  }
-
-  /**
-   * Between finding a conversation and using it, it may have been forgotten as quiet. Then it is taken up again, unless
-   * another object has taken its place: there is never more than one that runs turns.
-   */
-  #current(conversation: Conversation): Conversation {
-    const id = idOf(conversation.record.tenant, conversation.record.key)
-    const active = this.#active.get(id)
-    // One of another uid is another session, begun after this one was deleted.
-    if (active !== undefined) return active.record.uid === conversation.record.uid ? active : conversation
-    if (conversation.gone === undefined) this.#active.set(id, conversation)
-    return conversation
-  }
-
   #newTurn(input: TurnInput, options: SendOptions, agent: string): RunningTurn {
     const { clock, limits, agentOf } = this.#context
     const { turnTimeMs, silenceMs } = limits
@@ -551,12 +309,12 @@ export class Sessions implements SessionHost {
   }
 
   #admit(found: Conversation, turn: RunningTurn, { onBusy }: SendOptions): void {
-    if (this.#closed) turn.fail(new PoolClosedError())
+    if (this.active.closed) turn.fail(new PoolClosedError())
     if (turn.phase === 'ended') {
-      this.#forgetIfQuiet(found)
+      this.active.forgetIfQuiet(found)
       return
     }
-    const conversation = this.#current(found)
+    const conversation = this.active.current(found)
     conversation.keep(turn)
     const startedAt = this.#context.clock.now()
     void turn.ended.then(() => this.#report(conversation, turn, startedAt))
@@ -582,7 +340,7 @@ export class Sessions implements SessionHost {
 
   #describe(record: SessionRecord): SessionInfo {
     const { tenant, key, agent, cwd, sdkSessionId, turns, usage, createdAt, lastUsedAt } = record
-    const state = this.#active.get(idOf(tenant, key))?.worker?.state
+    const state = this.active.get(record)?.worker?.state
     const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
     const used = usage?.total ?? NOTHING_USED
     return { tenant, key, agent, cwd, sdkSessionId, state: shown, turns, usage: used, createdAt, lastUsedAt }

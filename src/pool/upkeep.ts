@@ -8,11 +8,10 @@ import type { Retention } from '../options.ts'
 import type { PoolFiles, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 import { openArchive, readArchive, writeArchive } from './archive.ts'
 import type { PoolEmitter } from './events.ts'
+import type { KeptSessions } from './kept-sessions.ts'
 import { dueForRemoval } from './retention.ts'
 import type { KeptSession, Removal } from './retention.ts'
 import { existingDirectory } from './session-record.ts'
-import type { Session } from './session.ts'
-import type { Sessions } from './sessions.ts'
 
 /** What a look at what is kept found to remove, and removed unless it was a dry run. */
 export interface PruneReport {
@@ -40,7 +39,7 @@ export interface UpkeepContext {
   driver: Driver
   emitter: PoolEmitter
   retention: Retention
-  sessions: Sessions
+  sessions: KeptSessions
   places: (tenant: string) => Promise<TenantPlaces>
   removeWorkspace: (path: string) => Promise<void>
   /** Directories and conversations of processes that are there now. */
@@ -165,7 +164,7 @@ export class Upkeep {
   }
 
   /** Brings an exported session back. */
-  async import(lines: AsyncIterable<string>, options: ImportOptions): Promise<Session> {
+  async import(lines: AsyncIterable<string>, options: ImportOptions): Promise<SessionRecord> {
     const { sessions, store, driver, places } = this.#context
     const archive = await openArchive(lines)
     const { record: from } = archive
@@ -197,7 +196,8 @@ export class Upkeep {
     const { folder, names } = await driver.transcript(place)
     if (names.length > 0)
       throw new SessionConflictError(`there is a transcript of ${sdkSessionId} in ${folder} already`)
-    return sessions.adopt(record, (events) => readArchive(archive, { transcript: folder, workspace, events }))
+    await sessions.adopt(record, (events) => readArchive(archive, { transcript: folder, workspace, events }))
+    return record
   }
 
   /** Writes a copy of everything into a new directory, which can take the place of the data directory. */
