@@ -1,6 +1,7 @@
 import type { ExitFacts } from '../errors.ts'
 import type {
   CanUseTool,
+  HookCallback,
   McpServerConfig,
   OnElicitation,
   OnUserDialog,
@@ -21,6 +22,7 @@ import type {
 export type {
   CanUseTool,
   ExitFacts,
+  HookCallback,
   McpServerConfig,
   OnElicitation,
   OnUserDialog,

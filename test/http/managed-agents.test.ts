@@ -2,6 +2,7 @@ import { BadRequestError, NotFoundError } from '@anthropic-ai/sdk'
 import type Anthropic from '@anthropic-ai/sdk'
 import { describe, expect, test } from 'vitest'
 import { hashKey } from '../../src/server/auth.ts'
+import { httpMcpServer } from '../fixtures/http-mcp-server.ts'
 import { official, readTurn, typesOf, wordsOf } from '../fixtures/official-client.ts'
 import { MODEL, openSite, until } from '../fixtures/real-pool.ts'
 
@@ -135,6 +136,52 @@ describe('A tool that asks', () => {
     })
     expect(wordsOf(after)).toEqual(['over'])
     expect(site.simulator.requests.length).toBeGreaterThan(0)
+  })
+
+  test('asks for a call that the CLI would let pass, and for no tool that is always allowed', async () => {
+    const reading = { name: 'read' as const, permission_policy: { type: 'always_ask' as const } }
+    const { client, id } = await begin([{ ...TOOLSET, configs: [reading] }])
+    const stream = await client.beta.sessions.events.stream(id)
+    await client.beta.sessions.events.send(id, {
+      events: [text('@sim bash echo words > notes.txt\n@sim tool Read {"file_path":"notes.txt"}\n@sim say over')],
+    })
+    const before = await readTurn(stream)
+    const calls = before.filter((event) => event.type === 'agent.tool_use')
+    expect(calls.map(({ name }) => name)).toEqual(['Bash', 'Read'])
+    expect(before.at(-1)).toMatchObject({ stop_reason: { type: 'requires_action', event_ids: [calls[1]?.id] } })
+  })
+
+  test('of an MCP server is decided by its own policy, whatever the others’ are', async () => {
+    const { url } = await httpMcpServer('look', 'order', 'erase')
+    const site = await openSite()
+    const { client } = official(await site.pool())
+    const agent = await client.beta.agents.create({
+      name: 'Helper',
+      model: MODEL,
+      mcp_servers: [{ type: 'url', name: 'shop', url }],
+      tools: [
+        {
+          type: 'mcp_toolset',
+          mcp_server_name: 'shop',
+          default_config: { permission_policy: { type: 'always_allow' } },
+          configs: [
+            { name: 'order', permission_policy: { type: 'always_ask' } },
+            { name: 'erase', enabled: false },
+          ],
+        },
+      ],
+    })
+    const { id } = await client.beta.sessions.create({ agent: agent.id, environment_id: 'env_local' })
+    const stream = await client.beta.sessions.events.stream(id)
+    await client.beta.sessions.events.send(id, {
+      events: [text(['look', 'erase', 'order'].map((name) => `@sim tool mcp__shop__${name}`).join('\n'))],
+    })
+    const events = await readTurn(stream)
+    const calls = events.filter((event) => event.type === 'agent.mcp_tool_use')
+    expect(calls.map(({ name }) => name)).toEqual(['look', 'erase', 'order'])
+    const results = events.filter((event) => event.type === 'agent.mcp_tool_result')
+    expect(results.map(({ is_error }) => is_error)).toEqual([false, true])
+    expect(events.at(-1)).toMatchObject({ stop_reason: { type: 'requires_action', event_ids: [calls[2]?.id] } })
   })
 })
 

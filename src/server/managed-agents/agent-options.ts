@@ -1,14 +1,12 @@
 import { McpServer as InProcessServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
+import type { HookCallback } from '../../driver/driver.ts'
 import type { AgentOptions, ClientToolCall, PoolCanUseTool, WorkerContext } from '../../index.ts'
 import { builtInTools } from './definition.ts'
 import type { AgentDefinition, McpToolset } from './definition.ts'
-import { TOOL_NAMES } from './schema.ts'
+import { CUSTOM_SERVER, TOOL_NAMES } from './schema.ts'
 import type { CustomTool } from './schema.ts'
-
-/** The in-process server whose tools the client executes, as the pool knows it. */
-const CUSTOM_SERVER = 'client_tools'
 
 /** Who answers what the agent asks of its client. */
 export interface ClientCalls {
@@ -31,24 +29,20 @@ export function agentOptions(definition: AgentDefinition, calls: ClientCalls): A
     effort: definition.model.effort.type,
     ...(definition.system === null ? {} : { systemPrompt: definition.system }),
     tools: builtIn.map(({ name }) => TOOL_NAMES[name]),
-    allowedTools: [
-      ...builtIn.flatMap(({ name, ask }) => (ask ? [] : [TOOL_NAMES[name]])),
-      ...customTools.map(({ name }) => `mcp__${CUSTOM_SERVER}__${name}`),
-      ...toolsets.flatMap(allowedOf),
-    ],
     disallowedTools: toolsets.flatMap(({ mcp_server_name: server, default_config, configs }) =>
       configs.flatMap(({ name, enabled }) => (enabled || !default_config.enabled ? [] : [`mcp__${server}__${name}`])),
     ),
     includePartialMessages: true,
-    // Where nothing asks, what is not allowed is refused without a question.
+    // Where nothing asks, what no rule allows is refused without a question.
     ...(asks(definition)
-      ? {
-          canUseTool: (name, input, options) =>
-            isEnabled(definition, name)
-              ? calls.confirm(name, input, options)
-              : Promise.resolve({ behavior: 'deny', message: `${name} is not enabled for this agent` }),
-        }
-      : {}),
+      ? { canUseTool: calls.confirm, hooks: { PreToolUse: [{ hooks: [permissionHook(definition)] }] } }
+      : {
+          allowedTools: [
+            ...builtIn.map(({ name }) => TOOL_NAMES[name]),
+            ...customTools.map(({ name }) => `mcp__${CUSTOM_SERVER}__${name}`),
+            ...toolsets.flatMap(enabledOf),
+          ],
+        }),
     mcpServers: (context) =>
       customTools.length === 0
         ? servers
@@ -59,22 +53,38 @@ export function agentOptions(definition: AgentDefinition, calls: ClientCalls): A
   }
 }
 
-/** A whole server is allowed by its name alone; its tools one by one where they differ. */
-function allowedOf({ mcp_server_name: server, default_config, configs }: McpToolset): string[] {
-  const allowed = configs.flatMap(({ name, enabled, permission_policy: { type } }) =>
-    enabled && type === 'always_allow' ? [`mcp__${server}__${name}`] : [],
+/** The tools of a server that may be used: all by its name alone, or one by one. */
+const enabledOf = ({ mcp_server_name: server, default_config, configs }: McpToolset): string[] =>
+  default_config.enabled
+    ? [`mcp__${server}`]
+    : configs.flatMap(({ name, enabled }) => (enabled ? [`mcp__${server}__${name}`] : []))
+
+/** Decides each call by the policy of its tool: the CLI by itself would ask for nothing that it takes for harmless. */
+function permissionHook(definition: AgentDefinition): HookCallback {
+  const builtIn = new Map<string, PermissionDecision>(
+    builtInTools(definition).map(({ name, ask }) => [TOOL_NAMES[name], ask ? 'ask' : 'allow']),
   )
-  const everyOther = default_config.enabled && default_config.permission_policy.type === 'always_allow'
-  const asksForSome = configs.some(({ enabled, permission_policy: { type } }) => enabled && type === 'always_ask')
-  return everyOther && !asksForSome ? [`mcp__${server}`] : allowed
+  return (input) => {
+    if (input.hook_event_name !== 'PreToolUse') return Promise.resolve({})
+    const { hook_event_name: hookEventName, tool_name: name } = input
+    const permissionDecision = builtIn.get(name) ?? decisionOfMcp(definition, name)
+    const reason = permissionDecision === 'deny' ? `${name} is not enabled for this agent` : 'the policy of this tool'
+    return Promise.resolve({
+      hookSpecificOutput: { hookEventName, permissionDecision, permissionDecisionReason: reason },
+    })
+  }
 }
 
-/** MCP servers may have tools that the agent is not to use: all others of the CLI it does not know at all. */
-function isEnabled({ tools }: AgentDefinition, cliName: string): boolean {
+type PermissionDecision = 'allow' | 'ask' | 'deny'
+
+function decisionOfMcp({ tools }: AgentDefinition, cliName: string): PermissionDecision {
   const [, server, name] = /^mcp__(.+?)__(.+)$/.exec(cliName) ?? []
+  if (server === CUSTOM_SERVER) return 'allow'
   const set = tools.find((tool) => tool.type === 'mcp_toolset' && tool.mcp_server_name === server)
-  if (set?.type !== 'mcp_toolset') return true
-  return (set.configs.find((other) => other.name === name) ?? set.default_config).enabled
+  if (set?.type !== 'mcp_toolset') return 'deny'
+  const { enabled, permission_policy } = set.configs.find((other) => other.name === name) ?? set.default_config
+  if (!enabled) return 'deny'
+  return permission_policy.type === 'always_ask' ? 'ask' : 'allow'
 }
 
 const asks = ({ tools }: AgentDefinition): boolean =>

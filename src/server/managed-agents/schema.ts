@@ -24,6 +24,9 @@ export const TOOL_NAMES = {
   web_search: 'WebSearch',
 } as const
 
+/** The in-process MCP server whose tools the client executes, as the pool knows it. */
+export const CUSTOM_SERVER = 'client_tools'
+
 export type ToolName = keyof typeof TOOL_NAMES
 
 interface ModelParams {
@@ -219,11 +222,17 @@ const tools: z.ZodType<ToolParams[]> = z
   .array(z.discriminatedUnion('type', [toolset, mcpToolset, customTool]))
   .max(MAX_TOOLS)
 
+/** The CLI puts the name of a server and its tool together with "__". */
+const serverName = identifier.refine(
+  (name) => !name.includes('__') && name !== CUSTOM_SERVER,
+  `must not contain "__", nor be "${CUSTOM_SERVER}"`,
+)
+
 const mcpServers: z.ZodType<McpServer[]> = z
   .array(
     z.object({
       type: z.literal('url'),
-      name: identifier,
+      name: serverName,
       url: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }),
     }),
   )
