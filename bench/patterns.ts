@@ -1,7 +1,7 @@
 /** The hosting patterns on five traffics, simulated: the pool's own policy, no processes. `--plot FILE` draws it. */
 import { writeFileSync } from 'node:fs'
-import { readResidency } from '../src/options.ts'
-import type { Pattern } from '../src/options.ts'
+import { readResidency } from '../src/options/residency.ts'
+import type { Pattern } from '../src/options/residency.ts'
 import { host } from './shared/hosting.ts'
 import type { Figures } from './shared/hosting.ts'
 import { plot } from './shared/plot.ts'

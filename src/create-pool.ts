@@ -10,15 +10,18 @@ import { agentEnvironment, hostEnvironment } from './driver/environment.ts'
 import { ConfigError, storeError } from './errors.ts'
 import type { MemorySource } from './memory/source.ts'
 import { SystemMemory } from './memory/system.ts'
-import { limitsOf, readAdmission, readApi, readLimits, readResidency, readRetention, readStarts } from './options.ts'
-import type {
-  AdmissionOptions,
-  ApiOptions,
-  LimitOptions,
-  ResidencyOptions,
-  RetentionOptions,
-  StartOptions,
-} from './options.ts'
+import { readAdmission } from './options/admission.ts'
+import type { AdmissionOptions } from './options/admission.ts'
+import { readApi } from './options/api.ts'
+import type { ApiOptions } from './options/api.ts'
+import { limitsOf, readLimits } from './options/limits.ts'
+import type { LimitOptions } from './options/limits.ts'
+import { readResidency } from './options/residency.ts'
+import type { ResidencyOptions } from './options/residency.ts'
+import { readRetention } from './options/retention.ts'
+import type { RetentionOptions } from './options/retention.ts'
+import { readStarts } from './options/starts.ts'
+import type { StartOptions } from './options/starts.ts'
 import { readAgents } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
 import { closeOpenTurns } from './pool/journal.ts'

@@ -44,19 +44,13 @@ export type {
   UsageRecord,
 } from './store/store.ts'
 export type { AgentProcess, Driver, ProcessInfo, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
-export type {
-  AdmissionOptions,
-  AgentLimitOptions,
-  ApiOptions,
-  LimitOptions,
-  Pattern,
-  ResidencyOptions,
-  RetentionOptions,
-  RetentionRuleOptions,
-  SpareOptions,
-  StartOptions,
-  TurnLimitOptions,
-} from './options.ts'
+export type { AdmissionOptions } from './options/admission.ts'
+export type { ApiOptions } from './options/api.ts'
+export type { AgentLimitOptions, LimitOptions, TurnLimitOptions } from './options/limits.ts'
+export type { Pattern, ResidencyOptions } from './options/residency.ts'
+export type { RetentionOptions, RetentionRuleOptions } from './options/retention.ts'
+export type { SpareOptions } from './options/spares.ts'
+export type { StartOptions } from './options/starts.ts'
 export {
   ArchiveError,
   AuthenticationError,

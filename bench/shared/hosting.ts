@@ -1,4 +1,4 @@
-import type { Residency } from '../../src/options.ts'
+import type { Residency } from '../../src/options/residency.ts'
 import { Residents } from '../../src/pool/residents.ts'
 import type { SessionRef } from '../../src/worker/worker.ts'
 import type { PlannedSession, Traffic } from './traffic.ts'

@@ -1,15 +1,19 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import { readAdmission, readApi, readLimits, readResidency, readRetention, readStarts, validate } from '../options.ts'
-import type {
-  AdmissionOptions,
-  ApiOptions,
-  LimitOptions,
-  ResidencyOptions,
-  RetentionOptions,
-  StartOptions,
-} from '../options.ts'
+import { readAdmission } from '../options/admission.ts'
+import type { AdmissionOptions } from '../options/admission.ts'
+import { readApi } from '../options/api.ts'
+import type { ApiOptions } from '../options/api.ts'
+import { readLimits } from '../options/limits.ts'
+import type { LimitOptions } from '../options/limits.ts'
+import { readResidency } from '../options/residency.ts'
+import type { ResidencyOptions } from '../options/residency.ts'
+import { readRetention } from '../options/retention.ts'
+import type { RetentionOptions } from '../options/retention.ts'
+import { validate } from '../options/section.ts'
+import { readStarts } from '../options/starts.ts'
+import type { StartOptions } from '../options/starts.ts'
 
 /** What a config holds: the options of createPool(). Its agents are checked there, by the readers of agents. */
 export interface ConfigOptions {

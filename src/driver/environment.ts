@@ -1,4 +1,4 @@
-import type { ApiOptions } from '../options.ts'
+import type { ApiOptions } from '../options/api.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 

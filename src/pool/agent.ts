@@ -8,8 +8,13 @@ import type {
   Options,
   PermissionResult,
 } from '../driver/driver.ts'
-import { readAgentLimits, readAgentResidency, readSpares, validate } from '../options.ts'
-import type { AgentLimitOptions, Residency, ResidencyOptions, SpareBounds, SpareOptions } from '../options.ts'
+import { readAgentLimits } from '../options/limits.ts'
+import type { AgentLimitOptions } from '../options/limits.ts'
+import { readAgentResidency } from '../options/residency.ts'
+import type { Residency, ResidencyOptions } from '../options/residency.ts'
+import { validate } from '../options/section.ts'
+import { readSpares } from '../options/spares.ts'
+import type { SpareBounds, SpareOptions } from '../options/spares.ts'
 import type { PermissionAnswer, PermissionQuestion, SessionRef } from '../worker/worker.ts'
 import { clientToolName } from './turn-events.ts'
 import type { TurnLimits } from './turn.ts'

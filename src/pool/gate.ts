@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { CapacityError, PoolClosedError, TurnInterruptedError } from '../errors.ts'
 import type { CapacityReason } from '../errors.ts'
 import type { Claim } from '../memory/governor.ts'
-import type { Admission } from '../options.ts'
+import type { Admission } from '../options/admission.ts'
 
 /** Until turns have been seen, one is taken to last this long. */
 const FIRST_GUESS_MS = 5_000

@@ -1,7 +1,7 @@
 import type { MemoryStats } from '../memory/governor.ts'
 import type { Options, Query } from '../driver/driver.ts'
 import { ConfigError, PoolClosedError } from '../errors.ts'
-import type { Retention } from '../options.ts'
+import type { Retention } from '../options/retention.ts'
 import type { PoolFiles, SessionPage, Store } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Worker } from '../worker/worker.ts'

@@ -1,4 +1,4 @@
-import type { Residency } from '../options.ts'
+import type { Residency } from '../options/residency.ts'
 import type { DepartureReason } from '../worker/worker.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Forecast } from './habits.ts'

@@ -1,4 +1,4 @@
-import type { RetentionRule } from '../options.ts'
+import type { RetentionRule } from '../options/retention.ts'
 
 /** One session, as far as it matters for what is kept. */
 export interface KeptSession {

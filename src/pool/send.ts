@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { SDKUserMessage } from '../driver/driver.ts'
 import { ConfigError, PoolError, TurnInterruptedError } from '../errors.ts'
-import { readTurnLimits } from '../options.ts'
+import { readTurnLimits } from '../options/limits.ts'
 import { toUserMessage } from './input.ts'
 import type { TurnInput } from './input.ts'
 import type { SendOptions } from './session.ts'

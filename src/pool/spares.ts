@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import type { SpareBounds } from '../options.ts'
+import type { SpareBounds } from '../options/spares.ts'
 import type { TenantPlaces } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { Agent } from './agent.ts'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import { validate } from '../options.ts'
+import { validate } from '../options/section.ts'
 import { parseDuration } from '../units.ts'
 import type { OnDisconnect } from './turn-feed.ts'
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { AgentProcess, ExitFacts, Graces, SDKMessage, SDKUserMessage, TerminateReport } from '../driver/driver.ts'
-import type { Residency } from '../options.ts'
+import type { Residency } from '../options/residency.ts'
 import { nextState } from './lifecycle.ts'
 import type { WorkerEvent, WorkerState } from './lifecycle.ts'
 

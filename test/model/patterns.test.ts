@@ -3,8 +3,8 @@ import { host } from '../../bench/shared/hosting.ts'
 import type { Figures } from '../../bench/shared/hosting.ts'
 import { traffics } from '../../bench/shared/traffic.ts'
 import type { PlannedSession, Traffic } from '../../bench/shared/traffic.ts'
-import { readResidency } from '../../src/options.ts'
-import type { Pattern } from '../../src/options.ts'
+import { readResidency } from '../../src/options/residency.ts'
+import type { Pattern } from '../../src/options/residency.ts'
 import { NO_SPARES, fakes } from '../fixtures/fakes.ts'
 
 const SEED = 20_260_101

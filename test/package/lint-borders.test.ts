@@ -51,7 +51,7 @@ async function lint(files: Record<string, string>): Promise<Finding[]> {
 /** `from` → what it must not import. `type` marks an import that even types may not make. */
 const forbiddenImports: [from: string, imports: string[]][] = [
   ['src/errors.ts', ['./pool/gate.ts', 'yaml', './index.ts', 'node:timers/promises']],
-  ['src/options.ts', ['./config/schema.ts', './driver/claude.ts', './pool/gate.ts']],
+  ['src/options/limits.ts', ['../config/schema.ts', '../driver/driver.ts', '../pool/gate.ts', '../clock.ts']],
   ['src/clock.ts', ['./process/tree.ts']],
   ['src/extra.ts', ['./pool/gate.ts', './cli/main.ts']],
   ['src/unknown/file.ts', ['../pool/gate.ts', '../process/tree.ts']],
@@ -67,7 +67,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
     ['../pool/gate.ts', '../driver/claude.ts', '../store/sqlite.ts', 'node:timers', 'node:process'],
   ],
   ['src/store/sqlite.ts', ['../pool/gate.ts', '../worker/worker.ts', '../driver/claude.ts', '../config/load.ts', sdk]],
-  ['src/store/store.ts', ['./sqlite.ts', '../process/tree.ts', '../options.ts', 'node:fs']],
+  ['src/store/store.ts', ['./sqlite.ts', '../process/tree.ts', '../options/limits.ts', 'node:fs']],
   ['src/driver/driver.ts', ['./claude.ts', '../process/tree.ts', '../store/store.ts', 'node:fs']],
   ['src/driver/claude.ts', ['../pool/gate.ts', '../worker/worker.ts', '../store/sqlite.ts', 'yaml', `${sdk}/core`]],
   ['src/driver/environment.ts', ['../pool/gate.ts', sdk]],
@@ -105,7 +105,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
 
 /** Imports that only types may make. */
 const typesOnly: [from: string, imports: string[]][] = [
-  ['src/options.ts', ['./driver/driver.ts']],
+  ['src/clock.ts', ['./driver/driver.ts']],
   ['src/driver/driver.ts', [sdk]],
   ['src/store/store.ts', ['../driver/driver.ts']],
   ['src/telemetry/log.ts', ['../pool/pool.ts']],
@@ -114,12 +114,16 @@ const typesOnly: [from: string, imports: string[]][] = [
 ]
 
 const allowedImports: [from: string, imports: string[]][] = [
-  ['src/options.ts', ['./errors.ts', './units.ts', 'zod']],
+  ['src/units.ts', ['./errors.ts']],
+  ['src/options/limits.ts', ['./section.ts', '../errors.ts', '../units.ts', 'zod']],
   ['src/index.ts', ['./create-pool.ts', './errors.ts', './pool/pool.ts']],
-  ['src/create-pool.ts', ['./pool/pool.ts', './driver/claude.ts', './store/sqlite.ts', './options.ts', 'node:path']],
+  [
+    'src/create-pool.ts',
+    ['./pool/pool.ts', './driver/claude.ts', './store/sqlite.ts', './options/limits.ts', 'node:path'],
+  ],
   [
     'src/process/tree.ts',
-    ['./marker.ts', '../errors.ts', '../options.ts', '../clock.ts', 'node:child_process', 'node:fs/promises'],
+    ['./marker.ts', '../errors.ts', '../options/limits.ts', '../clock.ts', 'node:child_process', 'node:fs/promises'],
   ],
   ['src/memory/usage.ts', ['./limit.ts', '../clock.ts', 'node:os']],
   [
@@ -128,7 +132,7 @@ const allowedImports: [from: string, imports: string[]][] = [
   ],
   ['src/store/sqlite.ts', ['./store.ts', '../errors.ts', '../process/marker.ts', 'node:sqlite']],
   ['src/driver/claude.ts', [sdk, '../process/spawn.ts', './environment.ts']],
-  ['src/driver/environment.ts', ['../options.ts']],
+  ['src/driver/environment.ts', ['../options/limits.ts']],
   [
     'src/pool/pool.ts',
     ['./gate.ts', '../worker/worker.ts', '../process/reaper.ts', '../memory/governor.ts', '../clock.ts'],
@@ -136,8 +140,11 @@ const allowedImports: [from: string, imports: string[]][] = [
   ['src/telemetry/log.ts', ['../index.ts', '../errors.ts', '../clock.ts', 'node:diagnostics_channel']],
   ['src/testing/driver.ts', ['../index.ts', '../clock.ts', '../errors.ts', '../driver/driver.ts']],
   ['src/server/app.ts', ['../index.ts', '../telemetry/log.ts', '../clock.ts', 'hono', 'hono/body-limit', 'jose']],
-  ['src/simulator/server.ts', ['../errors.ts', '../options.ts', '../clock.ts', 'node:http', 'node:timers/promises']],
-  ['src/config/load.ts', ['../options.ts', '../errors.ts', 'zod', 'yaml', 'node:fs']],
+  [
+    'src/simulator/server.ts',
+    ['../errors.ts', '../options/limits.ts', '../clock.ts', 'node:http', 'node:timers/promises'],
+  ],
+  ['src/config/load.ts', ['../options/limits.ts', '../errors.ts', 'zod', 'yaml', 'node:fs']],
   [
     'src/cli/main.ts',
     [

@@ -2,7 +2,7 @@ import { parse } from 'yaml'
 import { describe, expect, test } from 'vitest'
 import { quantile, reportOf } from '../../../src/cli/size-report.ts'
 import type { Filled, Measured } from '../../../src/cli/size-report.ts'
-import { readLimits } from '../../../src/options.ts'
+import { readLimits } from '../../../src/options/limits.ts'
 
 const MIB = 2 ** 20
 const GIB = 2 ** 30

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { readAdmission } from '../../../src/options.ts'
+import { readAdmission } from '../../../src/options/admission.ts'
 import { Gate } from '../../../src/pool/gate.ts'
 import type { Permit } from '../../../src/pool/gate.ts'
 import { Launcher } from '../../../src/pool/launcher.ts'

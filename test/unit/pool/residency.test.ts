@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { readResidency } from '../../../src/options.ts'
+import { readResidency } from '../../../src/options/residency.ts'
 import { unlearned } from '../../../src/pool/habits.ts'
 import type { Forecast } from '../../../src/pool/habits.ts'
 import {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { SDKMessage } from '../../../src/driver/driver.ts'
-import { readResidency } from '../../../src/options.ts'
+import { readResidency } from '../../../src/options/residency.ts'
 import { FakeClock, FakeDriver } from '../../../src/testing/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { Worker } from '../../../src/worker/worker.ts'

@@ -1,0 +1,106 @@
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import { NONE, count, duration, readSection, size, validate } from './section.ts'
+
+/**
+ * How processes live beside their conversations. `adaptive`: kept while they are likely to be spoken to again and fit.
+ * `hybrid`: kept until idle for a while. `ephemeral`: one for each turn. `long-running`: kept until others need the room.
+ * `single`: one process for the whole pool.
+ */
+export type Pattern = 'adaptive' | 'ephemeral' | 'hybrid' | 'long-running' | 'single'
+
+/** When an idle worker leaves. Its session stays: the next turn resumes. */
+export interface ResidencyOptions {
+  /** Says what the other options are by default. Default `"adaptive"`. */
+  pattern?: Pattern
+  /**
+   * Idle for this long. `"none"`: never for idleness. Default `"30m"`, `"none"` for `long-running` and `single`. An
+   * `adaptive` worker may leave earlier; where this is left out it may stay longer, once its agent's habits are known.
+   */
+  idleTtl?: string
+  idleTtlMs?: number
+  /** Older than this; each worker leaves up to a tenth earlier, so that they do not all go at once. Default `"6h"`. */
+  maxAge?: string
+  maxAgeMs?: number
+  /** After this many turns; 1 hibernates after every turn. Default 200, and 1 for `ephemeral`. */
+  maxTurnsPerWorker?: number | 'none'
+  /** Using more private memory than this when idle. Default `"1GiB"`. */
+  maxMemory?: string
+  maxMemoryBytes?: number
+  /** How long background tasks or open permission requests may keep a worker from leaving. Default `"4h"`. */
+  pinLimit?: string
+  pinLimitMs?: number
+}
+
+/** `residency`, resolved. */
+export interface Residency {
+  pattern: Pattern
+  /** Who leaves follows from what sessions were seen to do; otherwise from the time of their last use alone. */
+  learns: boolean
+  idleTtlMs: number
+  /** `idleTtlMs` holds only until the habits of a worker's agent are known. */
+  outstaysTtl: boolean
+  maxAgeMs: number
+  maxTurnsPerWorker: number
+  maxMemoryBytes: number
+  pinLimitMs: number
+}
+
+/** What a pattern sets, unless it is set explicitly. */
+const PATTERNS: Record<Pattern, { idleTtl: string; maxTurnsPerWorker: number }> = {
+  adaptive: { idleTtl: '30m', maxTurnsPerWorker: 200 },
+  ephemeral: { idleTtl: '30m', maxTurnsPerWorker: 1 },
+  hybrid: { idleTtl: '30m', maxTurnsPerWorker: 200 },
+  'long-running': { idleTtl: NONE, maxTurnsPerWorker: 200 },
+  single: { idleTtl: NONE, maxTurnsPerWorker: 200 },
+}
+
+const patternSchema = z.enum(Object.keys(PATTERNS) as [Pattern, ...Pattern[]], {
+  error: ({ input }) => `${JSON.stringify(input)} is not one of: ${Object.keys(PATTERNS).join(', ')}`,
+})
+
+export function readResidency(input: ResidencyOptions | undefined, path = 'residency'): Residency {
+  const { pattern: named, ...rest } = validate(path, z.looseObject({}), input ?? {}) as ResidencyOptions
+  const pattern = validate(`${path}.pattern`, patternSchema.default('adaptive'), named)
+  const preset = PATTERNS[pattern]
+  const resolved = readSection<Omit<Residency, 'pattern' | 'learns' | 'outstaysTtl'>>(
+    path,
+    {
+      idleTtlMs: duration('idleTtl', preset.idleTtl, [NONE]),
+      maxAgeMs: duration('maxAge', '6h', [NONE]),
+      maxTurnsPerWorker: count('maxTurnsPerWorker', preset.maxTurnsPerWorker, 1, [NONE]),
+      maxMemoryBytes: size('maxMemory', '1GiB', [NONE]),
+      pinLimitMs: duration('pinLimit', '4h'),
+    },
+    rest,
+  )
+  checkPattern(path, pattern, resolved.maxTurnsPerWorker)
+  const learns = pattern === 'adaptive'
+  const outstaysTtl = learns && rest.idleTtl === undefined && rest.idleTtlMs === undefined
+  return Object.freeze({ pattern, learns, outstaysTtl, ...resolved })
+}
+
+function checkPattern(path: string, pattern: Pattern, maxTurnsPerWorker: number): void {
+  const problem = (why: string): ConfigError => new ConfigError(`${path}.maxTurnsPerWorker`, why)
+  if (pattern === 'ephemeral' && maxTurnsPerWorker !== 1) {
+    throw problem(`contradicts the pattern ephemeral, a process for each turn; leave it out, or choose hybrid`)
+  }
+  if ((pattern === 'long-running' || pattern === 'single') && maxTurnsPerWorker === 1) {
+    throw problem(`1 contradicts the pattern ${pattern}, whose processes stay; leave it out, or choose ephemeral`)
+  }
+}
+
+/**
+ * The residency of one agent: with a pattern of its own nothing of the pool's holds for it; without one, what it leaves
+ * out is the pool's.
+ */
+export function readAgentResidency(path: string, input: ResidencyOptions, outer: ResidencyOptions = {}): Residency {
+  if (input.pattern === 'single') {
+    throw new ConfigError(`${path}.pattern`, 'single is a pattern of the whole pool; set it in residency.pattern')
+  }
+  if (input.pattern !== undefined) return readResidency(input, path)
+  const stem = (key: string): string => key.replace(/(Ms|Bytes)$/, '')
+  const own = new Set(Object.keys(input).map(stem))
+  const inherited = Object.entries(outer).filter(([key]) => !own.has(stem(key)))
+  return readResidency({ ...Object.fromEntries(inherited), ...input }, path)
+}

@@ -1,0 +1,82 @@
+import { z } from 'zod'
+import { NONE, count, duration, readSection, size, validate } from './section.ts'
+
+/** What bounds sessions that nobody uses. Nothing is bounded unless it is said here. */
+export interface RetentionRuleOptions {
+  /** Unused for longer than this. */
+  maxAge?: string
+  maxAgeMs?: number
+  /** So many sessions; those unused longest go. */
+  maxSessions?: number
+  /** So much for events, transcripts and workspaces together; those unused longest go. */
+  maxSize?: string
+  maxSizeBytes?: number
+}
+
+/** How long sessions and their events are kept. The rules hold for each tenant; default: for ever. */
+export interface RetentionOptions extends RetentionRuleOptions {
+  /** Rules in place of those above, for tenants by name. */
+  tenants?: Readonly<Record<string, RetentionRuleOptions>>
+  /** Rules beside those of the tenant, for each tenant's sessions of these agents. */
+  agents?: Readonly<Record<string, RetentionRuleOptions>>
+  /** Events of a session; older ones go. */
+  maxEvents?: number
+  /** Events of a session that are older. The last one always stays. */
+  maxEventAge?: string
+  maxEventAgeMs?: number
+  /** What no session knows: transcripts, workspaces and the CLI's notes that are older than this. Default `"7d"`. */
+  leftovers?: string
+  leftoversMs?: number
+  /** How often it is looked at. Default `"10m"`. */
+  interval?: string
+  intervalMs?: number
+}
+
+/** A rule of `retention`, resolved. */
+export interface RetentionRule {
+  maxAgeMs: number
+  maxSessions: number
+  maxSizeBytes: number
+}
+
+/** `retention`, resolved. */
+export interface Retention extends RetentionRule {
+  maxEvents: number
+  maxEventAgeMs: number
+  leftoversMs: number
+  intervalMs: number
+  tenants: Readonly<Record<string, RetentionRule>>
+  agents: Readonly<Record<string, RetentionRule>>
+}
+
+const RETENTION_RULE = {
+  maxAgeMs: duration('maxAge', NONE, [NONE]),
+  maxSessions: count('maxSessions', Infinity),
+  maxSizeBytes: size('maxSize', NONE, [NONE]),
+}
+
+export function readRetention(input: RetentionOptions | undefined): Retention {
+  const { tenants = {}, agents = {}, ...own } = validate('retention', retentionShape, input ?? {}) as RetentionOptions
+  const rules = (path: string, named: Readonly<Record<string, RetentionRuleOptions>>): Record<string, RetentionRule> =>
+    Object.fromEntries(
+      Object.entries(named).map(([name, rule]) => [
+        name,
+        readSection<RetentionRule>(`retention.${path}.${name}`, RETENTION_RULE, rule),
+      ]),
+    )
+  const rest = readSection<Omit<Retention, 'tenants' | 'agents'>>(
+    'retention',
+    {
+      ...RETENTION_RULE,
+      maxEvents: count('maxEvents', Infinity),
+      maxEventAgeMs: duration('maxEventAge', NONE, [NONE]),
+      leftoversMs: duration('leftovers', '7d', [NONE]),
+      intervalMs: duration('interval', '10m'),
+    },
+    own,
+  )
+  return Object.freeze({ ...rest, tenants: rules('tenants', tenants), agents: rules('agents', agents) })
+}
+
+const named = z.record(z.string(), z.record(z.string(), z.unknown())).optional()
+const retentionShape = z.looseObject({ tenants: named, agents: named })

@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest'
+import { readAgentResidency, readResidency } from '../../../src/options/residency.ts'
+import { loose, problemOf } from '../../fixtures/config-problem.ts'
+
+describe('a pattern', () => {
+  test.each([
+    ['adaptive', { learns: true, outstaysTtl: true, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 200 }],
+    ['hybrid', { learns: false, outstaysTtl: false, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 200 }],
+    ['ephemeral', { learns: false, outstaysTtl: false, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 1 }],
+    ['long-running', { learns: false, outstaysTtl: false, idleTtlMs: Infinity, maxTurnsPerWorker: 200 }],
+    ['single', { learns: false, outstaysTtl: false, idleTtlMs: Infinity, maxTurnsPerWorker: 200 }],
+  ] as const)('%s is a set of defaults', (pattern, defaults) => {
+    expect(readResidency({ pattern })).toMatchObject({ pattern, ...defaults, maxAgeMs: 6 * 3_600_000 })
+  })
+
+  test('yields to what is set explicitly', () => {
+    expect(readResidency({ pattern: 'long-running', idleTtl: '1d', maxTurnsPerWorker: 'none' })).toMatchObject({
+      idleTtlMs: 86_400_000,
+      maxTurnsPerWorker: Infinity,
+    })
+    expect(readResidency({ idleTtl: '10m' })).toMatchObject({ learns: true, outstaysTtl: false, idleTtlMs: 600_000 })
+  })
+
+  test.each(['Adaptive', 'lru', '', 5, null])('that is %j is refused', (pattern) => {
+    expect(problemOf(() => readResidency(loose({ pattern })))).toBe(
+      `residency.pattern: ${JSON.stringify(pattern)} is not one of: adaptive, ephemeral, hybrid, long-running, single`,
+    )
+  })
+
+  test('is not contradicted', () => {
+    expect(problemOf(() => readResidency({ pattern: 'ephemeral', maxTurnsPerWorker: 5 }))).toContain(
+      'residency.maxTurnsPerWorker: contradicts the pattern ephemeral',
+    )
+    for (const pattern of ['long-running', 'single'] as const) {
+      expect(problemOf(() => readResidency({ pattern, maxTurnsPerWorker: 1 }))).toContain(
+        `residency.maxTurnsPerWorker: 1 contradicts the pattern ${pattern}`,
+      )
+    }
+    expect(readResidency({ pattern: 'hybrid', maxTurnsPerWorker: 1 }).maxTurnsPerWorker).toBe(1)
+  })
+
+  test('of an agent stands for itself; without one, what the agent leaves out is the pool’s', () => {
+    const outer = { pattern: 'hybrid', idleTtl: '2h', maxMemory: '2GiB' } as const
+    expect(readAgentResidency('a', { idleTtlMs: 5 }, outer)).toEqual(
+      readResidency({ pattern: 'hybrid', idleTtlMs: 5, maxMemory: '2GiB' }),
+    )
+    expect(readAgentResidency('a', { pattern: 'ephemeral' }, outer)).toEqual(readResidency({ pattern: 'ephemeral' }))
+    expect(problemOf(() => readAgentResidency('agents.a.residency', { pattern: 'single' }))).toContain(
+      'agents.a.residency.pattern: single is a pattern of the whole pool',
+    )
+    expect(problemOf(() => readAgentResidency('agents.a.residency', loose({ idleTTL: '5m' })))).toContain(
+      'agents.a.residency.idleTTL: is not an option',
+    )
+  })
+})
