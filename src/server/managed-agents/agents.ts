@@ -1,11 +1,13 @@
-import { formatWall, parseWall } from '../../clock.ts'
+import { formatWall } from '../../clock.ts'
 import { ApiError } from '../errors.ts'
 import { define, redefine } from './definition.ts'
 import type { AgentDefinition } from './definition.ts'
 import { newId } from './ids.ts'
-import { decodeCursor, encodeCursor, readPage } from './pages.ts'
+import { archived, listKept, toRow } from './kept.ts'
+import type { ListRequest } from './kept.ts'
+import { decodeCursor, encodeCursor } from './pages.ts'
 import type { Page } from './pages.ts'
-import type { Resource, ResourceStore } from './resource-store.ts'
+import type { ResourceStore } from './resource-store.ts'
 import { patchMetadata } from './schema.ts'
 import type { AgentCreate, AgentUpdate } from './schema.ts'
 
@@ -23,14 +25,6 @@ export interface AgentResource extends AgentDefinition {
   created_at: string
   updated_at: string
   archived_at: string | null
-}
-
-export interface AgentListRequest {
-  page: string | undefined
-  limit: number
-  includeArchived: boolean
-  from: number | undefined
-  to: number | undefined
 }
 
 /** What the agents of the config are to the API: they can be used and read, and change with the config alone. */
@@ -62,8 +56,7 @@ export class Agents {
   }
 
   create(tenant: string, params: AgentCreate): AgentResource {
-    const now = this.#now()
-    const at = formatWall(now)
+    const at = formatWall(this.#now())
     const agent: AgentResource = {
       type: 'agent',
       id: newId('agent'),
@@ -123,35 +116,15 @@ export class Agents {
   archive(tenant: string, id: string): AgentResource {
     const before = this.#own(tenant, id)
     if (before.archived_at !== null) return before
-    const at = formatWall(this.#now())
-    const after = { ...before, archived_at: at, updated_at: at }
-    this.#store.put(toRow(tenant, after))
+    const after = archived(before, this.#now())
+    this.#store.put(toRow('agent', tenant, after))
     return after
   }
 
-  list(tenant: string, { page, limit, includeArchived, from, to }: AgentListRequest): Page<AgentResource> {
-    const found = readPage({
-      order: 'desc',
-      cursor: page === undefined ? undefined : decodeCursor(page),
-      limit,
-      matches: () => true,
-      read: (order, after, count) => {
-        const rows = this.#store.list({
-          kind: 'agent',
-          tenant,
-          order,
-          limit: count,
-          includeArchived,
-          ...(after === undefined ? {} : { after }),
-          ...(from === undefined ? {} : { from }),
-          ...(to === undefined ? {} : { to }),
-        })
-        // Those of the config are older than all others, in the order of their names.
-        const own = this.#rowsOfConfig(order, after)
-        return order === 'asc' ? [...own, ...rows].slice(0, count) : rows.length < count ? [...rows, ...own] : rows
-      },
-    })
-    return { ...found, items: found.items.map(({ body }) => JSON.parse(body) as AgentResource) }
+  /** Newest first, those of the config at the end. */
+  list(tenant: string, request: ListRequest): Page<AgentResource> {
+    const builtIn = this.#configured.names().map((name) => this.#fromConfig(name))
+    return listKept(this.#store, { kind: 'agent', tenant, ...request, builtIn })
   }
 
   /** Newest first. */
@@ -176,22 +149,6 @@ export class Agents {
     return this.retrieve(tenant, id)
   }
 
-  #rowsOfConfig(
-    order: 'asc' | 'desc',
-    after: { createdAt: number; id: string } | undefined,
-  ): Pick<Resource, 'createdAt' | 'id' | 'body'>[] {
-    const rows = this.#configured.names().map((name) => {
-      const agent = this.#fromConfig(name)
-      return { createdAt: 0, id: agent.id, body: JSON.stringify(agent) }
-    })
-    const before = (a: { id: string }, b: { id: string }): boolean => (order === 'asc' ? a.id < b.id : a.id > b.id)
-    return rows
-      .toSorted((a, b) => (before(a, b) ? -1 : 1))
-      .filter((row) =>
-        after === undefined || after.createdAt > 0 ? order === 'desc' || after === undefined : before(after, row),
-      )
-  }
-
   #fromConfig(name: string): AgentResource {
     const { model = 'default', system } = this.#configured.describe(name)
     return {
@@ -212,20 +169,9 @@ export class Agents {
   }
 
   #save(tenant: string, agent: AgentResource): void {
-    this.#store.putVersion(toRow(tenant, agent))
+    this.#store.putVersion(toRow('agent', tenant, agent))
   }
 }
 
 const read = (body: string | undefined): AgentResource | undefined =>
   body === undefined ? undefined : (JSON.parse(body) as AgentResource)
-
-const toRow = (tenant: string, agent: AgentResource): Resource => ({
-  kind: 'agent',
-  tenant,
-  id: agent.id,
-  version: agent.version,
-  createdAt: parseWall(agent.created_at),
-  archivedAt: agent.archived_at === null ? null : parseWall(agent.archived_at),
-  parent: null,
-  body: JSON.stringify(agent),
-})

@@ -1,10 +1,11 @@
 import { z } from 'zod'
-import { formatWall, parseWall } from '../../clock.ts'
+import { formatWall } from '../../clock.ts'
 import { ApiError } from '../errors.ts'
 import { newId } from './ids.ts'
-import { decodeCursor, readPage } from './pages.ts'
+import { archived, listKept, toRow } from './kept.ts'
+import type { ListRequest } from './kept.ts'
 import type { Page } from './pages.ts'
-import type { Resource, ResourceStore } from './resource-store.ts'
+import type { ResourceStore } from './resource-store.ts'
 import { metadata, metadataPatch, patchMetadata, unsupported } from './schema.ts'
 import type { MetadataPatch } from './schema.ts'
 
@@ -123,7 +124,7 @@ export class Environments {
       updated_at: at,
       archived_at: null,
     }
-    this.#store.put(toRow(tenant, environment))
+    this.#store.put(toRow('environment', tenant, environment))
     return environment
   }
 
@@ -145,16 +146,15 @@ export class Environments {
       metadata: patchMetadata(before.metadata, params.metadata),
       updated_at: formatWall(this.#now()),
     }
-    this.#store.put(toRow(tenant, after))
+    this.#store.put(toRow('environment', tenant, after))
     return after
   }
 
   archive(tenant: string, id: string): EnvironmentResource {
     const before = this.#own(tenant, id, 'archived')
     if (before.archived_at !== null) return before
-    const at = formatWall(this.#now())
-    const after = { ...before, archived_at: at, updated_at: at }
-    this.#store.put(toRow(tenant, after))
+    const after = archived(before, this.#now())
+    this.#store.put(toRow('environment', tenant, after))
     return after
   }
 
@@ -165,31 +165,8 @@ export class Environments {
   }
 
   /** Newest first, this machine at the end. */
-  list(tenant: string, page: string | undefined, limit: number, includeArchived: boolean): Page<EnvironmentResource> {
-    const local: Pick<Resource, 'createdAt' | 'id' | 'body'> = {
-      createdAt: 0,
-      id: LOCAL_ID,
-      body: JSON.stringify(this.#local),
-    }
-    const found = readPage({
-      order: 'desc',
-      cursor: page === undefined ? undefined : decodeCursor(page),
-      limit,
-      matches: () => true,
-      read: (order, after, count) => {
-        const rows = this.#store.list({
-          kind: 'environment',
-          tenant,
-          order,
-          limit: count,
-          includeArchived,
-          ...(after === undefined ? {} : { after }),
-        })
-        if (order === 'desc') return rows.length < count && after?.id !== LOCAL_ID ? [...rows, local] : rows
-        return rows
-      },
-    })
-    return { ...found, items: found.items.map(({ body }) => JSON.parse(body) as EnvironmentResource) }
+  list(tenant: string, request: ListRequest): Page<EnvironmentResource> {
+    return listKept(this.#store, { kind: 'environment', tenant, ...request, builtIn: [this.#local] })
   }
 
   #own(tenant: string, id: string, what: string): EnvironmentResource {
@@ -198,14 +175,3 @@ export class Environments {
     return this.retrieve(tenant, id)
   }
 }
-
-const toRow = (tenant: string, environment: EnvironmentResource): Resource => ({
-  kind: 'environment',
-  tenant,
-  id: environment.id,
-  version: 1,
-  createdAt: parseWall(environment.created_at),
-  archivedAt: environment.archived_at === null ? null : parseWall(environment.archived_at),
-  parent: null,
-  body: JSON.stringify(environment),
-})

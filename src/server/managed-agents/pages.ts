@@ -5,10 +5,8 @@ const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 100
 
 /** Where a page begins: behind this place, towards `next` or back towards `prev`. */
-export interface Cursor {
+export interface Cursor extends Placed {
   direction: 'next' | 'prev'
-  createdAt: number
-  id: string
 }
 
 /** What `?page=` holds. Opaque to clients. */
@@ -58,7 +56,8 @@ export function readTime(name: string, value: string | undefined): number | unde
   return ms
 }
 
-interface Placed {
+/** Where an item stands in its list. */
+export interface Placed {
   createdAt: number
   id: string
 }

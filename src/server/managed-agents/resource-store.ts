@@ -24,13 +24,13 @@ export interface ResourceQuery {
   tenant: string
   order: 'asc' | 'desc'
   /** Begins behind this one. */
-  after?: { createdAt: number; id: string }
+  after?: { createdAt: number; id: string } | undefined
   limit: number
   includeArchived?: boolean
-  parent?: string
+  parent?: string | undefined
   /** Bounds of `createdAt`, both included. */
-  from?: number
-  to?: number
+  from?: number | undefined
+  to?: number | undefined
 }
 
 const SCHEMA = `

@@ -9,6 +9,7 @@ import { errorAnswers } from '../openapi.ts'
 import type { Agents } from './agents.ts'
 import { environmentCreate, environmentUpdate } from './environments.ts'
 import type { Environments } from './environments.ts'
+import type { ListRequest } from './kept.ts'
 import { readLimit, readTime } from './pages.ts'
 import type { Page } from './pages.ts'
 import { LARGEST_BODY, readBody, readNumber, readSwitch } from './request.ts'
@@ -55,26 +56,34 @@ export const bounded: MiddlewareHandler<ServerEnv> = bodyLimit({
   },
 })
 
-const TIMES = ['created_at[gte]', 'created_at[lte]'] as const
+/** What agents and environments can both be asked for. */
+interface Resources<Create, Update> {
+  create(tenant: string, params: Create): object
+  update(tenant: string, id: string, params: Update): object
+  archive(tenant: string, id: string): object
+  list(tenant: string, request: ListRequest): Page<object>
+}
 
-/** `/v1/agents`. */
-export function agentRoutes(agents: Agents): Hono<ServerEnv> {
+const LISTED = ['page', 'limit', 'include_archived', 'created_at[gte]', 'created_at[lte]'] as const
+
+function resourceRoutes<Create, Update>(
+  kind: 'Agent' | 'Environment',
+  resources: Resources<Create, Update>,
+  bodies: { create: z.ZodType<Create>; update: z.ZodType<Update> },
+): Hono<ServerEnv> {
+  const noun = kind.toLowerCase()
   const app = new Hono<ServerEnv>()
   app.post(
     '/',
-    described({ operationId: 'createAgent', summary: 'Create an agent', body: agentCreate }),
+    described({ operationId: `create${kind}`, summary: `Create an ${noun}`, body: bodies.create }),
     bounded,
-    async (c) => c.json(agents.create(c.var.caller.tenant, await readBody(c.req.raw, agentCreate))),
+    async (c) => c.json(resources.create(c.var.caller.tenant, await readBody(c.req.raw, bodies.create))),
   )
   app.get(
     '/',
-    described({
-      operationId: 'listAgents',
-      summary: 'List agents, newest first',
-      query: ['page', 'limit', 'include_archived', ...TIMES],
-    }),
+    described({ operationId: `list${kind}s`, summary: `List ${noun}s, newest first`, query: LISTED }),
     (c) => {
-      const found = agents.list(c.var.caller.tenant, {
+      const found = resources.list(c.var.caller.tenant, {
         page: c.req.query('page'),
         limit: readLimit(c.req.query('limit')),
         includeArchived: readSwitch('include_archived', c.req.query('include_archived')),
@@ -84,14 +93,24 @@ export function agentRoutes(agents: Agents): Hono<ServerEnv> {
       return c.json(pageAnswer(found))
     },
   )
-  app.get('/:id', described({ operationId: 'retrieveAgent', summary: 'Read an agent', query: ['version'] }), (c) =>
-    c.json(agents.retrieve(c.var.caller.tenant, c.req.param('id'), readNumber('version', c.req.query('version')))),
-  )
   app.post(
     '/:id',
-    described({ operationId: 'updateAgent', summary: 'Change an agent: a new version', body: agentUpdate }),
+    described({ operationId: `update${kind}`, summary: `Change an ${noun}`, body: bodies.update }),
     bounded,
-    async (c) => c.json(agents.update(c.var.caller.tenant, c.req.param('id'), await readBody(c.req.raw, agentUpdate))),
+    async (c) =>
+      c.json(resources.update(c.var.caller.tenant, c.req.param('id'), await readBody(c.req.raw, bodies.update))),
+  )
+  app.post('/:id/archive', described({ operationId: `archive${kind}`, summary: `Archive an ${noun}` }), (c) =>
+    c.json(resources.archive(c.var.caller.tenant, c.req.param('id'))),
+  )
+  return app
+}
+
+/** `/v1/agents`. */
+export function agentRoutes(agents: Agents): Hono<ServerEnv> {
+  const app = resourceRoutes('Agent', agents, { create: agentCreate, update: agentUpdate })
+  app.get('/:id', described({ operationId: 'retrieveAgent', summary: 'Read an agent', query: ['version'] }), (c) =>
+    c.json(agents.retrieve(c.var.caller.tenant, c.req.param('id'), readNumber('version', c.req.query('version')))),
   )
   app.get(
     '/:id/versions',
@@ -101,46 +120,14 @@ export function agentRoutes(agents: Agents): Hono<ServerEnv> {
       return c.json(pageAnswer(agents.versions(c.var.caller.tenant, c.req.param('id'), c.req.query('page'), limit)))
     },
   )
-  app.post('/:id/archive', described({ operationId: 'archiveAgent', summary: 'Archive an agent' }), (c) =>
-    c.json(agents.archive(c.var.caller.tenant, c.req.param('id'))),
-  )
   return app
 }
 
 /** `/v1/environments`. */
 export function environmentRoutes(environments: Environments): Hono<ServerEnv> {
-  const app = new Hono<ServerEnv>()
-  app.post(
-    '/',
-    described({ operationId: 'createEnvironment', summary: 'Create an environment', body: environmentCreate }),
-    bounded,
-    async (c) => c.json(environments.create(c.var.caller.tenant, await readBody(c.req.raw, environmentCreate))),
-  )
-  app.get(
-    '/',
-    described({
-      operationId: 'listEnvironments',
-      summary: 'List environments',
-      query: ['page', 'limit', 'include_archived'],
-    }),
-    (c) => {
-      const archived = readSwitch('include_archived', c.req.query('include_archived'))
-      const limit = readLimit(c.req.query('limit'))
-      return c.json(pageAnswer(environments.list(c.var.caller.tenant, c.req.query('page'), limit, archived)))
-    },
-  )
+  const app = resourceRoutes('Environment', environments, { create: environmentCreate, update: environmentUpdate })
   app.get('/:id', described({ operationId: 'retrieveEnvironment', summary: 'Read an environment' }), (c) =>
     c.json(environments.retrieve(c.var.caller.tenant, c.req.param('id'))),
-  )
-  app.post(
-    '/:id',
-    described({ operationId: 'updateEnvironment', summary: 'Change an environment', body: environmentUpdate }),
-    bounded,
-    async (c) =>
-      c.json(environments.update(c.var.caller.tenant, c.req.param('id'), await readBody(c.req.raw, environmentUpdate))),
-  )
-  app.post('/:id/archive', described({ operationId: 'archiveEnvironment', summary: 'Archive an environment' }), (c) =>
-    c.json(environments.archive(c.var.caller.tenant, c.req.param('id'))),
   )
   app.delete('/:id', described({ operationId: 'deleteEnvironment', summary: 'Delete an environment' }), (c) =>
     c.json(environments.delete(c.var.caller.tenant, c.req.param('id'))),

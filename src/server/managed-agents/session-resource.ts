@@ -1,5 +1,5 @@
-import { parseWall } from '../../clock.ts'
 import type { AgentResource } from './agents.ts'
+import { toRow } from './kept.ts'
 import type { Resource } from './resource-store.ts'
 import type { Budget } from './session-schema.ts'
 
@@ -32,13 +32,5 @@ export const dollarsOf = ({ max_list_cost: { amount } }: Budget): number => Numb
 /** Dollars as whole cents. */
 export const centsOf = (dollars: number): string => (dollars / CENT).toFixed(0)
 
-export const toSessionRow = (tenant: string, session: StoredSession): Resource => ({
-  kind: 'session',
-  tenant,
-  id: session.id,
-  version: 1,
-  createdAt: parseWall(session.created_at),
-  archivedAt: session.archived_at === null ? null : parseWall(session.archived_at),
-  parent: session.agent.id,
-  body: JSON.stringify(session),
-})
+export const toSessionRow = (tenant: string, session: StoredSession): Resource =>
+  toRow('session', tenant, session, session.agent.id)

@@ -5,11 +5,12 @@ import { ApiError } from '../errors.ts'
 import type { Agents } from './agents.ts'
 import type { Environments } from './environments.ts'
 import { newId } from './ids.ts'
-import { decodeCursor, readPage } from './pages.ts'
+import { archived, listKept } from './kept.ts'
+import type { ListRequest } from './kept.ts'
 import type { Page } from './pages.ts'
 import type { PoolAgents } from './pool-agents.ts'
 import { redefine } from './definition.ts'
-import type { Resource, ResourceStore } from './resource-store.ts'
+import type { ResourceStore } from './resource-store.ts'
 import { centsOf, dollarsOf, toSessionRow } from './session-resource.ts'
 import type { SessionAgent, SessionResource, StoredSession } from './session-resource.ts'
 import { patchMetadata } from './schema.ts'
@@ -36,17 +37,11 @@ export interface Found {
   session: Session
 }
 
-export interface SessionListRequest {
-  page: string | undefined
-  limit: number
+export interface SessionListRequest extends ListRequest {
   order: 'asc' | 'desc'
-  includeArchived: boolean
   agentId: string | undefined
   agentVersion: number | undefined
   statuses: readonly SessionStatus[] | undefined
-  /** Bounds of the time of creation, both included. */
-  from: number | undefined
-  to: number | undefined
 }
 
 interface SessionsContext {
@@ -176,8 +171,7 @@ export class ApiSessions {
     if ((await lastStatus(session))?.type === 'session.status_running')
       throw new ApiError('invalid_request_error', `session ${resource.id} is running; interrupt it first`)
     await session.hibernate()
-    const at = formatWall(this.#context.now())
-    const after = { ...resource, archived_at: at, updated_at: at }
+    const after = archived(resource, this.#context.now())
     this.#context.store.put(toSessionRow(tenant, after))
     return { ...found, resource: after }
   }
@@ -190,29 +184,17 @@ export class ApiSessions {
   }
 
   async list(tenant: string, request: SessionListRequest): Promise<Page<WireSession>> {
-    const { store } = this.#context
-    const { page, limit, order, includeArchived, agentId, agentVersion, statuses, from, to } = request
+    const { agentId, agentVersion, statuses, ...rest } = request
     const running = statuses === undefined ? undefined : await this.#runningIds(tenant)
-    const found = readPage({
-      order,
-      cursor: page === undefined ? undefined : decodeCursor(page),
-      limit,
-      matches({ id, body }: Resource) {
+    const found = listKept<StoredSession>(this.#context.store, {
+      kind: 'session',
+      tenant,
+      parent: agentId,
+      ...rest,
+      matches({ id, agent }) {
         if (running !== undefined && statuses?.includes(running.has(id) ? 'running' : 'idle') !== true) return false
-        return agentVersion === undefined || (JSON.parse(body) as SessionResource).agent.version === agentVersion
+        return agentVersion === undefined || agent.version === agentVersion
       },
-      read: (readOrder, after, count) =>
-        store.list({
-          kind: 'session',
-          tenant,
-          order: readOrder,
-          limit: count,
-          includeArchived,
-          ...(after === undefined ? {} : { after }),
-          ...(agentId === undefined ? {} : { parent: agentId }),
-          ...(from === undefined ? {} : { from }),
-          ...(to === undefined ? {} : { to }),
-        }),
     })
     const shown = await Promise.all(found.items.map(({ id }) => this.#showIfThere(tenant, id)))
     return { ...found, items: shown.flatMap((session) => session ?? []) }

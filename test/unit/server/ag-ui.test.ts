@@ -6,6 +6,7 @@ import type { SDKMessage } from '../../../src/driver/driver.ts'
 import { FakeClock, resultMessage } from '../../../src/testing/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { FrontEnd } from '../../fixtures/ag-ui.ts'
+import type { Run } from '../../fixtures/ag-ui.ts'
 import { NO_SPARES } from '../../fixtures/fakes.ts'
 import { served } from '../../fixtures/server.ts'
 import type { ServedFakes } from '../../fixtures/server.ts'
@@ -91,6 +92,26 @@ const prompted = async ({ driver }: ServedFakes, prompts = 1): Promise<FakeProce
   return process
 }
 
+/** A run whose process has its prompt. */
+const begin = async (
+  all: ServedFakes,
+  words: string,
+): Promise<{ front: FrontEnd; running: Promise<Run>; process: FakeProcess }> => {
+  const front = frontEnd(all).say(words)
+  const running = front.run()
+  return { front, running, process: await prompted(all) }
+}
+
+/** The body of a run. */
+const runOf = (changes: object): object => ({
+  threadId: 'thread',
+  runId: 'r',
+  messages: [],
+  tools: [],
+  context: [],
+  ...changes,
+})
+
 test('a message that comes whole is a run with one text', async () => {
   const front = frontEnd(await served()).say('hello')
   const { types } = await front.run()
@@ -111,8 +132,7 @@ test.each([
   ['the binary format', 'application/vnd.ag-ui.event+proto', 'application/vnd.ag-ui.event+proto'],
 ])('a client that accepts %s gets it', async (_what, accept, type) => {
   const { ask } = await served()
-  const messages = [{ id: '1', role: 'user', content: 'hello' }]
-  const body = { threadId: 't', runId: 'r', messages, tools: [], context: [] }
+  const body = runOf({ messages: [{ id: '1', role: 'user', content: 'hello' }] })
   const response = await ask('POST', '/ag-ui/assistant', { body, headers: { accept } })
   expect(response.headers.get('content-type')).toBe(type)
   const events = parsers[type]?.(new Response(response.body)) ?? []
@@ -133,9 +153,7 @@ test('only what is new goes to the agent', async () => {
 
 test('thoughts, texts in pieces, tool calls and their results come once each', async () => {
   const all = await manual()
-  const front = frontEnd(all).say('look')
-  const running = front.run()
-  const process = await prompted(all)
+  const { front, running, process } = await begin(all, 'look')
   process.say(messageStart('m1'))
   process.say(piece({ type: 'content_block_start', index: 0, content_block: { type: 'thinking' } }))
   process.say(piece({ type: 'content_block_delta', index: 0, delta: { type: 'thinking_delta', thinking: 'Hm.' } }))
@@ -183,8 +201,7 @@ test('thoughts, texts in pieces, tool calls and their results come once each', a
 
 test('what a subagent does is not told as if the agent did it', async () => {
   const all = await manual()
-  const running = frontEnd(all).say('go').run()
-  const process = await prompted(all)
+  const { running, process } = await begin(all, 'go')
   process.say({ ...whole('m1', { type: 'text', text: 'inner' }), parent_tool_use_id: 'call0' } as SDKMessage)
   process.finish()
   expect((await running).types).not.toContain('TEXT_MESSAGE_START')
@@ -193,8 +210,7 @@ test('what a subagent does is not told as if the agent did it', async () => {
 describe('a run that goes wrong', () => {
   test('in the middle of a text closes it and ends with the error', async () => {
     const all = await manual()
-    const running = frontEnd(all).say('go').run()
-    const process = await prompted(all)
+    const { running, process } = await begin(all, 'go')
     process.say(messageStart('m1'))
     process.say(piece({ type: 'content_block_start', index: 0, content_block: { type: 'text' } }))
     process.exit({ signal: 'SIGKILL', stderr: 'hunter2' })
@@ -213,8 +229,7 @@ describe('a run that goes wrong', () => {
 
   test('because somebody interrupted it is cancelled', async () => {
     const all = await manual()
-    const running = frontEnd(all).say('go').run()
-    const process = await prompted(all)
+    const { running, process } = await begin(all, 'go')
     const answers = process.prompts.map(({ uuid }) => uuid ?? '')
     const result = resultMessage('s', { subtype: 'error_during_execution' }, answers)
     process.say({ ...result, terminal_reason: 'aborted_streaming' } as SDKMessage)
@@ -230,15 +245,10 @@ describe('a run that goes wrong', () => {
   })
 
   test.each([
-    ['an unknown agent', '/ag-ui/nobody', { threadId: 't', runId: 'r', messages: [], tools: [], context: [] }, 404],
+    ['an unknown agent', '/ag-ui/nobody', runOf({}), 404],
     ['no input', '/ag-ui/assistant', { threadId: 't' }, 400],
     ['no JSON', '/ag-ui/assistant', 'x', 400],
-    [
-      'a thread id of no characters',
-      '/ag-ui/assistant',
-      { threadId: '', runId: 'r', messages: [], tools: [], context: [] },
-      400,
-    ],
+    ['a thread id of no characters', '/ag-ui/assistant', runOf({ threadId: '' }), 400],
   ])('before it began, for %s, has a status', async (_what, path, body, status) => {
     const { ask } = await served()
     expect((await ask('POST', path, { body })).status).toBe(status)
@@ -344,12 +354,10 @@ describe('permission requests', () => {
 
   test('end the run, wait for the answer, and the next run goes on', async () => {
     const all = await asking()
-    const front = frontEnd(all).say('list')
-    const first = front.run()
-    const process = await prompted(all)
+    const { front, running, process } = await begin(all, 'list')
     process.say(whole('m1', BASH))
     const decision = request(process, { input: BASH.input })
-    const { types, events } = await first
+    const { types, events } = await running
     expect(types.slice(-2)).toEqual(['MESSAGES_SNAPSHOT', 'RUN_FINISHED'])
     expect(events.at(-1)).toMatchObject({
       outcome: {
@@ -379,11 +387,9 @@ describe('permission requests', () => {
 
   test('that come before their tool call was told of tell of it', async () => {
     const all = await asking()
-    const front = frontEnd(all).say('list')
-    const first = front.run()
-    const process = await prompted(all)
+    const { front, running, process } = await begin(all, 'list')
     const decision = request(process, { input: BASH.input })
-    expect((await first).types).toContain('TOOL_CALL_START')
+    expect((await running).types).toContain('TOOL_CALL_START')
     const second = front.run(resume('call1', { approved: false, message: 'Not now.' }))
     expect(await decision).toEqual({ behavior: 'deny', message: 'Not now.' })
     process.say(whole('m1', BASH))
@@ -397,11 +403,9 @@ describe('permission requests', () => {
     ['a string for a boolean', { approved: 'true' }],
   ])('answered with %s are a no', async (_what, payload) => {
     const all = await asking()
-    const front = frontEnd(all).say('list')
-    const first = front.run()
-    const process = await prompted(all)
+    const { front, running, process } = await begin(all, 'list')
     const decision = request(process)
-    await first
+    await running
     const second = front.run(resume('call1', payload))
     expect(await decision).toMatchObject({ behavior: 'deny' })
     process.finish()
@@ -410,23 +414,15 @@ describe('permission requests', () => {
 
   test('hold back other input until they are answered', async () => {
     const all = await asking()
-    const front = frontEnd(all).say('list')
-    const first = front.run()
-    const process = await prompted(all)
+    const { front, running, process } = await begin(all, 'list')
     const decision = request(process)
-    await first
+    await running
     const other = await all.ask('POST', '/ag-ui/assistant', {
-      body: {
-        threadId: 'thread',
-        runId: 'r2',
-        tools: [],
-        context: [],
-        messages: [{ id: 'x', role: 'user', content: 'and?' }],
-      },
+      body: runOf({ messages: [{ id: 'x', role: 'user', content: 'and?' }] }),
     })
     expect(await other.text()).toMatch(/RUN_STARTED[\s\S]*RUN_ERROR[\s\S]*interrupts are open/)
     const wrong = await all.ask('POST', '/ag-ui/assistant', {
-      body: { threadId: 'thread', runId: 'r3', tools: [], context: [], messages: [], ...resume('call9', {}) },
+      body: runOf(resume('call9', {})),
     })
     expect(await wrong.text()).toMatch(/RUN_ERROR[\s\S]*missing: call1/)
     const second = front.run(resume('call1', { approved: true }))
@@ -437,13 +433,11 @@ describe('permission requests', () => {
 
   test('are told again to a front end that comes back, and an answer that comes twice is one', async () => {
     const all = await asking()
-    const front = frontEnd(all).say('list')
-    const first = front.run()
-    const process = await prompted(all)
+    const { front, running, process } = await begin(all, 'list')
     process.say(whole('m1', BASH))
     const decision = request(process, { input: BASH.input })
-    await first
-    const body = { threadId: 'thread', runId: 'r2', tools: [], context: [], messages: front.agent.messages }
+    await running
+    const body = runOf({ messages: front.agent.messages })
     const again = await (await all.ask('POST', '/ag-ui/assistant', { body })).text()
     expect(again).toContain('"type":"interrupt"')
     const answers = { ...body, ...resume('call1', { approved: true }) }
@@ -459,11 +453,9 @@ describe('permission requests', () => {
 
   test('of several tool calls are all to be answered', async () => {
     const all = await asking()
-    const front = frontEnd(all).say('list')
-    const first = front.run()
-    const process = await prompted(all)
+    const { front, running, process } = await begin(all, 'list')
     const decisions = ['call1', 'call2'].map((id) => request(process, { id }))
-    const { events } = await first
+    const { events } = await running
     const outcome = events.at(-1) as { outcome?: { interrupts?: { id: string }[] } }
     expect(outcome.outcome?.interrupts?.map(({ id }) => id)).toEqual(['call1', 'call2'])
     const second = front.run({
@@ -483,12 +475,10 @@ describe('permission requests', () => {
 
   test('questions take their answers, and nothing else of the input changes', async () => {
     const all = await asking()
-    const front = frontEnd(all).say('ask me')
-    const first = front.run()
-    const process = await prompted(all)
+    const { front, running, process } = await begin(all, 'ask me')
     const input = { questions: [{ question: 'Which?', options: [] }] }
     const decision = request(process, { name: 'AskUserQuestion', input })
-    const { events } = await first
+    const { events } = await running
     expect(events.at(-1)).toMatchObject({ outcome: { interrupts: [{ reason: 'input_required', message: 'Which?' }] } })
     const second = front.run(resume('call1', { answers: { 'Which?': 'this' }, questions: 'evil' }))
     expect(await decision).toEqual({ behavior: 'allow', updatedInput: { ...input, answers: { 'Which?': 'this' } } })
@@ -498,11 +488,9 @@ describe('permission requests', () => {
 
   test('nobody answers are a no after ten minutes, and the turn goes on', async () => {
     const all = await asking()
-    const front = frontEnd(all).say('list')
-    const first = front.run()
-    const process = await prompted(all)
+    const { running, process } = await begin(all, 'list')
     const decision = request(process)
-    await first
+    await running
     await all.clock.advance(10 * 60_000)
     expect(await decision).toEqual({ behavior: 'deny', message: 'Nobody answered within 10m.' })
     expect(all.log.at(-1)).toMatchObject({ message: 'permission denied', facts: { by: 'deadline' } })
@@ -510,13 +498,9 @@ describe('permission requests', () => {
 
   test('of a turn that is interrupted are withdrawn', async () => {
     const all = await asking()
-    const process = await (async () => {
-      const running = frontEnd(all).say('list').run()
-      const found = await prompted(all)
-      void request(found, { id: 'other' })
-      await running
-      return found
-    })()
+    const { running, process } = await begin(all, 'list')
+    void request(process, { id: 'other' })
+    await running
     const aborting = new AbortController()
     const decision = request(process, { signal: aborting.signal })
     aborting.abort()
@@ -526,14 +510,12 @@ describe('permission requests', () => {
 
   test('from MCP servers are questions too', async () => {
     const all = await asking()
-    const front = frontEnd(all).say('go')
-    const first = front.run()
-    const process = await prompted(all)
+    const { front, running, process } = await begin(all, 'go')
     const answer = process.spec.options.onElicitation?.(
       { serverName: 's', message: 'Your name?', mode: 'form', requestedSchema: { type: 'object' } },
       { signal: new AbortController().signal, requestId: 'r' },
     )
-    const { events } = await first
+    const { events } = await running
     const { outcome } = events.at(-1) as { outcome?: { interrupts: { id: string; message: string }[] } }
     const second = front.run(resume(outcome?.interrupts[0]?.id ?? '', { name: 'Ada' }))
     expect(await answer).toEqual({ action: 'accept', content: { name: 'Ada' } })

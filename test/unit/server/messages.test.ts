@@ -43,6 +43,16 @@ test('pieces of messages come only where they are asked for', async () => {
   ])
 })
 
+/** A server with a turn in session `a`, whose process does what the test says. */
+async function working(...options: Parameters<typeof served>) {
+  const all = await served(...options)
+  all.driver.onStart = (process) => (process.answersAtOnce = false)
+  const answer = all.ask('POST', '/sessions/a/messages', { body: { prompt: 'one' } })
+  const process = await all.driver.process(0)
+  await all.driver.until(() => process.unanswered === 1)
+  return { ...all, process, answer }
+}
+
 describe('what is not a prompt is refused', () => {
   test.each([
     ['an id that begins with a dash', '/sessions/-a/messages', '{"prompt":"x"}', 400],
@@ -62,42 +72,33 @@ describe('what is not a prompt is refused', () => {
 })
 
 test('a turn for which there is no room is a 429 that says when to come back', async () => {
-  const { ask, driver } = await served({}, { limits: { turns: 1 } })
-  driver.onStart = (process) => (process.answersAtOnce = false)
-  const first = ask('POST', '/sessions/a/messages', { body: { prompt: 'one' } })
-  await driver.until(() => driver.processes[0]?.unanswered === 1)
+  const { ask, process, answer } = await working({}, { limits: { turns: 1 } })
   const refused = await ask('POST', '/sessions/b/messages', { body: { prompt: 'two' } })
   expect(refused.status).toBe(429)
   expect(Number(refused.headers.get('retry-after-ms'))).toBeGreaterThan(0)
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
   expect((await errorOf(refused)).type).toBe('rate_limit_error')
-  driver.processes[0]?.finish()
-  await new Frames(await first).rest()
+  process.finish()
+  await new Frames(await answer).rest()
 })
 
 test('a session that runs a turn refuses another one and keeps the first to come back to', async () => {
-  const { ask, driver } = await served()
-  driver.onStart = (process) => (process.answersAtOnce = false)
-  const first = ask('POST', '/sessions/a/messages', { body: { prompt: 'one' } })
-  await driver.until(() => driver.processes[0]?.unanswered === 1)
+  const { ask, process, answer } = await working()
   const refused = await ask('POST', '/sessions/a/messages', { body: { prompt: 'two' } })
   expect(refused.status).toBe(409)
   expect(refused.headers.get('x-should-retry')).toBe('false')
   const again = ask('GET', '/sessions/a/messages')
-  driver.processes[0]?.finish()
+  process.finish()
   expect(typesOf(await new Frames(await again).rest())).toEqual(['result', 'done'])
-  await new Frames(await first).rest()
+  await new Frames(await answer).rest()
 })
 
 test('a turn that fails in the middle ends its stream with what happened, and no secrets of the process', async () => {
-  const { ask, driver } = await served()
-  driver.onStart = (process) => (process.answersAtOnce = false)
-  const answer = ask('POST', '/sessions/a/messages', { body: { prompt: 'one' } })
-  await driver.until(() => driver.processes[0]?.unanswered === 1)
-  driver.processes[0]?.sayText('partly')
+  const { process, answer } = await working()
+  process.sayText('partly')
   const frames = new Frames(await answer)
   expect((await frames.next())?.event).toBe('message')
-  driver.processes[0]?.exit({ signal: 'SIGKILL', stderr: 'token=hunter2' })
+  process.exit({ signal: 'SIGKILL', stderr: 'token=hunter2' })
   const [error, ...rest] = await frames.rest()
   expect(error?.event).toBe('error')
   expect(JSON.stringify(error?.data)).toContain('ended during the turn')
@@ -116,11 +117,7 @@ test('a draining pool answers 529', async () => {
 
 describe('a client that goes away', () => {
   test('leaves its turn running, and finds it again where it left', async () => {
-    const { ask, driver, told } = await served()
-    driver.onStart = (process) => (process.answersAtOnce = false)
-    const answer = ask('POST', '/sessions/a/messages', { body: { prompt: 'one' } })
-    const process = await driver.process(0)
-    await driver.until(() => process.unanswered === 1)
+    const { ask, told, process, answer } = await working()
     process.sayText('first')
     const frames = new Frames(await answer)
     const first = await frames.next()
@@ -134,11 +131,7 @@ describe('a client that goes away', () => {
   })
 
   test('interrupts its turn where the server is told so', async () => {
-    const { ask, driver } = await served({ onDisconnect: 'interrupt' })
-    driver.onStart = (process) => (process.answersAtOnce = false)
-    const answer = ask('POST', '/sessions/a/messages', { body: { prompt: 'one' } })
-    const process = await driver.process(0)
-    await driver.until(() => process.unanswered === 1)
+    const { driver, process, answer } = await working({ onDisconnect: 'interrupt' })
     process.sayText('first')
     const frames = new Frames(await answer)
     await frames.next()
