@@ -116,11 +116,13 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   onStaleResume?: 'error' | 'fresh'
 }
 
-/** The keys that are the pool's and not the SDK's. */
+/** The keys that are the pool's and not the SDK's: a process knows nothing of them. */
 const POOL_KEYS = ['spares', 'claimableSpares', 'limits', 'residency', 'onStaleResume'] as const
 
+type ProcessOptions = Omit<AgentOptions, (typeof POOL_KEYS)[number]>
+
 /** Every other key of an agent. The type makes it complete for the SDK this release was built with. */
-const SDK_KEYS: Record<Exclude<keyof AgentOptions, (typeof POOL_KEYS)[number]>, true> = {
+const SDK_KEYS: Record<keyof ProcessOptions, true> = {
   additionalDirectories: true,
   agent: true,
   agentProgressSummaries: true,
@@ -192,6 +194,8 @@ const SAFE = {
 export interface Agent {
   readonly name: string
   readonly options: Readonly<AgentOptions>
+  /** Of its options, those that a process is started with. */
+  readonly processOptions: Readonly<ProcessOptions>
   readonly spares: SpareBounds
   readonly claimableSpares: SpareBounds
   readonly limits: Partial<TurnLimits>
@@ -304,19 +308,18 @@ export function readAgent(
   validate(path, commonOptions, options)
   if (!ownProcess) checkServers(path, options.mcpServers)
   const limits = readAgentLimits(`${path}.limits`, options.limits)
+  const { spares, claimableSpares, limits: _, residency: own, onStaleResume, ...processOptions } = options
   const spareless = ownProcess && hasOwnServers(options) ? { min: 0, max: 0 } : undefined
   return Object.freeze({
     name,
     options: Object.freeze({ ...options }),
-    spares: spareless ?? readSpares(`${path}.spares`, options.spares),
-    claimableSpares: spareless ?? readSpares(`${path}.claimableSpares`, options.claimableSpares),
+    processOptions: Object.freeze(processOptions),
+    spares: spareless ?? readSpares(`${path}.spares`, spares),
+    claimableSpares: spareless ?? readSpares(`${path}.claimableSpares`, claimableSpares),
     limits: limits.turns,
     workerMemoryBytes: limits.workerMemoryBytes,
-    residency:
-      options.residency === undefined
-        ? undefined
-        : readAgentResidency(`${path}.residency`, options.residency, residency),
-    onStaleResume: readStaleResume(path, options.onStaleResume),
+    residency: own === undefined ? undefined : readAgentResidency(`${path}.residency`, own, residency),
+    onStaleResume: readStaleResume(path, onStaleResume),
   })
 }
 
@@ -354,20 +357,7 @@ export function sdkOptions(
   listeners: CallbackListeners,
   claudePath: string | undefined,
 ): Options {
-  const {
-    spares,
-    claimableSpares,
-    limits,
-    residency,
-    onStaleResume,
-    canUseTool,
-    mcpServers,
-    onElicitation,
-    onUserDialog,
-    cwd,
-    env,
-    ...rest
-  } = agent.options
+  const { canUseTool, mcpServers, onElicitation, onUserDialog, cwd, env, ...rest } = agent.processOptions
   const counted = async <T>(ask: () => Promise<T>): Promise<T> => {
     listeners.permissionRequest(1)
     try {

@@ -24,7 +24,7 @@ import { Launcher } from './launcher.ts'
 import { Registry } from './registry.ts'
 import { mayLeave } from './residency.ts'
 import { Residents } from './residents.ts'
-import { Spares } from './spares.ts'
+import { Spares, boundsOf } from './spares.ts'
 import type { SpareKind } from './spares.ts'
 import { Starter } from './starts.ts'
 import type { Transcripts } from './transcripts.ts'
@@ -47,7 +47,9 @@ export interface FleetParts {
 
 export interface FleetContext extends FleetParts {
   emitter: PoolEmitter
+  /** Throws ConfigError when there is none. */
   agentOf: (name: string) => Agent
+  findAgent: (name: string) => Agent | undefined
   /** Called with each round of the housekeeper. */
   tend: () => void
   /** The conversation that a worker serves, while this host works on it. */
@@ -174,24 +176,28 @@ export class Fleet {
   keepSpares(agent: Agent, tenant: string): void {
     const kinds: SpareKind[] = ['spare', 'claimable']
     for (const kind of kinds) {
-      const { min } = kind === 'spare' ? agent.spares : agent.claimableSpares
+      const { min } = boundsOf(agent, kind)
       if (min > 0) this.#spares.keep({ agent, tenant, fingerprint: this.#fingerprint(agent, tenant), kind })
     }
     this.#spares.tend()
   }
 
-  /** Agents have other definitions: workers of the old ones go once they are idle, and their spares at once. */
-  replace(before: readonly Agent[], after: readonly Agent[]): void {
-    for (const old of before) {
-      const agent = after.find(({ name }) => name === old.name)
-      for (const worker of this.#registry) {
-        if (worker.agent !== old.name) continue
-        worker.outdated = agent === undefined || this.#fingerprint(agent, worker.tenant) !== worker.fingerprint
-      }
-      this.#spares.drop(old.name, (tenant) => (agent === undefined ? undefined : this.#fingerprint(agent, tenant)))
+  /** Agents of these names have other definitions, or none: what is there follows them as far as it can, and else goes once it is idle. */
+  redefine(names: Iterable<string>): void {
+    for (const name of new Set(names)) {
+      const agent = this.#context.findAgent(name)
+      for (const worker of this.#registry) if (worker.agent === name) this.#follow(worker)
+      this.#spares.follow(name, agent, (tenant) => agent && this.#fingerprint(agent, tenant))
+      if (agent !== undefined) this.keepSpares(agent, 'default')
     }
-    for (const agent of after) this.keepSpares(agent, 'default')
     this.#tend()
+  }
+
+  /** The agent's definition of now holds for the worker, or makes it one that is to leave. */
+  #follow(worker: Worker): void {
+    const agent = this.#context.findAgent(worker.agent)
+    worker.outdated = agent === undefined || this.#fingerprint(agent, worker.tenant) !== worker.fingerprint
+    if (agent !== undefined) worker.follow(this.#starter.rulesOf(agent))
   }
 
   workers(): WorkerDetails[] {
@@ -266,7 +272,7 @@ export class Fleet {
   #fingerprint(agent: Agent, tenant: string): string {
     let hash = this.#agentHashes.get(agent)
     if (hash === undefined) {
-      hash = fingerprintOf({ name: agent.name, options: agent.options })
+      hash = fingerprintOf({ name: agent.name, options: agent.processOptions })
       this.#agentHashes.set(agent, hash)
     }
     return `${hash}:${tenant}`
@@ -294,6 +300,8 @@ export class Fleet {
     return {
       changed: (worker, from) => {
         if (from === 'starting' && worker.state === 'idle') {
+          // Definitions may have changed since its start was asked for.
+          this.#follow(worker)
           emitter.tell('worker.ready', { worker: this.describe(worker), startMs: clock.now() - worker.startedAt })
         }
         this.#governor.changed(worker, from)

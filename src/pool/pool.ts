@@ -93,6 +93,7 @@ export class Pool implements AsyncDisposable {
       emitter,
       transcripts,
       agentOf,
+      findAgent: (name) => this.#findAgent(name),
       conversationOf,
       tend: () => this.#upkeep.tend(),
     })
@@ -162,15 +163,16 @@ export class Pool implements AsyncDisposable {
   /**
    * Puts these agents in the place of all others, those that may stay as they are included. Turns that run finish with
    * what they began with, the next ones have the new definition, and processes with the old one leave once they are idle.
+   * `residency`, spares and `limits.workerMemory` concern no process itself: they hold at once, also for those that are there.
    * Throws ConfigError, and has changed nothing then.
    */
   updateAgents(agents: Readonly<Record<string, AgentOptions>>): void {
     const next = this.#parts.readAgents(agents)
     if (this.#closing !== undefined) throw new PoolClosedError()
-    const before = [...this.#agents.values()]
+    const before = this.agents
     this.#agents.clear()
     for (const agent of next) this.#agents.set(agent.name, agent)
-    this.#fleet.replace(before, next)
+    this.#fleet.redefine([...before, ...this.agents])
   }
 
   /**
@@ -210,9 +212,8 @@ export class Pool implements AsyncDisposable {
     if (this.#closing !== undefined) throw new PoolClosedError()
     if (this.#agents.has(name))
       throw new ConfigError(`agents.${name}`, 'is one of the pool’s own; change it with updateAgents()')
-    const before = this.#defined.get(name)
     this.#defined.set(name, agent)
-    this.#fleet.replace(before === undefined ? [] : [before], [agent])
+    this.#fleet.redefine([name])
   }
 
   /**
@@ -220,10 +221,9 @@ export class Pool implements AsyncDisposable {
    * False while one of them is at work, and for an agent that was not given so.
    */
   forgetAgent(name: string): boolean {
-    const agent = this.#defined.get(name)
-    if (agent === undefined || this.#sessions.active.uses(name)) return false
+    if (!this.#defined.has(name) || this.#sessions.active.uses(name)) return false
     this.#defined.delete(name)
-    this.#fleet.replace([agent], [])
+    this.#fleet.redefine([name])
     return true
   }
 
@@ -304,8 +304,12 @@ export class Pool implements AsyncDisposable {
     this.#parts.release()
   }
 
+  #findAgent(name: string): Agent | undefined {
+    return this.#agents.get(name) ?? this.#defined.get(name) ?? this.#adHoc.get(name)
+  }
+
   #agentOf(name: string): Agent {
-    const agent = this.#agents.get(name) ?? this.#defined.get(name) ?? this.#adHoc.get(name)
+    const agent = this.#findAgent(name)
     if (agent !== undefined) return agent
     const known = [...this.#agents.keys()].join(', ')
     throw new ConfigError('agent', `there is no agent "${name}"; known are: ${known === '' ? 'none' : known}`)
@@ -327,6 +331,7 @@ export class Pool implements AsyncDisposable {
     for (const name of this.#adHoc.keys()) {
       if (this.#sessions.active.uses(name)) continue
       this.#adHoc.delete(name)
+      this.#fleet.redefine([name])
       return
     }
   }

@@ -94,6 +94,5 @@ interface Valued {
 const before = (a: Valued, b: Valued): boolean =>
   a.worth === b.worth ? a.worker.lastUsedAt < b.worker.lastUsedAt : a.worth < b.worth
 
-/** Maximum age of one worker: up to a tenth less than configured, so that a fleet does not retire at once. */
-export const jitteredMaxAge = ({ maxAgeMs }: Residency, random: () => number): number =>
-  Number.isFinite(maxAgeMs) ? maxAgeMs * (1 - 0.1 * random()) : Infinity
+/** How much of the maximum age one worker may have: up to a tenth less, so that a fleet does not retire at once. */
+export const shareOfMaxAge = (random: () => number): number => 1 - 0.1 * random()

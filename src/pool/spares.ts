@@ -119,10 +119,14 @@ export class Spares {
     return false
   }
 
-  /** Keeps no more spares of this agent but those of its fingerprint of now; undefined: of none. */
-  drop(agent: string, fingerprintOf: (tenant: string) => string | undefined): void {
+  /** An agent has another definition: spares of its fingerprint of now are kept as it says, no others are. */
+  follow(name: string, agent: Agent | undefined, fingerprintOf: (tenant: string) => string | undefined): void {
     for (const [id, keeping] of this.#kinds) {
-      if (keeping.agent.name !== agent || keeping.fingerprint === fingerprintOf(keeping.tenant)) continue
+      if (keeping.agent.name !== name) continue
+      if (agent !== undefined && keeping.fingerprint === fingerprintOf(keeping.tenant)) {
+        Object.assign(keeping, { agent, bounds: boundsOf(agent, keeping.kind), permanent: false })
+        continue
+      }
       keeping.dropped = true
       this.#kinds.delete(id)
     }
@@ -142,7 +146,7 @@ export class Spares {
     const id = idOf(group)
     let keeping = this.#kinds.get(id)
     if (keeping === undefined) {
-      const bounds = group.kind === 'spare' ? group.agent.spares : group.agent.claimableSpares
+      const bounds = boundsOf(group.agent, group.kind)
       const now = this.#context.clock.now()
       keeping = { ...group, bounds, demand: new Demand(now, FIRST_START_MS), permanent, startFrom: now, dropped: false }
       this.#kinds.set(id, keeping)
@@ -244,5 +248,9 @@ export class Spares {
     keeping.demand.noteStart(clock.now() - startedAt)
   }
 }
+
+/** How many spares of this kind the agent wants. */
+export const boundsOf = ({ spares, claimableSpares }: Agent, kind: SpareKind): SpareBounds =>
+  kind === 'spare' ? spares : claimableSpares
 
 const isOverdue = (worker: Worker, now: number): boolean => now - worker.startedAt >= worker.maxAgeMs

@@ -9,11 +9,11 @@ import type { Starts } from '../options/starts.ts'
 import type { TenantPlaces } from '../store/store.ts'
 import { Backoff } from '../worker/backoff.ts'
 import { Worker } from '../worker/worker.ts'
-import type { SessionRef, WorkerListeners, WorkerPurpose } from '../worker/worker.ts'
+import type { SessionRef, WorkerListeners, WorkerPurpose, WorkerRules } from '../worker/worker.ts'
 import { formatDuration, formatSize } from '../units.ts'
 import { sdkOptions } from './agent.ts'
 import type { Agent, CallbackListeners } from './agent.ts'
-import { jitteredMaxAge } from './residency.ts'
+import { shareOfMaxAge } from './residency.ts'
 
 export interface StarterContext {
   clock: Clock
@@ -116,11 +116,18 @@ export class Starter {
     )
   }
 
+  /** What the agent's definition, and where it says nothing the pool, says of a process that is there. */
+  rulesOf({ residency, workerMemoryBytes }: Agent): WorkerRules {
+    return {
+      residency: residency ?? this.#context.residency,
+      memoryLimitBytes: workerMemoryBytes ?? this.#context.workerMemoryBytes,
+    }
+  }
+
   /** Starts a process at once; `open()` of the worker waits for it. */
   start(request: WorkerRequest): Worker {
     const { agent, tenant, fingerprint, purpose, session, cwd, ownsCwd, conversation, places } = request
     const { clock, driver, starts, listeners } = this.#context
-    const residency = agent.residency ?? this.#context.residency
     const id = `w-${randomUUID().slice(0, 8)}`
     // The callbacks are made before the worker that they speak for.
     const made: { worker?: Worker } = {}
@@ -163,9 +170,8 @@ export class Starter {
       {
         clock,
         graces: { eofMs: starts.eofGraceMs, sigtermMs: starts.sigtermGraceMs },
-        residency,
-        maxAgeMs: jitteredMaxAge(residency, () => this.#context.random()),
-        memoryLimitBytes: agent.workerMemoryBytes ?? this.#context.workerMemoryBytes,
+        rules: this.rulesOf(agent),
+        shareOfMaxAge: shareOfMaxAge(() => this.#context.random()),
         listeners,
       },
     )

@@ -77,6 +77,14 @@ export interface WorkerFacts {
   resumed: boolean
 }
 
+/** What holds for a process that is there, and changes with its agent's definition. */
+export interface WorkerRules {
+  /** When it leaves. */
+  residency: Residency
+  /** What it and all that it starts may use, in bytes. */
+  memoryLimitBytes: number
+}
+
 export interface WorkerListeners {
   changed(worker: Worker, from: WorkerState): void
   /** A message outside of any turn, or one that concerns the worker itself. */
@@ -107,12 +115,6 @@ export class Worker {
   /** Clock readings, in milliseconds. */
   readonly startedAt: number
   lastUsedAt: number
-  /** When it leaves. */
-  readonly residency: Residency
-  /** The age at which it leaves, in milliseconds; jittered by the pool. */
-  readonly maxAgeMs: number
-  /** What it and all that it starts may use, in bytes. */
-  readonly memoryLimitBytes: number
   cwd: string
   readonly ownsCwd: boolean
   sdkSessionId: string | undefined
@@ -141,6 +143,8 @@ export class Worker {
   #retire: DepartureReason | undefined
   #closed: Promise<void> | undefined
   #listening: Promise<void> | undefined
+  #rules: WorkerRules
+  readonly #shareOfMaxAge: number
   readonly #clock: Clock
   readonly #graces: Graces
   readonly #listeners: WorkerListeners
@@ -151,9 +155,9 @@ export class Worker {
     context: {
       clock: Clock
       graces: Graces
-      residency: Residency
-      maxAgeMs: number
-      memoryLimitBytes: number
+      rules: WorkerRules
+      /** Of `residency.maxAgeMs`: workers of one age need not leave together. */
+      shareOfMaxAge: number
       listeners: WorkerListeners
     },
   ) {
@@ -172,11 +176,28 @@ export class Worker {
     this.#clock = context.clock
     this.#graces = context.graces
     this.#listeners = context.listeners
-    this.residency = context.residency
-    this.maxAgeMs = context.maxAgeMs
-    this.memoryLimitBytes = context.memoryLimitBytes
+    this.#rules = context.rules
+    this.#shareOfMaxAge = context.shareOfMaxAge
     this.startedAt = this.#clock.now()
     this.lastUsedAt = this.startedAt
+  }
+
+  /** Its agent has another definition for processes that are there. */
+  follow(rules: WorkerRules): void {
+    this.#rules = rules
+  }
+
+  get residency(): Residency {
+    return this.#rules.residency
+  }
+
+  /** The age at which it leaves, in milliseconds. */
+  get maxAgeMs(): number {
+    return this.#rules.residency.maxAgeMs * this.#shareOfMaxAge
+  }
+
+  get memoryLimitBytes(): number {
+    return this.#rules.memoryLimitBytes
   }
 
   get state(): WorkerState {

@@ -6,7 +6,7 @@ import type { Forecast } from '../../../src/pool/habits.ts'
 import {
   dueToLeave as dueWith,
   isPinned,
-  jitteredMaxAge,
+  shareOfMaxAge,
   leastMissed as leastMissedOf,
 } from '../../../src/pool/residency.ts'
 import type { Resident } from '../../../src/pool/residency.ts'
@@ -109,7 +109,7 @@ test('a pinned worker stays, but not for ever', () => {
 
 test('"none" never makes a worker leave for idleness, age or size', () => {
   const endless = readResidency({ idleTtl: 'none', maxAge: 'none', maxMemory: 'none' })
-  const old = worker({ residency: endless, maxAgeMs: jitteredMaxAge(endless, () => 1), memoryBytes: 2 ** 40 })
+  const old = worker({ residency: endless, maxAgeMs: endless.maxAgeMs * shareOfMaxAge(() => 1), memoryBytes: 2 ** 40 })
   expect(dueToLeave(old, 30 * 60_000)).toBeUndefined()
   const longRunning = readResidency({ pattern: 'long-running', maxAge: 'none', maxMemory: 'none' })
   expect(dueToLeave({ ...old, residency: longRunning }, Number.MAX_SAFE_INTEGER)).toBeUndefined()
@@ -211,7 +211,7 @@ describe('a policy that learns', () => {
 test('ages are spread over the last tenth', () => {
   fc.assert(
     fc.property(fc.double({ min: 0, max: 1, noNaN: true }), (chance) => {
-      const age = jitteredMaxAge(policy, () => chance)
+      const age = policy.maxAgeMs * shareOfMaxAge(() => chance)
       expect(age).toBeGreaterThanOrEqual(9_000)
       expect(age).toBeLessThanOrEqual(10_000)
     }),

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import type { AgentOptions } from '../../../src/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { NO_SPARES, fakes } from '../../fixtures/fakes.ts'
 
@@ -64,4 +65,67 @@ test('definitions that are not valid change nothing', async () => {
   expect(() => pool.updateAgents({ assistant: {}, bad: { modle: 'x' } as never })).toThrow('agents.bad.modle')
   expect(() => pool.updateAgents({})).toThrow('agents: names no agent')
   expect(pool.agents).toEqual(['assistant'])
+})
+
+describe('what concerns no process itself leaves it in place and holds at once', () => {
+  test.for<[string, AgentOptions]>([
+    ['spares', { ...NO_SPARES, spares: { max: 1 } }],
+    ['limits', { ...NO_SPARES, limits: { silence: '5m', workerMemory: '2GiB' } }],
+    ['residency', { ...NO_SPARES, residency: { idleTtl: '2h' } }],
+    ['what a stale conversation does', { ...NO_SPARES, onStaleResume: 'fresh' }],
+  ])('%s', async ([, options]) => {
+    const { pool, driver, session, reasons } = await fakes()
+    const ada = await session('ada')
+    await ada.send('one').result
+    pool.updateAgents({ assistant: options })
+    await ada.send('two').result
+    expect([reasons(), driver.processes.length]).toEqual([[], 1])
+  })
+
+  test('a process that has been idle for too long by the new definition leaves', async () => {
+    const { pool, clock, session, reasons } = await fakes()
+    await (await session('ada')).send('one').result
+    await clock.advance(10_000)
+    pool.updateAgents({ assistant: { ...NO_SPARES, residency: { idleTtl: '20s' } } })
+    expect(reasons()).toEqual([])
+    pool.updateAgents({ assistant: { ...NO_SPARES, residency: { idleTtl: '10s' } } })
+    await clock.settle()
+    expect(reasons()).toEqual(['idle'])
+  })
+
+  test('a process that uses more than the new definition allows leaves', async () => {
+    const { pool, clock, session, driver, reasons } = await fakes()
+    await (await session('ada')).send('one').result
+    const process = await driver.process(0)
+    process.memoryBytes = 300 * 2 ** 20
+    pool.updateAgents({ assistant: { ...NO_SPARES, limits: { workerMemory: '200MiB' } } })
+    await clock.advance(1_000)
+    expect(reasons()).toEqual(['memory'])
+  })
+
+  test('a process that starts meanwhile follows, too', async () => {
+    const { pool, clock, driver, session, reasons } = await fakes()
+    driver.onStart = (process) => (process.readyAtOnce = false)
+    const turn = (await session('ada')).send('one')
+    const process = await driver.process(0)
+    pool.updateAgents({ assistant: { ...NO_SPARES, residency: { pattern: 'ephemeral' } } })
+    process.becomeReady()
+    await turn.result
+    await clock.advance(1_000)
+    expect(reasons()).toEqual(['turns'])
+  })
+
+  test('spares become more or fewer', async () => {
+    const agent = (min: number): AgentOptions => ({ ...NO_SPARES, spares: { min, max: min } })
+    const { pool, driver, clock, reasons } = await fakes({ agents: { assistant: agent(1) } })
+    const first = await driver.process(0)
+    await clock.settle()
+    pool.updateAgents({ assistant: agent(2) })
+    await driver.process(1)
+    await clock.settle()
+    expect(driver.living).toContain(first)
+    pool.updateAgents({ assistant: agent(0) })
+    await clock.settle()
+    expect([driver.living, reasons()]).toEqual([[], ['surplus', 'surplus']])
+  })
 })

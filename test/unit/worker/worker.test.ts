@@ -61,9 +61,8 @@ const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess)
     {
       clock,
       graces: { eofMs: 2_000, sigtermMs: 5_000 },
-      residency: readResidency({}),
-      maxAgeMs: Infinity,
-      memoryLimitBytes: Infinity,
+      rules: { residency: readResidency({}), memoryLimitBytes: Infinity },
+      shareOfMaxAge: 1,
       listeners: {
         changed: ({ state }, from) => void log.push(`${from} → ${state}`),
         said: (_worker, { type }) => void log.push(`said ${type}`),
