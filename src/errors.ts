@@ -256,9 +256,16 @@ export class ArchiveError extends PoolError {
   }
 }
 
-/** The pool is closed or closing: nothing new starts. */
+/** The pool is closed or closing: nothing new starts, and turns that ran were cut. */
 export class PoolClosedError extends PoolError {
-  constructor(message = 'the pool is closed; create another one with createPool()') {
+  /** True for a turn that was cut: its prompt may have run. */
+  readonly duringTurn: boolean
+
+  constructor(
+    message = 'the pool is closed; create another one with createPool()',
+    { duringTurn = false }: { duringTurn?: boolean } = {},
+  ) {
     super('pool_closed', message)
+    this.duringTurn = duringTurn
   }
 }

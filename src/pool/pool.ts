@@ -293,7 +293,9 @@ export class Pool implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#fleet.stop()
     const turns = this.#sessions.close(
-      new PoolClosedError('the pool was closed during the turn; its session goes on with the next one'),
+      new PoolClosedError('the pool was closed during the turn; its session goes on with the next one', {
+        duringTurn: true,
+      }),
     )
     const upkeep = Promise.all([this.#listening.then(() => this.#parts.control.close()), this.#upkeep.stop()])
     await this.#fleet.endAll()

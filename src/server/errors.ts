@@ -1,4 +1,4 @@
-import { CapacityError, PoolError } from '../errors.ts'
+import { CapacityError, PoolClosedError, PoolError } from '../errors.ts'
 import type { PoolErrorCode } from '../errors.ts'
 
 /** The kinds of error that Anthropic's API knows, and the status of each. */
@@ -45,13 +45,13 @@ export class ApiError extends Error {
   }
 }
 
-/** How the wire says what the pool says. `hidden`: the client is told this sentence, and the log everything. */
+/** How the wire says what the pool says. `instead`: what the client is told, where the pool speaks to programs or operators. */
 interface Translation {
   type: ApiErrorType
   status?: number
   /** False: the official clients would try again, in vain. */
   retry?: false
-  hidden?: string
+  instead?: string
 }
 
 const DIED =
@@ -60,26 +60,29 @@ const DIED =
 const TOO_LARGE =
   'the agent process and its tools used too much memory and were ended; the prompt may have run, and the session goes on with the next one'
 
-const STORE: Translation = { type: 'api_error', hidden: 'the server could not read or write its store' }
+const CLOSING =
+  'the server is closing and takes nothing new; nothing was sent: try again at another server, or at this one later'
+
+const STORE: Translation = { type: 'api_error', instead: 'the server could not read or write its store' }
 
 /** Exhaustive, so that a new code does not compile without its place on the wire. */
 const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   capacity: { type: 'rate_limit_error' },
-  pool_closed: { type: 'overloaded_error' },
+  pool_closed: { type: 'overloaded_error', instead: CLOSING },
   session_busy: { type: 'invalid_request_error', status: 409, retry: false },
   session_conflict: { type: 'invalid_request_error', status: 409, retry: false },
-  session_deleted: { type: 'not_found_error' },
+  session_deleted: { type: 'not_found_error', instead: 'the session was deleted' },
   session_not_found: { type: 'not_found_error' },
   invalid_config: { type: 'invalid_request_error' },
   turn_interrupted: { type: 'invalid_request_error', status: 409, retry: false },
   turn_timeout: { type: 'timeout_error', retry: false },
   resume_failed: { type: 'api_error', retry: false },
   // What a process wrote before its end, and what the host is set up with, are the operator's.
-  worker_exited: { type: 'api_error', retry: false, hidden: DIED },
-  worker_memory: { type: 'api_error', retry: false, hidden: TOO_LARGE },
-  start_failed: { type: 'api_error', hidden: 'the agent process could not be started; nothing was sent' },
-  api_authentication: { type: 'api_error', retry: false, hidden: 'the server has no valid credential for the model' },
-  host_running: { type: 'api_error', hidden: 'the server is not the host of its data' },
+  worker_exited: { type: 'api_error', retry: false, instead: DIED },
+  worker_memory: { type: 'api_error', retry: false, instead: TOO_LARGE },
+  start_failed: { type: 'api_error', instead: 'the agent process could not be started; nothing was sent' },
+  api_authentication: { type: 'api_error', retry: false, instead: 'the server has no valid credential for the model' },
+  host_running: { type: 'api_error', instead: 'the server is not the host of its data' },
   store_failed: STORE,
   disk_full: STORE,
   read_only: STORE,
@@ -93,21 +96,29 @@ const NO_RETRY = { 'x-should-retry': 'false' }
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof CapacityError) {
-    return new ApiError('rate_limit_error', error.message, { headers: retryAfter(error.retryAfterMs), cause: error })
+    const { reason, retryAfterMs, message } = error
+    const said = reason === 'suspended' ? 'the server takes no turns for now; try again later' : message
+    return new ApiError('rate_limit_error', said, { headers: retryAfter(retryAfterMs), cause: error })
   }
+  // The prompt may have run: trying again by itself could run it twice.
+  if (error instanceof PoolClosedError && error.duringTurn)
+    return new ApiError('overloaded_error', error.message, { headers: NO_RETRY, cause: error })
   if (!(error instanceof PoolError)) {
     return new ApiError('api_error', 'something went wrong in the server; its log has the details', { cause: error })
   }
-  const { type, status, retry, hidden } = TRANSLATIONS[error.code]
-  return new ApiError(type, hidden ?? error.message, {
+  const { type, status, retry, instead } = TRANSLATIONS[error.code]
+  return new ApiError(type, instead ?? error.message, {
     ...(status === undefined ? {} : { status }),
     ...(retry === false ? { headers: NO_RETRY } : {}),
     cause: error,
   })
 }
 
-/** Says when to try again, in both ways that clients read. */
-export const retryAfter = (ms: number): Record<string, string> => ({
-  'retry-after': String(Math.max(1, Math.ceil(ms / 1000))),
-  'retry-after-ms': String(Math.max(1, Math.ceil(ms))),
-})
+/** Clients that were told the same moment would come back as one: each is told up to half as long again. */
+const JITTER = 0.5
+
+/** Says when to try again, in both ways that clients read: after `ms` at the earliest. */
+export function retryAfter(ms: number): Record<string, string> {
+  const told = Math.max(1, Math.ceil(ms * (1 + JITTER * Math.random())))
+  return { 'retry-after': String(Math.ceil(told / 1000)), 'retry-after-ms': String(told) }
+}

@@ -18,6 +18,14 @@ export interface AgentChoice {
   fallback: string
 }
 
+interface Held {
+  count: number
+  /** Those that are being begun: they count before they are there. */
+  beginning: number
+  /** Settles when those of before are counted. */
+  readonly counted: Promise<void>
+}
+
 interface Bucket {
   tokens: number
   at: number
@@ -30,15 +38,15 @@ export class Quotas {
   readonly #limits: TenantLimits
   readonly #buckets = new Map<string, Bucket>()
   readonly #streams = new Map<string, number>()
-  readonly #sessions = new Map<string, Promise<{ count: number }>>()
+  readonly #sessions = new Map<string, Held>()
   #allStreams = 0
 
   constructor(pool: Pool, clock: Clock, limits: TenantLimits) {
     this.#pool = pool
     this.#clock = clock
     this.#limits = limits
-    pool.on('session.created', ({ session }) => void this.#count(session.tenant, 1))
-    pool.on('session.deleted', ({ session }) => void this.#count(session.tenant, -1))
+    pool.on('session.created', ({ session }) => this.#count(session.tenant, 1))
+    pool.on('session.deleted', ({ session }) => this.#count(session.tenant, -1))
   }
 
   get streams(): number {
@@ -92,8 +100,8 @@ export class Quotas {
   async session(tenant: string, key: string, { agent, fallback }: AgentChoice): Promise<Session> {
     const found = await this.#find(tenant, key)
     if (found !== undefined && agent === undefined) return found
-    if (found === undefined) await this.mayCreate(tenant)
-    return this.#pool.session(key, { tenant, agent: agent ?? fallback })
+    const begin = (): Promise<Session> => this.#pool.session(key, { tenant, agent: agent ?? fallback })
+    return found === undefined ? this.beginSession(tenant, begin) : begin()
   }
 
   async #find(tenant: string, key: string): Promise<Session | undefined> {
@@ -105,29 +113,39 @@ export class Quotas {
     }
   }
 
-  /** Throws ApiError (rate_limit_error) when the tenant has all the sessions it may have. */
-  async mayCreate(tenant: string): Promise<void> {
-    const { count } = await this.#countOf(tenant)
-    if (count < this.#limits.sessions) return
-    throw new ApiError('rate_limit_error', `this tenant has its ${this.#limits.sessions} sessions; delete some`, {
-      headers: { 'x-should-retry': 'false' },
-    })
+  /** Begins a session. Throws ApiError (rate_limit_error) when the tenant has all the sessions it may have. */
+  async beginSession(tenant: string, begin: () => Promise<Session>): Promise<Session> {
+    const held = this.#heldBy(tenant)
+    await held.counted
+    if (held.count + held.beginning >= this.#limits.sessions)
+      throw new ApiError('rate_limit_error', `this tenant has its ${this.#limits.sessions} sessions; delete some`, {
+        headers: { 'x-should-retry': 'false' },
+      })
+    held.beginning += 1
+    try {
+      return await begin()
+    } finally {
+      held.beginning -= 1
+    }
   }
 
   /** Counted once from the store, then by the pool's events. */
-  #countOf(tenant: string): Promise<{ count: number }> {
-    let counting = this.#sessions.get(tenant)
-    if (counting === undefined) {
-      counting = this.#countStored(tenant)
-      this.#sessions.set(tenant, counting)
-      counting.catch(() => this.#sessions.delete(tenant))
-      const [oldest] = this.#sessions.keys()
-      if (this.#sessions.size > MAX_TENANTS && oldest !== undefined) this.#sessions.delete(oldest)
+  #heldBy(tenant: string): Held {
+    const known = this.#sessions.get(tenant)
+    if (known !== undefined) return known
+    const held: Held = {
+      count: 0,
+      beginning: 0,
+      counted: this.#countStored(tenant).then((count) => void (held.count += count)),
     }
-    return counting
+    this.#sessions.set(tenant, held)
+    held.counted.catch(() => this.#sessions.delete(tenant))
+    const [oldest] = this.#sessions.keys()
+    if (this.#sessions.size > MAX_TENANTS && oldest !== undefined) this.#sessions.delete(oldest)
+    return held
   }
 
-  async #countStored(tenant: string): Promise<{ count: number }> {
+  async #countStored(tenant: string): Promise<number> {
     let count = 0
     let last: { tenant: string; key: string } | undefined
     while (count <= this.#limits.sessions) {
@@ -136,11 +154,11 @@ export class Quotas {
       last = page.at(-1)
       if (page.length < PAGE) break
     }
-    return { count }
+    return count
   }
 
-  async #count(tenant: string, change: 1 | -1): Promise<void> {
-    const counted = await this.#sessions.get(tenant)?.catch(() => undefined)
-    if (counted !== undefined) counted.count += change
+  #count(tenant: string, change: 1 | -1): void {
+    const held = this.#sessions.get(tenant)
+    if (held !== undefined) held.count += change
   }
 }

@@ -30,7 +30,7 @@ export function managedAgents(context: ServerContext, store: ResourceStore): Hon
     agents,
     environments,
     poolAgents: new PoolAgents(pool, configured, clientCalls(questions)),
-    mayCreate: (tenant) => quotas.mayCreate(tenant),
+    quotas,
     now,
   })
   const warn = (message: string, error: unknown): void => logger.warn(message, { error })

@@ -2,6 +2,7 @@ import { formatWall, parseWall } from '../../clock.ts'
 import type { Pool, Session, SessionEvent } from '../../index.ts'
 import { SessionGoneError } from '../../index.ts'
 import { ApiError } from '../errors.ts'
+import type { Quotas } from '../limits.ts'
 import type { Agents } from './agents.ts'
 import type { Environments } from './environments.ts'
 import { newId } from './ids.ts'
@@ -50,8 +51,7 @@ interface SessionsContext {
   agents: Agents
   environments: Environments
   poolAgents: PoolAgents
-  /** Throws ApiError when the tenant has all the sessions it may have. */
-  mayCreate: (tenant: string) => Promise<void>
+  quotas: Quotas
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -66,14 +66,13 @@ export class ApiSessions {
 
   /** Begins a session. Throws ApiError. */
   async create(tenant: string, params: SessionCreate): Promise<Found> {
-    const { agents, environments, poolAgents, pool, store, mayCreate, now } = this.#context
+    const { agents, environments, poolAgents, pool, store, quotas, now } = this.#context
     const { id: agentId, version, type, ...overrides } = params.agent
     const agent = agents.retrieve(tenant, agentId, version)
     if (agent.archived_at !== null) throw new ApiError('invalid_request_error', `agent: ${agentId} is archived`)
     const environment = environments.retrieve(tenant, params.environment_id)
     if (environment.archived_at !== null)
       throw new ApiError('invalid_request_error', `environment_id: ${environment.id} is archived`)
-    await mayCreate(tenant)
     const {
       created_at: _created,
       updated_at: _updated,
@@ -95,7 +94,9 @@ export class ApiSessions {
       archived_at: null,
       sharesAgent: type === 'agent' && params.budget === undefined,
     }
-    const session = await pool.session(resource.id, { tenant, agent: poolAgents.nameOf(resource) })
+    const session = await quotas.beginSession(tenant, () =>
+      pool.session(resource.id, { tenant, agent: poolAgents.nameOf(resource) }),
+    )
     // Last, so that nobody finds a session that the pool does not have.
     store.put(toSessionRow(tenant, resource))
     return { tenant, resource, session }

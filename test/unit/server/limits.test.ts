@@ -18,7 +18,7 @@ test('a tenant that asks too often is told when to come back, and the others not
   expect(statuses).toEqual([404, 404, 404, 404, 404, 404, 429])
   expect((await ask('GET', '/sessions/s/messages', { headers: B })).status).toBe(404)
   const refused = await ask('GET', '/sessions/s/messages', { headers: A })
-  expect(refused.headers.get('retry-after-ms')).toBe('1000')
+  expect(Number(refused.headers.get('retry-after-ms'))).toBeGreaterThanOrEqual(1_000)
   await clock.advance(1_000)
   expect((await ask('GET', '/sessions/s/messages', { headers: A })).status).toBe(404)
 })
@@ -36,6 +36,26 @@ test('a tenant has no more sessions than it may, counting those of before', asyn
   expect(await post('/sessions/old/messages?agent=assistant')).toBe(200)
   await old.delete()
   expect(await post('/sessions/more/messages')).toBe(200)
+})
+
+test('a tenant that begins many sessions at once gets as many as it may, and failed beginnings take no place', async () => {
+  const { ask, pool } = await served({ keys, tenantLimits: { sessions: 3 } })
+  const headers = A
+  const create = async (agent: string): Promise<number> =>
+    (await ask('POST', '/v1/sessions', { body: { agent, environment_id: 'env_local' }, headers })).status
+  const post = async (key: string, query = ''): Promise<number> => {
+    const response = await ask('POST', `/sessions/${key}/messages${query}`, { body, headers })
+    await response.text()
+    return response.status
+  }
+  expect(await post('elsewhere', '?agent=nobody')).not.toBe(200)
+  const statuses = await Promise.all([
+    ...Array.from({ length: 5 }, () => create('agent_assistant')),
+    ...['one', 'two', 'three', 'four', 'five'].map((key) => post(key)),
+  ])
+  expect(statuses.filter((status) => status === 200)).toHaveLength(3)
+  expect(statuses.filter((status) => status === 429)).toHaveLength(7)
+  expect(await pool.sessions({ tenant: 'a' })).toHaveLength(3)
 })
 
 test('a tenant has no more streams than it may, and one that is left makes room', async () => {

@@ -112,7 +112,9 @@ test('a draining pool answers 529', async () => {
   await pool.drain()
   const response = await ask('POST', '/sessions/a/messages', { body: { prompt: 'x' } })
   expect(response.status).toBe(529)
-  expect((await errorOf(response)).type).toBe('overloaded_error')
+  const { type, message } = await errorOf(response)
+  expect(type).toBe('overloaded_error')
+  expect(message).toContain('try again at another server')
 })
 
 describe('a client that goes away', () => {
