@@ -24,6 +24,7 @@ import { readStarts } from './options/starts.ts'
 import type { StartOptions } from './options/starts.ts'
 import { readAgents } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
+import { Accounts } from './pool/accounts.ts'
 import { closeOpenTurns } from './pool/journal.ts'
 import { Pool } from './pool/pool.ts'
 import { recordRuns } from './pool/run-record.ts'
@@ -34,7 +35,7 @@ import { treesOfThisHost } from './process/tree.ts'
 import { DataDir } from './store/data-dir.ts'
 import { sessionStore } from './store/session-store.ts'
 import { SqliteStore } from './store/sqlite.ts'
-import type { Store } from './store/store.ts'
+import type { Store, TenantPlaces } from './store/store.ts'
 import { logPool } from './telemetry/log.ts'
 import type { Logger } from './telemetry/log.ts'
 
@@ -113,15 +114,20 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const dataDir = new DataDir(path)
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
+    const { spoolDir, runDir } = dataDir
+    const driver = options.driver ?? new ClaudeDriver({ clock, runDir, spoolDir, spoolLimitBytes: limits.spoolBytes })
+    const places = (tenant: string): Promise<TenantPlaces> => dataDir.tenant(tenant)
+    const accounts = new Accounts({ clock, driver, places })
+    await accounts.catchUpOpenTurns(store)
     await closeOpenTurns(store, clock)
     const host = hostEnvironment(api, process.env)
-    const { spoolDir, runDir } = dataDir
     const runFiles = openRunFiles(runDir)
     const pool = new Pool({
       agents,
       readAgents: (next) => readAgents(next, options.residency),
       clock,
-      driver: options.driver ?? new ClaudeDriver({ clock, runDir, spoolDir, spoolLimitBytes: limits.spoolBytes }),
+      driver,
+      accounts,
       store,
       keepsEvents: options.events ?? true,
       transcriptStore: transcripts === 'store' ? (tenant) => sessionStore(store, tenant, clock) : undefined,
@@ -135,7 +141,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       retention,
       control: new ControlSocket(dataDir.controlPath),
       files: dataDir,
-      places: (tenant) => dataDir.tenant(tenant),
+      places,
       environment: (places, agent) => agentEnvironment(host, places, agent.options.env ?? {}),
       removeWorkspace: (path) => rm(path, { recursive: true, force: true, maxRetries: 3 }),
       release: () => dataDir.release(),

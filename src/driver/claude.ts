@@ -28,6 +28,7 @@ import type {
   StartSpec,
   TerminateReport,
   TranscriptPlace,
+  TranscriptUsage,
 } from './driver.ts'
 import { GatedProcess } from './gated-process.ts'
 import { PromptInput } from './input.ts'
@@ -35,6 +36,7 @@ import { inOrder } from './processes.ts'
 import { Spool } from './spool.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
 import { forgetCopy, reconcile } from './mirror.ts'
+import { transcriptUsage } from './transcript-usage.ts'
 import { removeKeepsakes, removeTranscript, removeUnknown, transcriptFiles, transcriptNames } from './transcripts.ts'
 
 /** Nothing can be heard any more of a process that broke the protocol: no reason to wait for it. */
@@ -365,5 +367,9 @@ export class ClaudeDriver implements Driver {
 
   transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }> {
     return transcriptNames(place)
+  }
+
+  usage(place: TranscriptPlace, after: number): Promise<TranscriptUsage> {
+    return transcriptUsage(place, after)
   }
 }

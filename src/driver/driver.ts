@@ -137,6 +137,20 @@ export class BindRefusedError extends Error {
   }
 }
 
+/** What an answer of the model says of itself, or one of the pieces in which it came. */
+export type ModelAnswer = Pick<
+  Extract<SDKMessage, { type: 'assistant' }>['message'],
+  'id' | 'model' | 'usage' | 'content'
+>
+
+/** What the transcript of a conversation tells of its use of the model. */
+export interface TranscriptUsage {
+  /** The running total from which the next process goes on; undefined where none was saved. */
+  saved: Pick<SDKResultMessage, 'modelUsage' | 'total_cost_usd'> | undefined
+  /** Answers that are not in it, oldest first within each file. */
+  unsaved: { at: number; answer: ModelAnswer }[]
+}
+
 /** Where a conversation's transcript belongs. */
 export interface TranscriptPlace {
   configDir: string
@@ -177,4 +191,6 @@ export interface Driver {
   ): Promise<void>
   /** The files that make up a conversation, by names relative to the folder; the folder alone where there are none yet. */
   transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }>
+  /** What a conversation has used as far as its files tell; answers after that time alone, in milliseconds since the epoch. */
+  usage(place: TranscriptPlace, after: number): Promise<TranscriptUsage>
 }

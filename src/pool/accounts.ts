@@ -1,11 +1,14 @@
-import type { SDKMessage } from '../driver/driver.ts'
-import type { Usage, UsageRecord } from '../store/store.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { Clock } from '../clock.ts'
+import type { Driver, SDKMessage } from '../driver/driver.ts'
+import type { SessionRecord, Store, TenantPlaces, Usage, UsageRecord } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
+import { Answers } from './answers.ts'
 import type { Conversation } from './conversation.ts'
 import { Meter } from './meter.ts'
 import { Prices } from './prices.ts'
 import type { RunningTurn } from './turn.ts'
-import { NOTHING_USED, addUsage, usageSince } from './usage.ts'
+import { NOTHING_USED, addUsage, runningTotal, tokensIn, usageFrom, usageSince } from './usage.ts'
 
 /** What was used since the pool began. */
 export interface PoolUsage {
@@ -39,8 +42,15 @@ class Tally {
   }
 }
 
+export interface AccountsContext {
+  clock: Clock
+  driver: Driver
+  places: (tenant: string) => Promise<TenantPlaces>
+}
+
 /** Who used how much: turns, sessions, agents and tenants. */
 export class Accounts {
+  readonly #context: AccountsContext
   readonly #prices = new Prices()
   readonly #meters = new WeakMap<Worker, Meter>()
   /** What the turn's session had used when it began. */
@@ -49,19 +59,16 @@ export class Accounts {
   readonly #tenants = new Tally()
   #total: Usage = NOTHING_USED
 
+  constructor(context: AccountsContext) {
+    this.#context = context
+  }
+
   /** A prompt of this turn is about to be handed to the worker. */
   begin(turn: RunningTurn, worker: Worker, conversation: Conversation): void {
-    conversation.record.usage ??= { total: NOTHING_USED, told: NOTHING_USED, saved: NOTHING_USED }
-    const record = conversation.record.usage
+    const record = usageRecordOf(conversation.record)
     let meter = this.#meters.get(worker)
     if (meter === undefined) {
-      const { agent, tenant } = conversation.record
-      meter = new Meter(record, worker.resumed, this.#prices, (usage) => {
-        record.total = addUsage(record.total, usage)
-        this.#total = addUsage(this.#total, usage)
-        this.#agents.add(agent, usage)
-        this.#tenants.add(tenant, usage)
-      })
+      meter = new Meter(record, worker.resumed, this.#prices, (usage) => this.#credit(conversation.record, usage))
       this.#meters.set(worker, meter)
     }
     meter.begin()
@@ -77,6 +84,50 @@ export class Accounts {
     const meter = this.#meters.get(worker)
     meter?.end(how)
     return meter !== undefined
+  }
+
+  /**
+   * Counts what the transcript of a conversation knows and no process has told, because its host died with it. True when
+   * that has changed the record. `resuming`: no process of it runs, and the next is about to. Throws what the disk throws.
+   */
+  async catchUp(session: SessionRecord, { resuming }: { resuming: boolean }): Promise<boolean> {
+    const { cwd, sdkSessionId: sessionId } = session
+    if (cwd === undefined || sessionId === undefined) return false
+    const record = usageRecordOf(session)
+    const before = { ...record }
+    const after = record.notedAt ?? this.#context.clock.wall()
+    const { configDir, tmpDir } = await this.#context.places(session.tenant)
+    const { saved, unsaved } = await this.#context.driver.usage({ configDir, tmpDir, cwd, sessionId }, after)
+    if (saved !== undefined) {
+      this.#prices.learn(saved)
+      const total = runningTotal(saved)
+      if (tokensIn(total) > tokensIn(record.told)) {
+        const accounted = addUsage(record.told, record.reckoned ?? NOTHING_USED)
+        this.#credit(session, usageSince(total, accounted))
+        Object.assign(record, { told: total, reckoned: NOTHING_USED })
+      }
+      record.saved = total
+    }
+    if (unsaved.length > 0) {
+      const answers = new Answers((model, usage) => this.#prices.estimate(model, usage, before.total))
+      for (const { answer } of unsaved) answers.note(answer)
+      const reckoned = { ...answers.sum, estimated: true }
+      this.#credit(session, reckoned)
+      record.reckoned = addUsage(record.reckoned ?? NOTHING_USED, reckoned)
+    }
+    // Not now: while the process of a host that died still ends, it may write more.
+    record.notedAt = Math.max(after, ...unsaved.map(({ at }) => at))
+    if (resuming && saved !== undefined) Object.assign(record, { told: record.saved, reckoned: NOTHING_USED })
+    return !isDeepStrictEqual(record, before)
+  }
+
+  /** After a start: counts what the turns used whose host died. */
+  async catchUpOpenTurns(store: Store): Promise<void> {
+    for (const session of await store.openTurns()) {
+      // What cannot be read now is tried again, and told, when the session is resumed.
+      const changed = await this.catchUp(session, { resuming: false }).catch(() => false)
+      if (changed) await store.touch(session)
+    }
   }
 
   /** What a turn used that has just ended; undefined for one that had no process. */
@@ -98,4 +149,19 @@ export class Accounts {
       otherTenants: this.#tenants.others,
     }
   }
+
+  #credit(session: SessionRecord, usage: Usage): void {
+    const record = usageRecordOf(session)
+    record.total = addUsage(record.total, usage)
+    record.notedAt = this.#context.clock.wall()
+    this.#total = addUsage(this.#total, usage)
+    this.#agents.add(session.agent, usage)
+    this.#tenants.add(session.tenant, usage)
+  }
+}
+
+/** Where what the session uses is noted. */
+function usageRecordOf(session: SessionRecord): UsageRecord {
+  session.usage ??= usageFrom(session.createdAt)
+  return session.usage
 }

@@ -53,7 +53,15 @@ const header: z.ZodType<{ record: ArchivedRecord }> = z.object({
     sdkSessionId: z.uuid().optional(),
     begun: z.boolean(),
     turns: z.int().nonnegative(),
-    usage: z.strictObject({ total: usage, told: usage, saved: usage }).optional(),
+    usage: z
+      .strictObject({
+        total: usage,
+        told: usage,
+        saved: usage,
+        reckoned: usage.optional(),
+        notedAt: z.number().optional(),
+      })
+      .optional(),
     createdAt: z.number(),
     lastUsedAt: z.number(),
   }),

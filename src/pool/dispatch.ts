@@ -255,7 +255,10 @@ export class Dispatch {
     await starter.checkCwd(cwd)
     if (record.begun) await starter.checkTranscript(tenantPlaces, cwd, sdkSessionId)
     await conversation.save()
-    if (record.begun) await this.#context.transcripts.reconcile(record)
+    if (record.begun) {
+      await this.#context.transcripts.reconcile(record)
+      await this.#catchUp(conversation)
+    }
     const how: ConversationSpec = { kind: record.begun ? 'resume' : 'new', sessionId: sdkSessionId }
     const worker = await this.#place(agent.name, need, () => {
       const started = starter.start({
@@ -281,6 +284,17 @@ export class Dispatch {
       throw error
     }
     return worker
+  }
+
+  /** What a host that died could not note of the conversation is noted before its next process goes on. */
+  async #catchUp(conversation: Conversation): Promise<void> {
+    const { accounts, emitter } = this.#context
+    try {
+      if (await accounts.catchUp(conversation.record, { resuming: true })) await conversation.noteUsage()
+    } catch (error) {
+      const message = `what session "${conversation.record.key}" had used could not be read from its transcript`
+      emitter.tell('warning', { message, error })
+    }
   }
 
   /** A conversation gets its id and its place before its first process. */

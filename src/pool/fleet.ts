@@ -11,7 +11,7 @@ import type { TenantPlaces } from '../store/store.ts'
 import { Health } from '../worker/health.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Worker, WorkerListeners } from '../worker/worker.ts'
-import { Accounts } from './accounts.ts'
+import type { Accounts } from './accounts.ts'
 import type { Agent } from './agent.ts'
 import type { Conversation } from './conversation.ts'
 import { Dispatch } from './dispatch.ts'
@@ -39,6 +39,7 @@ export interface FleetParts {
   residency: Residency
   starts: Starts & { concurrent: number }
   memory: MemorySource
+  accounts: Accounts
   claudePath: string | undefined
   random: () => number
   places: (tenant: string) => Promise<TenantPlaces>
@@ -61,7 +62,7 @@ export interface FleetContext extends FleetParts {
 export class Fleet {
   readonly gate: Gate
   readonly launcher: Launcher
-  readonly accounts: Accounts = new Accounts()
+  readonly accounts: Accounts
   readonly #context: FleetContext
   readonly #registry = new Registry()
   readonly #residents: Residents<Worker>
@@ -78,6 +79,7 @@ export class Fleet {
 
   constructor(context: FleetContext) {
     this.#context = context
+    this.accounts = context.accounts
     const { clock, driver, emitter, limits, admission, residency, starts } = context
     const registry = this.#registry
     const governor = new Governor({

@@ -8,12 +8,17 @@ const MAX_MODELS = 100
 const inputEquivalents = (usage: Omit<Usage, 'costUsd' | 'estimated'>): number =>
   usage.inputTokens + 5 * usage.outputTokens + 1.25 * usage.cacheWriteTokens + 0.1 * usage.cacheReadTokens
 
+function priceOf(usage: Usage | undefined): number {
+  const tokens = usage === undefined ? 0 : inputEquivalents(usage)
+  return usage === undefined || tokens === 0 ? 0 : usage.costUsd / tokens
+}
+
 /** What models cost, learned from what the CLI tells: for what it could not tell. */
 export class Prices {
   /** USD for a token of input. */
   readonly #perInputToken = new Map<string, number>()
 
-  learn({ modelUsage }: SDKResultMessage): void {
+  learn({ modelUsage }: Pick<SDKResultMessage, 'modelUsage'>): void {
     for (const [model, told] of Object.entries(modelUsage)) {
       const tokens = inputEquivalents({
         inputTokens: told.inputTokens,
@@ -26,8 +31,8 @@ export class Prices {
     }
   }
 
-  /** About what these tokens cost, in USD; 0 for a model of which nothing was told. */
-  estimate(model: string, usage: Usage): number {
-    return (this.#perInputToken.get(model) ?? 0) * inputEquivalents(usage)
+  /** About what these tokens cost, in USD: a model of which nothing was told costs as much as `like` did, or nothing. */
+  estimate(model: string, usage: Usage, like?: Usage): number {
+    return (this.#perInputToken.get(model) ?? priceOf(like)) * inputEquivalents(usage)
   }
 }

@@ -26,7 +26,7 @@ import { SteeringTurn } from './steering.ts'
 import { Traces } from './traces.ts'
 import type { Transcripts } from './transcripts.ts'
 import type { RunningTurn, Turn } from './turn.ts'
-import { NOTHING_USED } from './usage.ts'
+import { NOTHING_USED, usageFrom } from './usage.ts'
 
 export interface SessionsContext {
   clock: Clock
@@ -179,7 +179,11 @@ export class Sessions implements SessionHost {
     }
     const { tenant, agent, cwd, ownsCwd } = record
     const fork = newRecord({ tenant, key, agent, cwd: ownsCwd ? undefined : cwd }, this.#context.clock.wall())
-    if (record.begun) Object.assign(fork, await this.#traces.copy(record, fork.uid))
+    if (record.begun) {
+      Object.assign(fork, await this.#traces.copy(record, fork.uid))
+      // The copied transcript tells of what was used as if it were the fork's.
+      fork.usage = usageFrom(this.#context.clock.wall())
+    }
     try {
       const forked = await this.active.load({ tenant, key }, () => this.active.begin(fork))
       // Another fork may have been faster: what was copied for this one goes again.

@@ -1,5 +1,5 @@
 import type { SDKResultMessage } from '../driver/driver.ts'
-import type { Usage } from '../store/store.ts'
+import type { Usage, UsageRecord } from '../store/store.ts'
 
 export const NOTHING_USED: Usage = Object.freeze({
   inputTokens: 0,
@@ -8,6 +8,14 @@ export const NOTHING_USED: Usage = Object.freeze({
   cacheWriteTokens: 0,
   costUsd: 0,
   estimated: false,
+})
+
+/** Of a conversation of which nothing counts that was before this time, in milliseconds since the epoch. */
+export const usageFrom = (notedAt: number): UsageRecord => ({
+  total: NOTHING_USED,
+  told: NOTHING_USED,
+  saved: NOTHING_USED,
+  notedAt,
 })
 
 export const addUsage = (a: Usage, b: Usage): Usage => ({
@@ -32,8 +40,11 @@ export const usageSince = (after: Usage, before: Usage): Usage => ({
 export const tokensIn = ({ inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens }: Usage): number =>
   inputTokens + outputTokens + cacheReadTokens + cacheWriteTokens
 
-/** The running total of a conversation, as one of its results tells it. */
-export function runningTotal({ modelUsage, total_cost_usd: costUsd }: SDKResultMessage): Usage {
+/** The running total of a conversation, as one of its results or its transcript tells it. */
+export function runningTotal({
+  modelUsage,
+  total_cost_usd: costUsd,
+}: Pick<SDKResultMessage, 'modelUsage' | 'total_cost_usd'>): Usage {
   let total: Usage = { ...NOTHING_USED, costUsd }
   for (const model of Object.values(modelUsage)) {
     total = addUsage(total, {

@@ -17,6 +17,10 @@ export interface UsageRecord {
   told: Usage
   /** The running total that the CLI has saved with the conversation. It is `told` unless a process was killed. */
   saved: Usage
+  /** What was reckoned of processes that did not tell it, since `told`. */
+  reckoned?: Usage | undefined
+  /** When something was added last, in milliseconds since the epoch; undefined in records of earlier releases. */
+  notedAt?: number | undefined
 }
 
 /** A session's durable identity. Its key is the caller's; everything else is the pool's. */

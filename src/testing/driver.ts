@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import type { Driver, ProcessInfo, StartSpec, TranscriptPlace } from '../driver/driver.ts'
+import type { Driver, ProcessInfo, StartSpec, TranscriptPlace, TranscriptUsage } from '../driver/driver.ts'
 import { ResumeError, StartError } from '../errors.ts'
 import { FakeProcess } from './process.ts'
 import type { FakeConversation } from './process.ts'
@@ -96,6 +96,11 @@ export class FakeDriver implements Driver {
   /** Fake conversations are in no file. */
   transcript({ configDir }: TranscriptPlace): Promise<{ folder: string; names: string[] }> {
     return Promise.resolve({ folder: configDir, names: [] })
+  }
+
+  /** What fake conversations use is told by their processes alone. */
+  usage(): Promise<TranscriptUsage> {
+    return Promise.resolve({ saved: undefined, unsaved: [] })
   }
 
   #conversation(sessionId: string): FakeConversation {

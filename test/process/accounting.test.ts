@@ -1,7 +1,19 @@
 import { expect, test } from 'vitest'
-import type { Session, Turn, Usage } from '../../src/index.ts'
+import type { Session, Turn, Usage, WorkerInfo } from '../../src/index.ts'
 import { addUsage, NOTHING_USED } from '../../src/pool/usage.ts'
-import { event, MODEL, modelAsked, openSite, record, workerOf } from '../fixtures/real-pool.ts'
+import { startHost } from '../fixtures/other-host.ts'
+import {
+  asked,
+  event,
+  isWritten,
+  MODEL,
+  modelAsked,
+  openSite,
+  processesOf,
+  record,
+  until,
+  workerOf,
+} from '../fixtures/real-pool.ts'
 
 const agents = {
   a: {
@@ -90,4 +102,40 @@ test('A turn that is killed counts for what was seen of it, says so, and the nex
   after.push(await toldBy(session.send('sixth')))
   const inputs = [...before, lost, ...after].reduce((sum, { inputTokens }) => sum + inputTokens, 0)
   expect(await usageOf(session)).toMatchObject({ inputTokens: inputs, estimated: true })
+})
+
+test.each([
+  { which: 'that ends in order after it', processDies: false, estimated: false },
+  { which: 'that is killed with it', processDies: true, estimated: true },
+])('A turn whose host is killed counts once, with a process $which', async ({ processDies, estimated }) => {
+  const site = await openSite()
+  const host = startHost(site, { agents })
+  await host.open()
+  await host.ask({ do: 'say', key: 'one', text: 'first' })
+  await host.ask({ do: 'send', key: 'one', text: "second\n@sim bash echo to''gether\n@sim silence" })
+  await isWritten(site, 'together')
+  await until(() => expect(asked(site, 'second').map(({ outcome }) => outcome)).toEqual(['answered', 'open']))
+  if (processDies) {
+    const [worker] = (await host.ask({ do: 'workers' })) as WorkerInfo[]
+    // It must not notice, or it would count by itself.
+    process.kill(host.pid, 'SIGSTOP')
+    process.kill(worker?.pid ?? 0, 'SIGKILL')
+  }
+  await host.kill()
+  await until(async () => expect(await processesOf(site.root)).toEqual([]))
+
+  const pool = await site.pool({ agents })
+  const session = await pool.session('one')
+  const before = await usageOf(session)
+  const lost = pool.stats().usage
+  expect(lost.total).toMatchObject({ estimated, costUsd: expect.closeTo(before.costUsd / 2, 3) })
+  expect(lost).toMatchObject({ byAgent: { a: lost.total }, byTenant: { default: lost.total } })
+  expect(before.inputTokens).toBeGreaterThan(lost.total.inputTokens)
+  expect(before.inputTokens).toBeLessThan(2.1 * lost.total.inputTokens)
+
+  const after = [await toldBy(session.send('third'))]
+  await session.hibernate()
+  after.push(await toldBy(session.send('fourth')))
+  const inputs = after.reduce((sum, { inputTokens }) => sum + inputTokens, before.inputTokens)
+  expect(await usageOf(session)).toMatchObject({ inputTokens: inputs, estimated })
 })

@@ -105,7 +105,7 @@ test('After a clear the total begins at nothing, in this process and in the next
 })
 
 test('A process that is killed counts for what was seen of its turn, marked as estimated', () => {
-  const { process, inputs, record } = session()
+  const { process, inputs, record, credits } = session()
   const first = process('new')
   turn(first, total(100))
   turn(first, answer('m1', 40, 'thinking'), answer('m1', 40, 'a text, of which a part was shown'))
@@ -113,6 +113,7 @@ test('A process that is killed counts for what was seen of its turn, marked as e
   first.end({ inOrder: false })
   expect(inputs()).toEqual([100, 40])
   expect(record.total.estimated).toBe(true)
+  expect(record.reckoned).toEqual(credits.at(-1))
   // Four characters a token, at five times the price of input.
   const outputTokens = Math.ceil(('"thinking"'.length + '"a text, of which a part was shown"'.length) / 4)
   expect(record.total.outputTokens).toBe(outputTokens)
