@@ -354,8 +354,8 @@ export class ClaudeDriver implements Driver {
     return reconcile(place, store)
   }
 
-  async forget(place: TranscriptPlace, store?: SessionStore): Promise<void> {
-    if (store !== undefined) await forgetCopy(place, store)
+  async forget(place: TranscriptPlace, store: SessionStore): Promise<void> {
+    await forgetCopy(place, store)
     await removeTranscript(place)
     await removeKeepsakes(place)
     await removeScratch(place.tmpDir, place.sessionId)

@@ -182,7 +182,7 @@ export interface Driver {
   /** Makes what the process keeps of a conversation and its copy in a store agree: each gets what it lacks, and the process is right. */
   reconcile(place: TranscriptPlace, store: SessionStore): Promise<void>
   /** Removes what the process kept of a conversation, and its copy. Removing twice is no error. */
-  forget(place: TranscriptPlace, store?: SessionStore): Promise<void>
+  forget(place: TranscriptPlace, store: SessionStore): Promise<void>
   /** Removes what was kept of conversations that are not `known` and was last written before that time, in milliseconds since the epoch. */
   forgetUnknown(
     tenant: Pick<TranscriptPlace, 'configDir' | 'tmpDir'>,

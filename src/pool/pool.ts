@@ -50,7 +50,9 @@ export interface PoolParts extends FleetParts {
   keepsEvents: boolean
   files: PoolFiles
   retention: Retention
-  /** Where a tenant's transcripts are copied to; undefined where they stay with the CLI alone. */
+  /** Whether what the CLI writes of a conversation is copied to the store. */
+  copiesTranscripts: boolean
+  /** The store's copies of a tenant's transcripts. */
   transcriptStore: TranscriptsContext['transcriptStore']
   removeWorkspace: (path: string) => Promise<void>
   /** Where other processes ask this pool. */
@@ -97,7 +99,13 @@ export class Pool implements AsyncDisposable {
       conversationOf,
       tend: () => this.#upkeep.tend(),
     })
-    this.#upkeep = new Upkeep({ ...parts, emitter, sessions: this.#sessions.kept, inUse: () => this.#fleet.inUse })
+    this.#upkeep = new Upkeep({
+      ...parts,
+      emitter,
+      transcripts,
+      sessions: this.#sessions.kept,
+      inUse: () => this.#fleet.inUse,
+    })
     parts.driver.attach({
       trouble: (message, error) => this.#emitter.tell('warning', { message, error }),
       reaped: (report) => this.#emitter.tell('orphans.reaped', report),

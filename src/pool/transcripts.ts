@@ -7,9 +7,13 @@ export interface TranscriptsContext {
   driver: Driver
   emitter: PoolEmitter
   places: (tenant: string) => Promise<TenantPlaces>
-  /** Where a tenant's transcripts are copied to; undefined where they stay with the CLI alone. */
-  transcriptStore: ((tenant: string) => SessionStore) | undefined
+  /** Whether what the CLI writes of a conversation is copied to the store. */
+  copiesTranscripts: boolean
+  /** The store's copies of a tenant's transcripts. */
+  transcriptStore: (tenant: string) => SessionStore
 }
+
+type ConversationPlace = Pick<SessionRecord, 'tenant' | 'cwd' | 'sdkSessionId'>
 
 /** Keeps a copy of what the CLI writes of a conversation, and notices what it lacks. */
 export class Transcripts {
@@ -21,26 +25,36 @@ export class Transcripts {
 
   /** What a process copies to. It gets nothing from there: its own files come first, and are made to be there. */
   mirror(tenant: string): { sessionStore?: SessionStore } {
-    const store = this.#context.transcriptStore?.(tenant)
-    if (store === undefined) return {}
+    if (!this.#context.copiesTranscripts) return {}
+    const store = this.#context.transcriptStore(tenant)
     return { sessionStore: { append: (key, entries) => store.append(key, entries), load: async () => null } }
   }
 
   /** Before a conversation is resumed: what either side lacks it gets from the other. Throws what the store or the disk throw. */
-  async reconcile({
-    tenant,
-    cwd,
-    sdkSessionId,
-  }: Pick<SessionRecord, 'tenant' | 'cwd' | 'sdkSessionId'>): Promise<void> {
-    const store = this.#context.transcriptStore?.(tenant)
-    if (store === undefined || cwd === undefined || sdkSessionId === undefined) return
+  async reconcile({ tenant, cwd, sdkSessionId }: ConversationPlace): Promise<void> {
+    if (!this.#context.copiesTranscripts || cwd === undefined || sdkSessionId === undefined) return
     const { configDir, tmpDir } = await this.#context.places(tenant)
-    await this.#context.driver.reconcile({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, store)
+    const place = { configDir, tmpDir, cwd, sessionId: sdkSessionId }
+    await this.#context.driver.reconcile(place, this.#context.transcriptStore(tenant))
+  }
+
+  /** The files of a conversation, written again from a copy where they are gone: also one that another pool has made. */
+  async files(conversation: ConversationPlace): Promise<{ folder: string; names: string[] }> {
+    const { tenant, cwd, sdkSessionId } = conversation
+    if (cwd === undefined || sdkSessionId === undefined) return { folder: '', names: [] }
+    const { driver, places, transcriptStore } = this.#context
+    const { configDir, tmpDir } = await places(tenant)
+    const place = { configDir, tmpDir, cwd, sessionId: sdkSessionId }
+    await this.reconcile(conversation)
+    const found = await driver.transcript(place)
+    if (found.names.length > 0) return found
+    await driver.reconcile(place, transcriptStore(tenant))
+    return driver.transcript(place)
   }
 
   /** Removes the copy of a conversation that is removed. */
   async forget(tenant: string, place: Parameters<Driver['forget']>[0]): Promise<void> {
-    await this.#context.driver.forget(place, this.#context.transcriptStore?.(tenant))
+    await this.#context.driver.forget(place, this.#context.transcriptStore(tenant))
   }
 
   /** A process says that something was not written: until it is, the worker stays. */

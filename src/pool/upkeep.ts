@@ -12,6 +12,7 @@ import type { KeptSessions } from './kept-sessions.ts'
 import { dueForRemoval } from './retention.ts'
 import type { KeptSession, Removal } from './retention.ts'
 import { existingDirectory } from './session-record.ts'
+import type { Transcripts } from './transcripts.ts'
 
 /** What a look at what is kept found to remove, and removed unless it was a dry run. */
 export interface PruneReport {
@@ -40,6 +41,7 @@ export interface UpkeepContext {
   emitter: PoolEmitter
   retention: Retention
   sessions: KeptSessions
+  transcripts: Transcripts
   places: (tenant: string) => Promise<TenantPlaces>
   removeWorkspace: (path: string) => Promise<void>
   /** Directories and conversations of processes that are there now. */
@@ -145,16 +147,12 @@ export class Upkeep {
     key: string,
     { tenant = 'default', workspace = true }: { tenant?: string; workspace?: boolean },
   ): AsyncGenerator<string> {
-    const { sessions, store, driver, places, clock } = this.#context
+    const { sessions, store, transcripts, clock } = this.#context
     using held = await sessions.holdIdle(tenant, key)
     const { record } = held
     const { turns } = record
-    const { configDir, tmpDir } = await places(tenant)
-    const { cwd, ownsCwd, sdkSessionId } = record
-    const transcript =
-      cwd === undefined || sdkSessionId === undefined
-        ? { folder: '', names: [] }
-        : await driver.transcript({ configDir, tmpDir, cwd, sessionId: sdkSessionId })
+    const { cwd, ownsCwd } = record
+    const transcript = await transcripts.files(record)
     const source = { record, store, transcript, workspace: workspace && ownsCwd ? cwd : undefined }
     yield* writeArchive(source, clock.wall())
     if (held.busy() || record.turns !== turns)
@@ -165,7 +163,7 @@ export class Upkeep {
 
   /** Brings an exported session back. */
   async import(lines: AsyncIterable<string>, options: ImportOptions): Promise<SessionRecord> {
-    const { sessions, store, driver, places } = this.#context
+    const { sessions, store, driver, transcripts, places } = this.#context
     const archive = await openArchive(lines)
     const { record: from } = archive
     const record: SessionRecord = {
@@ -196,7 +194,10 @@ export class Upkeep {
     const { folder, names } = await driver.transcript(place)
     if (names.length > 0)
       throw new SessionConflictError(`there is a transcript of ${sdkSessionId} in ${folder} already`)
-    await sessions.adopt(record, (events) => readArchive(archive, { transcript: folder, workspace, events }))
+    await sessions.adopt(record, async (events) => {
+      await readArchive(archive, { transcript: folder, workspace, events })
+      await transcripts.reconcile(record)
+    })
     return record
   }
 

@@ -20,8 +20,8 @@ class FickleStore extends SqliteStore {
 }
 
 /** Removes what the CLI keeps of all conversations. */
-const removeLocal = (site: Site): Promise<void> =>
-  rm(join(site.dataDir, 'tenants', 'default', 'config', 'projects'), { recursive: true, force: true })
+const removeLocal = ({ dataDir }: Pick<Site, 'dataDir'>): Promise<void> =>
+  rm(join(dataDir, 'tenants', 'default', 'config', 'projects'), { recursive: true, force: true })
 
 test('A session whose files are gone is resumed from the store, also by the next host', async () => {
   const site = await openSite()
@@ -36,6 +36,21 @@ test('A session whose files are gone is resumed from the store, also by the next
   const second = await site.pool({ transcripts: 'store' })
   expect((await say(await second.session('k'), 'three')).text).toBe('[turn 3] You said: three')
   expect((await transcripts(site.dataDir)).length).toBe(1)
+})
+
+test('A session whose files are gone is exported from the store, and what is imported is copied there', async () => {
+  const site = await openSite()
+  const here = await site.pool({ transcripts: 'store' })
+  await say(await here.session('k', { agent: 'a' }), 'one')
+  await here.close()
+  await removeLocal(site)
+  // As the command line does where no host runs: it need not know how the sessions were kept.
+  const exporting = await site.pool()
+  const elsewhere = join(site.root, 'elsewhere')
+  const there = await site.pool({ transcripts: 'store', dataDir: elsewhere })
+  const session = await there.importSession(exporting.exportSession('k'))
+  await removeLocal({ dataDir: elsewhere })
+  expect(await say(session, 'two')).toEqual({ text: '[turn 2] You said: two', warmth: 'resumed' })
 })
 
 test('Spares copy from their first turn on, and a fork has all of its conversation', async () => {
