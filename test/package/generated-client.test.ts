@@ -32,6 +32,11 @@ export async function work(): Promise<number> {
   })
   const path = { id: 'ada' }
   await client.POST('/sessions/{id}/messages', { params: { path }, body: { prompt: 'hello' }, parseAs: 'stream' })
+  await client.POST('/ag-ui/{agent}', {
+    params: { path: { agent: 'support' } },
+    body: { threadId: 'ada', runId: 'r1', messages: [{ id: 'm1', role: 'user', content: 'hello' }], tools: [], context: [] },
+    parseAs: 'stream',
+  })
   // @ts-expect-error: a prompt is a text
   await client.POST('/sessions/{id}/messages', { params: { path }, body: { prompt: 1 } })
   // @ts-expect-error: there is no such path

@@ -1,9 +1,10 @@
+import { RunAgentInputSchema } from '@ag-ui/core/schemas'
 import { AGUI_MEDIA_TYPE, EventEncoder } from '@ag-ui/encoder'
 import type { AGUIEvent, RunAgentInput } from '@ag-ui/core'
 import { Hono } from 'hono'
 import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
-import { describeRoute } from 'hono-openapi'
+import { describeRoute, resolver } from 'hono-openapi'
 import type { Session } from '../../index.ts'
 import { streamAnswer } from '../context.ts'
 import type { ServerContext, ServerEnv } from '../context.ts'
@@ -38,7 +39,7 @@ export function agUi(context: ServerContext): Hono<ServerEnv> {
       requestBody: {
         required: true,
         description: 'RunAgentInput of @ag-ui/core',
-        content: { 'application/json': { schema: { type: 'object' } } },
+        content: { 'application/json': { schema: resolver(RunAgentInputSchema) as never } },
       },
       responses: {
         200: { description: 'Events of AG-UI', content: { 'text/event-stream': { schema: { type: 'string' } } } },

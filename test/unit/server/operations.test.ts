@@ -54,6 +54,29 @@ test("what does not exist is the API's 404", async () => {
   expect(await response.json()).toMatchObject({ type: 'error', error: { type: 'not_found_error' } })
 })
 
+test('the document has the whole input of an AG-UI run', async () => {
+  const { ask } = await served()
+  const { paths } = (await (await ask('GET', '/openapi.json')).json()) as { paths: Record<string, object> }
+  expect(paths['/ag-ui/{agent}']).toMatchObject({
+    post: {
+      requestBody: {
+        content: {
+          'application/json': {
+            schema: {
+              type: 'object',
+              required: ['threadId', 'runId', 'messages'],
+              properties: {
+                messages: { type: 'array', items: { oneOf: expect.any(Array) } },
+                resume: { items: { properties: { status: { enum: ['resolved', 'cancelled'] } } } },
+              },
+            },
+          },
+        },
+      },
+    },
+  })
+})
+
 test('the document names every route with its answers', async () => {
   const { ask } = await served()
   const { paths } = (await (await ask('GET', '/openapi.json')).json()) as { paths: Record<string, object> }
