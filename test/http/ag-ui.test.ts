@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { expect, test } from 'vitest'
 import { FrontEnd } from '../fixtures/ag-ui.ts'
 import { serve } from './serving.ts'
@@ -64,4 +65,29 @@ test('a question of the agent waits for its answer', async () => {
   })
   expect(answered.types.at(-1)).toBe('RUN_FINISHED')
   expect(front.conversation.join('\n')).toMatch(/tool .*Tea/)
+})
+
+test.each([
+  ['an answer', { status: 'resolved' as const, payload: { size: 'M' } }, 'Ordered in M.'],
+  ['a no', { status: 'cancelled' as const }, 'Not ordered: decline.'],
+])('an MCP server that wants to know something of the user gets %s', async (_what, answer, result) => {
+  const server = JSON.stringify({
+    type: 'stdio',
+    command: process.execPath,
+    args: [resolve(import.meta.dirname, '../fixtures/asking-mcp-server.ts')],
+  })
+  const { url, command } = await serve(
+    `agents: { a: { ${AGENT}, permissionMode: default, allowedTools: [mcp__shop], mcpServers: { shop: ${server} } } }`,
+  )
+  const front = new FrontEnd(`${url}/ag-ui/a`, { threadId: 'thread' })
+  const asked = await front.say('@sim tool mcp__shop__order').run()
+  const interrupts = interruptsOf(asked.events.at(-1))
+  expect(interrupts).toMatchObject([
+    { reason: 'input_required', message: 'Which size?', responseSchema: { properties: { size: { type: 'string' } } } },
+  ])
+  const answered = await front.run({ resume: [{ interruptId: interrupts[0]?.id ?? '', ...answer }] })
+  expect(answered.types.at(-1)).toBe('RUN_FINISHED')
+  expect(front.conversation.join('\n')).toContain(`tool ${result}`)
+  const decided = answer.status === 'resolved' ? 'allowed' : 'denied'
+  expect(await command.said(new RegExp(`elicitation ${decided}`))).toContain('"by":"anybody"')
 })
