@@ -103,16 +103,18 @@ describe('what concerns no process itself leaves it in place and holds at once',
     expect(reasons()).toEqual(['memory'])
   })
 
-  test('a process that starts meanwhile follows, too', async () => {
-    const { pool, clock, driver, session, reasons } = await fakes()
+  test('processes that start, or wait for their start, follow too', async () => {
+    const { pool, clock, driver, session, reasons } = await fakes({ starts: { concurrent: 1 } })
     driver.onStart = (process) => (process.readyAtOnce = false)
-    const turn = (await session('ada')).send('one')
-    const process = await driver.process(0)
+    const turns = [(await session('ada')).send('one'), (await session('bob')).send('one')]
+    const starting = await driver.process(0)
     pool.updateAgents({ assistant: { ...NO_SPARES, residency: { pattern: 'ephemeral' } } })
-    process.becomeReady()
-    await turn.result
+    starting.becomeReady()
+    const waiting = await driver.process(1)
+    waiting.becomeReady()
+    await Promise.all(turns.map(({ result }) => result))
     await clock.advance(1_000)
-    expect(reasons()).toEqual(['turns'])
+    expect(reasons()).toEqual(['turns', 'turns'])
   })
 
   test('spares become more or fewer', async () => {
