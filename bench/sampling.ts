@@ -10,7 +10,7 @@ import { SystemMemory } from '../src/memory/system.ts'
 import { machineMemory } from '../src/process/machine-memory.ts'
 import { MARKER_VARIABLE, markerOf } from '../src/process/marker.ts'
 import { ProcessTable } from '../src/process/table.ts'
-import { treesOfThisHost } from '../src/process/tree.ts'
+import { treesInSteps } from '../src/process/tree.ts'
 import { bench } from './shared/bench.ts'
 import type { Round } from './shared/report.ts'
 
@@ -40,7 +40,7 @@ await bench(async ({ quick }) => {
     now: () => systemClock.now(),
     source: new SystemMemory({
       now: () => systemClock.now(),
-      trees: () => treesOfThisHost(table.read()),
+      trees: () => treesInSteps(table),
       machine: machineMemory,
     }),
     limitBytes: 'auto',

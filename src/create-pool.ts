@@ -31,7 +31,7 @@ import { recordRuns } from './pool/run-record.ts'
 import { machineMemory } from './process/machine-memory.ts'
 import { RunFiles } from './process/run-files.ts'
 import { ProcessTable } from './process/table.ts'
-import { treesOfThisHost } from './process/tree.ts'
+import { treesInSteps } from './process/tree.ts'
 import { DataDir } from './store/data-dir.ts'
 import { sessionStore } from './store/session-store.ts'
 import { SqliteStore } from './store/sqlite.ts'
@@ -160,7 +160,7 @@ function systemMemory(clock: Clock): MemorySource {
   const table = new ProcessTable()
   return new SystemMemory({
     now: () => clock.now(),
-    trees: () => treesOfThisHost(table.read()),
+    trees: () => treesInSteps(table),
     machine: machineMemory,
   })
 }

@@ -8,8 +8,10 @@ export interface MeasuredWorker {
   readonly pid: number
 }
 
-/** The processes of each worker, by the worker's id. Costs a look at every process of the machine. */
-export type ReadTrees = () => ReadonlyMap<string, readonly number[]>
+type Trees = ReadonlyMap<string, readonly number[]>
+
+/** The processes of each worker, by the worker's id. Costs a look at every process of the machine, in small steps. */
+export type ReadTrees = () => Iterator<undefined, Trees>
 
 /** Who belongs to which worker is looked up this often, in milliseconds. */
 const TREES_MS = 4_000
@@ -33,6 +35,8 @@ const MOST_RATIO = 2
 
 const AT_PAGESZ = 6n
 const AUXV_ENTRY_BYTES = 16
+
+const nextRound = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
 
 /** The size of a page, from the kernel's note to each process. */
 export function pageBytes(read: ReadFile): number {
@@ -72,10 +76,12 @@ export class Usage {
   readonly #read: ReadFile
   readonly #readLater: ReadFileLater
   readonly #readTrees: ReadTrees
+  readonly #rest: () => Promise<void>
   readonly #page: number
   /** False where there is no `/proc`: nothing can be measured then, and looking costs more than it tells. */
   readonly #measurable: boolean
-  #trees: ReturnType<ReadTrees> = new Map()
+  #trees: Trees = new Map()
+  #looking: Iterator<undefined, Trees> | undefined
   #treesDueAt = -Infinity
   #treesMayAt = -Infinity
   #exactDueAt = -Infinity
@@ -85,8 +91,16 @@ export class Usage {
   #lastExact: string | undefined
   #correcting = false
 
-  constructor(context: { now: () => number; trees: ReadTrees; read?: ReadFile; readLater?: ReadFileLater }) {
+  constructor(context: {
+    now: () => number
+    trees: ReadTrees
+    read?: ReadFile
+    readLater?: ReadFileLater
+    /** Lets others have their turn. */
+    rest?: () => Promise<void>
+  }) {
     this.#now = context.now
+    this.#rest = context.rest ?? nextRound
     this.#readLater = context.readLater ?? readFileLater
     this.#readTrees = context.trees
     this.#read = context.read ?? filesBelow()
@@ -98,7 +112,8 @@ export class Usage {
   sample(workers: readonly MeasuredWorker[], unexplained: boolean): Map<string, number> {
     if (workers.length > 0 && this.#measurable) {
       const now = this.#now()
-      if (now >= (unexplained ? this.#treesMayAt : this.#treesDueAt)) this.#look(now)
+      if (unexplained && now >= this.#treesMayAt) this.#lookNow()
+      else if (now >= this.#treesDueAt && this.#looking === undefined) void this.#look()
       else if (now >= this.#exactDueAt && !this.#correcting) void this.#correct(workers)
     }
     const found = new Map<string, number>()
@@ -124,7 +139,7 @@ export class Usage {
   measureExactly(worker: MeasuredWorker): number | undefined {
     const main = privateIn(this.#read(rollupOf(worker.pid)))
     if (main === undefined) return undefined
-    this.#trees = this.#readTrees()
+    this.#lookNow()
     const others = (this.#trees.get(worker.id) ?? []).filter((pid) => pid !== worker.pid)
     return others.reduce((sum, pid) => sum + (privateIn(this.#read(rollupOf(pid))) ?? 0), main)
   }
@@ -134,9 +149,47 @@ export class Usage {
     return anonymousOf('self', this.#page, this.#read) ?? process.memoryUsage.rss()
   }
 
-  #look(now: number): void {
-    this.#trees = this.#readTrees()
-    const tookMs = this.#now() - now
+  /** All at once: somebody is to be told who takes memory now. */
+  #lookNow(): void {
+    this.#looking = undefined
+    const start = this.#now()
+    const steps = this.#readTrees()
+    for (;;) {
+      const trees = this.#step(steps)
+      if (trees !== undefined) return this.#noteTrees(trees, this.#now() - start)
+    }
+  }
+
+  /** Step by step, with the host's own work between. */
+  async #look(): Promise<void> {
+    const steps = this.#readTrees()
+    this.#looking = steps
+    let tookMs = 0
+    for (;;) {
+      const start = this.#now()
+      const trees = this.#step(steps)
+      tookMs += this.#now() - start
+      if (trees !== undefined) return this.#noteTrees(trees, tookMs)
+      await this.#rest()
+      // Somebody has looked at all at once meanwhile.
+      if (this.#looking !== steps) return
+    }
+  }
+
+  /** What the last step has found. A look that fails leaves what was known: the next one is not far. */
+  #step(steps: Iterator<undefined, Trees>): Trees | undefined {
+    try {
+      const { done, value } = steps.next()
+      return done === true ? value : undefined
+    } catch {
+      return this.#trees
+    }
+  }
+
+  #noteTrees(trees: Trees, tookMs: number): void {
+    this.#looking = undefined
+    this.#trees = trees
+    const now = this.#now()
     this.#treesDueAt = now + Math.max(TREES_MS, tookMs / SHARE_OF_A_CORE)
     this.#treesMayAt = now + Math.max(TREES_SOON_MS, tookMs / SHARE_WHEN_SOON)
   }

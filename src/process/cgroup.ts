@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmdirSync, writeFile, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { hostLives, thisHost } from './marker.ts'
 import type { HostIdentity } from './marker.ts'
@@ -89,17 +89,19 @@ export class HostCgroup {
     }
   }
 
-  /** Makes a worker's cgroup and moves its process there; undefined when the process was faster than that. */
+  /** Makes a worker's cgroup, where its process is a moment later; undefined when there can be none. */
   enclose(workerId: string, pid: number): string | undefined {
     const path = join(this.path, workerId)
     try {
       mkdirSync(path)
-      writeFileSync(join(path, 'cgroup.procs'), String(pid))
-      return path
     } catch {
-      removeCgroup(path)
       return undefined
     }
+    // The kernel takes milliseconds for a move: in another thread, beside the host's own work.
+    writeFile(join(path, 'cgroup.procs'), String(pid), (error) => {
+      if (error !== null) removeCgroup(path)
+    })
+    return path
   }
 
   remove(): void {

@@ -98,6 +98,11 @@ export function treesOfThisHost(entries: readonly ProcessEntry[]): Map<string, n
   return trees
 }
 
+/** The same, with rests between the steps of the pass. */
+export function* treesInSteps(table: ProcessTable): Generator<undefined, Map<string, number[]>> {
+  return treesOfThisHost(yield* table.readInSteps())
+}
+
 /** Signals a process if it is still the one that was meant. False when it is gone. */
 export function signalProcess({ pid, startTime }: ProcessIdentity, signal: NodeJS.Signals): boolean {
   if (!sameStart(startTimeOf(pid), startTime)) return false

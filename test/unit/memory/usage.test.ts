@@ -12,6 +12,10 @@ class Proc {
   now = 0
   treeReads = 0
   trees = new Map<string, number[]>()
+  /** Steps of one look at all processes, and what each of them takes. */
+  steps = 1
+  stepMs = 0
+  rests = 0
 
   statm(mib: number): string {
     return `99999 ${(mib * MIB) / PAGE + 1_000} 1000 5 0 123 0\n`
@@ -35,11 +39,22 @@ class Proc {
         this.reads.push(path)
         return Promise.resolve(this.files[path])
       },
-      trees: () => {
-        this.treeReads += 1
-        return this.trees
+      trees: () => this.look(),
+      rest: () => {
+        this.rests += 1
+        return Promise.resolve()
       },
     })
+  }
+
+  *look(): Generator<undefined, Map<string, number[]>> {
+    this.treeReads += 1
+    for (let step = 1; step < this.steps; step += 1) {
+      this.now += this.stepMs
+      yield
+    }
+    this.now += this.stepMs
+    return this.trees
   }
 
   count(name: string): number {
@@ -164,20 +179,45 @@ describe('what it costs', () => {
 
   test('stays a small part of a core where looking is slow', () => {
     const proc = new Proc()
-    const usage = new Usage({
-      now: () => proc.now,
-      read: (path) => proc.files[path],
-      trees: () => {
-        proc.treeReads += 1
-        proc.now += 50
-        return proc.trees
-      },
-    })
+    const usage = proc.usage()
+    proc.stepMs = 50
     for (let sample = 0; sample < 120; sample += 1) {
       usage.sample(workers, false)
       proc.now += 500
     }
     expect(proc.treeReads).toBeLessThanOrEqual(5)
+  })
+
+  test('is spread: the host does other things between the steps of a look, and nothing counts before its last', async () => {
+    const proc = new Proc()
+    proc.process(10, 100)
+    proc.process(11, 300)
+    proc.trees.set('w-1', [10, 11])
+    proc.steps = 3
+    const usage = proc.usage()
+    const sample = (): number => (usage.sample([{ id: 'w-1', pid: 10 }], false).get('w-1') ?? 0) / MIB
+    expect([sample(), proc.rests]).toEqual([100, 1])
+    await Promise.resolve()
+    expect([sample(), proc.rests]).toEqual([100, 2])
+    await Promise.resolve()
+    expect([sample(), proc.rests, proc.treeReads]).toEqual([400, 2, 1])
+  })
+
+  test('is paid at once when somebody was seen to take memory', async () => {
+    const proc = new Proc()
+    proc.process(10, 100)
+    proc.process(11, 300)
+    proc.trees.set('w-1', [10])
+    proc.steps = 3
+    const usage = proc.usage()
+    const sample = (unexplained: boolean): number =>
+      (usage.sample([{ id: 'w-1', pid: 10 }], unexplained).get('w-1') ?? 0) / MIB
+    sample(false)
+    proc.trees = new Map([['w-1', [10, 11]]])
+    expect(sample(true)).toBe(400)
+    const rests = proc.rests
+    await Promise.resolve()
+    expect([sample(false), proc.rests, proc.treeReads]).toEqual([400, rests, 2])
   })
 
   test('is nothing where nothing can be measured', () => {
