@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import { constants, getPriority, setPriority } from 'node:os'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
 import type { ExitFacts } from '../errors.ts'
+import { readSmallFile } from '../small-file.ts'
 import type { HostCgroup } from './cgroup.ts'
 import { MARKER_VARIABLE, markerOf, thisHost } from './marker.ts'
 import { register } from './registered.ts'
@@ -17,6 +19,9 @@ const STDERR_TAIL_BYTES = 8 * 1024
 
 /** Of −1000…1000: well above the host's, below what is meant to die first. */
 const OOM_SCORE_ADJ = '500'
+
+/** Added to the host's niceness. A third of its weight: what all workers wait for is the host, and it needs little. */
+const NICER_BY = 5
 
 /** After the exit, stderr may still hold lines; a grandchild that inherited it may keep it open for ever. */
 const STDERR_DRAIN_MS = 200
@@ -48,13 +53,26 @@ export interface SpawnRequest {
   env: Readonly<Record<string, string | undefined>>
 }
 
-/** Makes the kernel pick this process, not its host, when memory runs out. Raising one's score needs no privilege. */
-function preferForOom(pid: number | undefined): void {
-  if (pid === undefined || process.platform !== 'linux') return
-  try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, OOM_SCORE_ADJ)
-  } catch {
-    // It may be gone already, or the kernel may be without; it is a preference, not a need.
+function ownSessionNiceness(): number {
+  return Number(/ nice (-?\d+)/.exec(readSmallFile('/proc/self/autogroup'))?.[1] ?? 0)
+}
+
+/** Makes the kernel prefer the host: for a core that both want, and to stay when memory runs out. Needs no privilege. */
+function preferHostTo(pid: number): void {
+  const nicer = (own: number): number => Math.min(own + NICER_BY, constants.priority.PRIORITY_LOW)
+  const wishes = [() => setPriority(pid, nicer(getPriority()))]
+  if (process.platform === 'linux') {
+    const write = (file: string, value: string): void => writeFileSync(`/proc/${pid}/${file}`, value)
+    wishes.push(() => write('oom_score_adj', OOM_SCORE_ADJ))
+    // Outside of containers the scheduler weighs sessions first, and a child has its own.
+    wishes.push(() => write('autogroup', String(nicer(ownSessionNiceness()))))
+  }
+  for (const wish of wishes) {
+    try {
+      wish()
+    } catch {
+      // It may be gone already, or the kernel may be without: these are preferences, not needs.
+    }
   }
 }
 
@@ -79,8 +97,8 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
   })
   if (child.pid !== undefined) {
     register({ pid: child.pid, startTime: String(systemClock.wall()) }, { host: thisHost, workerId: request.workerId })
+    preferHostTo(child.pid)
   }
-  preferForOom(child.pid)
   const enclosure = child.pid === undefined ? undefined : cgroup?.enclose(request.workerId, child.pid)
   // A child that is gone answers writes with EPIPE; without listeners that would end the host.
   const ignore = (): void => undefined
