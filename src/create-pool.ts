@@ -111,7 +111,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   if (transcripts !== 'local' && transcripts !== 'store')
     throw new ConfigError('transcripts', `"${String(transcripts)}" is not one of: local, store`)
   if (typeof (options.events ?? true) !== 'boolean') throw new ConfigError('events', 'is neither true nor false')
-  const dataDir = new DataDir(path)
+  const dataDir = new DataDir(path, clock)
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
     const { spoolDir, runDir } = dataDir

@@ -158,7 +158,7 @@ export async function prune({
     console.log(`  ${tenant}/${key}: ${reason}, last used ${ago(lastUsedAt)}`)
   const verb = dryRun === true ? 'Would remove' : 'Removed'
   console.log(
-    `${verb} ${report.sessions.length} sessions and ${report.events} events${report.more ? '; more are due' : ''}`,
+    `${verb} ${report.sessions.length} sessions, ${report.events} events and ${report.leftovers} leftovers${report.more ? '; more are due' : ''}`,
   )
 }
 

@@ -37,7 +37,14 @@ import { Spool } from './spool.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
 import { forgetCopy, reconcile } from './mirror.ts'
 import { transcriptUsage } from './transcript-usage.ts'
-import { removeKeepsakes, removeTranscript, removeUnknown, transcriptFiles, transcriptNames } from './transcripts.ts'
+import {
+  conversationSizes,
+  removeKeepsakes,
+  removeTranscript,
+  removeUnknown,
+  transcriptFiles,
+  transcriptNames,
+} from './transcripts.ts'
 
 /** Nothing can be heard any more of a process that broke the protocol: no reason to wait for it. */
 const BROKEN_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
@@ -361,8 +368,16 @@ export class ClaudeDriver implements Driver {
     await removeScratch(place.tmpDir, place.sessionId)
   }
 
-  forgetUnknown({ configDir }: { configDir: string }, known: ReadonlySet<string>, before: number): Promise<void> {
-    return removeUnknown(configDir, known, before)
+  forgetUnknown(
+    { configDir }: { configDir: string },
+    known: ReadonlySet<string>,
+    options: { before: number; dryRun: boolean },
+  ): Promise<number> {
+    return removeUnknown(configDir, known, options)
+  }
+
+  sizes({ configDir }: { configDir: string }): Promise<ReadonlyMap<string, number>> {
+    return conversationSizes(configDir)
   }
 
   transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }> {

@@ -183,12 +183,17 @@ export interface Driver {
   reconcile(place: TranscriptPlace, store: SessionStore): Promise<void>
   /** Removes what the process kept of a conversation, and its copy. Removing twice is no error. */
   forget(place: TranscriptPlace, store: SessionStore): Promise<void>
-  /** Removes what was kept of conversations that are not `known` and was last written before that time, in milliseconds since the epoch. */
+  /**
+   * Removes what was kept of conversations that are not `known` and was last written before that time, in milliseconds since
+   * the epoch, or only counts it in a dry run; how many files and folders that is.
+   */
   forgetUnknown(
     tenant: Pick<TranscriptPlace, 'configDir' | 'tmpDir'>,
     known: ReadonlySet<string>,
-    before: number,
-  ): Promise<void>
+    options: { before: number; dryRun: boolean },
+  ): Promise<number>
+  /** Bytes of what is kept of each conversation of a tenant, copies in a store not included. */
+  sizes(tenant: Pick<TranscriptPlace, 'configDir' | 'tmpDir'>): Promise<ReadonlyMap<string, number>>
   /** The files that make up a conversation, by names relative to the folder; the folder alone where there are none yet. */
   transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }>
   /** What a conversation has used as far as its files tell; answers after that time alone, in milliseconds since the epoch. */

@@ -1,6 +1,7 @@
 import { appendFile, mkdir, readFile, readdir, rm, rmdir, stat } from 'node:fs/promises'
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
+import { bytesOn } from '../disk-use.ts'
 import type { SessionKey, SessionStore, SessionStoreEntry, TranscriptPlace } from './driver.ts'
 
 /** Longer names are cut by the CLI and get a hash, so the folder must be looked for. */
@@ -56,15 +57,38 @@ const SESSION_ID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 /** Has no name but a time: what the shell of some process looked like when it started. */
 const SHELL_SNAPSHOT = /^snapshot-/
 
-/** Removes what the CLI has under the names of conversations that are not known, and was written before that time. */
-export async function removeUnknown(configDir: string, known: ReadonlySet<string>, before: number): Promise<void> {
+/** All folders in which the CLI keeps something under the names of conversations: each project is one. */
+async function foldersOf(configDir: string): Promise<{ path: string; project: boolean }[]> {
   const folders = (await readdir(configDir, { withFileTypes: true }).catch(() => []))
     .filter((entry) => entry.isDirectory() && entry.name !== 'projects')
-    .map(({ name }) => join(configDir, name))
-  const projects = (await readdir(join(configDir, 'projects')).catch(() => [])).map((name) =>
-    join(configDir, 'projects', name),
-  )
-  for (const folder of [...folders, ...projects]) {
+    .map(({ name }) => ({ path: join(configDir, name), project: false }))
+  const projects = (await readdir(join(configDir, 'projects')).catch(() => [])).map((name) => ({
+    path: join(configDir, 'projects', name),
+    project: true,
+  }))
+  return [...folders, ...projects]
+}
+
+/** Bytes of what the CLI has under the name of each conversation. */
+export async function conversationSizes(configDir: string): Promise<Map<string, number>> {
+  const sizes = new Map<string, number>()
+  for (const { path } of await foldersOf(configDir)) {
+    for (const name of await readdir(path).catch(() => [])) {
+      const [id] = SESSION_ID.exec(name) ?? []
+      if (id !== undefined) sizes.set(id, (sizes.get(id) ?? 0) + (await bytesOn(join(path, name))))
+    }
+  }
+  return sizes
+}
+
+/** Removes what the CLI has under the names of conversations that are not known, and was written before that time. */
+export async function removeUnknown(
+  configDir: string,
+  known: ReadonlySet<string>,
+  { before, dryRun }: { before: number; dryRun: boolean },
+): Promise<number> {
+  let removed = 0
+  for (const { path: folder, project } of await foldersOf(configDir)) {
     const names = await readdir(folder).catch(() => [])
     let left = names.length
     for (const name of names) {
@@ -73,11 +97,14 @@ export async function removeUnknown(configDir: string, known: ReadonlySet<string
       const path = join(folder, name)
       const found = await stat(path).catch(() => undefined)
       if (found === undefined || found.mtimeMs >= before) continue
+      removed += 1
+      if (dryRun) continue
       await rm(path, { recursive: true, force: true })
       left -= 1
     }
-    if (left === 0 && projects.includes(folder)) await rmdir(folder).catch(() => undefined)
+    if (left === 0 && project && !dryRun) await rmdir(folder).catch(() => undefined)
   }
+  return removed
 }
 
 /** Removes what else the CLI keeps under a conversation's name: its tasks, environment, file history, debug log. */

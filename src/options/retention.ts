@@ -1,16 +1,24 @@
 import { z } from 'zod'
 import { NONE, count, duration, readSection, size, validate } from './section.ts'
 
-/** What bounds sessions that nobody uses. Nothing is bounded unless it is said here. */
+/** What bounds sessions that nobody uses, and their events. Nothing is bounded unless it is said here. */
 export interface RetentionRuleOptions {
   /** Unused for longer than this. */
   maxAge?: string
   maxAgeMs?: number
   /** So many sessions; those unused longest go. */
   maxSessions?: number
-  /** So much for events, transcripts and workspaces together; those unused longest go. */
+  /** So much for events, transcripts, workspaces and the CLI's notes together; those unused longest go. */
   maxSize?: string
   maxSizeBytes?: number
+  /** So many events of a session; older ones go. The last one always stays. */
+  maxEvents?: number
+  /** Events of a session that are older go. */
+  maxEventAge?: string
+  maxEventAgeMs?: number
+  /** So much for the events of a session; older ones go. */
+  maxEventSize?: string
+  maxEventSizeBytes?: number
 }
 
 /** How long sessions and their events are kept. The rules hold for each tenant; default: for ever. */
@@ -19,12 +27,7 @@ export interface RetentionOptions extends RetentionRuleOptions {
   tenants?: Readonly<Record<string, RetentionRuleOptions>>
   /** Rules beside those of the tenant, for each tenant's sessions of these agents. */
   agents?: Readonly<Record<string, RetentionRuleOptions>>
-  /** Events of a session; older ones go. */
-  maxEvents?: number
-  /** Events of a session that are older. The last one always stays. */
-  maxEventAge?: string
-  maxEventAgeMs?: number
-  /** What no session knows: transcripts, workspaces and the CLI's notes that are older than this. Default `"7d"`. */
+  /** What no session knows: transcripts, workspaces, the CLI's notes, and directories of tenants, that are older than this. Default `"7d"`. */
   leftovers?: string
   leftoversMs?: number
   /** How often it is looked at. Default `"10m"`. */
@@ -37,12 +40,13 @@ export interface RetentionRule {
   maxAgeMs: number
   maxSessions: number
   maxSizeBytes: number
+  maxEvents: number
+  maxEventAgeMs: number
+  maxEventSizeBytes: number
 }
 
 /** `retention`, resolved. */
 export interface Retention extends RetentionRule {
-  maxEvents: number
-  maxEventAgeMs: number
   leftoversMs: number
   intervalMs: number
   tenants: Readonly<Record<string, RetentionRule>>
@@ -53,6 +57,9 @@ const RETENTION_RULE = {
   maxAgeMs: duration('maxAge', NONE, [NONE]),
   maxSessions: count('maxSessions', Infinity),
   maxSizeBytes: size('maxSize', NONE, [NONE]),
+  maxEvents: count('maxEvents', Infinity),
+  maxEventAgeMs: duration('maxEventAge', NONE, [NONE]),
+  maxEventSizeBytes: size('maxEventSize', NONE, [NONE]),
 }
 
 export function readRetention(input: RetentionOptions | undefined): Retention {
@@ -68,8 +75,6 @@ export function readRetention(input: RetentionOptions | undefined): Retention {
     'retention',
     {
       ...RETENTION_RULE,
-      maxEvents: count('maxEvents', Infinity),
-      maxEventAgeMs: duration('maxEventAge', NONE, [NONE]),
       leftoversMs: duration('leftovers', '7d', [NONE]),
       intervalMs: duration('interval', '10m'),
     },

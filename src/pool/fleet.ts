@@ -218,9 +218,9 @@ export class Fleet {
     return { ...this.#registry.byState(), spares }
   }
 
-  /** The directories and conversations of all workers. */
-  get inUse(): { cwd: string; sdkSessionId: string | undefined }[] {
-    return [...this.#registry].map(({ cwd, sdkSessionId }) => ({ cwd, sdkSessionId }))
+  /** The tenants, directories and conversations of all workers. */
+  get inUse(): { tenant: string; cwd: string; sdkSessionId: string | undefined }[] {
+    return [...this.#registry].map(({ tenant, cwd, sdkSessionId }) => ({ tenant, cwd, sdkSessionId }))
   }
 
   /** Ends all workers of a tenant, spares included. */

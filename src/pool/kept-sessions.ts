@@ -38,6 +38,11 @@ export class KeptSessions {
     return active !== undefined && !active.quiet
   }
 
+  /** The SDK's ids of all conversations that a session has had. */
+  conversationsOf(record: SessionRecord): Promise<string[]> {
+    return this.#context.traces.conversations(record)
+  }
+
   /** Ends what runs, then removes the session with all that it left. One that failed may be asked for again. */
   erase(conversation: Conversation): Promise<void> {
     conversation.erasing ??= this.#erase(conversation).catch((error: unknown) => {

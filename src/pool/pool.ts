@@ -16,10 +16,12 @@ import type { PoolEvents, WorkerDetails } from './events.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { Fleet } from './fleet.ts'
 import type { FleetParts } from './fleet.ts'
+import { Pruning } from './pruning.ts'
+import type { PruneReport } from './pruning.ts'
 import { openQuery } from './query.ts'
 import type { QueryPrompt } from './query.ts'
 import { Upkeep } from './upkeep.ts'
-import type { ImportOptions, PruneReport } from './upkeep.ts'
+import type { ImportOptions } from './upkeep.ts'
 import type { Session, SessionInfo } from './session.ts'
 import { existingDirectory } from './session-record.ts'
 import { Sessions } from './sessions.ts'
@@ -76,6 +78,7 @@ export class Pool implements AsyncDisposable {
   readonly #sessions: Sessions
   readonly #fleet: Fleet
   readonly #upkeep: Upkeep
+  readonly #pruning: Pruning
   readonly #listening: Promise<void>
   #closing: Promise<void> | undefined
 
@@ -97,12 +100,16 @@ export class Pool implements AsyncDisposable {
       agentOf,
       findAgent: (name) => this.#findAgent(name),
       conversationOf,
-      tend: () => this.#upkeep.tend(),
+      tend: () => this.#pruning.tend(),
     })
     this.#upkeep = new Upkeep({
       ...parts,
-      emitter,
       transcripts,
+      sessions: this.#sessions.kept,
+    })
+    this.#pruning = new Pruning({
+      ...parts,
+      emitter,
       sessions: this.#sessions.kept,
       inUse: () => this.#fleet.inUse,
     })
@@ -198,7 +205,7 @@ export class Pool implements AsyncDisposable {
 
   /** Removes now what has outlived its retention, at most 200 sessions; or only says what that is. */
   prune({ dryRun = false }: { dryRun?: boolean } = {}): Promise<PruneReport> {
-    return this.#upkeep.prune({ dryRun })
+    return this.#pruning.prune({ dryRun })
   }
 
   /** Ends all that runs for a tenant, and removes its sessions and directories. It may begin anew then. */
@@ -305,7 +312,7 @@ export class Pool implements AsyncDisposable {
         duringTurn: true,
       }),
     )
-    const upkeep = Promise.all([this.#listening.then(() => this.#parts.control.close()), this.#upkeep.stop()])
+    const upkeep = Promise.all([this.#listening.then(() => this.#parts.control.close()), this.#pruning.stop()])
     await this.#fleet.endAll()
     await turns
     await upkeep

@@ -8,7 +8,7 @@ export interface KeptSession {
   uid: string
   /** Milliseconds since the epoch. */
   lastUsedAt: number
-  /** Its events, transcripts and workspace; 0 where no rule asks. */
+  /** Its events, transcripts, notes and workspace; 0 where no rule asks. */
   bytes: number
   /** It has a process or a turn: it counts, and stays. */
   live: boolean
@@ -27,14 +27,17 @@ export interface Removal {
   bytes: number
 }
 
+/** What bounds whole sessions. */
+type SessionRule = Pick<RetentionRule, 'maxAgeMs' | 'maxSessions' | 'maxSizeBytes'>
+
 /** The rules for each tenant and for each of its agents. */
 export interface RetentionRules {
-  ofTenant: (tenant: string) => RetentionRule
-  ofAgent: (agent: string) => RetentionRule | undefined
+  ofTenant: (tenant: string) => SessionRule
+  ofAgent: (agent: string) => SessionRule | undefined
 }
 
 /** Who goes of sessions that share one rule: who is too old, then who has been unused longest while they are too many or too large. */
-function outlived(sessions: readonly KeptSession[], rule: RetentionRule, now: number): Map<string, RetentionReason> {
+function outlived(sessions: readonly KeptSession[], rule: SessionRule, now: number): Map<string, RetentionReason> {
   const due = new Map<string, RetentionReason>()
   let count = sessions.length
   let bytes = sessions.reduce((sum, session) => sum + session.bytes, 0)

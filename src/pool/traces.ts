@@ -44,15 +44,23 @@ export class Traces {
     await appendFile(join(earlier, uid), `${sdkSessionId}\n`, { mode: 0o600 })
   }
 
-  async remove({ tenant, uid, cwd, ownsCwd, sdkSessionId }: SessionRecord): Promise<void> {
+  /** The SDK's ids of all conversations that a session has had. */
+  async conversations({ tenant, uid, sdkSessionId }: SessionRecord): Promise<string[]> {
+    const { earlier } = await this.#context.places(tenant)
+    const leftBehind = (await readFile(join(earlier, uid), 'utf8').catch(() => ''))
+      .split('\n')
+      .filter((line) => line !== '')
+    return sdkSessionId === undefined ? leftBehind : [...leftBehind, sdkSessionId]
+  }
+
+  async remove(record: SessionRecord): Promise<void> {
+    const { tenant, uid, cwd, ownsCwd } = record
     if (cwd === undefined) return
     const { configDir, tmpDir, earlier } = await this.#context.places(tenant)
-    const file = join(earlier, uid)
-    const leftBehind = (await readFile(file, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
-    for (const sessionId of sdkSessionId === undefined ? leftBehind : [...leftBehind, sdkSessionId]) {
+    for (const sessionId of await this.conversations(record)) {
       await this.#context.transcripts.forget(tenant, { configDir, tmpDir, cwd, sessionId })
     }
-    await rm(file, { force: true })
+    await rm(join(earlier, uid), { force: true })
     if (ownsCwd) await this.#context.removeWorkspace(cwd)
   }
 }

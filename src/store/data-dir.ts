@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync, backup } from 'node:sqlite'
+import { systemClock } from '../clock.ts'
+import type { Clock } from '../clock.ts'
 import { HostRunningError, storeError } from '../errors.ts'
 import { copyTree } from './copy-tree.ts'
 import type { PoolFiles, TenantPlaces } from './store.ts'
@@ -47,13 +49,19 @@ function makeDirectory(path: string): void {
   }
 }
 
+const removeDirectory = (path: string): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 3 })
+
 /** The directory that a host owns: its store, its tenants' config dirs and workspaces, and the lock that keeps others out. */
 export class DataDir implements PoolFiles {
   readonly path: string
   readonly #lock: DatabaseSync
+  readonly #clock: Pick<Clock, 'wall'>
+  /** Directories of tenants that are being removed. */
+  readonly #removing = new Map<string, Promise<void>>()
 
   /** Makes the directory if need be, and takes it. Throws HostRunningError while another host has it, else StoreError. */
-  constructor(path: string) {
+  constructor(path: string, clock: Pick<Clock, 'wall'> = systemClock) {
+    this.#clock = clock
     this.path = resolve(path)
     try {
       makeDirectory(this.path)
@@ -115,19 +123,42 @@ export class DataDir implements PoolFiles {
         using database = new DatabaseSync(join(this.path, name), { readOnly: true })
         await backup(database, join(path, name))
       }
-      await copyTree(join(this.path, 'tenants'), join(path, 'tenants'), TEMPORARY)
+      await copyTree(this.#tenants, join(path, 'tenants'), TEMPORARY)
     } catch (error) {
       throw storeError(`the backup ${path} cannot be written`, error)
     }
   }
 
   async removeTenant(tenant: string): Promise<void> {
-    await rm(join(this.path, 'tenants', folderOf(tenant)), { recursive: true, force: true, maxRetries: 3 })
+    await removeDirectory(join(this.#tenants, folderOf(tenant)))
+  }
+
+  async removeUnknownTenants(
+    known: ReadonlySet<string>,
+    { before, dryRun }: { before: number; dryRun: boolean },
+  ): Promise<number> {
+    const folders = new Set([...known].map(folderOf))
+    let removed = 0
+    for (const name of await readdir(this.#tenants).catch(() => [])) {
+      const root = join(this.#tenants, name)
+      // Looked at and taken in one go: whoever needs the directory has noted its use before, or waits until it is gone.
+      const found = statSync(root, { throwIfNoEntry: false })
+      if (folders.has(name) || found === undefined || found.mtimeMs >= before) continue
+      removed += 1
+      if (dryRun) continue
+      const removing = removeDirectory(root).finally(() => this.#removing.delete(root))
+      this.#removing.set(root, removing)
+      await removing
+    }
+    return removed
   }
 
   /** The tenant's places, made if need be. Rejects with StoreError. */
   async tenant(tenant: string): Promise<TenantPlaces> {
-    const root = join(this.path, 'tenants', folderOf(tenant))
+    const root = join(this.#tenants, folderOf(tenant))
+    const removing = this.#removing.get(root)
+    if (removing !== undefined) await removing.catch(() => undefined)
+    this.#noteUse(root)
     const places = {
       home: join(root, 'home'),
       configDir: join(root, 'config'),
@@ -149,6 +180,20 @@ export class DataDir implements PoolFiles {
     rmSync(this.#ownerFile, { force: true })
     this.#lock.exec('ROLLBACK')
     this.#lock.close()
+  }
+
+  get #tenants(): string {
+    return join(this.path, 'tenants')
+  }
+
+  /** At once, so that a look for unknown tenants finds it used. */
+  #noteUse(root: string): void {
+    const now = this.#clock.wall() / 1_000
+    try {
+      utimesSync(root, now, now)
+    } catch {
+      // It is not there yet, or nothing can be written, and so nothing is removed.
+    }
   }
 
   get #ownerFile(): string {

@@ -61,6 +61,11 @@ export interface TenantPlaces {
 export interface PoolFiles {
   /** Removes all directories of a tenant. */
   removeTenant(tenant: string): Promise<void>
+  /**
+   * Removes the directories of tenants that are not `known` and were last used before that time, in milliseconds since the
+   * epoch, or only counts them in a dry run; how many that is.
+   */
+  removeUnknownTenants(known: ReadonlySet<string>, options: { before: number; dryRun: boolean }): Promise<number>
   /** Copies the files of all tenants as they are now into this new directory, which stands for the data directory. */
   copyFiles(path: string): Promise<void>
   /** Where a copy has its store. */

@@ -89,8 +89,13 @@ export class FakeDriver implements Driver {
   }
 
   /** Fake conversations have no age. */
-  forgetUnknown(): Promise<void> {
-    return Promise.resolve()
+  forgetUnknown(): Promise<number> {
+    return Promise.resolve(0)
+  }
+
+  /** They are in no file either. */
+  sizes(): Promise<ReadonlyMap<string, number>> {
+    return Promise.resolve(new Map())
   }
 
   /** Fake conversations are in no file. */

@@ -125,7 +125,7 @@ test('Sessions that have outlived the config’s retention are shown, then remov
     run(['sessions', 'prune', '--data-dir', dataDir, ...args], { cwd })
   const dry = await prune('--dry-run')
   expect(dry).toMatchObject({ code: 0, stderr: '' })
-  expect(dry.stdout).toMatch(/acme\/two: age[^]*default\/one: age[^]*Would remove 2 sessions/)
+  expect(dry.stdout).toMatch(/acme\/two: age[^]*default\/one: age[^]*Would remove 2 sessions, 0 events and 0 leftovers/)
   expect(parsed((await prune('--json')).stdout)).toMatchObject({
     sessions: [{ reason: 'age' }, { reason: 'age' }],
     more: false,

@@ -1,15 +1,12 @@
-import { existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Session } from '../../../src/index.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
-import { event } from '../../conformance/events.ts'
 import { answer, fakes } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
-
-const DAY = 86_400_000
 
 async function folder(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'pool-upkeep-'))
@@ -26,111 +23,6 @@ async function used({ pool }: Fakes, key: string, options: { tenant?: string } =
 }
 
 const keys = async ({ pool }: Fakes): Promise<string[]> => (await pool.sessions()).map(({ key }) => key)
-
-describe('retention', () => {
-  test('removes by itself what nobody has used for its time, and says so', async () => {
-    const setup = await fakes({ retention: { maxAge: '30s', interval: '2s' } })
-    const expired: unknown[] = []
-    setup.pool.on('session.expired', (event) => expired.push(event))
-    await used(setup, 'old')
-    const { cwd } = await (await setup.pool.session('old')).info()
-    await setup.clock.advance(20_000)
-    await used(setup, 'young')
-    await setup.clock.advance(12_500)
-    await vi.waitFor(() => expect(expired).toHaveLength(1))
-    expect(await keys(setup)).toEqual(['young'])
-    expect(expired).toMatchObject([{ tenant: 'default', key: 'old', agent: 'assistant', reason: 'age' }])
-    expect(setup.told('session.deleted')).toHaveLength(1)
-    expect(existsSync(cwd ?? '')).toBe(false)
-  })
-
-  test('never touches a session that has a process', async () => {
-    const setup = await fakes({ retention: { maxSessions: 1 } })
-    const live = await setup.session('live')
-    await live.send('Hello').result
-    await setup.clock.advance(1_000)
-    await used(setup, 'a')
-    await setup.clock.advance(1_000)
-    await used(setup, 'b')
-    const { sessions } = await setup.pool.prune()
-    expect(sessions.map(({ key }) => key)).toEqual(['a', 'b'])
-    expect(await answer(live.send('And again'))).toBe('[turn 2] You said: And again')
-  })
-
-  test('only says what it would do in a dry run', async () => {
-    const setup = await fakes({ retention: { maxSessions: 1 } })
-    await used(setup, 'a')
-    await setup.clock.advance(1)
-    await used(setup, 'b')
-    expect(await setup.pool.prune({ dryRun: true })).toMatchObject({ sessions: [{ key: 'a', reason: 'count' }] })
-    expect(await keys(setup)).toEqual(['a', 'b'])
-    expect(setup.told('session.deleted')).toEqual([])
-  })
-
-  test('removes a bounded number at a time, and goes on', async () => {
-    const store = new MemoryStore()
-    const setup = await fakes({ store, retention: { maxSessions: 1 } })
-    for (let index = 0; index < 250; index += 1) await setup.session(`k${String(index).padStart(3, '0')}`)
-    expect(await setup.pool.prune()).toMatchObject({ more: true, sessions: { length: 200 } })
-    expect(await setup.pool.prune()).toMatchObject({ more: false, sessions: { length: 49 } })
-    expect(await store.count()).toBe(1)
-  })
-
-  test('goes by what sessions take on disk', async () => {
-    const setup = await fakes({ retention: { maxSize: '1MiB' } })
-    for (const key of ['a', 'b', 'c']) {
-      const { cwd = '' } = await (await used(setup, key)).info()
-      writeFileSync(join(cwd, 'data'), Buffer.alloc(400 * 1024))
-      await setup.clock.advance(1_000)
-    }
-    expect((await setup.pool.prune()).sessions).toMatchObject([
-      { key: 'a', reason: 'size', bytes: expect.closeTo(400 * 1024, -4) },
-    ])
-    expect(await keys(setup)).toEqual(['b', 'c'])
-  })
-
-  test('trims the events of sessions that stay, by number and by age', async () => {
-    const store = new MemoryStore()
-    const setup = await fakes({ store, retention: { maxEvents: 10, maxEventAge: '1m' } })
-    await setup.session('k')
-    const { uid = '' } = (await store.get('default', 'k')) ?? {}
-    const now = setup.clock.wall()
-    const { last } = await store.eventTotals(uid)
-    const add = (from: number, count: number, at: number): Promise<void> =>
-      store.appendEvents(
-        uid,
-        Array.from({ length: count }, (_, index) => ({ ...event(from + index), at })),
-      )
-    await add(last + 1, 30, now)
-    expect(await setup.pool.prune({ dryRun: true })).toMatchObject({ events: last + 20 })
-    await setup.pool.prune()
-    expect(await store.eventTotals(uid)).toMatchObject({ first: last + 21, last: last + 30 })
-    await setup.clock.advance(120_000)
-    await add(last + 31, 3, setup.clock.wall())
-    await setup.pool.prune()
-    expect(await store.eventTotals(uid)).toMatchObject({ first: last + 31, last: last + 33 })
-    await setup.clock.advance(120_000)
-    await setup.pool.prune()
-    expect(await store.eventTotals(uid)).toMatchObject({ first: last + 33, last: last + 33 })
-  })
-
-  test('removes workspaces that nobody knows, when they are old', async () => {
-    const dataDir = await folder()
-    const setup = await fakes({ dataDir, retention: { leftovers: '7d' } })
-    const { cwd = '' } = await (await used(setup, 'k')).info()
-    const workspaces = join(cwd, '..')
-    for (const name of ['old', 'young']) mkdirSync(join(workspaces, name))
-    const ago = (days: number): Date => new Date(setup.clock.wall() - days * DAY)
-    for (const [name, days] of [
-      ['old', 8],
-      ['young', 6],
-    ] as const)
-      utimesSync(join(workspaces, name), ago(days), ago(days))
-    utimesSync(cwd, ago(30), ago(30))
-    await setup.pool.prune()
-    expect((await readdir(workspaces)).toSorted()).toEqual([cwd.slice(workspaces.length + 1), 'young'].toSorted())
-  })
-})
 
 describe('an exported session', () => {
   async function exported({ pool }: Fakes, key: string, options = {}): Promise<string[]> {

@@ -111,3 +111,37 @@ test('no two tenants share a folder, on no file system, and none leaves its own'
     { numRuns: 40 },
   )
 })
+
+test('a tenant whose directories go as somebody needs them has them all the same', async () => {
+  let now = 1_000_000
+  const dir = new DataDir(path, { wall: () => now })
+  onTestFinished(() => dir.release())
+  const remove = (): Promise<number> => dir.removeUnknownTenants(new Set(), { before: now, dryRun: false })
+  for (let round = 0; round < 40; round += 1) {
+    now += 1_000
+    const removed = remove()
+    // At every step of the removal once.
+    for (let tick = 0; tick < round; tick += 1) await Promise.resolve()
+    const places = await dir.tenant('t')
+    await removed
+    for (const place of Object.values(places)) expect((await stat(place)).isDirectory()).toBe(true)
+  }
+})
+
+test('directories of tenants go by the time of their last use, whatever their names', async () => {
+  let now = 1_000_000
+  const dir = new DataDir(path, { wall: () => now })
+  onTestFinished(() => dir.release())
+  for (const tenant of ['known', 'Not A Folder Name', 'old']) await dir.tenant(tenant)
+  now += 1_000
+  await dir.tenant('used')
+  await dir.tenant('used')
+  const known = new Set(['known', 'Not A Folder Name'])
+  const removed = (dryRun: boolean): Promise<number> => dir.removeUnknownTenants(known, { before: now, dryRun })
+  for (const tenant of ['known', 'Not A Folder Name', 'old']) await dir.tenant(tenant)
+  now += 1_000
+  await dir.tenant('used')
+  expect(await removed(true)).toBe(1)
+  expect(await removed(false)).toBe(1)
+  expect(await removed(false)).toBe(0)
+})

@@ -1,0 +1,55 @@
+import type { Clock } from '../clock.ts'
+import type { RetentionRule } from '../options/retention.ts'
+import type { Store, StoredEvent } from '../store/store.ts'
+
+/** At most so many are looked at for their age and size: more go at the next look. */
+const EVENTS_AT_ONCE = 10_000
+
+/** What bounds the events of one session. */
+type EventRule = Pick<RetentionRule, 'maxEvents' | 'maxEventAgeMs' | 'maxEventSizeBytes'>
+
+/** Removes the oldest events of sessions that stay. */
+export class EventTrim {
+  readonly #store: Store
+  readonly #clock: Clock
+
+  constructor({ store, clock }: { store: Store; clock: Clock }) {
+    this.#store = store
+    this.#clock = clock
+  }
+
+  /** Removes as many as any of these rules says, or only counts them in a dry run; how many. The last event stays. */
+  async trim(uid: string, rules: readonly EventRule[], { dryRun }: { dryRun: boolean }): Promise<number> {
+    const maxEvents = least(rules.map((rule) => rule.maxEvents))
+    const maxAgeMs = least(rules.map((rule) => rule.maxEventAgeMs))
+    const maxBytes = least(rules.map((rule) => rule.maxEventSizeBytes))
+    if (least([maxEvents, maxAgeMs, maxBytes]) === Infinity) return 0
+    const { first, last, size } = await this.#store.eventTotals(uid)
+    if (last === 0) return 0
+    const since = this.#clock.wall() - maxAgeMs
+    let before = Math.max(first, last - maxEvents + 1)
+    if (size > maxBytes || maxAgeMs !== Infinity) {
+      const oldest = await this.#store.readEvents(uid, { limit: EVENTS_AT_ONCE })
+      before = Math.max(before, firstToStay(oldest, size, { since, maxBytes }))
+    }
+    before = Math.min(before, last)
+    if (before > first && !dryRun) await this.#store.trimEvents(uid, before)
+    return before - first
+  }
+}
+
+/** The number of the first event that is neither too old nor too large together with those that follow. */
+function firstToStay(
+  oldest: readonly StoredEvent[],
+  size: number,
+  { since, maxBytes }: { since: number; maxBytes: number },
+): number {
+  let left = size
+  for (const { number, at, json } of oldest) {
+    if (at >= since && left <= maxBytes) return number
+    left -= Buffer.byteLength(json)
+  }
+  return (oldest.at(-1)?.number ?? 0) + 1
+}
+
+const least = (numbers: readonly number[]): number => Math.min(Infinity, ...numbers)

@@ -1,0 +1,161 @@
+import { bytesOn } from '../disk-use.ts'
+import type { RetentionRule } from '../options/retention.ts'
+import type { SessionRecord, Store } from '../store/store.ts'
+import { EventTrim } from './event-trim.ts'
+import type { PoolEmitter } from './events.ts'
+import type { KeptSessions } from './kept-sessions.ts'
+import { Leftovers } from './leftovers.ts'
+import type { LeftoversContext } from './leftovers.ts'
+import { dueForRemoval } from './retention.ts'
+import type { KeptSession, Removal } from './retention.ts'
+
+/** What a look at what is kept found to remove, and removed unless it was a dry run. */
+export interface PruneReport {
+  sessions: Removal[]
+  /** Events of sessions that stay. */
+  events: number
+  /** Files, folders and tenants' directories that no session knows. */
+  leftovers: number
+  /** More is due than one look removes; the next goes on. */
+  more: boolean
+}
+
+export interface PruningContext extends LeftoversContext {
+  store: Store
+  emitter: PoolEmitter
+  sessions: KeptSessions
+}
+
+const PAGE = 200
+
+/** A look removes no more than this: the next one goes on. */
+const MAX_REMOVALS = 200
+
+/** Removes what has outlived its retention. */
+export class Pruning {
+  readonly #context: PruningContext
+  readonly #trim: EventTrim
+  readonly #leftovers: Leftovers
+  #nextLookAt: number
+  #look: Promise<unknown> | undefined
+  #stopped = false
+
+  constructor(context: PruningContext) {
+    this.#context = context
+    this.#trim = new EventTrim(context)
+    this.#leftovers = new Leftovers(context)
+    this.#nextLookAt = context.clock.now() + context.retention.intervalMs
+  }
+
+  /** Called by the housekeeper: looks at what is kept when it is time. */
+  tend(): void {
+    const { clock, retention, emitter } = this.#context
+    if (this.#stopped || this.#look !== undefined || clock.now() < this.#nextLookAt) return
+    this.#look = this.prune({ dryRun: false })
+      .then(({ more }) => {
+        this.#nextLookAt = clock.now() + (more ? 0 : retention.intervalMs)
+      })
+      .catch((error: unknown) => {
+        this.#nextLookAt = clock.now() + retention.intervalMs
+        if (!this.#stopped)
+          emitter.tell('warning', { message: 'what has outlived its retention was not removed', error })
+      })
+      .finally(() => {
+        this.#look = undefined
+      })
+  }
+
+  /** Ends the look that is under way, after the session that it is at. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#look
+  }
+
+  async prune({ dryRun }: { dryRun: boolean }): Promise<PruneReport> {
+    const { clock, sessions, emitter } = this.#context
+    const records = await this.#records()
+    const due = dueForRemoval(
+      await this.#measured(records),
+      {
+        ofTenant: (tenant) => this.#ruleOfTenant(tenant),
+        ofAgent: (agent) => this.#ruleOfAgent(agent),
+      },
+      clock.wall(),
+    )
+    const removals = due.slice(0, MAX_REMOVALS)
+    const removed: Removal[] = []
+    for (const removal of removals) {
+      if (this.#stopped) break
+      // It may have come to life, or been used, since it was looked at.
+      if (dryRun || (await sessions.removeUnused(removal))) removed.push(removal)
+    }
+    for (const removal of dryRun ? [] : removed) emitter.tell('session.expired', removal)
+    const gone = new Set(due.map(({ tenant, key }) => `${tenant}\0${key}`))
+    let events = 0
+    for (const record of records) {
+      if (this.#stopped || gone.has(`${record.tenant}\0${record.key}`) || sessions.isLive(record)) continue
+      const rules = [this.#ruleOfTenant(record.tenant), this.#ruleOfAgent(record.agent)]
+      events += await this.#trim.trim(
+        record.uid,
+        rules.filter((rule) => rule !== undefined),
+        { dryRun },
+      )
+    }
+    const leftovers = await this.#leftovers.remove(records, { dryRun, stopped: () => this.#stopped })
+    return { sessions: removed, events, leftovers, more: due.length > removals.length }
+  }
+
+  #ruleOfTenant(tenant: string): RetentionRule {
+    return named(this.#context.retention.tenants, tenant) ?? this.#context.retention
+  }
+
+  #ruleOfAgent(agent: string): RetentionRule | undefined {
+    return named(this.#context.retention.agents, agent)
+  }
+
+  async #records(): Promise<SessionRecord[]> {
+    const { store } = this.#context
+    const records: SessionRecord[] = []
+    for (;;) {
+      const after = records.at(-1)
+      const page = await store.list({ limit: PAGE, ...(after === undefined ? {} : { after }) })
+      records.push(...page)
+      if (page.length < PAGE || this.#stopped) return records
+    }
+  }
+
+  async #measured(records: readonly SessionRecord[]): Promise<KeptSession[]> {
+    const { driver, places, sessions } = this.#context
+    const sized = this.#wantsSizes()
+    const kept: KeptSession[] = []
+    for (const [tenant, ofTenant] of Map.groupBy(records, (record) => record.tenant)) {
+      const sizes: ReadonlyMap<string, number> = sized ? await driver.sizes(await places(tenant)) : new Map()
+      for (const record of ofTenant) {
+        if (this.#stopped) return kept
+        const { key, agent, uid, lastUsedAt } = record
+        const bytes = sized ? await this.#bytesOf(record, sizes) : 0
+        kept.push({ tenant, key, agent, uid, lastUsedAt, bytes, live: sessions.isLive(record) })
+      }
+    }
+    return kept
+  }
+
+  #wantsSizes(): boolean {
+    const { retention } = this.#context
+    return [retention, ...Object.values(retention.tenants), ...Object.values(retention.agents)].some(
+      ({ maxSizeBytes }) => Number.isFinite(maxSizeBytes),
+    )
+  }
+
+  async #bytesOf(record: SessionRecord, sizes: ReadonlyMap<string, number>): Promise<number> {
+    const { store, sessions } = this.#context
+    const { uid, cwd, ownsCwd } = record
+    const { size } = await store.eventTotals(uid)
+    const ids = await sessions.conversationsOf(record)
+    const transcripts = ids.reduce((sum, id) => sum + (sizes.get(id) ?? 0), 0)
+    return size + transcripts + (ownsCwd && cwd !== undefined ? await bytesOn(cwd) : 0)
+  }
+}
+
+const named = <T>(rules: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(rules, name) ? rules[name] : undefined

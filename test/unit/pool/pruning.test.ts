@@ -1,0 +1,176 @@
+import { existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import type { Session, SessionOptions } from '../../../src/index.ts'
+import { MemoryStore } from '../../../src/testing/index.ts'
+import { event } from '../../conformance/events.ts'
+import { answer, fakes, NO_SPARES } from '../../fixtures/fakes.ts'
+import type { Fakes } from '../../fixtures/fakes.ts'
+
+const DAY = 86_400_000
+
+async function folder(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'pool-upkeep-'))
+  onTestFinished(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+/** A session that had a turn and has no process. */
+async function used({ pool }: Fakes, key: string, options: { tenant?: string } = {}): Promise<Session> {
+  const session = await pool.session(key, { agent: 'assistant', ...options })
+  await session.send('Hello').result
+  await session.hibernate()
+  return session
+}
+
+const keys = async ({ pool }: Fakes): Promise<string[]> => (await pool.sessions()).map(({ key }) => key)
+
+test('removes by itself what nobody has used for its time, and says so', async () => {
+  const setup = await fakes({ retention: { maxAge: '30s', interval: '2s' } })
+  const expired: unknown[] = []
+  setup.pool.on('session.expired', (event) => expired.push(event))
+  await used(setup, 'old')
+  const { cwd } = await (await setup.pool.session('old')).info()
+  await setup.clock.advance(20_000)
+  await used(setup, 'young')
+  await setup.clock.advance(12_500)
+  await vi.waitFor(() => expect(expired).toHaveLength(1))
+  expect(await keys(setup)).toEqual(['young'])
+  expect(expired).toMatchObject([{ tenant: 'default', key: 'old', agent: 'assistant', reason: 'age' }])
+  expect(setup.told('session.deleted')).toHaveLength(1)
+  expect(existsSync(cwd ?? '')).toBe(false)
+})
+
+test('never touches a session that has a process', async () => {
+  const setup = await fakes({ retention: { maxSessions: 1 } })
+  const live = await setup.session('live')
+  await live.send('Hello').result
+  await setup.clock.advance(1_000)
+  await used(setup, 'a')
+  await setup.clock.advance(1_000)
+  await used(setup, 'b')
+  const { sessions } = await setup.pool.prune()
+  expect(sessions.map(({ key }) => key)).toEqual(['a', 'b'])
+  expect(await answer(live.send('And again'))).toBe('[turn 2] You said: And again')
+})
+
+test('only says what it would do in a dry run', async () => {
+  const setup = await fakes({ retention: { maxSessions: 1 } })
+  await used(setup, 'a')
+  await setup.clock.advance(1)
+  await used(setup, 'b')
+  expect(await setup.pool.prune({ dryRun: true })).toMatchObject({ sessions: [{ key: 'a', reason: 'count' }] })
+  expect(await keys(setup)).toEqual(['a', 'b'])
+  expect(setup.told('session.deleted')).toEqual([])
+})
+
+test('removes a bounded number at a time, and goes on', async () => {
+  const store = new MemoryStore()
+  const setup = await fakes({ store, retention: { maxSessions: 1 } })
+  for (let index = 0; index < 250; index += 1) await setup.session(`k${String(index).padStart(3, '0')}`)
+  expect(await setup.pool.prune()).toMatchObject({ more: true, sessions: { length: 200 } })
+  expect(await setup.pool.prune()).toMatchObject({ more: false, sessions: { length: 49 } })
+  expect(await store.count()).toBe(1)
+})
+
+test('goes by what sessions take on disk', async () => {
+  const setup = await fakes({ retention: { maxSize: '1MiB' } })
+  for (const key of ['a', 'b', 'c']) {
+    const { cwd = '' } = await (await used(setup, key)).info()
+    writeFileSync(join(cwd, 'data'), Buffer.alloc(400 * 1024))
+    await setup.clock.advance(1_000)
+  }
+  expect((await setup.pool.prune()).sessions).toMatchObject([
+    { key: 'a', reason: 'size', bytes: expect.closeTo(400 * 1024, -4) },
+  ])
+  expect(await keys(setup)).toEqual(['b', 'c'])
+})
+
+test('trims the events of sessions that stay, by number and by age', async () => {
+  const store = new MemoryStore()
+  const setup = await fakes({ store, retention: { maxEvents: 10, maxEventAge: '1m' } })
+  await setup.session('k')
+  const { uid = '' } = (await store.get('default', 'k')) ?? {}
+  const now = setup.clock.wall()
+  const { last } = await store.eventTotals(uid)
+  const add = (from: number, count: number, at: number): Promise<void> =>
+    store.appendEvents(
+      uid,
+      Array.from({ length: count }, (_, index) => ({ ...event(from + index), at })),
+    )
+  await add(last + 1, 30, now)
+  expect(await setup.pool.prune({ dryRun: true })).toMatchObject({ events: last + 20 })
+  await setup.pool.prune()
+  expect(await store.eventTotals(uid)).toMatchObject({ first: last + 21, last: last + 30 })
+  await setup.clock.advance(120_000)
+  await add(last + 31, 3, setup.clock.wall())
+  await setup.pool.prune()
+  expect(await store.eventTotals(uid)).toMatchObject({ first: last + 31, last: last + 33 })
+  await setup.clock.advance(120_000)
+  await setup.pool.prune()
+  expect(await store.eventTotals(uid)).toMatchObject({ first: last + 33, last: last + 33 })
+})
+
+test('trims events by the rules of tenant and agent, and none of a session that lives', async () => {
+  const setup = await fakes({
+    agents: { assistant: NO_SPARES, other: NO_SPARES },
+    retention: { tenants: { strict: { maxEvents: 1 } }, agents: { other: { maxEvents: 2 } } },
+  })
+  const kept = async (key: string, options: SessionOptions, { live = false } = {}): Promise<number> => {
+    const session = await setup.pool.session(key, options)
+    await session.send('Hello').result
+    if (!live) await session.hibernate()
+    await setup.pool.prune()
+    return (await session.history({ limit: 100 })).length
+  }
+  expect(await kept('plain', { agent: 'assistant' })).toBeGreaterThan(2)
+  expect(await kept('other', { agent: 'other' })).toBe(2)
+  expect(await kept('strict', { agent: 'other', tenant: 'strict' })).toBe(1)
+  expect(await kept('live', { agent: 'other' }, { live: true })).toBeGreaterThan(2)
+})
+
+test('removes workspaces that nobody knows, when they are old', async () => {
+  const dataDir = await folder()
+  const setup = await fakes({ dataDir, retention: { leftovers: '7d' } })
+  const { cwd = '' } = await (await used(setup, 'k')).info()
+  const workspaces = join(cwd, '..')
+  for (const name of ['old', 'young']) mkdirSync(join(workspaces, name))
+  const ago = (days: number): Date => new Date(setup.clock.wall() - days * DAY)
+  for (const [name, days] of [
+    ['old', 8],
+    ['young', 6],
+  ] as const)
+    utimesSync(join(workspaces, name), ago(days), ago(days))
+  utimesSync(cwd, ago(30), ago(30))
+  expect(await setup.pool.prune({ dryRun: true })).toMatchObject({ leftovers: 1 })
+  expect(await readdir(workspaces)).toHaveLength(3)
+  expect(await setup.pool.prune()).toMatchObject({ leftovers: 1 })
+  expect((await readdir(workspaces)).toSorted()).toEqual([cwd.slice(workspaces.length + 1), 'young'].toSorted())
+})
+
+test('removes the directories of tenants that have no session any more, when they are old', async () => {
+  const dataDir = await folder()
+  const setup = await fakes({ dataDir, retention: { leftovers: '7d' } })
+  for (const tenant of ['gone', 'used', 'young']) await used(setup, 'k', { tenant })
+  for (const tenant of ['gone', 'young']) await (await setup.pool.session('k', { tenant })).delete()
+  const tenants = join(dataDir, 'tenants')
+  const old = new Date(setup.clock.wall() - 8 * DAY)
+  for (const tenant of ['gone', 'used']) utimesSync(join(tenants, tenant), old, old)
+  expect(await setup.pool.prune({ dryRun: true })).toMatchObject({ leftovers: 1 })
+  expect(await readdir(tenants)).toEqual(['gone', 'used', 'young'])
+  await setup.pool.prune()
+  expect(await readdir(tenants)).toEqual(['used', 'young'])
+})
+
+test('leaves the directory of a tenant that has only spares', async () => {
+  const dataDir = await folder()
+  const agents = { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } }
+  const setup = await fakes({ dataDir, agents })
+  await setup.driver.process(0)
+  const old = new Date(setup.clock.wall() - 8 * DAY)
+  utimesSync(join(dataDir, 'tenants', 'default'), old, old)
+  await setup.pool.prune()
+  expect(await readdir(join(dataDir, 'tenants'))).toEqual(['default'])
+})
