@@ -19,6 +19,7 @@ import type {
   Options,
   ProcessInfo,
   Query,
+  ResumeLoad,
   SDKMessage,
   SDKUserMessage,
   SessionStore,
@@ -36,6 +37,7 @@ import { inOrder } from './processes.ts'
 import { Spool } from './spool.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
 import { forgetCopy, reconcile } from './mirror.ts'
+import { resumeLoad } from './resume-load.ts'
 import { transcriptUsage } from './transcript-usage.ts'
 import {
   conversationSizes,
@@ -149,6 +151,10 @@ class ClaudeProcess implements AgentProcess {
   }
 
   send(message: SDKUserMessage): Promise<boolean> {
+    return this.command(this.#spec.options.verbatimPrompts === true ? { ...message, client_composed: true } : message)
+  }
+
+  command(message: SDKUserMessage): Promise<boolean> {
     return this.alive ? this.#input.send(message) : Promise.resolve(false)
   }
 
@@ -240,6 +246,8 @@ class ClaudeProcess implements AgentProcess {
       ...options,
       ...identity,
       ...(conversation.kind === 'parked' ? {} : { cwd }),
+      // With it the SDK would mark commands, too: so each prompt is marked here.
+      verbatimPrompts: false,
       env,
       spawnClaudeCodeProcess: (request) => this.#spawn(request),
     }
@@ -386,5 +394,9 @@ export class ClaudeDriver implements Driver {
 
   usage(place: TranscriptPlace, after: number): Promise<TranscriptUsage> {
     return transcriptUsage(place, after)
+  }
+
+  resumeLoad(place: TranscriptPlace, above: number): Promise<ResumeLoad | undefined> {
+    return resumeLoad(place, above)
   }
 }

@@ -117,6 +117,8 @@ export interface AgentProcess {
   bind(cwd: string): Promise<string>
   /** Resolves when the message has been handed to the process: it may run from then on. False: it was not, and never will be. */
   send(message: SDKUserMessage): Promise<boolean>
+  /** The same for a command of the CLI itself, whatever the agent's options make of prompts that look like one. */
+  command(message: SDKUserMessage): Promise<boolean>
   interrupt(): Promise<void>
   /** Resolves when the process answers a question that costs nothing. A parked one is not asked. */
   probe(): Promise<void>
@@ -159,6 +161,18 @@ export interface TranscriptPlace {
   sessionId: string
 }
 
+/** What a process that resumes a conversation has to load, in bytes. */
+export interface ResumeLoad {
+  /** What follows the last compaction, and what that has kept of before. */
+  bytes: number
+  /** The whole transcript. */
+  fileBytes: number
+  /** The last compaction, by its id. */
+  compaction: string | undefined
+  /** Nothing was said since: another compaction would make nothing smaller. */
+  summedUp: boolean
+}
+
 /** What a driver tells beside what its processes do. */
 export interface DriverListeners {
   /** Something went wrong that no caller asked for. */
@@ -198,4 +212,6 @@ export interface Driver {
   transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }>
   /** What a conversation has used as far as its files tell; answers after that time alone, in milliseconds since the epoch. */
   usage(place: TranscriptPlace, after: number): Promise<TranscriptUsage>
+  /** What a process would have to load of a conversation; undefined where its transcript has no more than `above` bytes, or is not there. */
+  resumeLoad(place: TranscriptPlace, above: number): Promise<ResumeLoad | undefined>
 }

@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import type { Driver, ProcessInfo, StartSpec, TranscriptPlace, TranscriptUsage } from '../driver/driver.ts'
+import type {
+  Driver,
+  ProcessInfo,
+  ResumeLoad,
+  StartSpec,
+  TranscriptPlace,
+  TranscriptUsage,
+} from '../driver/driver.ts'
 import { ResumeError, StartError } from '../errors.ts'
 import { FakeProcess } from './process.ts'
 import type { FakeConversation } from './process.ts'
@@ -77,7 +84,7 @@ export class FakeDriver implements Driver {
     const conversation = this.conversations.get(sessionId)
     if (conversation === undefined) throw new ResumeError(`there is no conversation ${sessionId} to fork`)
     const copy = randomUUID()
-    this.conversations.set(copy, { turns: conversation.turns, prompts: [...conversation.prompts] })
+    this.conversations.set(copy, { ...conversation, prompts: [...conversation.prompts] })
     return copy
   }
 
@@ -106,6 +113,12 @@ export class FakeDriver implements Driver {
   /** What fake conversations use is told by their processes alone. */
   usage(): Promise<TranscriptUsage> {
     return Promise.resolve({ saved: undefined, unsaved: [] })
+  }
+
+  resumeLoad({ sessionId }: TranscriptPlace, above: number): Promise<ResumeLoad | undefined> {
+    const { bytes = 0, compactions = 0 } = this.conversations.get(sessionId) ?? {}
+    const load = { bytes, fileBytes: bytes, compaction: compactions === 0 ? undefined : `${compactions}` }
+    return Promise.resolve(bytes > above ? { ...load, summedUp: false } : undefined)
   }
 
   #conversation(sessionId: string): FakeConversation {

@@ -38,6 +38,28 @@ export function assistantMessage(sessionId: string, text: string): SDKMessage {
   } as SDKMessage
 }
 
+/** What the CLI says when it has compacted a conversation. */
+export const compactBoundary = (sessionId: string): SDKMessage =>
+  ({
+    type: 'system',
+    subtype: 'compact_boundary',
+    compact_metadata: { trigger: 'manual', pre_tokens: 0 },
+    uuid: randomUUID(),
+    session_id: sessionId,
+  }) as SDKMessage
+
+/** What it says when it could not. */
+export const compactFailure = (sessionId: string, error: string): SDKMessage =>
+  ({
+    type: 'system',
+    subtype: 'status',
+    status: null,
+    compact_result: 'failed',
+    compact_error: error,
+    uuid: randomUUID(),
+    session_id: sessionId,
+  }) as SDKMessage
+
 /** A `result` message that answers these prompts, as the CLI writes it. */
 export function resultMessage(
   sessionId: string,

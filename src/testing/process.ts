@@ -13,7 +13,7 @@ import type {
   TerminateReport,
 } from '../driver/driver.ts'
 import { StartError } from '../errors.ts'
-import { assistantMessage, resultMessage, textOf } from './messages.ts'
+import { assistantMessage, compactBoundary, compactFailure, resultMessage, textOf } from './messages.ts'
 import type { FakeResult } from './messages.ts'
 
 /** Linux gives out no pid above 4194304, so a fake one is nobody's. */
@@ -25,6 +25,10 @@ export interface FakeConversation {
   turns: number
   /** The texts of the prompts that were answered, oldest first. */
   prompts: string[]
+  /** What a resume would load. Default 0. */
+  bytes?: number
+  /** How often it was compacted. Default 0. */
+  compactions?: number
 }
 
 /** What a fake process needs of its driver. */
@@ -64,6 +68,8 @@ export class FakeProcess implements AgentProcess {
   readonly prompts: SDKUserMessage[] = []
   /** Control methods that were called on `query`. */
   readonly calls: { method: string; args: unknown[] }[] = []
+  /** The texts of the commands that it was handed, oldest first. */
+  readonly commands: string[] = []
   interrupts = 0
   /** How often it was told that all it said was consumed. */
   consumptions = 0
@@ -77,6 +83,7 @@ export class FakeProcess implements AgentProcess {
   readonly #said: SDKMessage[] = []
   /** Prompts without a result. */
   #unanswered: SDKUserMessage[] = []
+  #inCommand = false
   #sessionId: string | undefined
   #wake: (() => void) | undefined
   #inputOpen = true
@@ -207,10 +214,37 @@ export class FakeProcess implements AgentProcess {
     return Promise.resolve(true)
   }
 
+  /** Commands wait like prompts; the one that is known, `/compact`, is done at once where prompts are answered at once. */
+  command(message: SDKUserMessage): Promise<boolean> {
+    if (!this.alive) return Promise.resolve(false)
+    this.commands.push(textOf(message))
+    this.#unanswered.push(message)
+    this.#inCommand = true
+    if (this.answersAtOnce) this.compact()
+    else this.#context.changed()
+    return Promise.resolve(true)
+  }
+
+  /** Ends `/compact`: the conversation has so many bytes now. Default 1. */
+  compact(bytes = 1): void {
+    const conversation = this.#context.conversation(this.#id)
+    conversation.bytes = bytes
+    conversation.compactions = (conversation.compactions ?? 0) + 1
+    this.say(compactBoundary(this.#id))
+    this.#endCommand({})
+  }
+
+  /** Ends `/compact` with nothing done. */
+  failToCompact(error: string): void {
+    this.say(compactFailure(this.#id, error))
+    this.#endCommand({ text: error })
+  }
+
   interrupt(): Promise<void> {
     this.interrupts += 1
-    if (this.alive && this.heedsInterrupts && this.#unanswered.length > 0)
-      this.finish({ subtype: 'error_during_execution' })
+    const stops = this.alive && this.heedsInterrupts && this.#unanswered.length > 0
+    if (stops && this.#inCommand) this.failToCompact('Request was aborted.')
+    else if (stops) this.finish({ subtype: 'error_during_execution' })
     else this.#context.changed()
     return Promise.resolve()
   }
@@ -251,6 +285,13 @@ export class FakeProcess implements AgentProcess {
   get #id(): string {
     if (this.#sessionId === undefined) throw new Error('a parked process has no conversation yet')
     return this.#sessionId
+  }
+
+  /** A command is no turn. */
+  #endCommand(result: FakeResult): void {
+    this.#inCommand = false
+    const uuids = this.#unanswered.splice(0).flatMap(({ uuid }) => (uuid === undefined ? [] : [uuid]))
+    this.say(resultMessage(this.#id, result, uuids))
   }
 
   #answer(message: SDKUserMessage): void {
