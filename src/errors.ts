@@ -181,7 +181,7 @@ export class TurnInterruptedError extends PoolError {
   }
 }
 
-/** The conversation cannot be resumed: its transcript is gone or unreadable, or the id is unknown. */
+/** The conversation cannot be resumed: its transcript is gone, unreadable or too large, or the id is unknown. */
 export class ResumeError extends PoolError {
   constructor(message: string, options?: ErrorOptions) {
     super('resume_failed', message, options)

@@ -28,7 +28,10 @@ export interface LimitOptions {
   /** Output of one turn that waits on disk for a reader that has stopped; beyond it the process is held back. Default `"1GiB"`. */
   spool?: string
   spoolBytes?: number
-  /** The transcript of a conversation that is to be resumed; a larger one is refused (or begun anew, by `onStaleResume`). Default `"none"`. */
+  /**
+   * What a resume may have to load: a transcript from its last compaction on. Beyond it, `onLargeTranscript` of the agent says
+   * what happens. Default `"none"`.
+   */
   transcript?: string
   transcriptBytes?: number
 }

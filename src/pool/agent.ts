@@ -114,10 +114,15 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   residency?: ResidencyOptions
   /** What happens when a conversation's transcript is gone. Default `"error"`: ResumeError. `"fresh"`: begin anew, once, and say so. */
   onStaleResume?: 'error' | 'fresh'
+  /**
+   * What happens when a conversation has outgrown `limits.transcript`. Default `"refuse"`: it cannot be resumed any more
+   * (ResumeError, or as `onStaleResume` says). `"compact"`: the agent's model sums it up, after a turn or before the next one.
+   */
+  onLargeTranscript?: 'refuse' | 'compact'
 }
 
 /** The keys that are the pool's and not the SDK's: a process knows nothing of them. */
-const POOL_KEYS = ['spares', 'claimableSpares', 'limits', 'residency', 'onStaleResume'] as const
+const POOL_KEYS = ['spares', 'claimableSpares', 'limits', 'residency', 'onStaleResume', 'onLargeTranscript'] as const
 
 type ProcessOptions = Omit<AgentOptions, (typeof POOL_KEYS)[number]>
 
@@ -204,6 +209,7 @@ export interface Agent {
   /** Undefined: the pool's. */
   readonly residency: Residency | undefined
   readonly onStaleResume: 'error' | 'fresh'
+  readonly onLargeTranscript: 'refuse' | 'compact'
 }
 
 const nameSchema = z
@@ -264,9 +270,11 @@ function checkServers(path: string, servers: AgentOptions['mcpServers']): void {
   }
 }
 
-function readStaleResume(path: string, policy: AgentOptions['onStaleResume'] = 'error'): 'error' | 'fresh' {
-  if (policy === 'error' || policy === 'fresh') return policy
-  throw new ConfigError(`${path}.onStaleResume`, `"${String(policy)}" is not one of: error, fresh`)
+/** One of these words; the first where nothing is said. */
+function readWord<Word extends string>(path: string, value: Word | undefined, words: readonly [Word, ...Word[]]): Word {
+  if (value === undefined) return words[0]
+  if (words.includes(value)) return value
+  throw new ConfigError(path, `"${String(value)}" is not one of: ${words.join(', ')}`)
 }
 
 const hasOwnServers = ({ mcpServers }: AgentOptions): boolean =>
@@ -308,7 +316,15 @@ export function readAgent(
   validate(path, commonOptions, options)
   if (!ownProcess) checkServers(path, options.mcpServers)
   const limits = readAgentLimits(`${path}.limits`, options.limits)
-  const { spares, claimableSpares, limits: _, residency: own, onStaleResume, ...processOptions } = options
+  const {
+    spares,
+    claimableSpares,
+    limits: _,
+    residency: own,
+    onStaleResume,
+    onLargeTranscript,
+    ...processOptions
+  } = options
   const spareless = ownProcess && hasOwnServers(options) ? { min: 0, max: 0 } : undefined
   return Object.freeze({
     name,
@@ -319,7 +335,8 @@ export function readAgent(
     limits: limits.turns,
     workerMemoryBytes: limits.workerMemoryBytes,
     residency: own === undefined ? undefined : readAgentResidency(`${path}.residency`, own, residency),
-    onStaleResume: readStaleResume(path, onStaleResume),
+    onStaleResume: readWord(`${path}.onStaleResume`, onStaleResume, ['error', 'fresh']),
+    onLargeTranscript: readWord(`${path}.onLargeTranscript`, onLargeTranscript, ['refuse', 'compact']),
   })
 }
 

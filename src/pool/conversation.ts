@@ -33,6 +33,8 @@ export class Conversation {
   worker: Worker | undefined
   /** The start of `worker`, shared by all who wait for it. */
   opening: Promise<Worker> | undefined
+  /** What its worker does for the pool itself, while no turn runs. */
+  compacting: RunningTurn | undefined
   /** Its removal, shared by all who ask for it. */
   erasing: Promise<void> | undefined
   #running: RunningTurn | undefined
@@ -128,6 +130,7 @@ export class Conversation {
     this.#gone = error
     for (const turn of this.#queue.splice(0)) turn.fail(error)
     this.#running?.fail(error)
+    this.compacting?.fail(error)
     this.worker?.mute()
   }
 

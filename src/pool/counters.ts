@@ -19,6 +19,8 @@ export interface Totals {
   processesEnded: number
   /** Processes that could not be ended. */
   processesLeft: number
+  /** Conversations that were compacted because they had outgrown `limits.transcript`. */
+  compactions: number
   /** Times that something of a transcript was not copied, or not written. */
   transcriptsUnsafe: Record<TranscriptTrouble, number>
 }
@@ -35,6 +37,7 @@ export class Counters {
     terminationsByStage: { gone: 0, eof: 0, sigterm: 0, sigkill: 0 },
     processesEnded: 0,
     processesLeft: 0,
+    compactions: 0,
     transcriptsUnsafe: { mirror_error: 0, session_writes_lost: 0 },
   }
 
@@ -56,6 +59,9 @@ export class Counters {
     emitter.on('turn.ended', ({ outcome }) => increment(totals.turnsByOutcome, outcome))
     emitter.on('transcript.unsafe', ({ reason }) => {
       totals.transcriptsUnsafe[reason] += 1
+    })
+    emitter.on('session.compacted', () => {
+      totals.compactions += 1
     })
     emitter.on('turn.refused', ({ error }) => increment(totals.refusedByReason, error.reason))
   }

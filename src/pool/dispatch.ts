@@ -11,6 +11,7 @@ import type { Agent } from './agent.ts'
 import type { Conversation } from './conversation.ts'
 import type { PoolEmitter } from './events.ts'
 import type { Gate, Permit } from './gate.ts'
+import type { LargeTranscripts } from './large-transcripts.ts'
 import type { Launcher, StartPriority } from './launcher.ts'
 import type { Registry } from './registry.ts'
 import type { Residents } from './residents.ts'
@@ -34,6 +35,7 @@ export interface DispatchContext {
   fingerprintOf: (agent: Agent, tenant: string) => string
   places: (tenant: string) => Promise<TenantPlaces>
   transcripts: Transcripts
+  largeTranscripts: LargeTranscripts
   /** A worker exists from now on. */
   started: (worker: Worker) => void
   /** A spare has become a session's. */
@@ -64,8 +66,10 @@ export class Dispatch {
     // Whoever sees the end of a turn finds its place free.
     turn.onEnd = () => permit.leave()
     const startedAt = clock.now()
+    let used: Worker
     try {
       const { worker, warmth } = await this.#acquire(conversation, permit, turn)
+      used = worker
       await this.#runOn(conversation, worker, warmth, turn)
     } finally {
       permit.leave()
@@ -73,6 +77,7 @@ export class Dispatch {
       // One that found no worker says nothing about how long turns take.
       if (turn.warmth !== undefined) gate.noteTurn(clock.now() - startedAt)
     }
+    if (turn.resultMessage !== undefined) await this.#context.largeTranscripts.afterTurn(conversation, used)
   }
 
   /** Brings a session's worker up ahead of its next message. */
@@ -144,7 +149,7 @@ export class Dispatch {
     const before = conversation.worker
     // A start takes its time: what is to come is acknowledged before.
     if (before?.state !== 'idle') void turn.record?.accept()
-    const worker = await this.#ready(conversation, { permit, priority: 'user' })
+    const worker = await this.#readyForTurn(conversation, permit, turn)
     const warmth = warmthOf(worker, before)
     if (turn.phase === 'ended') {
       // Cancelling a wait does not cancel a start: the worker stays, for the session's next turn.
@@ -159,6 +164,16 @@ export class Dispatch {
       throw error
     }
     return { worker, warmth }
+  }
+
+  async #readyForTurn(conversation: Conversation, permit: Permit, turn: RunningTurn): Promise<Worker> {
+    for (;;) {
+      const worker = await this.#ready(conversation, { permit, priority: 'user' })
+      const compacted = this.#context.largeTranscripts.beforeTurn(conversation, worker, turn)
+      if (compacted === undefined) return worker
+      // It may have left meanwhile.
+      await compacted
+    }
   }
 
   /** The session's own worker, idle and reserved for the caller; started if there is none. */
@@ -253,11 +268,11 @@ export class Dispatch {
     const { cwd, sdkSessionId } = record
     if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
     await starter.checkCwd(cwd)
-    if (record.begun) await starter.checkTranscript(tenantPlaces, cwd, sdkSessionId)
     await conversation.save()
     if (record.begun) {
       await this.#context.transcripts.reconcile(record)
       await this.#catchUp(conversation)
+      await this.#context.largeTranscripts.checkStart(record)
     }
     const how: ConversationSpec = { kind: record.begun ? 'resume' : 'new', sessionId: sdkSessionId }
     const worker = await this.#place(agent.name, need, () => {

@@ -57,6 +57,16 @@ export interface TurnSummary {
   usage: Usage | undefined
 }
 
+/** How the conversation of a session was made smaller. */
+export interface SessionCompaction {
+  session: SessionRef
+  worker: string
+  beforeBytes: number
+  afterBytes: number
+  durationMs: number
+  usage: Usage | undefined
+}
+
 /** What a pool tells. Every event carries one object. */
 export interface PoolEvents {
   'worker.started': [{ worker: WorkerInfo }]
@@ -73,6 +83,11 @@ export interface PoolEvents {
   'session.expired': [Removal]
   /** Its conversation was gone and it began anew, as `onStaleResume: 'fresh'` says. */
   'session.restarted': [{ session: SessionRef; lost: string }]
+  /**
+   * It had outgrown `limits.transcript` and was compacted, as `onLargeTranscript: 'compact'` says. Bytes are what a resume
+   * would load.
+   */
+  'session.compacted': [SessionCompaction]
   /** Memory has become shorter, or is no longer so short. */
   'memory.pressure': [{ level: PressureLevel; from: PressureLevel; memory: MemoryStats }]
   /** Something of its transcript was not copied to the store (`mirror_error`), or not written at all (`session_writes_lost`). */

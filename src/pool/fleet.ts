@@ -19,6 +19,7 @@ import type { PoolEmitter, WorkerDetails, WorkerInfo } from './events.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { Gate } from './gate.ts'
 import { Housekeeper } from './housekeeper.ts'
+import { LargeTranscripts } from './large-transcripts.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { Launcher } from './launcher.ts'
 import { Registry } from './registry.ts'
@@ -110,7 +111,6 @@ export class Fleet {
       starts,
       residency,
       workerMemoryBytes: limits.workerMemoryBytes,
-      transcriptBytes: limits.transcriptBytes,
       listeners,
       places,
       environment,
@@ -145,6 +145,7 @@ export class Fleet {
       agentOf,
       fingerprintOf: (agent, tenant) => this.#fingerprint(agent, tenant),
       transcripts: context.transcripts,
+      largeTranscripts: new LargeTranscripts({ ...context, gate, accounts: this.accounts }),
       places,
       started: (worker) => emitter.tell('worker.started', { worker: this.describe(worker) }),
       bound: (worker) => emitter.tell('worker.bound', { worker: this.describe(worker) }),

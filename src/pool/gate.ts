@@ -153,6 +153,12 @@ export class Gate {
     throw this.#refusal(obstacle ?? 'turns', tenant)
   }
 
+  /** Admits what can be done another time: undefined when there is no place, and nothing is counted as refused. */
+  enterIfFree(tenant: string, claim: Claim): Permit | undefined {
+    const isFree = this.#obstacle(tenant, claim) === undefined && !this.#othersWait(tenant)
+    return isFree ? this.#admit(tenant, claim) : undefined
+  }
+
   /** Admits a turn, after a wait if the pool was made with one. `claim`: what it will need of memory. */
   async enter(tenant: string, signal: AbortSignal, claim?: Claim): Promise<Permit> {
     const { admission } = this.#options

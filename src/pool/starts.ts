@@ -3,14 +3,14 @@ import { mkdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Conversation as ConversationSpec, Driver, Options } from '../driver/driver.ts'
-import { ResumeError, StartError, storeError } from '../errors.ts'
+import { StartError, storeError } from '../errors.ts'
 import type { Residency } from '../options/residency.ts'
 import type { Starts } from '../options/starts.ts'
 import type { TenantPlaces } from '../store/store.ts'
 import { Backoff } from '../worker/backoff.ts'
 import { Worker } from '../worker/worker.ts'
 import type { SessionRef, WorkerListeners, WorkerPurpose, WorkerRules } from '../worker/worker.ts'
-import { formatDuration, formatSize } from '../units.ts'
+import { formatDuration } from '../units.ts'
 import { sdkOptions } from './agent.ts'
 import type { Agent, CallbackListeners } from './agent.ts'
 import { shareOfMaxAge } from './residency.ts'
@@ -22,8 +22,6 @@ export interface StarterContext {
   residency: Residency
   /** Of agents that have no limit of their own. */
   workerMemoryBytes: number
-  /** Of a conversation that is resumed. */
-  transcriptBytes: number
   listeners: WorkerListeners
   places: (tenant: string) => Promise<TenantPlaces>
   environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
@@ -99,20 +97,6 @@ export class Starter {
     throw new StartError(
       'spawn',
       `the working directory ${cwd} does not exist any more; make it again or delete the session`,
-    )
-  }
-
-  /** Throws ResumeError when the conversation has grown beyond the limit: the CLI would take long to fail, or run out of memory. */
-  async checkTranscript(places: TenantPlaces, cwd: string, sessionId: string): Promise<void> {
-    const { driver, transcriptBytes } = this.#context
-    if (!Number.isFinite(transcriptBytes)) return
-    const { configDir, tmpDir } = places
-    const { folder, names } = await driver.transcript({ configDir, tmpDir, cwd, sessionId })
-    const [main] = names
-    const found = main === undefined ? undefined : await stat(join(folder, main)).catch(() => undefined)
-    if (found === undefined || found.size <= transcriptBytes) return
-    throw new ResumeError(
-      `the transcript has ${formatSize(found.size)}, more than limits.transcript (${formatSize(transcriptBytes)})`,
     )
   }
 

@@ -35,6 +35,7 @@ export function logPool(pool: Pool, logger: Logger): void {
     logger[level === 'none' ? 'info' : 'warn'](`memory pressure: ${level}, after ${from}`, figures)
   })
   pool.on('session.restarted', (event) => logger.warn('session began anew: its transcript was gone', event))
+  pool.on('session.compacted', (event) => logger.info('session compacted: its transcript had grown too large', event))
   pool.on('session.deleted', (event) => logger.info('session deleted', event))
   pool.on('session.expired', (event) => logger.info(`session expired: ${event.reason}`, event))
   pool.on('transcript.unsafe', (event) => logger.warn(`the transcript of a session is not safe: ${event.error}`, event))

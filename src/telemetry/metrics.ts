@@ -87,6 +87,12 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
     'Times that something of a transcript was not copied or not written, by reason',
     ({ totals }) => ({ label: 'reason', values: totals.transcriptsUnsafe }),
   ],
+  [
+    'counter',
+    'compactions',
+    'Conversations that were compacted because they had outgrown limits.transcript',
+    ({ totals }) => totals.compactions,
+  ],
   ['gauge', 'active_sessions', 'Sessions that this host works on', ({ activeSessions }) => activeSessions],
 ]
 

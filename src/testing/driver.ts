@@ -1,13 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import type {
-  Driver,
-  ProcessInfo,
-  ResumeLoad,
-  StartSpec,
-  TranscriptPlace,
-  TranscriptUsage,
-} from '../driver/driver.ts'
+import type { Driver, ProcessInfo, ResumeLoad, StartSpec, TranscriptPlace, TranscriptUsage } from '../driver/driver.ts'
 import { ResumeError, StartError } from '../errors.ts'
 import { FakeProcess } from './process.ts'
 import type { FakeConversation } from './process.ts'

@@ -96,7 +96,7 @@ test('A transcript that has grown too large is refused before anything is starte
     } else {
       await expect(turn.result).rejects.toMatchObject({
         name: 'ResumeError',
-        message: expect.stringMatching(/transcript has .*limits.transcript \(200 KiB\); delete the session/),
+        message: expect.stringMatching(/transcript has .*limits.transcript \(200 KiB\), .*; delete the session/),
       })
       expect([asked(site, 'fourth'), pool.workers()]).toEqual([[], []])
     }

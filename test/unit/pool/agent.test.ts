@@ -69,6 +69,14 @@ describe('an option', () => {
     )
   })
 
+  test('onLargeTranscript has two values', () => {
+    expect(read({ onLargeTranscript: 'compact' }).onLargeTranscript).toBe('compact')
+    expect(read().onLargeTranscript).toBe('refuse')
+    expect(() => read({ onLargeTranscript: 'shrink' as 'compact' })).toThrow(
+      'agents.support.onLargeTranscript: "shrink" is not one of: refuse, compact',
+    )
+  })
+
   test('onStaleResume has two values', () => {
     expect(read({ onStaleResume: 'fresh' }).onStaleResume).toBe('fresh')
     expect(read().onStaleResume).toBe('error')
@@ -150,6 +158,7 @@ describe('the options of a process', () => {
       claimableSpares: { max: 0 },
       limits: { silence: '1m' },
       onStaleResume: 'fresh',
+      onLargeTranscript: 'compact',
     })
     expect(options).toEqual({
       model: 'm',
