@@ -69,6 +69,8 @@ interface Track {
   peak: number
   since: number
   notedAt: number
+  /** A turn is over, and what it needed is still to be noted. */
+  owed: boolean
 }
 
 interface Room {
@@ -167,14 +169,18 @@ export class Governor {
 
   /** A worker has come, gone, or changed its state. */
   changed(worker: Occupant, from?: Occupant['state']): void {
-    this.#room = undefined
     const now = this.#context.now()
     const track = this.#track(worker)
+    // To take up a turn, or to have ended it, changes nothing of what is in use.
+    if (from !== 'idle' && from !== 'busy') this.#room = undefined
     if (from === undefined) return
-    const needs = this.#needs.of(worker.agent)
-    if (from === 'starting' && worker.state === 'idle') this.#end(worker, track, now, needs.starting)
-    if (from === 'busy') this.#end(worker, track, now, needs.running)
-    Object.assign(track, { peak: 0, since: now, notedAt: now })
+    const { starting, running } = this.#needs.of(worker.agent)
+    if (from === 'starting' && worker.state === 'idle') this.#end(worker, track, now, starting)
+    // The answer that has just come does not wait for a reading: the next look takes it.
+    if (from === 'busy' && worker.state === 'idle') track.owed = true
+    else if ((track.owed && worker.state === 'closing') || from === 'busy') this.#end(worker, track, now, running)
+    if (!track.owed) track.peak = 0
+    Object.assign(track, { since: now, notedAt: now })
   }
 
   /** What keeps this turn from running even if idle workers made room for it: `limits.workers`, or memory. */
@@ -187,17 +193,18 @@ export class Governor {
     }
     let unplaced = 0
     for (const other of this.#claims) if (other !== claim && other.worker() === undefined) unplaced += 1
-    if (staying + unplaced + 1 > maxWorkers) return 'turns'
-    const short = (room: Room): boolean => this.#isShort(claim, worker, staying + unplaced, room)
+    const others = staying + unplaced
+    if (others + 1 > maxWorkers) return 'turns'
+    // One at a time always may: a pool that takes no turn is of no use, and learns nothing.
+    if (others === 0 && this.#pressure.level !== 'critical') return undefined
+    const short = (room: Room): boolean => this.#isShort(claim, worker, room)
     return short(this.#now(REFUSAL_READING_MS)) || short(this.#now()) ? 'memory' : undefined
   }
 
-  /** True when this turn does not fit beside `others`. */
-  #isShort(claim: Claim, worker: Occupant | undefined, others: number, room: Room): boolean {
+  /** True when this turn does not fit beside the others. */
+  #isShort(claim: Claim, worker: Occupant | undefined, room: Room): boolean {
     if (room.limitBytes === Infinity) return false
     if (this.#pressure.level === 'critical') return true
-    // One at a time always may: a pool that takes no turn is of no use, and learns nothing.
-    if (others === 0) return false
     if (this.#pressure.level === 'high' && worker === undefined) return true
     const left = this.#left(room) - this.#charge(this.#claims) + this.#reclaimable(worker)
     return left < this.#chargeOf(claim, worker)
@@ -240,8 +247,9 @@ export class Governor {
   get fits(): boolean {
     const others = [...this.#context.occupants()].length
     if (others > this.#context.maxWorkers) return false
+    if (others <= 1) return true
     const room = this.#now()
-    return room.limitBytes === Infinity || others <= 1 || this.#left(room) >= 0
+    return room.limitBytes === Infinity || this.#left(room) >= 0
   }
 
   /** The worker to end when nothing else helps: the one that is furthest above its agent's need, else the largest. */
@@ -427,7 +435,7 @@ export class Governor {
     let track = this.#tracks.get(worker)
     if (track === undefined) {
       const now = this.#context.now()
-      track = { measuredAt: -Infinity, peak: 0, since: now, notedAt: now }
+      track = { measuredAt: -Infinity, peak: 0, since: now, notedAt: now, owed: false }
       this.#tracks.set(worker, track)
     }
     return track
@@ -439,10 +447,15 @@ export class Governor {
     const bytes = pid === undefined ? undefined : this.#context.source.measure({ id: worker.id, pid })
     if (bytes !== undefined) this.#take(worker, bytes, now)
     if (track.peak > 0) estimate.note(track.peak)
+    track.owed = false
   }
 
   #learn(worker: Occupant, track: Track, now: number): void {
     const { running, idle } = this.#needs.of(worker.agent)
+    if (track.owed) {
+      running.note(track.peak)
+      Object.assign(track, { peak: worker.memoryBytes ?? 0, owed: false })
+    }
     if (worker.state === 'busy' && now - track.notedAt >= NOTE_RUNNING_MS) {
       running.note(track.peak)
       Object.assign(track, { peak: worker.memoryBytes ?? 0, notedAt: now })

@@ -111,6 +111,7 @@ describe('how many turns fit', () => {
     for (let turn = 0; turn < 5; turn += 1) {
       const worker = machine.add(governor, 'busy', 140)
       machine.change(governor, worker, 'idle')
+      governor.look()
       machine.workers.pop()
     }
     governor.look()
@@ -183,6 +184,7 @@ describe('how many turns fit', () => {
     ] as const) {
       for (let turn = 0; turn < 5; turn += 1) {
         machine.change(governor, machine.add(governor, 'busy', mib, { agent }), 'idle')
+        governor.look()
         machine.workers.pop()
       }
     }
@@ -277,6 +279,7 @@ describe('what was learned', () => {
       worker.mib = 100
       machine.now += 500
       machine.change(governor, worker, 'idle')
+      governor.look()
       machine.workers.pop()
     }
     expect(governor.stats().agents).toMatchObject({ a: { runningBytes: 400 * MIB, runningSamples: 5, idleSamples: 0 } })
@@ -318,6 +321,25 @@ describe('figures', () => {
     expect(machine.reads).toEqual({ room: 3, sample: 1, measure: 50 })
   })
 
+  test('are not read on the way of a turn alone: what it needed is noted at the next look, or as its worker leaves', () => {
+    const machine = new Machine()
+    const governor = machine.governor()
+    const worker = machine.add(governor, 'idle', 90)
+    machine.now += 1_000
+    machine.reads = { room: 0, sample: 0, measure: 0 }
+    for (const next of ['look', 'leave']) {
+      expect(governor.obstacle(claimOf(worker))).toBeUndefined()
+      machine.change(governor, worker, 'busy')
+      expect(governor.fits).toBe(true)
+      machine.change(governor, worker, 'idle')
+      if (next === 'look') {
+        expect(machine.reads).toEqual({ room: 0, sample: 0, measure: 0 })
+        governor.look()
+      } else machine.change(governor, worker, 'closing')
+    }
+    expect(governor.stats().agents).toMatchObject({ a: { runningSamples: 2 } })
+  })
+
   test('are looked at more often where a tool could soon have taken all', () => {
     const machine = new Machine()
     machine.limitMib = 64 * 1024
@@ -354,6 +376,7 @@ describe('the one to end', () => {
     const governor = machine.governor()
     for (let turn = 0; turn < 5; turn += 1) {
       machine.change(governor, machine.add(governor, 'busy', 900, { agent: 'large' }), 'idle')
+      governor.look()
       machine.workers.pop()
     }
     machine.add(governor, 'busy', 880, { agent: 'large' })
