@@ -136,6 +136,7 @@ export class ActiveSessions {
 
   async begin(record: SessionRecord): Promise<Conversation> {
     await this.#context.store.put(record)
+    await this.#context.store.flush()
     const conversation = this.activate(record)
     this.#context.emitter.tell('session.created', { session: conversation.ref })
     return conversation

@@ -96,8 +96,7 @@ export class EventReader implements AsyncIterableIterator<JournalEntry, undefine
       for (;;) {
         if (this.#left || journal === undefined) return { done: true, value: undefined }
         this.#news = false
-        if (this.#page.length === 0)
-          this.#page = journal.newest(this.#position) ?? (await journal.page({ after: this.#position, limit: PAGE }))
+        if (this.#page.length === 0) this.#page = await this.#read(journal)
         const entry = this.#take()
         if (entry !== undefined) return { done: false, value: entry }
         if (this.#failure !== undefined) throw this.#failure
@@ -111,6 +110,12 @@ export class EventReader implements AsyncIterableIterator<JournalEntry, undefine
       if (left) return { done: true, value: undefined }
       throw error
     }
+  }
+
+  /** Whoever follows hears of what is yet to be shown; whoever does not waits for it. */
+  async #read(journal: Journal): Promise<NumberedEvent[]> {
+    const shown = this.#follow ? journal.newest(this.#position) : undefined
+    return shown ?? journal.page({ after: this.#position, limit: PAGE })
   }
 
   /** What comes next, if it is there. */

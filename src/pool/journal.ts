@@ -30,7 +30,7 @@ const MARKS = ['user.message', 'session.status_running', 'session.status_idle']
 /** More than can wait: the turn that runs and those in its queue. */
 const MARKS_READ = 40
 
-/** How long what nobody waits for may wait for company: one trip to the disk costs a turn more than all that it carries. */
+/** How long what nobody waits for may wait for company: one transaction costs a turn more than all that it carries. */
 const GATHER_MS = 50
 
 interface Addition {
@@ -54,12 +54,17 @@ export class Journal {
   /** True while something waits that somebody waits for. */
   #urgent = false
   #gathering: CancelTimer | undefined
-  /** The last number that is durable. */
+  /** The last number that is kept. */
   #last = 0
   /** New events that are not. */
   #ahead = 0
-  /** The events that came last together: most readers want these, and need not go to the store. */
+  /** The last number that readers may see: what a power cut could take away is not shown, so that no number comes twice. */
+  #shown = 0
+  /** The events that were shown last together: most readers want these, and need not go to the store. */
   #newest: NumberedEvent[] = []
+  /** Those after them: kept, and on their way to the disk. */
+  #unshown: NumberedEvent[] = []
+  #showing: Promise<void> | undefined
   /** The end of a turn that is still to be written: its host died, or the store refused it. */
   #owed: Addition['events'] = []
   #ended: Error | undefined
@@ -77,7 +82,7 @@ export class Journal {
 
   /** True while something is not written yet, or somebody follows. */
   get busy(): boolean {
-    return this.#writing || this.#additions.length > 0 || this.#listeners.size > 0
+    return this.#writing || this.#additions.length > 0 || this.#unshown.length > 0 || this.#listeners.size > 0
   }
 
   /** Now, as events tell it. */
@@ -95,7 +100,7 @@ export class Journal {
     return this.waiting + this.running === 0 ? 'closed' : undefined
   }
 
-  /** Adds events in the order of the calls; resolves when they are durable. Rejects with StoreError, and has added none then. */
+  /** Adds events in the order of the calls; resolves when they are kept. Rejects with StoreError, and has added none then. */
   append(events: readonly NewSessionEvent[], turn?: 'open' | 'closed'): Promise<NumberedEvent[]> {
     const added = this.gather(events, turn)
     this.#hurry()
@@ -135,14 +140,16 @@ export class Journal {
 
   /** Events after this number, where that takes no look into the store: they came last, or there are none yet. */
   newest(after: number): NumberedEvent[] | undefined {
-    if (after >= this.#last) return []
+    if (after >= this.#shown) return []
     const first = this.#newest[0]?.number ?? Infinity
     return after + 1 >= first ? this.#newest.slice(after + 1 - first) : undefined
   }
 
-  /** A page of what is durable, from either end. */
+  /** A page of what is kept by now, from either end, once that may be shown. */
   async page(range: EventRange): Promise<NumberedEvent[]> {
-    const stored = await this.#store.readEvents(this.#uid, range)
+    const before = Math.min(range.before ?? Infinity, this.#last + 1)
+    await this.#flushed()
+    const stored = await this.#store.readEvents(this.#uid, { ...range, before })
     return stored.map(({ number, json }) => ({ number, event: JSON.parse(json) as SessionEvent }))
   }
 
@@ -161,9 +168,15 @@ export class Journal {
     if (this.#owed.length > 0) await this.append([], 'closed')
   }
 
-  /** Resolves when nothing that was added before is left to write. */
-  async flushed(): Promise<void> {
+  /** Resolves when all that is kept survives the machine's end, too. Rejects with StoreError. */
+  flush(): Promise<void> {
+    return this.#store.flush()
+  }
+
+  /** Resolves when nothing that was added before is left to write or to show. */
+  async written(): Promise<void> {
     if (this.#writing || this.#additions.length > 0) await this.append([]).catch(() => undefined)
+    await this.#showing
   }
 
   /** Tells those who follow that this is the end. */
@@ -188,6 +201,7 @@ export class Journal {
     const [newest] = await this.#store.readEvents(this.#uid, { descending: true, limit: 1 })
     if (newest === undefined) return
     this.#last = newest.number
+    this.#shown = newest.number
     const marks = await this.#store.readEvents(this.#uid, { types: MARKS, descending: true, limit: MARKS_READ })
     const recent = marks.map(({ number, json }) => ({ number, event: JSON.parse(json) as SessionEvent }))
     const unprocessed = recent.filter(({ event }) => event.type === 'user.message' && event.processed_at === null)
@@ -258,14 +272,36 @@ export class Journal {
       turn,
     )
     this.#owed = []
-    const added = numbered.flat().filter(({ number }) => number > this.#last)
-    if (added.length > 0) this.#newest = added
-    // One that was replaced while it was among them is read from the store again.
-    else this.#newest = []
+    const all = numbered.flat()
+    for (const { number, event } of all.filter((entry) => entry.number <= this.#last)) this.#replaced(number, event)
+    this.#unshown.push(...all.filter((entry) => entry.number > this.#last))
     this.#last = last
     this.#ahead -= newIn(group)
-    if (added.length > 0) for (const listener of this.#listeners) listener.added()
+    if (this.#unshown.length > 0) this.#showing ??= this.#show()
     return numbered.slice(1)
+  }
+
+  #replaced(number: number, event: SessionEvent): void {
+    // Read from the store again, by whoever is yet to see it.
+    this.#newest = []
+    for (const entry of this.#unshown) if (entry.number === number) entry.event = event
+  }
+
+  async #show(): Promise<void> {
+    while (this.#unshown.length > 0) {
+      const count = this.#unshown.length
+      await this.#flushed()
+      this.#newest = this.#unshown.splice(0, count)
+      this.#shown = this.#newest.at(-1)?.number ?? this.#shown
+      for (const listener of this.#listeners) listener.added()
+    }
+    this.#showing = undefined
+    this.#tellIfIdle()
+  }
+
+  /** A disk that fails tells those who wait for it; readers are not left in the dark. */
+  async #flushed(): Promise<void> {
+    await this.flush().catch(() => undefined)
   }
 
   #stored({ number, event }: NumberedEvent): StoredEvent {

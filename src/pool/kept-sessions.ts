@@ -65,7 +65,7 @@ export class KeptSessions {
     await conversation.worker?.leave('deleted')
     if (!conversation.ephemeral) await store.remove(record.tenant, record.key)
     this.#active.delete(conversation)
-    await traces.remove(record)
+    await Promise.all([traces.remove(record), store.flush()])
     emitter.tell('session.deleted', { session: conversation.ref })
   }
 
@@ -131,6 +131,7 @@ export class KeptSessions {
         await store.put(record)
         try {
           await fill((events) => store.appendEvents(record.uid, events))
+          await store.flush()
         } catch (error) {
           await store.remove(record.tenant, record.key)
           throw error

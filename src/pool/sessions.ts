@@ -231,8 +231,10 @@ export class Sessions implements SessionHost {
 
   append(identity: SessionIdentity, events: readonly NewSessionEvent[]): Promise<NumberedEvent[]> {
     return this.active.with(identity, async (conversation) => {
-      const added = await journalOf(conversation).append(events)
+      const journal = journalOf(conversation)
+      const added = await journal.append(events)
       for (const { event } of added) conversation.running?.record?.told(event)
+      await journal.flush()
       return added
     })
   }
@@ -288,7 +290,7 @@ export class Sessions implements SessionHost {
     await this.settled()
     // Whoever follows is told how its turn ended before it is told that this is the end.
     for (const { journal } of ended) {
-      await journal?.flushed()
+      await journal?.written()
       journal?.end(error)
     }
   }

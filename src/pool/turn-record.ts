@@ -16,6 +16,8 @@ export class TurnRecord {
   readonly #prompt: SDKUserMessage
   readonly #events = new TurnEvents()
   readonly #accepted = Promise.withResolvers<NumberedEvent>()
+  /** The event of a prompt that waits, once it is in the journal. */
+  #waited: Promise<NumberedEvent> | undefined
   /** Calls without a result, as they were recorded. */
   readonly #calls = new Map<string, Promise<NumberedEvent | undefined>>()
   readonly #openQuestions = new Set<string>()
@@ -34,7 +36,7 @@ export class TurnRecord {
     this.#accepted.promise.catch(() => undefined)
   }
 
-  /** The event of the prompt, once it is durable. Rejects when the turn ends before that. */
+  /** The event of the prompt, once it is on the disk. Rejects when the turn ends before that. */
   get accepted(): Promise<NumberedEvent> {
     return this.#accepted.promise
   }
@@ -44,19 +46,19 @@ export class TurnRecord {
     if (this.#phase !== 'new') return
     this.#phase = 'waiting'
     this.#journal.waiting += 1
-    try {
-      const [event] = await this.#journal.append([{ ...promptEvent(this.#prompt), processed_at: null }], 'open')
-      this.#accepted.resolve(event as NumberedEvent)
-    } catch (error) {
-      this.#accepted.reject(error)
-    }
+    const prompt = { ...promptEvent(this.#prompt), processed_at: null }
+    this.#waited = this.#journal.append([prompt], 'open').then(([event]) => event as NumberedEvent)
+    await this.#waited.then(
+      (event) => this.#acknowledge(event),
+      (error: unknown) => this.#accepted.reject(error),
+    )
   }
 
   /** The prompt is about to be handed over: resolves when the journal says so. Rejects with StoreError. */
   async begin(): Promise<void> {
     const { phase } = this
     if (phase === 'closed' || phase === 'begun') return
-    const waited = phase === 'waiting' ? await this.accepted : undefined
+    const waited = await this.#waited
     if (this.phase === 'closed') return
     if (phase === 'waiting') this.#journal.waiting -= 1
     this.#phase = 'begun'
@@ -71,18 +73,21 @@ export class TurnRecord {
           this.#accepted.reject(error)
           throw error
         })
-      this.#accepted.resolve(prompt[0] as NumberedEvent)
+      void this.#acknowledge(prompt[0] as NumberedEvent)
     } else {
       await Promise.all([this.#processed(waited), this.#journal.append([running], 'open')])
     }
   }
 
-  /** Another prompt has come to the turn that runs: resolves when it is durable. Rejects with StoreError. */
+  /** Another prompt has come to the turn that runs: resolves when it is on the disk. Rejects with StoreError. */
   async steer(message: SDKUserMessage): Promise<NumberedEvent | undefined> {
-    return this.#phase === 'begun' ? (await this.#journal.append([promptEvent(message)]))[0] : undefined
+    if (this.#phase !== 'begun') return undefined
+    const [event] = await this.#journal.append([promptEvent(message)])
+    await this.#journal.flush()
+    return event
   }
 
-  /** What the process says. `last`: the turn ends with it. Resolves when it is durable. Rejects with StoreError. */
+  /** What the process says. `last`: the turn ends with it. Resolves when it is kept. Rejects with StoreError. */
   async said(message: SDKMessage, last: boolean): Promise<void> {
     if (this.#phase !== 'begun') return
     const { events: all, previews } = this.#events.map(message, last)
@@ -151,7 +156,7 @@ export class TurnRecord {
     this.#accepted.reject(failure ?? new TurnInterruptedError('the turn ended before it began'))
     // One that cannot be written now is written before the next turn begins.
     if (end.length > 0) this.#journal.append(end, this.#journal.turnAfter).catch(ignore)
-    if (phase === 'waiting') void this.accepted.then((prompt) => this.#processed(prompt)).catch(ignore)
+    if (phase === 'waiting') this.#waited?.then((prompt) => this.#processed(prompt)).catch(ignore)
   }
 
   get phase(): Phase {
@@ -165,6 +170,11 @@ export class TurnRecord {
     const error = sessionError('unknown_error', failure?.message ?? 'the turn ended before it began', 'exhausted')
     const others = this.#journal.running + this.#journal.waiting > 0
     return others ? [error] : [error, idle({ type: problem === undefined ? 'end_turn' : 'retries_exhausted' })]
+  }
+
+  /** The process need not wait for the disk, as whoever is told does: what is kept survives this host, if not a power cut. */
+  async #acknowledge(prompt: NumberedEvent): Promise<void> {
+    await this.#journal.flush().then(() => this.#accepted.resolve(prompt), this.#accepted.reject)
   }
 
   #close(): void {

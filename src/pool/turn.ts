@@ -127,7 +127,10 @@ export class RunningTurn implements Turn, TurnSink {
 
   keepIn(record: TurnRecord): void {
     this.#record = record
-    record.accepted.then(this.#accepted.resolve, this.#accepted.reject)
+    record.accepted.then(this.#accepted.resolve, (error: unknown) => {
+      this.#accepted.reject(error)
+      this.abort(error as Error)
+    })
   }
 
   get phase(): TurnPhase {

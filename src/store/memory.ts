@@ -165,6 +165,10 @@ export class MemoryStore implements Store {
     else for (const transcript of this.#transcriptsOf(key)) this.#transcripts.delete(transcriptId(transcript.key))
   }
 
+  async flush(): Promise<void> {
+    // There is no safer place than this one.
+  }
+
   async close(): Promise<void> {
     // Everything goes with the object.
   }

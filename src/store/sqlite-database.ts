@@ -1,6 +1,7 @@
 import { DatabaseSync, backup } from 'node:sqlite'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { storeError } from '../errors.ts'
+import { DiskSync } from './disk-sync.ts'
 import { migrate } from './sqlite-schema.ts'
 import { unwritable } from './unwritable.ts'
 
@@ -19,25 +20,29 @@ interface Write {
   reject: (error: Error) => void
 }
 
-function open(path: string): DatabaseSync {
+function open(path: string): { database: DatabaseSync; log: DiskSync | undefined } {
   const database = new DatabaseSync(path)
   try {
+    const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() ?? {}
+    const logged = mode === 'wal'
+    // With a log SQLite itself goes to the disk for checkpoints alone: a commit's trip is made beside the event loop.
     database.exec(
-      `PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL;
+      `PRAGMA synchronous = ${logged ? 'NORMAL' : 'FULL'}; PRAGMA secure_delete = ON;
        PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_size_limit = ${LOG_SIZE_BYTES}`,
     )
     migrate(database, path)
-    return database
+    return { database, log: logged ? new DiskSync(`${path}-wal`) : undefined }
   } catch (error) {
     database.close()
     throw error
   }
 }
 
-/** A SQLite file whose writes share their trips to the disk: all that come in one round of the event loop are one transaction. */
+/** A SQLite file: writes that come together are one transaction, which goes to the disk beside the event loop. */
 export class SqliteDatabase {
   readonly #path: string
   readonly #database: DatabaseSync
+  readonly #log: DiskSync | undefined
   readonly #statements = new Map<string, StatementSync>()
   #group: Write[] = []
 
@@ -45,7 +50,9 @@ export class SqliteDatabase {
   constructor(path: string) {
     this.#path = path
     try {
-      this.#database = open(path)
+      const { database, log } = open(path)
+      this.#database = database
+      this.#log = log
     } catch (error) {
       throw storeError(`${path} cannot be opened`, unwritable(path) ?? error)
     }
@@ -63,17 +70,26 @@ export class SqliteDatabase {
     this.#guard(() => this.#prepare(sql).run(...values))
   }
 
-  /** Does the work as a whole or not at all; resolves when it is on the disk. Rejects with StoreError. */
+  /** Does the work as a whole or not at all; resolves when it survives this process. Rejects with StoreError. */
   write(work: () => void): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#group.push({ work, resolve, reject })
-      if (this.#group.length === 1) setImmediate(() => this.#flush())
+      if (this.#group.length === 1) process.nextTick(() => this.#commitGroup())
     })
+  }
+
+  /** Resolves when all that was written before is on the disk. Rejects with StoreError. */
+  async flush(): Promise<void> {
+    try {
+      await this.#log?.flush()
+    } catch (error) {
+      throw storeError(this.#path, error)
+    }
   }
 
   /** Copies what is committed now into a new file, a few pages at a time. */
   async backup(path: string): Promise<void> {
-    this.#flush()
+    this.#commitGroup()
     try {
       await backup(this.#database, path, { rate: PAGES_AT_ONCE })
     } catch (error) {
@@ -81,14 +97,15 @@ export class SqliteDatabase {
     }
   }
 
-  close(): void {
-    this.#flush()
+  async close(): Promise<void> {
+    this.#commitGroup()
     if (!this.#database.isOpen) return
     this.#statements.clear()
     this.#guard(() => this.#database.close())
+    await this.#log?.close()
   }
 
-  #flush(): void {
+  #commitGroup(): void {
     const group = this.#group
     this.#group = []
     if (group.length === 0 || this.#commit(group) === undefined) return
@@ -111,6 +128,7 @@ export class SqliteDatabase {
       this.#rollback()
       return error as Error
     }
+    this.#log?.written()
     for (const { resolve } of group) resolve()
     return undefined
   }

@@ -285,12 +285,16 @@ export class SqliteStore implements Store {
     )
   }
 
+  flush(): Promise<void> {
+    return this.#database.flush()
+  }
+
   backup(path: string): Promise<void> {
     return this.#database.backup(path)
   }
 
-  async close(): Promise<void> {
-    this.#database.close()
+  close(): Promise<void> {
+    return this.#database.close()
   }
 
   #session(condition: string, ...values: SQLInputValue[]): SessionRecord | undefined {

@@ -137,8 +137,9 @@ export interface TranscriptInfo {
 }
 
 /**
- * Where sessions outlive processes and hosts. What a write has resolved for is durable; writes take effect in the order of
- * their calls, each as a whole or not at all. What fails is a StoreError, and has changed nothing.
+ * Where sessions outlive processes and hosts. What a write has resolved for survives the death of this process, and after
+ * `flush()` that of the machine. Writes take effect in the order of their calls, each as a whole or not at all. What fails is
+ * a StoreError, and has changed nothing.
  */
 export interface Store {
   get(tenant: string, key: string): Promise<SessionRecord | undefined>
@@ -147,7 +148,7 @@ export interface Store {
   findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined>
   /** A record with another uid replaces the session with all that belongs to it. */
   put(record: SessionRecord): Promise<void>
-  /** Notes that a session was used; may reach the disk later than it resolves. Unknown sessions are ignored. */
+  /** Notes that a session was used. Unknown sessions are ignored. */
   touch(record: Pick<SessionRecord, 'tenant' | 'key' | 'uid' | 'turns' | 'usage' | 'lastUsedAt'>): Promise<void>
   /** Removes the session with its events and the transcripts of its conversation. */
   remove(tenant: string, key: string): Promise<void>
@@ -176,6 +177,8 @@ export interface Store {
   /** Removes a transcript; without a subpath, those of the subagents too. */
   removeTranscript(key: TranscriptKey): Promise<void>
 
+  /** Resolves when all writes that have resolved before are on the disk, or wherever else they outlast a power cut. */
+  flush(): Promise<void>
   /** Writes a copy as of now to a new file while work goes on. A store without it is backed up by its own means. */
   backup?(path: string): Promise<void>
   close(): Promise<void>

@@ -55,11 +55,23 @@ class SlowStore extends MemoryStore {
   readonly appended: StoredEvent[][] = []
   obstacle: Error | undefined
   #gate: Promise<void> = Promise.resolve()
+  #disk: Promise<void> = Promise.resolve()
 
   hold(): () => void {
     const gate = Promise.withResolvers<void>()
     this.#gate = gate.promise
     return gate.resolve
+  }
+
+  /** Nothing gets to the disk until the answer is called; with an error, nothing ever does. */
+  holdDisk(): (error?: Error) => void {
+    const disk = Promise.withResolvers<void>()
+    this.#disk = disk.promise
+    return (error) => (error === undefined ? disk.resolve() : disk.reject(error))
+  }
+
+  override async flush(): Promise<void> {
+    await this.#disk
   }
 
   override async appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
@@ -119,7 +131,7 @@ test('a reader replays and follows, from any point, with no gap and no double', 
   await during.return?.()
 })
 
-test('a prompt is durable before the process has it, and a result before its caller', async () => {
+test('a prompt is kept before the process has it, and a result before its caller', async () => {
   const store = new SlowStore()
   const { session, driver } = await fakes({ store })
   const s = await session('k')
@@ -146,6 +158,43 @@ test('a prompt is durable before the process has it, and a result before its cal
   letResultThrough()
   await turn.result
   expect(store.appended.flat().map(({ type }) => type)).toContain('session.status_idle')
+})
+
+test('a turn does not wait for the disk; who acknowledges its prompt and who reads its events do', async () => {
+  const store = new SlowStore()
+  const { session } = await fakes({ store })
+  const s = await session('k')
+  await answer(s.send('hello'))
+  const reader = s.events({ after: 6 })
+  const reachDisk = store.holdDisk()
+  const seen: string[] = []
+  const turn = s.send('again')
+  void turn.accepted.then(() => seen.push('accepted'))
+  const following = until(reader, isIdle).then((entries) => seen.push(`followed ${entries.length}`))
+  const listed = kept(s, 6).then((entries) => seen.push(`listed ${entries.length}`))
+  expect(await answer(turn)).toBe('[turn 2] You said: again')
+  expect(seen).toEqual([])
+  reachDisk()
+  await Promise.all([following, listed, turn.accepted])
+  expect(seen.toSorted()).toEqual(['accepted', 'followed 6', expect.stringMatching(/^listed \d$/)])
+  expect(typesOf(await kept(s, 6))).toEqual(TURN)
+  await reader.return?.()
+})
+
+test('a prompt that never gets to the disk is not acknowledged, and its turn ends', async () => {
+  const store = new SlowStore()
+  const { session, driver } = await fakes({ store })
+  const s = await session('k')
+  await s.warm()
+  const process = await driver.process(0)
+  process.answersAtOnce = false
+  const reachDisk = store.holdDisk()
+  const turn = s.send('hello')
+  await driver.until(() => process.prompts.length === 1)
+  process.sayText('too early')
+  reachDisk(new StoreError('the disk is gone'))
+  await expect(turn.accepted).rejects.toThrow('the disk is gone')
+  expect(await outcome(turn)).toBe('store_failed')
 })
 
 test('what comes together goes to the store together', async () => {
