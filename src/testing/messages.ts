@@ -7,6 +7,8 @@ export interface FakeResult {
   subtype?: SDKResultMessage['subtype']
   /** The text of a success. Default: what the assistant said last. */
   text?: string
+  /** What the process has cost so far, in US dollars, as the CLI counts it. Default 0. */
+  costUsd?: number
 }
 
 const NO_USAGE = { input_tokens: 0, output_tokens: 0, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
@@ -63,7 +65,7 @@ export const compactFailure = (sessionId: string, error: string): SDKMessage =>
 /** A `result` message that answers these prompts, as the CLI writes it. */
 export function resultMessage(
   sessionId: string,
-  { subtype = 'success', text = '' }: FakeResult,
+  { subtype = 'success', text = '', costUsd = 0 }: FakeResult,
   answers: readonly string[],
 ): SDKResultMessage {
   const common = {
@@ -74,7 +76,7 @@ export function resultMessage(
     duration_api_ms: 0,
     num_turns: 1,
     stop_reason: subtype === 'success' ? 'end_turn' : null,
-    total_cost_usd: 0,
+    total_cost_usd: costUsd,
     usage: NO_USAGE,
     modelUsage: {},
     permission_denials: [],

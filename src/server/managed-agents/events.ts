@@ -1,9 +1,9 @@
 import type { NewSessionEvent, NumberedEvent, Session, SessionEvent, TurnInput } from '../../index.ts'
-import { SessionBusyError, SessionGoneError, toolUseEventId } from '../../index.ts'
+import { SessionBusyError, toolUseEventId } from '../../index.ts'
 import { ApiError } from '../errors.ts'
 import type { Question, Questions } from '../questions.ts'
 import type { ApiSessions, Found } from './sessions.ts'
-import { lastStatus, wireUsage } from './sessions.ts'
+import { isGone, lastStatus, wireUsage } from './sessions.ts'
 import { dollarsOf } from './session-resource.ts'
 import type { ContentBlock, SentEvent } from './session-schema.ts'
 
@@ -143,8 +143,10 @@ export class SentEvents {
   }
 
   /** The turn that reached the ceiling has said so itself if the CLI saw it; else this is the first to know. */
-  async #noteBudget({ resource, session }: Found): Promise<void> {
+  async #noteBudget({ tenant, session }: Found): Promise<void> {
     try {
+      // Meanwhile it may have been raised or removed.
+      const { resource } = await this.#context.sessions.find(tenant, session.key)
       const { usage } = await session.info()
       if (resource.budget === null || usage.costUsd < dollarsOf(resource.budget)) return
       const last = await lastStatus(session)
@@ -154,7 +156,7 @@ export class SentEvents {
         { type: 'session.status_idle', stop_reason: { type: 'budget_reached' }, stop_details: null },
       ])
     } catch (error) {
-      if (!(error instanceof SessionGoneError)) this.#context.warn('the end of a budget was not noted', error)
+      if (!isGone(error)) this.#context.warn('the end of a budget was not noted', error)
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { Pool } from '../../index.ts'
+import type { AgentOptions, Pool } from '../../index.ts'
 import { agentOptions } from './agent-options.ts'
 import type { ClientCalls } from './agent-options.ts'
 import { configuredName } from './agents.ts'
@@ -9,13 +9,19 @@ import type { StoredSession } from './session-resource.ts'
 /** Definitions that are kept at once. One that is needed again is made again. */
 const MAX_DEFINED = 1_000
 
+/** What starts ahead is the agent's, not that of one session. */
+const NO_SPARES: Pick<AgentOptions, 'spares' | 'claimableSpares'> = {
+  spares: { min: 0, max: 0 },
+  claimableSpares: { min: 0, max: 0 },
+}
+
 /** Gives the pool the agents of the API's sessions, each when a session needs it. */
 export class PoolAgents {
   readonly #pool: Pool
   readonly #configured: ConfiguredAgents
   readonly #calls: ClientCalls
   /** By name, what each was made from; the one that was needed longest ago comes first. */
-  readonly #defined = new Map<string, string>()
+  readonly #defined = new Map<string, { base: string | Readonly<AgentOptions>; ceiling: number | undefined }>()
 
   constructor(pool: Pool, configured: ConfiguredAgents, calls: ClientCalls) {
     this.#pool = pool
@@ -30,18 +36,20 @@ export class PoolAgents {
   /** The name of the pool's agent for this session, which is defined from then on. */
   nameOf({ id, agent, budget, sharesAgent }: StoredSession): string {
     const configured = configuredName(agent.id, this.#configured)
-    if (configured !== undefined) return configured
+    if (configured !== undefined && sharesAgent) return configured
+    const name = sharesAgent ? `${agent.id}.v${agent.version}` : id
     const { model, system, tools, mcp_servers } = agent
     const definition = { model, system, tools, mcp_servers }
-    const source = JSON.stringify({ definition, budget })
-    const name = sharesAgent ? `${agent.id}.v${agent.version}` : id
+    const base = configured === undefined ? JSON.stringify(definition) : this.#pool.agentOptions(configured)
+    const made = { base, ceiling: budget === null ? undefined : dollarsOf(budget) }
     const known = this.#defined.get(name)
     this.#defined.delete(name)
-    this.#defined.set(name, source)
-    if (known === source) return name
-    const options = agentOptions(definition, this.#calls)
+    this.#defined.set(name, made)
+    if (known?.base === made.base && known.ceiling === made.ceiling) return name
+    const options = typeof base === 'string' ? agentOptions(definition, this.#calls) : { ...base, ...NO_SPARES }
     // Its running total goes on over all its processes: the CLI stops at the ceiling of the session, not of a turn.
-    this.#pool.defineAgent(name, budget === null ? options : { ...options, maxBudgetUsd: dollarsOf(budget) })
+    const bounded = made.ceiling === undefined ? options : { ...options, maxBudgetUsd: made.ceiling }
+    this.#pool.defineAgent(name, bounded)
     this.#forgetOldest()
     return name
   }

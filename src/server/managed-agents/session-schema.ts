@@ -68,6 +68,9 @@ export interface SessionUpdate {
   title?: string | null | undefined
 }
 
+/** A field that may not be there. */
+const refused = (error: string): z.ZodType<undefined> => z.undefined({ error }).optional()
+
 const text = z.object({ type: z.literal('text'), text: z.string().min(1) })
 
 const base64 = z.object({ type: z.literal('base64'), data: z.string().min(1), media_type: z.string().min(1) })
@@ -135,17 +138,38 @@ const budget: z.ZodType<Budget> = z.object({
   }),
 })
 
+const reference = { id, version: z.int().min(1).optional() }
+
+const withoutOverrides = refused('only an agent of type agent_with_overrides takes it')
+
 const agentChoice: z.ZodType<AgentChoice> = z.union([
   id.transform((value) => ({ type: 'agent' as const, id: value })),
   z.intersection(
-    z.object({
-      type: z.enum(['agent', 'agent_with_overrides']),
-      id,
-      version: z.int().min(1).optional(),
-    }),
+    z.discriminatedUnion(
+      'type',
+      [
+        z.object({
+          ...reference,
+          type: z.literal('agent'),
+          model: withoutOverrides,
+          system: withoutOverrides,
+          tools: withoutOverrides,
+          mcp_servers: withoutOverrides,
+        }),
+        z.object({ ...reference, type: z.literal('agent_with_overrides') }),
+      ],
+      { error: 'type must be agent or agent_with_overrides' },
+    ),
     agentOverrides,
   ),
 ])
+
+const fixed = refused('cannot change in a session; only tools and mcp_servers can')
+
+const agentUpdate: z.ZodType<SessionUpdate['agent']> = z.intersection(
+  z.object({ model: fixed, system: fixed }),
+  agentOverrides,
+)
 
 export const sessionCreate: z.ZodType<SessionCreate> = z.object({
   agent: agentChoice,
@@ -164,7 +188,7 @@ export const sessionCreate: z.ZodType<SessionCreate> = z.object({
 })
 
 export const sessionUpdate: z.ZodType<SessionUpdate> = z.object({
-  agent: agentOverrides.optional(),
+  agent: agentUpdate.optional(),
   budget: budget.nullish(),
   metadata: metadataPatch.optional(),
   title: z.string().max(512).nullish(),

@@ -70,6 +70,7 @@ export class ApiSessions {
     const { id: agentId, version, type, ...overrides } = params.agent
     const agent = agents.retrieve(tenant, agentId, version)
     if (agent.archived_at !== null) throw new ApiError('invalid_request_error', `agent: ${agentId} is archived`)
+    if (Object.values(overrides).some((override) => override !== undefined)) this.#refuseConfigured(agentId)
     const environment = environments.retrieve(tenant, params.environment_id)
     if (environment.archived_at !== null)
       throw new ApiError('invalid_request_error', `environment_id: ${environment.id} is archived`)
@@ -156,6 +157,7 @@ export class ApiSessions {
     const changes = changesOf(resource, after)
     if (Object.keys(changes).length === 0) return found
     after.updated_at = formatWall(now())
+    if ('agent' in changes) await this.#refuseRunning(session)
     if ('agent' in changes || 'budget' in changes) {
       after.sharesAgent = false
       await session.changeAgent(poolAgents.nameOf(after))
@@ -169,8 +171,7 @@ export class ApiSessions {
   async archive(found: Found): Promise<Found> {
     const { resource, session, tenant } = found
     if (resource.archived_at !== null) return found
-    if ((await lastStatus(session))?.type === 'session.status_running')
-      throw new ApiError('invalid_request_error', `session ${resource.id} is running; interrupt it first`)
+    await this.#refuseRunning(session)
     await session.hibernate()
     const after = archived(resource, this.#context.now())
     this.#context.store.put(toSessionRow(tenant, after))
@@ -194,7 +195,7 @@ export class ApiSessions {
       ...rest,
       matches({ id, agent }) {
         if (running !== undefined && statuses?.includes(running.has(id) ? 'running' : 'idle') !== true) return false
-        return agentVersion === undefined || agent.version === agentVersion
+        return agentId === undefined || agentVersion === undefined || agent.version === agentVersion
       },
     })
     const shown = await Promise.all(found.items.map(({ id }) => this.#showIfThere(tenant, id)))
@@ -207,6 +208,11 @@ export class ApiSessions {
     const { usage } = await session.info()
     if (usage.costUsd >= dollarsOf(resource.budget))
       throw new ApiError('invalid_request_error', `session ${resource.id} has reached its budget; raise or remove it`)
+  }
+
+  async #refuseRunning(session: Session): Promise<void> {
+    if ((await this.status(session)) === 'running')
+      throw new ApiError('invalid_request_error', `session ${session.key} is running; interrupt it first`)
   }
 
   /** Those at work now; what waits for its client is idle. */
@@ -225,8 +231,7 @@ export class ApiSessions {
     try {
       return await this.show(await this.find(tenant, id))
     } catch (error) {
-      if (error instanceof SessionGoneError || (error instanceof ApiError && error.type === 'not_found_error'))
-        return undefined
+      if (isGone(error)) return undefined
       throw error
     }
   }
@@ -246,16 +251,24 @@ export class ApiSessions {
   }
 
   #newAgent({ agent }: SessionResource, { tools, mcp_servers }: NonNullable<SessionUpdate['agent']>): SessionAgent {
-    if (this.#context.poolAgents.isConfigured(agent.id))
+    this.#refuseConfigured(agent.id)
+    return { ...agent, ...redefine(agent, { tools, mcp_servers }) }
+  }
+
+  #refuseConfigured(agentId: string): void {
+    if (this.#context.poolAgents.isConfigured(agentId))
       throw new ApiError(
         'invalid_request_error',
-        `agent: ${agent.id} comes from the server’s config and changes there alone`,
+        `agent: ${agentId} comes from the server’s config and changes there alone`,
       )
-    return { ...agent, ...redefine(agent, { tools, mcp_servers }) }
   }
 }
 
 const notFound = (id: string): ApiError => new ApiError('not_found_error', `session ${id} was not found`)
+
+/** True for what is thrown for a session that was deleted. */
+export const isGone = (error: unknown): boolean =>
+  error instanceof SessionGoneError || (error instanceof ApiError && error.type === 'not_found_error')
 
 type Status = Extract<SessionEvent, { type: 'session.status_running' | 'session.status_idle' }>
 
