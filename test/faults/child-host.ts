@@ -18,9 +18,6 @@ const hiding = fileURLToPath(new URL('../fixtures/fault-node-without-cgroups.sh'
 /** Hiding cgroups from a host takes a mount namespace of its own, which only root may make. */
 export const CAN_HIDE_CGROUPS: boolean = spawnSync(hiding, ['--version']).status === 0
 
-/** For a host that is asked to close at the end of a test. */
-const CLOSE_PATIENCE_MS = 20_000
-
 interface Answer {
   id?: number
   value?: unknown
@@ -107,14 +104,12 @@ export class ChildHost implements Identity {
     await this.#exited
   }
 
-  /** Closes the pool and ends the host; one that does not answer is killed. */
+  /** Closes the pool and ends the host. One that never answers fails its test, and ends with the process that runs that. */
   async close(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
-    const late = setTimeout(() => this.#child.kill('SIGKILL'), CLOSE_PATIENCE_MS)
     if (this.#child.connected) await this.call('close').catch(() => undefined)
     if (this.#child.connected) this.#child.disconnect()
     await this.#exited
-    clearTimeout(late)
   }
 
   /** The most memory it has ever had, in bytes, since `resetPeak()`. */
