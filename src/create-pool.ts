@@ -27,7 +27,6 @@ import type { Agent, AgentOptions } from './pool/agent.ts'
 import { Accounts } from './pool/accounts.ts'
 import { closeOpenTurns } from './pool/journal.ts'
 import { Pool } from './pool/pool.ts'
-import { recordRuns } from './pool/run-record.ts'
 import { machineMemory } from './process/machine-memory.ts'
 import { RunFiles } from './process/run-files.ts'
 import { ProcessTable } from './process/table.ts'
@@ -121,7 +120,6 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     await accounts.catchUpOpenTurns(store)
     await closeOpenTurns(store, clock)
     const host = hostEnvironment(api, process.env)
-    const runFiles = openRunFiles(runDir)
     const pool = new Pool({
       agents,
       readAgents: (next) => readAgents(next, options.residency),
@@ -142,12 +140,12 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       retention,
       control: new ControlSocket(dataDir.controlPath),
       files: dataDir,
+      runFiles: openRunFiles(runDir),
       places,
       environment: (places, agent) => agentEnvironment(host, places, agent.options.env ?? {}),
       removeWorkspace: (path) => rm(path, { recursive: true, force: true, maxRetries: 3 }),
       release: () => dataDir.release(),
     })
-    recordRuns(pool, runFiles)
     if (options.logger !== undefined) logPool(pool, options.logger)
     return pool
   } catch (error) {

@@ -2,6 +2,7 @@ import type { MemoryStats } from '../memory/governor.ts'
 import type { Options, Query } from '../driver/driver.ts'
 import { ConfigError, PoolClosedError } from '../errors.ts'
 import type { Retention } from '../options/retention.ts'
+import type { RunFiles } from '../process/run-files.ts'
 import type { PoolFiles, SessionPage, Store } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Worker } from '../worker/worker.ts'
@@ -23,6 +24,7 @@ import type { QueryPrompt } from './query.ts'
 import { Upkeep } from './upkeep.ts'
 import type { ImportOptions } from './upkeep.ts'
 import type { Session, SessionInfo } from './session.ts'
+import { recordRuns } from './run-record.ts'
 import { existingDirectory } from './session-record.ts'
 import { Sessions } from './sessions.ts'
 import type { SessionOptions } from './sessions.ts'
@@ -51,6 +53,8 @@ export interface PoolParts extends FleetParts {
   store: Store
   keepsEvents: boolean
   files: PoolFiles
+  /** Where other processes read whose process is whose. */
+  runFiles: Pick<RunFiles, 'write' | 'remove'>
   retention: Retention
   /** Whether what the CLI writes of a conversation is copied to the store. */
   copiesTranscripts: boolean
@@ -117,6 +121,7 @@ export class Pool implements AsyncDisposable {
       trouble: (message, error) => this.#emitter.tell('warning', { message, error }),
       reaped: (report) => this.#emitter.tell('orphans.reaped', report),
     })
+    recordRuns(emitter, parts.runFiles)
     for (const agent of parts.agents) this.#fleet.keepSpares(agent, 'default')
     this.#listening = parts.control.listen(this).catch((error: unknown) => {
       this.#emitter.tell('warning', { message: 'other processes cannot ask this pool', error })

@@ -1,9 +1,9 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { readRunFiles } from '../../../src/process/run-files.ts'
-import { fakes } from '../../fixtures/fakes.ts'
+import { answer, fakes } from '../../fixtures/fakes.ts'
 
 async function temporary(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'pool-runs-'))
@@ -39,4 +39,22 @@ test('a worker that goes as it is bound leaves no run file behind', async () => 
   await pool.close()
   await clock.settle()
   expect(await readdir(join(dataDir, 'run'))).toEqual([])
+})
+
+test('a run file that cannot be written is told as a warning, and the turn goes on', async () => {
+  const dataDir = await temporary()
+  const { pool, session, clock, driver, told } = await fakes({ dataDir, agents: ONE_SPARE })
+  await clock.settle()
+  await driver.process(0)
+  expect(told('warning')).toEqual([])
+  const run = join(dataDir, 'run')
+  await rename(run, `${run}.away`)
+  const turn = (await session('k')).send('Hello')
+  const warned = new Promise((resolve) => pool.on('warning', resolve))
+  expect(await answer(turn)).toBe('[turn 1] You said: Hello')
+  expect(await warned).toMatchObject({
+    message: expect.stringContaining('run file of worker'),
+    error: { code: 'ENOENT' },
+  })
+  await rename(`${run}.away`, run)
 })
