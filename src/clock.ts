@@ -24,6 +24,24 @@ export const systemClock: Clock = {
   },
 }
 
+/** Runs `work` again and again until it is cancelled: so long after the last time, in milliseconds, as `delay` says each time. */
+export function repeatedly(clock: Clock, delay: () => number, work: () => void): CancelTimer {
+  let cancel: CancelTimer | undefined
+  let cancelled = false
+  const arm = (): void => {
+    if (cancelled) return
+    cancel = clock.after(delay(), () => {
+      work()
+      arm()
+    })
+  }
+  arm()
+  return () => {
+    cancelled = true
+    cancel?.()
+  }
+}
+
 /** Milliseconds since the epoch of a date as tools print it; NaN for anything else. */
 export const parseWall = (text: string): number => Date.parse(text)
 

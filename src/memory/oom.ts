@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { repeatedly } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 
 /** Where the memory controller of a cgroup may be mounted, by version. */
@@ -53,18 +54,21 @@ const SAMPLE_INTERVAL_MS = 1_000
 
 /** Tells whether the kernel has just killed for memory: the evidence for a SIGKILL that nobody of us sent. */
 export class OomWatch {
-  readonly #clock: Clock
   readonly #read: () => number | undefined
   #previous: number | undefined
   #latest: number | undefined
   #cancel: CancelTimer | undefined
 
   constructor(clock: Clock, read: () => number | undefined = oomKills) {
-    this.#clock = clock
     this.#read = read
     this.#latest = read()
     this.#previous = this.#latest
-    if (this.#latest !== undefined) this.#arm()
+    if (this.#latest !== undefined)
+      this.#cancel = repeatedly(
+        clock,
+        () => SAMPLE_INTERVAL_MS,
+        () => this.#sample(),
+      )
   }
 
   /** True when the count has gone up within the last two samples. */
@@ -77,11 +81,8 @@ export class OomWatch {
     this.#cancel?.()
   }
 
-  #arm(): void {
-    this.#cancel = this.#clock.after(SAMPLE_INTERVAL_MS, () => {
-      this.#previous = this.#latest
-      this.#latest = this.#read()
-      this.#arm()
-    })
+  #sample(): void {
+    this.#previous = this.#latest
+    this.#latest = this.#read()
   }
 }

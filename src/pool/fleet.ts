@@ -1,4 +1,5 @@
-import type { Clock } from '../clock.ts'
+import { repeatedly } from '../clock.ts'
+import type { CancelTimer, Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
 import { Governor } from '../memory/governor.ts'
 import type { MemoryStats } from '../memory/governor.ts'
@@ -18,7 +19,6 @@ import { Dispatch } from './dispatch.ts'
 import type { PoolEmitter, WorkerDetails, WorkerInfo } from './events.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { Gate } from './gate.ts'
-import { Housekeeper } from './housekeeper.ts'
 import { LargeTranscripts } from './large-transcripts.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { Launcher } from './launcher.ts'
@@ -52,12 +52,15 @@ export interface FleetContext extends FleetParts {
   /** Throws ConfigError when there is none. */
   agentOf: (name: string) => Agent
   findAgent: (name: string) => Agent | undefined
-  /** Called with each round of the housekeeper. */
+  /** Called with each round of housekeeping. */
   tend: () => void
   /** The conversation that a worker serves, while this host works on it. */
   conversationOf: (worker: Worker) => Conversation | undefined
   transcripts: Transcripts
 }
+
+/** A worker goes within a second of its time: half of that, so that a late timer does not matter. */
+const HOUSEKEEPING_MS = 500
 
 /** All workers of a pool: what admits, starts, keeps and ends them. */
 export class Fleet {
@@ -70,7 +73,7 @@ export class Fleet {
   readonly #starter: Starter
   readonly #spares: Spares
   readonly #dispatch: Dispatch
-  readonly #housekeeper: Housekeeper
+  readonly #stopHousekeeping: CancelTimer
   readonly #governor: Governor
   readonly #memoryWatch: MemoryWatch
   readonly #health: Health
@@ -151,7 +154,11 @@ export class Fleet {
       bound: (worker) => emitter.tell('worker.bound', { worker: this.describe(worker) }),
     })
     this.#health = new Health(clock)
-    this.#housekeeper = new Housekeeper(clock, () => this.#tend())
+    this.#stopHousekeeping = repeatedly(
+      clock,
+      () => HOUSEKEEPING_MS,
+      () => this.#tend(),
+    )
     this.#memoryWatch = new MemoryWatch({
       clock,
       governor,
@@ -235,7 +242,7 @@ export class Fleet {
   stop(): void {
     this.gate.suspend('draining')
     this.#spares.stop()
-    this.#housekeeper.stop()
+    this.#stopHousekeeping()
     this.#memoryWatch.stop()
   }
 

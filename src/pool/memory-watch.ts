@@ -1,3 +1,4 @@
+import { repeatedly } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import { WorkerMemoryError } from '../errors.ts'
 import type { Governor } from '../memory/governor.ts'
@@ -28,27 +29,17 @@ export interface MemoryWatchContext {
 /** Looks at memory several times a second and does what is needed: idle workers leave first, and what outgrew its limit is ended. */
 export class MemoryWatch {
   readonly #context: MemoryWatchContext
-  #cancel: CancelTimer | undefined
-  #stopped = false
+  readonly stop: CancelTimer
   #relievedAt = -Infinity
 
   constructor(context: MemoryWatchContext) {
     this.#context = context
-    this.#arm()
-  }
-
-  stop(): void {
-    this.#stopped = true
-    this.#cancel?.()
-  }
-
-  #arm(): void {
-    if (this.#stopped) return
-    const { clock, governor } = this.#context
-    this.#cancel = clock.after(governor.lookInMs, () => {
-      this.#look()
-      this.#arm()
-    })
+    const { clock, governor } = context
+    this.stop = repeatedly(
+      clock,
+      () => governor.lookInMs,
+      () => this.#look(),
+    )
   }
 
   #look(): void {

@@ -1,4 +1,5 @@
 import { readlinkSync } from 'node:fs'
+import { repeatedly } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import { hostLives } from './marker.ts'
 import { pruneRuns, registerRuns } from './run-files.ts'
@@ -56,29 +57,27 @@ export class Reaper {
   readonly #clock: Clock
   readonly #runDir: string
   readonly #onReaped: (report: ReapReport) => void
-  #cancel: CancelTimer | undefined
-  #reaping: Promise<void> = Promise.resolve()
-  #stopped = false
+  readonly #cancel: CancelTimer
+  #reaping: Promise<void>
 
   constructor(clock: Clock, runDir: string, onReaped: (report: ReapReport) => void) {
     this.#clock = clock
     this.#runDir = runDir
     this.#onReaped = onReaped
-    this.#round()
+    this.#reaping = this.#reap()
+    this.#cancel = repeatedly(
+      clock,
+      () => INTERVAL_MS,
+      () => {
+        this.#reaping = this.#reap()
+      },
+    )
   }
 
   /** Resolves when nothing is under way any more. */
   async stop(): Promise<void> {
-    this.#stopped = true
-    this.#cancel?.()
+    this.#cancel()
     await this.#reaping
-  }
-
-  #round(): void {
-    this.#reaping = this.#reap()
-    this.#cancel = this.#clock.after(INTERVAL_MS, () => {
-      if (!this.#stopped) this.#round()
-    })
   }
 
   async #reap(): Promise<void> {

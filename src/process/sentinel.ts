@@ -3,7 +3,7 @@
  * that happens, the kernel closes the pipe, and the sentinel ends whatever carries the host's marker: nobody else would
  * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID RUN_DIR [CGROUP]
  */
-import { systemClock } from '../clock.ts'
+import { repeatedly, systemClock } from '../clock.ts'
 import { removeCgroup } from './cgroup.ts'
 import { isSameHost } from './marker.ts'
 import type { HostIdentity } from './marker.ts'
@@ -47,11 +47,6 @@ async function endAll(): Promise<void> {
   if (cgroup !== undefined) removeCgroup(cgroup)
 }
 
-function rememberNowAndThen(): void {
-  look()
-  systemClock.after(REMEMBER_INTERVAL_MS, rememberNowAndThen)
-}
-
 let said = ''
 process.stdin.setEncoding('utf8')
 process.stdin.on('data', (text: string) => {
@@ -63,4 +58,5 @@ process.stdin.on('close', () => {
   void endAll().then(() => process.exit(0))
 })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined)
-rememberNowAndThen()
+look()
+repeatedly(systemClock, () => REMEMBER_INTERVAL_MS, look)
