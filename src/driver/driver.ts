@@ -1,5 +1,15 @@
 import type { ExitFacts } from '../errors.ts'
 import type {
+  Options,
+  Query,
+  SDKMessage,
+  SDKResultMessage,
+  SDKUserMessage,
+  SessionStore,
+} from '@anthropic-ai/claude-agent-sdk'
+
+export type { ExitFacts }
+export type {
   CanUseTool,
   HookCallback,
   McpServerConfig,
@@ -18,27 +28,6 @@ import type {
   SpawnOptions,
   SpawnedProcess,
 } from '@anthropic-ai/claude-agent-sdk'
-
-export type {
-  CanUseTool,
-  ExitFacts,
-  HookCallback,
-  McpServerConfig,
-  OnElicitation,
-  OnUserDialog,
-  Options,
-  PermissionResult,
-  Query,
-  SDKMessage,
-  SDKResultMessage,
-  SDKUserMessage,
-  SessionKey,
-  SessionStore,
-  SessionStoreEntry,
-  SpareProcess,
-  SpawnOptions,
-  SpawnedProcess,
-}
 
 /** Which conversation a new process holds. `parked`: none yet; it is bound to one later. */
 export type Conversation =
