@@ -7,7 +7,7 @@ import { CapacityError, PoolError } from '../src/index.ts'
 import type { Pool } from '../src/index.ts'
 import type { Load, Seen } from './shared/box.ts'
 import { startPool } from './shared/conversation.ts'
-import { seeded } from './shared/report.ts'
+import { seeded } from './shared/seeded.ts'
 
 const SAMPLE_MS = 100
 const TELL_MS = 1_000

@@ -1,6 +1,5 @@
 /** Turns at once in 2 GiB: measured memory, a fixed budget for each turn, and no budget. Needs root: it makes memory cgroups. */
-import { bench } from './shared/bench.ts'
-import { noBoxes, runBoxed, tellBoxed, total } from './shared/box.ts'
+import { boxedBench, runBoxed, tellBoxed, total } from './shared/box.ts'
 import type { Boxed } from './shared/box.ts'
 import { quantile } from './shared/report.ts'
 
@@ -13,12 +12,7 @@ const FIXED_TURNS = Math.floor((LIMIT_BYTES / MIB - 400) / 500)
 
 const NO_GOVERNOR = { turns: CLIENTS, memory: 'none' }
 
-await bench(async (target) => {
-  const skipped = noBoxes()
-  if (skipped !== undefined) {
-    console.error(skipped)
-    return []
-  }
+await boxedBench(async (target) => {
   const load = {
     clients: CLIENTS,
     prompts: ['@sim tokens 100 pace 50'],

@@ -1,18 +1,12 @@
 /** Two hundred people who talk to one host in 2 GiB at the same time, each three turns with time to think. Needs root. */
-import { bench } from './shared/bench.ts'
-import { noBoxes, runBoxed, tellBoxed, total } from './shared/box.ts'
+import { boxedBench, runBoxed, tellBoxed, total } from './shared/box.ts'
 
 const LIMIT_BYTES = 2 * 2 ** 30
 const TURNS_EACH = 3
 
 const single = (value: number): number[] => [value]
 
-await bench(async (target) => {
-  const skipped = noBoxes()
-  if (skipped !== undefined) {
-    console.error(skipped)
-    return []
-  }
+await boxedBench(async (target) => {
   const people = target.quick ? 30 : 200
   const boxed = await runBoxed(target, 'crowd', LIMIT_BYTES, {
     clients: people,

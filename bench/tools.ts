@@ -1,6 +1,5 @@
 /** Turns whose tools suddenly take 300 MiB, in a box of 2 GiB, with the governor and without. Needs root. */
-import { bench } from './shared/bench.ts'
-import { noBoxes, runBoxed, tellBoxed, total } from './shared/box.ts'
+import { boxedBench, runBoxed, tellBoxed, total } from './shared/box.ts'
 import type { Boxed } from './shared/box.ts'
 
 const LIMIT_BYTES = 2 * 2 ** 30
@@ -10,12 +9,7 @@ const TEXT = '@sim tokens 40 pace 50'
 
 const single = (value: number): number[] => [value]
 
-await bench(async (target) => {
-  const skipped = noBoxes()
-  if (skipped !== undefined) {
-    console.error(skipped)
-    return []
-  }
+await boxedBench(async (target) => {
   const load = {
     clients: CLIENTS,
     // One turn in three allocates.

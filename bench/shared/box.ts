@@ -4,8 +4,9 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MemoryBox } from '../../src/memory/box.ts'
-import { gone, startRole } from './bench.ts'
+import { bench, gone, startRole } from './bench.ts'
 import type { Bench } from './bench.ts'
+import type { Row } from './report.ts'
 
 const SAMPLE_MS = 250
 const REMOVE_MS = 5_000
@@ -62,12 +63,17 @@ export interface Boxed {
   hostDied: string | undefined
 }
 
-/** Whether there can be boxes here; if not, the sentence for those who wonder. */
-export function noBoxes(): string | undefined {
-  const box = MemoryBox.make(2 ** 30)
-  if (box === undefined) return 'skipped: it needs root and a memory cgroup (v1 or v2) that may be written to'
-  box.remove()
-  return undefined
+/** A benchmark that needs boxes: without a row where there can be none. */
+export async function boxedBench(work: (target: Bench) => Promise<Row[]>): Promise<void> {
+  await bench(async (target) => {
+    const box = MemoryBox.make(2 ** 30)
+    if (box === undefined) {
+      console.error('skipped: it needs root and a memory cgroup (v1 or v2) that may be written to')
+      return []
+    }
+    box.remove()
+    return work(target)
+  })
 }
 
 export const total = (counts: Readonly<Record<string, number>>): number =>

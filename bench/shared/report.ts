@@ -1,3 +1,5 @@
+import { seeded } from './seeded.ts'
+
 /** What one round measured: values of the pool and of the alternative, taken in turns, so that noise hits both. */
 export interface Round {
   ours: number[]
@@ -55,17 +57,6 @@ const spreadOf = (values: readonly number[]): Spread => ({
   p10: quantile(values, 0.1),
   p90: quantile(values, 0.9),
 })
-
-/** The same numbers each time (mulberry32): a report of the same values must not change. */
-export function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 function compareRounds(rounds: readonly Round[], compare: Row['compare']): number {
   const ours = median(rounds.flatMap((round) => round.ours))

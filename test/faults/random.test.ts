@@ -1,6 +1,7 @@
 import { access, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { seeded } from '../../bench/shared/seeded.ts'
 import type { Pool, Session, Turn } from '../../src/index.ts'
 import { event, isWritten, modelAsked, openSite, textOf, until, workerOf } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
@@ -20,17 +21,6 @@ const LIMIT_MS = 7_000
 
 /** Long enough for a process that is slow on a busy machine and does not hang. */
 const SILENCE_MS = 6_000
-
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 interface Answer {
   text: string
@@ -205,7 +195,7 @@ test(
     const done: string[] = []
     const talks: Talk[] = []
     const lane = async (number: number): Promise<void> => {
-      const random = randomNumbers(SEED * 1_000 + number)
+      const random = seeded(SEED * 1_000 + number)
       const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T
       const own: Talk[] = []
       for (let index = number; index < SESSIONS; index += LANES) {

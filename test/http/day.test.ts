@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import Anthropic, { APIConnectionError, BadRequestError, ConflictError } from '@anthropic-ai/sdk'
 import { expect, onTestFinished, test } from 'vitest'
+import { seeded } from '../../bench/shared/seeded.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
 import { Command, folder } from '../cli/command.ts'
 import { OfficialFollower, StreamFollower } from '../fixtures/session-follower.ts'
@@ -13,17 +14,6 @@ const SEED = Number(process.env['DAY_SEED'] ?? 1)
 const SESSIONS = LONG ? 6 : 3
 const ACTIONS = LONG ? 30 : 4
 const KILLS = LONG ? 10 : 2
-
-/** The same numbers each time (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 /** A server that is killed and started again on what it left. */
 class Host {
