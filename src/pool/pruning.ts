@@ -47,7 +47,7 @@ export class Pruning {
     this.#nextLookAt = context.clock.now() + context.retention.intervalMs
   }
 
-  /** Called by the housekeeper: looks at what is kept when it is time. */
+  /** Called now and then: looks at what is kept when it is time. */
   tend(): void {
     const { clock, retention, emitter } = this.#context
     if (this.#stopped || this.#look !== undefined || clock.now() < this.#nextLookAt) return

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest'
 import { openSite, say, until, workerOf } from '../fixtures/real-pool.ts'
 import { MCP_SERVER, realAgent } from './agents.ts'
 import { expectTrueGauges, measured } from './assertions.ts'
+import { oneSession } from './one-session.ts'
 import { CAN_HIDE_CGROUPS, startHost } from './child-host.ts'
 import { ALL_WAYS, bashTree, treeStands } from './trees.ts'
-import { Witness } from './witness.ts'
 
 const LIMIT_MS = 7_000
 
@@ -39,31 +39,24 @@ test.for([true, false])(
 )
 
 test('An MCP server that ignores SIGTERM goes with the worker that hibernates', async () => {
-  const site = await openSite()
-  const pool = await site.pool({ agents: { a: realAgent({ deaf: true }) } })
-  const witness = new Witness(site.root)
-  const session = await pool.session('one', { agent: 'a' })
+  const { pool, witness, session, goesOn } = await oneSession(realAgent({ deaf: true }))
   await say(session, 'first')
   await witness.sees(MCP_SERVER)
   const toldAt = performance.now()
   await session.hibernate()
   measured('deaf MCP server, worker hibernates', await witness.goneWithin(LIMIT_MS, toldAt))
   expectTrueGauges(pool.stats(), pool.workers())
-  expect(await say(session, 'next')).toEqual({ text: '[turn 2] You said: next', warmth: 'resumed' })
+  await goesOn(2)
 })
 
 test('An MCP server that ignores SIGTERM goes after its worker was killed', async () => {
-  const site = await openSite()
-  const pool = await site.pool({ agents: { a: realAgent({ deaf: true }) } })
-  const witness = new Witness(site.root)
-  const session = await pool.session('one', { agent: 'a' })
+  const { pool, witness, session, goesOn } = await oneSession(realAgent({ deaf: true }))
   await say(session, 'first')
   await witness.sees(MCP_SERVER)
   const killedAt = performance.now()
   process.kill(workerOf(pool, 'one').pid, 'SIGKILL')
   measured('deaf MCP server, worker SIGKILLed', await witness.goneWithin(LIMIT_MS, killedAt))
-  await until(() => expectTrueGauges(pool.stats(), pool.workers()))
-  expect(await say(session, 'next')).toEqual({ text: '[turn 2] You said: next', warmth: 'resumed' })
+  await goesOn(2)
 })
 
 test('An MCP server that ignores SIGTERM goes after its host was killed', async () => {

@@ -2,12 +2,8 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { createPool } from '../../src/index.ts'
-import type { AgentOptions, PoolOptions } from '../../src/index.ts'
-import { asked, MODEL, openSite, record, say, textOf } from '../fixtures/real-pool.ts'
-
-const agents = (options: AgentOptions = {}): Record<string, AgentOptions> => ({
-  a: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, ...options },
-})
+import type { PoolOptions } from '../../src/index.ts'
+import { agents, asked, openSite, record, say, textOf } from '../fixtures/real-pool.ts'
 
 describe('A session is refused by name', () => {
   test.each<[string, string, { agent?: string; tenant?: string; cwd?: string }, object]>([

@@ -2,12 +2,7 @@ import { join } from 'node:path'
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import type { AgentOptions } from '../../src/index.ts'
-import { event, MODEL, openSite, processesOf, record, say, textOf, until, workerOf } from '../fixtures/real-pool.ts'
-
-const agents = (options: AgentOptions = {}): Record<string, AgentOptions> => ({
-  a: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, ...options },
-})
+import { agents, event, openSite, processesOf, record, say, textOf, until, workerOf } from '../fixtures/real-pool.ts'
 
 test('An idle process goes soon after its time, verified, and its session resumes whole', async () => {
   const site = await openSite()

@@ -1,11 +1,6 @@
 import { rm, truncate } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import type { AgentOptions } from '../../src/index.ts'
-import { asked, isWritten, MODEL, openSite, record, say, textOf, transcripts } from '../fixtures/real-pool.ts'
-
-const agents = (options: AgentOptions = {}): Record<string, AgentOptions> => ({
-  a: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, ...options },
-})
+import { agents, asked, isWritten, openSite, record, say, textOf, transcripts } from '../fixtures/real-pool.ts'
 
 test('A session whose transcript is gone says so, each time, and sends nothing', async () => {
   const site = await openSite()

@@ -1,13 +1,8 @@
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { AgentOptions } from '../../src/index.ts'
-import { asked, event, MODEL, openSite, record, say, textOf, workerOf } from '../fixtures/real-pool.ts'
+import { agents, asked, event, openSite, record, say, textOf, workerOf } from '../fixtures/real-pool.ts'
 import { startHost } from '../fixtures/other-host.ts'
-
-const agents = (options: AgentOptions = {}): Record<string, AgentOptions> => ({
-  a: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, ...options },
-})
 
 test('Nothing of the environment of the host reaches the agent but what is on the list', async () => {
   const site = await openSite()
