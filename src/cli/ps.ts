@@ -5,10 +5,14 @@ import type { PsFlags } from './ps-run.ts'
 export function psCommand(): Command {
   return new Command('ps')
     .description('Show every process of every worker on this machine, also of hosts that have died')
-    .option('--data-dir <dir>', 'data directory that knows whose session each worker serves', '.claude-agent-pool')
+    .option(
+      '--data-dir <dir>',
+      'data directory that knows whose session each worker serves; default: that of the config',
+    )
+    .option('--config <file>', 'config file')
     .option('--json', 'print JSON')
     .action(async (flags: PsFlags) => {
       const { ps } = await import('./ps-run.ts')
-      ps(flags)
+      await ps(flags)
     })
 }

@@ -62,4 +62,20 @@ describe('The command ps, beside a running host', () => {
       expect(stdout.split('\n').find((line) => line.includes(`host ${host.pid} `))).toContain('(spare)')
     })
   })
+
+  test('tells sessions of different tenants apart, in the data directory that the config names', async () => {
+    const site = await openSite()
+    const pool = await site.pool()
+    for (const tenant of ['default', 'acme']) await pool.warm('one', { agent: 'a', tenant })
+    const config = `agents: { a: {} }\ndataDir: ${site.dataDir}\n`
+    await writeFile(join(site.root, 'claude-agent-pool.config.yaml'), config)
+    const { stdout, stderr, code } = await run(['ps'], { cwd: site.root })
+    expect({ stderr, code }).toEqual({ stderr: '', code: 0 })
+    const lineOf = (tenant: string): string => {
+      const worker = pool.workers().find((other) => other.tenant === tenant)
+      return stdout.split('\n').find((line) => line.includes(worker?.id ?? 'none')) ?? ''
+    }
+    expect(lineOf('default')).toMatch(/ one +│ a +│/)
+    expect(lineOf('acme')).toMatch(/ acme\/one +│ a +│/)
+  })
 })
