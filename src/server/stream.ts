@@ -1,3 +1,4 @@
+import type { UnderlyingSource } from 'node:stream/web'
 import type { CancelTimer, Clock } from '../clock.ts'
 
 /** Proxies and clients take a quiet stream for a dead one. */
@@ -32,89 +33,116 @@ type Chunk = Uint8Array<ArrayBuffer>
  * A body that takes from its source only what its reader takes from it: of a slow reader at most one chunk is held, and
  * one that takes nothing for 30 s is cut. A source that is waited for must be told by `onEnd` that nobody reads any more.
  */
-export function pullStream(source: AsyncIterator<Chunk, undefined>, options: StreamOptions): ReadableStream<Chunk> {
-  const { clock, ping, onEnd } = options
-  /** What the source has given and the reader has not asked for yet, or why it gave nothing. */
-  let arrived: { next: IteratorResult<Chunk, undefined> } | { error: unknown } | undefined
-  let asked = false
-  /** Goes on with the pull that waits. */
-  let wake: ((heartbeat: boolean) => void) | undefined
-  let taken = true
-  let since = clock.now()
-  let cancelTimer: CancelTimer | undefined
-  let over = false
+export const pullStream = (source: AsyncIterator<Chunk, undefined>, options: StreamOptions): ReadableStream<Chunk> =>
+  new ReadableStream(new PulledSource(source, options), { highWaterMark: 0 })
 
-  const end = (how: StreamEnd): void => {
-    if (over) return
-    over = true
-    cancelTimer?.()
-    onEnd?.(how)
-    if (how !== 'ended') void source.return?.()?.catch(() => undefined)
+type Arrived = { next: IteratorResult<Chunk, undefined> } | { error: unknown }
+
+/** There may be thousands: what all of them can share is in methods. */
+class PulledSource implements UnderlyingSource<Chunk> {
+  readonly #source: AsyncIterator<Chunk, undefined>
+  readonly #options: StreamOptions
+  #controller: ReadableStreamDefaultController<Chunk> | undefined
+  /** What the source has given and the reader has not asked for yet, or why it gave nothing. */
+  #arrived: Arrived | undefined
+  #asked = false
+  /** Ends the pull that waits. */
+  #pulled: (() => void) | undefined
+  #taken = true
+  #since: number
+  #cancelTimer: CancelTimer | undefined
+  #over = false
+
+  constructor(source: AsyncIterator<Chunk, undefined>, options: StreamOptions) {
+    this.#source = source
+    this.#options = options
+    this.#since = options.clock.now()
   }
-  // One timer for both purposes, which looks again instead of being set anew at every chunk.
-  const watch = (controller: ReadableStreamDefaultController<Chunk>): void => {
-    const due = since + (taken ? HEARTBEAT_MS : WRITE_DEADLINE_MS)
-    cancelTimer = clock.after(Math.max(due - clock.now(), 0), () => {
-      const now = clock.now()
-      if (!taken && now - since >= WRITE_DEADLINE_MS) {
-        end('cut')
-        controller.error(new Error('the reader of this stream took nothing for 30 s'))
-        return
-      }
-      const quiet = taken && now - since >= HEARTBEAT_MS
-      if (quiet) since = now
-      watch(controller)
-      if (quiet) wake?.(true)
-    })
+
+  start(controller: ReadableStreamDefaultController<Chunk>): void {
+    this.#controller = controller
+    this.#watch()
   }
-  const give = (controller: ReadableStreamDefaultController<Chunk>, chunk: Chunk): void => {
-    taken = false
-    since = clock.now()
-    controller.enqueue(chunk)
-  }
-  const ask = (): void => {
-    asked = true
-    const came = (what: typeof arrived): void => {
-      asked = false
-      arrived = what
-      wake?.(false)
+
+  pull(): Promise<void> | undefined {
+    this.#taken = true
+    this.#since = this.#options.clock.now()
+    if (this.#arrived !== undefined) {
+      this.#deliver()
+      return undefined
     }
-    source.next().then(
-      (next) => came({ next }),
-      (error: unknown) => came({ error }),
-    )
+    if (!this.#asked) {
+      this.#asked = true
+      this.#source.next().then(this.#gave, this.#failed)
+    }
+    return new Promise((resolve) => (this.#pulled = resolve))
   }
-  const deliver = (controller: ReadableStreamDefaultController<Chunk>): void => {
-    const what = arrived
-    arrived = undefined
-    if (over || what === undefined) return
-    if ('next' in what && what.next.done !== true) return give(controller, what.next.value)
-    end('ended')
-    if ('error' in what) controller.error(what.error)
-    else controller.close()
+
+  cancel(): void {
+    this.#end('left')
   }
-  return new ReadableStream<Chunk>(
-    {
-      start: watch,
-      pull(controller) {
-        taken = true
-        since = clock.now()
-        if (arrived !== undefined) return deliver(controller)
-        if (!asked) ask()
-        return new Promise<void>((resolve) => {
-          wake = (heartbeat) => {
-            if (heartbeat && ping === undefined) return
-            wake = undefined
-            if (!heartbeat) deliver(controller)
-            else if (!over && ping !== undefined) give(controller, ping)
-            resolve()
-          }
-        })
-      },
-      cancel() {
-        end('left')
-      },
-    },
-    { highWaterMark: 0 },
-  )
+
+  readonly #gave = (next: IteratorResult<Chunk, undefined>): void => this.#came({ next })
+  readonly #failed = (error: unknown): void => this.#came({ error })
+
+  #came(what: Arrived): void {
+    this.#asked = false
+    this.#arrived = what
+    if (this.#pulled === undefined) return
+    this.#deliver()
+    this.#resolvePull()
+  }
+
+  #deliver(): void {
+    const what = this.#arrived
+    this.#arrived = undefined
+    if (this.#over || what === undefined) return
+    if ('next' in what && what.next.done !== true) return this.#give(what.next.value)
+    this.#end('ended')
+    if ('error' in what) this.#controller?.error(what.error)
+    else this.#controller?.close()
+  }
+
+  #give(chunk: Chunk): void {
+    this.#taken = false
+    this.#since = this.#options.clock.now()
+    this.#controller?.enqueue(chunk)
+  }
+
+  #resolvePull(): void {
+    const resolve = this.#pulled
+    this.#pulled = undefined
+    resolve?.()
+  }
+
+  /** One timer for both purposes, which looks again instead of being set anew at every chunk. */
+  #watch(): void {
+    const { clock } = this.#options
+    const due = this.#since + (this.#taken ? HEARTBEAT_MS : WRITE_DEADLINE_MS)
+    this.#cancelTimer = clock.after(Math.max(due - clock.now(), 0), () => this.#look())
+  }
+
+  #look(): void {
+    const { clock, ping } = this.#options
+    const quietMs = clock.now() - this.#since
+    if (!this.#taken && quietMs >= WRITE_DEADLINE_MS) {
+      this.#end('cut')
+      this.#controller?.error(new Error('the reader of this stream took nothing for 30 s'))
+      return
+    }
+    const isQuiet = this.#taken && quietMs >= HEARTBEAT_MS
+    if (isQuiet) this.#since = clock.now()
+    this.#watch()
+    if (!isQuiet || ping === undefined || this.#pulled === undefined) return
+    this.#give(ping)
+    this.#resolvePull()
+  }
+
+  #end(how: StreamEnd): void {
+    if (this.#over) return
+    this.#over = true
+    this.#cancelTimer?.()
+    this.#options.onEnd?.(how)
+    if (how !== 'ended') void this.#source.return?.()?.catch(() => undefined)
+  }
 }

@@ -26,6 +26,8 @@ const STATUSES = ['idle', 'running', 'rescheduling', 'terminated']
 
 const PREVIEWED = ['agent.message', 'agent.thinking']
 
+const NONE: readonly string[] = []
+
 const created = (bound: string): string => `created_at[${bound}]`
 
 const MOMENT_MS = 1
@@ -140,7 +142,7 @@ export function sessionRoutes({ context, sessions, sent }: SessionRoutes): Hono<
       const { session } = await find(c)
       const after = await readPosition(c, session)
       const reader = session.events({ after, previews: previews !== undefined })
-      return streamAnswer(context, c, new Frames(reader, new Set(previews)), {
+      return streamAnswer(context, c, new Frames(reader, previews ?? NONE), {
         ping: PING,
         leave: () => void reader.return?.(),
       })
@@ -175,12 +177,12 @@ function encode({ number, event }: JournalEntry): Uint8Array<ArrayBuffer> {
 /** A frame for each event, and one that says why there will be no more. */
 class Frames implements AsyncIterator<Uint8Array<ArrayBuffer>, undefined> {
   readonly #reader: AsyncIterator<JournalEntry, undefined>
-  readonly #previews: ReadonlySet<string>
+  readonly #previews: readonly string[]
   /** Previews of another kind than was asked for. */
   #unwanted: string | undefined
   #ended = false
 
-  constructor(reader: AsyncIterator<JournalEntry, undefined>, previews: ReadonlySet<string>) {
+  constructor(reader: AsyncIterator<JournalEntry, undefined>, previews: readonly string[]) {
     this.#reader = reader
     this.#previews = previews
   }
@@ -191,7 +193,7 @@ class Frames implements AsyncIterator<Uint8Array<ArrayBuffer>, undefined> {
         const { done, value } = await this.#reader.next()
         if (done === true) break
         const { event } = value
-        if (event.type === 'event_start' && !this.#previews.has(event.event.type)) this.#unwanted = event.event.id
+        if (event.type === 'event_start' && !this.#previews.includes(event.event.type)) this.#unwanted = event.event.id
         else if (event.type !== 'event_delta' || event.event_id !== this.#unwanted)
           return { done: false, value: encode(value) }
       }
