@@ -24,8 +24,25 @@ async function idlePaths(target: Bench): Promise<string[]> {
   return idle
 }
 
+type Side = 'pool' | 'bare'
+
+/** Measures both sides in each round, and begins with the other one each time: the machine changes meanwhile. */
+async function bothSides(quick: boolean, measure: (side: Side) => Promise<number>): Promise<Round[]> {
+  const rounds: Round[] = []
+  for (let round = 0; round < roundsOf(quick); round += 1) {
+    const measured = new Map<Side, number>()
+    for (const side of inTurn<Side>(round, ['pool', 'bare'])) measured.set(side, await measure(side))
+    rounds.push({ ours: [measured.get('pool') ?? Number.NaN], theirs: [measured.get('bare') ?? Number.NaN] })
+  }
+  return rounds
+}
+
+const roundsOf = (quick: boolean): number => (quick ? 1 : 5)
+
+const inTurn = <T>(round: number, sides: readonly T[]): readonly T[] => (round % 2 === 0 ? sides : sides.toReversed())
+
 /** MiB that a thousand idle streams cost a host. */
-async function idleGrowth(target: Bench, side: 'pool' | 'bare'): Promise<number> {
+async function idleGrowth(target: Bench, side: Side): Promise<number> {
   const paths = side === 'bare' ? Array.from({ length: IDLE_STREAMS }, () => '/idle') : await idlePaths(target)
   // A host that has made all the sessions has room from that, in which streams would hide.
   const host = await Host.start(target, side, IDLE_DATA)
@@ -39,12 +56,9 @@ async function idleGrowth(target: Bench, side: 'pool' | 'bare'): Promise<number>
 }
 
 async function idleStreams(target: Bench): Promise<Row> {
-  const rounds: Round[] = []
-  for (let round = 0; round < (target.quick ? 1 : 5); round += 1)
-    rounds.push({ ours: [await idleGrowth(target, 'pool')], theirs: [await idleGrowth(target, 'bare')] })
   return {
     what: '1,000 idle streams, growth of the host',
-    rounds,
+    rounds: await bothSides(target.quick, (side) => idleGrowth(target, side)),
     ours: '/v1 streams',
     theirs: 'bare Hono SSE',
     unit: 'MiB',
@@ -56,7 +70,7 @@ async function idleStreams(target: Bench): Promise<Row> {
 const DELIVERY = { batch: 10, bytes: 200, everyMs: 5 }
 
 /** Events per second of the host's CPU, to 200 streams that follow. */
-async function deliveryRate(target: Bench, side: 'pool' | 'bare', count: number): Promise<number> {
+async function deliveryRate(target: Bench, side: Side, count: number): Promise<number> {
   const host = await Host.start(target, side)
   const session = side === 'pool' ? await host.session() : ''
   const path = side === 'pool' ? streamOf(session) : '/stream'
@@ -79,16 +93,10 @@ async function deliveryRate(target: Bench, side: 'pool' | 'bare', count: number)
 }
 
 async function delivery(target: Bench): Promise<Row> {
-  const rounds: Round[] = []
   const count = target.quick ? 500 : 1_500
-  for (let round = 0; round < (target.quick ? 1 : 5); round += 1)
-    rounds.push({
-      ours: [await deliveryRate(target, 'pool', count)],
-      theirs: [await deliveryRate(target, 'bare', count)],
-    })
   return {
     what: 'events to 200 streams, per second of CPU',
-    rounds,
+    rounds: await bothSides(target.quick, (side) => deliveryRate(target, side, count)),
     ours: 'journal, durable',
     theirs: 'bare Hono pull stream',
     unit: 'events/s',
@@ -101,7 +109,7 @@ async function delivery(target: Bench): Promise<Row> {
 const HISTORY = { count: 600, batch: 20, bytes: 32 * 1024, everyMs: 0 }
 
 /** How late events come to 200 readers (95th percentile, ms), and what the host grows by meanwhile (MiB). */
-async function lateness(target: Bench, host: Host, stalls: boolean): Promise<{ p95: number; growth: number }> {
+async function lateness(host: Host, stalls: boolean, events: number): Promise<{ p95: number; growth: number }> {
   const session = await host.session()
   await host.tell({ do: 'append', session, ...HISTORY })
   const streams = await Promise.all(
@@ -118,7 +126,7 @@ async function lateness(target: Bench, host: Host, stalls: boolean): Promise<{ p
     ? [await StreamReader.open(host.url + streamOf(session), { headers: { 'last-event-id': '1' }, reads: false })]
     : []
   for (const stream of streams) stream.takeTimes()
-  await send(target.quick ? 25 : 100)
+  await send(events)
   const times = streams.flatMap((stream) => stream.takeTimes())
   const growth = ((await host.tell({ do: 'memory' })) - before) / MIB
   closeAll([...streams, ...stalled])
@@ -129,11 +137,12 @@ async function stalledReader(target: Bench): Promise<Row[]> {
   const late: Round[] = []
   const grown: Round[] = []
   const host = await Host.start(target, 'pool')
-  await lateness(target, host, true)
-  for (let round = 0; round < (target.quick ? 1 : 5); round += 1) {
-    const sides = round % 2 === 0 ? [true, false] : [false, true]
+  const few = 25
+  await lateness(host, true, few)
+  for (let round = 0; round < roundsOf(target.quick); round += 1) {
     const measured = new Map<boolean, { p95: number; growth: number }>()
-    for (const stalls of sides) measured.set(stalls, await lateness(target, host, stalls))
+    for (const stalls of inTurn(round, [true, false]))
+      measured.set(stalls, await lateness(host, stalls, target.quick ? few : 100))
     const [ours, theirs] = [measured.get(true), measured.get(false)]
     late.push({ ours: [ours?.p95 ?? Number.NaN], theirs: [theirs?.p95 ?? Number.NaN] })
     grown.push({ ours: [ours?.growth ?? Number.NaN], theirs: [theirs?.growth ?? Number.NaN] })

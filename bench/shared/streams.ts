@@ -5,6 +5,9 @@ import { once } from 'node:events'
 const FRAME_END = '\n\n'
 const STAMP = /@(\d+)@/g
 
+/** A heartbeat comes every 15 s: a stream that is silent for longer will not go on. */
+const SILENCE_MS = 60_000
+
 const microseconds = (): number => Number(process.hrtime.bigint() / 1_000n)
 
 /** Text of so many characters that says when it was made, on the clock that all processes share. */
@@ -17,7 +20,8 @@ export class StreamReader {
   readonly #times: number[] = []
   #frames = 0
   #tail = ''
-  #awaited: { frames: number; resolve: () => void } | undefined
+  #awaited: { frames: number; settle: PromiseWithResolvers<void> } | undefined
+  #closed = false
 
   private constructor(sent: ClientRequest, response: IncomingMessage) {
     this.#request = sent
@@ -39,8 +43,11 @@ export class StreamReader {
     if (response.statusCode !== 200) throw new Error(`${url} answered ${response.statusCode}`)
     const reader = new StreamReader(sent, response)
     sent.on('error', () => undefined)
-    response.on('error', () => undefined)
-    if (reads) response.setEncoding('latin1').on('data', (text: string) => reader.#take(text, times))
+    response.on('error', () => undefined).on('close', () => reader.#end())
+    if (reads) {
+      sent.setTimeout(SILENCE_MS, () => reader.close())
+      response.setEncoding('latin1').on('data', (text: string) => reader.#take(text, times))
+    }
     return reader
   }
 
@@ -53,12 +60,13 @@ export class StreamReader {
     return this.#times.splice(0)
   }
 
-  /** Resolves when so many frames have come. */
+  /** Resolves when so many frames have come. Rejects when the stream ends before, or nothing of it came for a minute. */
   received(frames: number): Promise<void> {
     if (this.#frames >= frames) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#awaited = { frames, resolve }
-    })
+    if (this.#closed) return Promise.reject(this.#tooFew(frames))
+    const settle = Promise.withResolvers<void>()
+    this.#awaited = { frames, settle }
+    return settle.promise
   }
 
   close(): void {
@@ -79,7 +87,17 @@ export class StreamReader {
     }
     this.#tail = all.slice(at)
     if (this.#awaited === undefined || this.#frames < this.#awaited.frames) return
-    this.#awaited.resolve()
+    this.#awaited.settle.resolve()
     this.#awaited = undefined
+  }
+
+  #end(): void {
+    this.#closed = true
+    this.#awaited?.settle.reject(this.#tooFew(this.#awaited.frames))
+    this.#awaited = undefined
+  }
+
+  #tooFew(frames: number): Error {
+    return new Error(`a stream ended after ${this.#frames} of ${frames} frames`)
   }
 }
