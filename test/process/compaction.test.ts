@@ -96,6 +96,22 @@ test('A conversation that cannot be summed up is refused, and stays as it was', 
   expect((await say(session, 'fourth')).text).toBe('[turn 3] You said: fourth')
 })
 
+test('A limit that a summary alone exceeds is no reason to sum up for ever', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agents(), limits: { transcript: '10KiB' } })
+  const compactions = record(pool, 'session.compacted')
+  const session = await pool.session('one', { agent: 'a' })
+  await say(session, 'first')
+  await session.hibernate()
+  const { length: tried } = compactions
+  expect(tried).toBeGreaterThan(0)
+  for (const prompt of ['second', 'third']) {
+    await expect(session.send(prompt).result).rejects.toThrow('could not be compacted: a summary of it is as large')
+    await session.hibernate()
+    expect([compactions.length, asked(site, prompt)]).toEqual([tried, []])
+  }
+})
+
 test('A session can be deleted while its conversation is summed up', async () => {
   const site = await openSite()
   const begun = Promise.withResolvers<void>()
