@@ -36,10 +36,6 @@ const COMPACTION_TIME_MS = 10 * 60_000
 /** The CLI keeps the last answer as it is, and sums it up when it is asked again. */
 const MAX_COMPACTIONS = 2
 
-/** The CLI writes what it has told up to 0.1 s later. */
-const WRITTEN_WITHIN_MS = 5_000
-const LOOK_EVERY_MS = 100
-
 /** What happens to conversations that have grown too large to be resumed. */
 export class LargeTranscripts {
   readonly #context: LargeTranscriptsContext
@@ -196,7 +192,9 @@ export class LargeTranscripts {
       worker.reserved = true
       await conversation.noteUsage()
     }
-    const after = await this.#written(conversation.record, before)
+    // The CLI has written all of it before it tells the result.
+    const after = await this.#load(conversation.record, 0)
+    if (after === undefined || after.compaction === before.compaction) throw new Error('its transcript has no summary')
     await conversation.journal
       ?.append([{ type: 'agent.thread_context_compacted' }])
       .catch((error: unknown) => emitter.tell('warning', { message: 'a compaction is not in the events', error }))
@@ -216,17 +214,6 @@ export class LargeTranscripts {
     const { turnTimeMs, silenceMs } = { ...limits, ...agentOf(agent).limits }
     const bounded = { turnTimeMs: Math.min(turnTimeMs, COMPACTION_TIME_MS), silenceMs }
     return new RunningTurn(COMPACT, { clock, limits: bounded, onLeave: 'detach' })
-  }
-
-  async #written(record: SessionRecord, before: ResumeLoad): Promise<ResumeLoad> {
-    const { clock } = this.#context
-    const giveUpAt = clock.now() + WRITTEN_WITHIN_MS
-    for (;;) {
-      const load = await this.#load(record, 0)
-      if (load !== undefined && load.compaction !== before.compaction) return load
-      if (clock.now() >= giveUpAt) throw new Error('its process has not written the summary')
-      await new Promise<void>((resolve) => clock.after(LOOK_EVERY_MS, resolve))
-    }
   }
 }
 
