@@ -1,13 +1,6 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import type {
-  CanUseTool,
-  McpServerConfig,
-  OnElicitation,
-  OnUserDialog,
-  Options,
-  PermissionResult,
-} from '../driver/driver.ts'
+import type { CanUseTool, McpServerConfig, OnElicitation, Options, PermissionResult } from '../driver/driver.ts'
 import { readAgentLimits } from '../options/limits.ts'
 import type { AgentLimitOptions } from '../options/limits.ts'
 import { readAgentResidency } from '../options/residency.ts'
@@ -15,8 +8,8 @@ import type { Residency, ResidencyOptions } from '../options/residency.ts'
 import { validate } from '../options/section.ts'
 import { readSpares } from '../options/spares.ts'
 import type { SpareBounds, SpareOptions } from '../options/spares.ts'
-import type { PermissionAnswer, PermissionQuestion, SessionRef } from '../worker/worker.ts'
-import { clientToolName } from './turn-events.ts'
+import type { SessionRef } from '../worker/worker.ts'
+import { suggestionFor } from './suggestion.ts'
 import type { TurnLimits } from './turn.ts'
 
 /** SDK options that the pool sets itself. */
@@ -187,14 +180,6 @@ const SDK_KEYS: Record<keyof ProcessOptions, true> = {
   verbatimPrompts: true,
 }
 
-/** Options that are unsafe when left out; an agent may set them otherwise. */
-const SAFE = {
-  mcpServersDelivery: 'initialize',
-  settingSources: [],
-  strictMcpConfig: true,
-  verbatimPrompts: true,
-} as const satisfies Options
-
 /** An agent, checked. */
 export interface Agent {
   readonly name: string
@@ -225,37 +210,16 @@ function checkKeys(path: string, options: AgentOptions): void {
       throw new ConfigError(`${path}.${key}`, 'is set by the pool itself; leave it out')
     }
     if (!(key in SDK_KEYS) && !(POOL_KEYS as readonly string[]).includes(key)) {
-      throw new ConfigError(`${path}.${key}`, `is not an option of an agent${suggestion(key)}`)
+      throw new ConfigError(
+        `${path}.${key}`,
+        `is not an option of an agent${suggestionFor(key, [...Object.keys(SDK_KEYS), ...POOL_KEYS])}`,
+      )
     }
   }
   for (const variable of Object.keys(options.env ?? {})) {
     if (OWNED_VARIABLES.includes(variable))
       throw new ConfigError(`${path}.env.${variable}`, 'is set by the pool itself; leave it out')
   }
-}
-
-function suggestion(key: string): string {
-  const near = [...Object.keys(SDK_KEYS), ...POOL_KEYS]
-    .filter(
-      (known) =>
-        known.toLowerCase() === key.toLowerCase() ||
-        (key.length > 3 && (known.startsWith(key) || key.startsWith(known) || distance(known, key) <= 2)),
-    )
-    .toSorted((a, b) => distance(a, key) - distance(b, key))
-  return near[0] === undefined ? '' : `; did you mean ${near[0]}?`
-}
-
-/** Levenshtein distance, for spelling mistakes. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 0; i < a.length; i += 1) {
-    const next = [i + 1]
-    for (let j = 0; j < b.length; j += 1) {
-      next.push(Math.min((row[j] ?? 0) + (a[i] === b[j] ? 0 : 1), (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }
 
 function checkServers(path: string, servers: AgentOptions['mcpServers']): void {
@@ -359,85 +323,3 @@ export function readAgents(
   }
   return entries.map(([name, agent]) => readAgent(name, agent, { residency }))
 }
-
-/** What the worker learns from its agent's callbacks. */
-export interface CallbackListeners {
-  permissionRequest(change: 1 | -1): void
-  asked(question: PermissionQuestion): void
-  answered(question: PermissionQuestion, answer: PermissionAnswer): void
-}
-
-/** The SDK options of one process of this agent. */
-export function sdkOptions(
-  agent: Agent,
-  worker: Pick<WorkerContext, 'session'>,
-  listeners: CallbackListeners,
-  claudePath: string | undefined,
-): Options {
-  const { canUseTool, mcpServers, onElicitation, onUserDialog, cwd, env, ...rest } = agent.processOptions
-  const counted = async <T>(ask: () => Promise<T>): Promise<T> => {
-    listeners.permissionRequest(1)
-    try {
-      return await ask()
-    } finally {
-      listeners.permissionRequest(-1)
-    }
-  }
-  const context: WorkerContext = {
-    get session() {
-      return worker.session
-    },
-    awaitClient: ({ toolUseId, name, input }, work) =>
-      counted(async () => {
-        const question = { asks: 'result' as const, toolUseId, name: clientToolName(name), input, subagent: false }
-        listeners.asked(question)
-        try {
-          return await work()
-        } finally {
-          listeners.answered(question, { result: 'allow' })
-        }
-      }),
-  }
-  return {
-    permissionMode: canUseTool === undefined ? 'dontAsk' : 'default',
-    ...(claudePath === undefined ? {} : { pathToClaudeCodeExecutable: claudePath }),
-    ...SAFE,
-    ...rest,
-    ...(mcpServers === undefined
-      ? {}
-      : { mcpServers: typeof mcpServers === 'function' ? mcpServers(context) : mcpServers }),
-    ...(canUseTool === undefined ? {} : { canUseTool: asking(canUseTool, context, listeners, counted) }),
-    ...(onElicitation === undefined ? {} : { onElicitation: elicitation(onElicitation, context, counted) }),
-    ...(onUserDialog === undefined ? {} : { onUserDialog: dialog(onUserDialog, counted) }),
-  }
-}
-
-type Counted = <T>(ask: () => Promise<T>) => Promise<T>
-
-const asking =
-  (canUseTool: PoolCanUseTool, context: WorkerContext, listeners: CallbackListeners, counted: Counted): CanUseTool =>
-  (name, input, options) =>
-    counted(async () => {
-      const { toolUseID: toolUseId, agentID } = options
-      const question = { asks: 'permission' as const, toolUseId, name, input, subagent: agentID !== undefined }
-      listeners.asked(question)
-      try {
-        const answer = await canUseTool(name, input, { ...options, session: context.session })
-        if (answer?.behavior === 'allow') listeners.answered(question, { result: 'allow' })
-        if (answer?.behavior === 'deny') listeners.answered(question, { result: 'deny', message: answer.message })
-        return answer
-      } catch (error) {
-        listeners.answered(question, { result: 'deny', message: (error as Error).message })
-        throw error
-      }
-    })
-
-const elicitation =
-  (onElicitation: PoolOnElicitation, context: WorkerContext, counted: Counted): OnElicitation =>
-  (request, options) =>
-    counted(() => onElicitation(request, { ...options, session: context.session }))
-
-const dialog =
-  (onUserDialog: OnUserDialog, counted: Counted): OnUserDialog =>
-  (request, options) =>
-    counted(() => onUserDialog(request, options))

@@ -11,9 +11,10 @@ import { Backoff } from '../worker/backoff.ts'
 import { Worker } from '../worker/worker.ts'
 import type { SessionRef, WorkerListeners, WorkerPurpose, WorkerRules } from '../worker/worker.ts'
 import { formatDuration } from '../units.ts'
-import { sdkOptions } from './agent.ts'
-import type { Agent, CallbackListeners } from './agent.ts'
+import type { Agent } from './agent.ts'
 import { shareOfMaxAge } from './residency.ts'
+import { sdkOptions } from './sdk-options.ts'
+import type { CallbackListeners } from './sdk-options.ts'
 
 export interface StarterContext {
   clock: Clock

@@ -1,0 +1,94 @@
+import type { CanUseTool, OnElicitation, OnUserDialog, Options } from '../driver/driver.ts'
+import type { PermissionAnswer, PermissionQuestion } from '../worker/worker.ts'
+import type { Agent, PoolCanUseTool, PoolOnElicitation, WorkerContext } from './agent.ts'
+import { clientToolName } from './turn-events.ts'
+
+/** Options that are unsafe when left out; an agent may set them otherwise. */
+const SAFE = {
+  mcpServersDelivery: 'initialize',
+  settingSources: [],
+  strictMcpConfig: true,
+  verbatimPrompts: true,
+} as const satisfies Options
+
+/** What the worker learns from its agent's callbacks. */
+export interface CallbackListeners {
+  permissionRequest(change: 1 | -1): void
+  asked(question: PermissionQuestion): void
+  answered(question: PermissionQuestion, answer: PermissionAnswer): void
+}
+
+/** The SDK options of one process of this agent. */
+export function sdkOptions(
+  agent: Agent,
+  worker: Pick<WorkerContext, 'session'>,
+  listeners: CallbackListeners,
+  claudePath: string | undefined,
+): Options {
+  const { canUseTool, mcpServers, onElicitation, onUserDialog, cwd, env, ...rest } = agent.processOptions
+  const counted = async <T>(ask: () => Promise<T>): Promise<T> => {
+    listeners.permissionRequest(1)
+    try {
+      return await ask()
+    } finally {
+      listeners.permissionRequest(-1)
+    }
+  }
+  const context: WorkerContext = {
+    get session() {
+      return worker.session
+    },
+    awaitClient: ({ toolUseId, name, input }, work) =>
+      counted(async () => {
+        const question = { asks: 'result' as const, toolUseId, name: clientToolName(name), input, subagent: false }
+        listeners.asked(question)
+        try {
+          return await work()
+        } finally {
+          listeners.answered(question, { result: 'allow' })
+        }
+      }),
+  }
+  return {
+    permissionMode: canUseTool === undefined ? 'dontAsk' : 'default',
+    ...(claudePath === undefined ? {} : { pathToClaudeCodeExecutable: claudePath }),
+    ...SAFE,
+    ...rest,
+    ...(mcpServers === undefined
+      ? {}
+      : { mcpServers: typeof mcpServers === 'function' ? mcpServers(context) : mcpServers }),
+    ...(canUseTool === undefined ? {} : { canUseTool: asking(canUseTool, context, listeners, counted) }),
+    ...(onElicitation === undefined ? {} : { onElicitation: elicitation(onElicitation, context, counted) }),
+    ...(onUserDialog === undefined ? {} : { onUserDialog: dialog(onUserDialog, counted) }),
+  }
+}
+
+type Counted = <T>(ask: () => Promise<T>) => Promise<T>
+
+const asking =
+  (canUseTool: PoolCanUseTool, context: WorkerContext, listeners: CallbackListeners, counted: Counted): CanUseTool =>
+  (name, input, options) =>
+    counted(async () => {
+      const { toolUseID: toolUseId, agentID } = options
+      const question = { asks: 'permission' as const, toolUseId, name, input, subagent: agentID !== undefined }
+      listeners.asked(question)
+      try {
+        const answer = await canUseTool(name, input, { ...options, session: context.session })
+        if (answer?.behavior === 'allow') listeners.answered(question, { result: 'allow' })
+        if (answer?.behavior === 'deny') listeners.answered(question, { result: 'deny', message: answer.message })
+        return answer
+      } catch (error) {
+        listeners.answered(question, { result: 'deny', message: (error as Error).message })
+        throw error
+      }
+    })
+
+const elicitation =
+  (onElicitation: PoolOnElicitation, context: WorkerContext, counted: Counted): OnElicitation =>
+  (request, options) =>
+    counted(() => onElicitation(request, { ...options, session: context.session }))
+
+const dialog =
+  (onUserDialog: OnUserDialog, counted: Counted): OnUserDialog =>
+  (request, options) =>
+    counted(() => onUserDialog(request, options))

@@ -1,0 +1,24 @@
+/** The end of a sentence that has no use for `key`: which of those that are known was meant, if that can be told. */
+export function suggestionFor(key: string, words: readonly string[]): string {
+  const near = words
+    .filter(
+      (known) =>
+        known.toLowerCase() === key.toLowerCase() ||
+        (key.length > 3 && (known.startsWith(key) || key.startsWith(known) || distance(known, key) <= 2)),
+    )
+    .toSorted((a, b) => distance(a, key) - distance(b, key))
+  return near[0] === undefined ? '' : `; did you mean ${near[0]}?`
+}
+
+/** Levenshtein distance, for spelling mistakes. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 0; i < a.length; i += 1) {
+    const next = [i + 1]
+    for (let j = 0; j < b.length; j += 1) {
+      next.push(Math.min((row[j] ?? 0) + (a[i] === b[j] ? 0 : 1), (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
