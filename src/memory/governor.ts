@@ -1,20 +1,8 @@
-import { LearnedNeeds } from './needs.ts'
+import type { LearnedNeeds } from './needs.ts'
 import { Pressure } from './pressure.ts'
 import type { PressureLevel } from './pressure.ts'
-import { Reserve } from './reserve.ts'
-import type { MemorySource } from './source.ts'
-
-/** A worker, as the governor sees it. */
-export interface Occupant {
-  readonly id: string
-  readonly agent: string
-  readonly state: 'starting' | 'idle' | 'busy' | 'closing' | 'closed'
-  /** `turn`: it was started for one that waits. */
-  readonly purpose: string
-  readonly process: { readonly pid: number | undefined }
-  /** Private memory of its tree in bytes, as last measured. */
-  memoryBytes: number | undefined
-}
+import { Readings } from './readings.ts'
+import type { Occupant, ReadingsContext, Room } from './readings.ts'
 
 /** A turn that was admitted, or asks to be: what it will need is charged from then on. */
 export interface Claim {
@@ -51,37 +39,12 @@ export interface MemoryStats {
   agents: Record<string, { runningBytes: number; idleBytes: number; runningSamples: number; idleSamples: number }>
 }
 
-export interface GovernorContext {
-  now: () => number
-  source: MemorySource
-  /** `limits.memory`. Infinity: memory bounds nothing. */
-  limitBytes: number | 'auto'
+export interface GovernorContext extends ReadingsContext {
   /** `limits.workers`. */
   maxWorkers: number
-  occupants: () => Iterable<Occupant>
   /** True for an idle worker that could be hibernated. */
   mayLeave: (worker: Occupant) => boolean
 }
-
-interface Track {
-  measuredAt: number
-  /** The most it had since it was last noted, or since it began to do what it does. */
-  peak: number
-  since: number
-  notedAt: number
-  /** A turn is over, and what it needed is still to be noted. */
-  owed: boolean
-}
-
-interface Room {
-  boundBy: string
-  limitBytes: number
-  usedBytes: number
-  reserveBytes: number
-}
-
-/** A reading is used for this long unless something has changed, in milliseconds. */
-const READING_MS = 20
 
 /**
  * To say no, or how many fit, an older one will do: memory seldom comes back by itself within this, in milliseconds. A reading
@@ -89,24 +52,8 @@ const READING_MS = 20
  */
 const REFUSAL_READING_MS = 100
 
-/** Workers that grow are measured again for a decision when their figures are older than this. */
-const STALE_MS = 100
-
-/** All are, when the last look at all is older than this. */
-const STALE_ALL_MS = 3_000
-
 /** A worker that cannot be measured has by then taken what it needs, and what is in use has that in it. */
 const GROWN_MS = 5_000
-
-/** When so much more is in use than is known of, somebody has come who should be known. */
-const STRANGER_BYTES = 32 * 2 ** 20
-
-/** A turn that is long is learned from before its end, this often. */
-const NOTE_RUNNING_MS = 5_000
-
-/** A worker that has just become idle still holds what its turn needed. */
-const SETTLED_MS = 2_000
-const NOTE_IDLE_MS = 30_000
 
 /** No process takes memory faster than this, or hardly one: bytes in a millisecond. So this often must be looked. */
 const FASTEST_BYTES_PER_MS = (4 * 2 ** 30) / 1_000
@@ -115,20 +62,15 @@ const LOOK_MS = { least: 100, most: 500 } as const
 /** Says what memory bears: measured for what is there, learned for what is to come, and nothing twice. */
 export class Governor {
   readonly #context: GovernorContext
-  readonly #needs = new LearnedNeeds()
+  readonly #readings: Readings
+  readonly #needs: LearnedNeeds
   readonly #pressure = new Pressure()
-  readonly #reserve = new Reserve()
   readonly #claims = new Set<Claim>()
-  readonly #tracks = new WeakMap<Occupant, Track>()
-  #room: Room | undefined
-  #readAt = -Infinity
-  #sampledAt = -Infinity
-  #stall: number | undefined
-  /** In use by nobody that was seen, in bytes: cached programs, the kernel, others. */
-  #unexplained = Infinity
 
   constructor(context: GovernorContext) {
     this.#context = context
+    this.#readings = new Readings(context)
+    this.#needs = this.#readings.needs
   }
 
   get pressure(): PressureLevel {
@@ -142,45 +84,24 @@ export class Governor {
 
   /** How long until the next look, in milliseconds: shorter where a tool could soon have taken all. */
   get lookInMs(): number {
-    const { limitBytes, usedBytes } = this.#now()
+    const { limitBytes, usedBytes } = this.#readings.room()
     return Math.min(Math.max((limitBytes - usedBytes) / FASTEST_BYTES_PER_MS, LOOK_MS.least), LOOK_MS.most)
   }
 
   /** Measures everybody, and learns. True when the pressure has another level. */
   look(): boolean {
-    const { now: clock, source } = this.#context
-    const now = clock()
-    this.#sample(now, false)
-    this.#room = undefined
-    this.#now()
-    if (this.#unexplainedBytes() - this.#unexplained > STRANGER_BYTES) this.#sample(now, true)
-    // A rise that nobody could be found for yet is looked into again, and only slowly taken for a stranger's.
-    const unexplained = this.#unexplainedBytes()
-    const rise = unexplained - this.#unexplained
-    this.#unexplained = rise > 0 && Number.isFinite(rise) ? this.#unexplained + rise / 4 : unexplained
-    this.#stall = source.stall()
-    const { limitBytes, usedBytes, reserveBytes } = this.#now()
+    this.#readings.look()
+    const { limitBytes, usedBytes, reserveBytes } = this.#readings.room()
     if (limitBytes === Infinity) return false
     return this.#pressure.update(
-      { limitBytes, freeBytes: limitBytes - usedBytes, reserveBytes, stall: this.#stall },
-      now,
+      { limitBytes, freeBytes: limitBytes - usedBytes, reserveBytes, stall: this.#readings.stallPercent },
+      this.#context.now(),
     )
   }
 
   /** A worker has come, gone, or changed its state. */
   changed(worker: Occupant, from?: Occupant['state']): void {
-    const now = this.#context.now()
-    const track = this.#track(worker)
-    // To take up a turn, or to have ended it, changes nothing of what is in use.
-    if (from !== 'idle' && from !== 'busy') this.#room = undefined
-    if (from === undefined) return
-    const { starting, running } = this.#needs.of(worker.agent)
-    if (from === 'starting' && worker.state === 'idle') this.#end(worker, track, now, starting)
-    // The answer that has just come does not wait for a reading: the next look takes it.
-    if (from === 'busy' && worker.state === 'idle') track.owed = true
-    else if ((track.owed && worker.state === 'closing') || from === 'busy') this.#end(worker, track, now, running)
-    if (!track.owed) track.peak = 0
-    Object.assign(track, { since: now, notedAt: now })
+    this.#readings.changed(worker, from)
   }
 
   /** What keeps this turn from running even if idle workers made room for it: `limits.workers`, or memory. */
@@ -198,7 +119,7 @@ export class Governor {
     // One at a time always may: a pool that takes no turn is of no use, and learns nothing.
     if (others === 0 && this.#pressure.level !== 'critical') return undefined
     const short = (room: Room): boolean => this.#isShort(claim, worker, room)
-    return short(this.#now(REFUSAL_READING_MS)) || short(this.#now()) ? 'memory' : undefined
+    return short(this.#readings.room(REFUSAL_READING_MS)) || short(this.#readings.room()) ? 'memory' : undefined
   }
 
   /** True when this turn does not fit beside the others. */
@@ -223,7 +144,7 @@ export class Governor {
   fitsAnother(agent: string, purpose: 'turn' | 'ahead'): boolean {
     const others = [...this.#context.occupants()].length
     if (others + 1 > this.#context.maxWorkers) return false
-    const room = this.#now()
+    const room = this.#readings.room()
     if (room.limitBytes === Infinity || (others === 0 && purpose === 'turn')) return true
     return this.#left(room) >= this.#needToStart(agent, purpose)
   }
@@ -231,14 +152,14 @@ export class Governor {
   /** True when one more fits that nobody has asked for: beside the turns that were admitted, and without pressure. */
   fitsSpare(agent: string): boolean {
     if (this.#pressure.level !== 'none' || !this.fitsAnother(agent, 'ahead')) return false
-    const room = this.#now()
+    const room = this.#readings.room()
     if (room.limitBytes === Infinity) return true
     return this.#left(room) - this.#charge(this.#claims) >= this.#needToStart(agent, 'ahead')
   }
 
   /** True when not one more fits, unless somebody leaves. */
   get full(): boolean {
-    const room = this.#now()
+    const room = this.#readings.room()
     if ([...this.#context.occupants()].length >= this.#context.maxWorkers) return true
     return room.limitBytes !== Infinity && this.#left(room) < this.#needs.largestTurn
   }
@@ -248,7 +169,7 @@ export class Governor {
     const others = [...this.#context.occupants()].length
     if (others > this.#context.maxWorkers) return false
     if (others <= 1) return true
-    const room = this.#now()
+    const room = this.#readings.room()
     return room.limitBytes === Infinity || this.#left(room) >= 0
   }
 
@@ -270,7 +191,7 @@ export class Governor {
 
   /** Turns that fit at once, with those that run. At least one. */
   get turnsThatFit(): number {
-    const room = this.#now(REFUSAL_READING_MS)
+    const room = this.#readings.room(REFUSAL_READING_MS)
     if (room.limitBytes === Infinity) return Infinity
     let busy = 0
     for (const { state } of this.#context.occupants()) if (state === 'busy') busy += 1
@@ -282,7 +203,7 @@ export class Governor {
   }
 
   stats(): MemoryStats {
-    const room = this.#now()
+    const room = this.#readings.room()
     const agents: MemoryStats['agents'] = {}
     for (const [name, { running, idle }] of this.#needs) {
       agents[name] = {
@@ -297,14 +218,14 @@ export class Governor {
       boundBy: room.boundBy,
       limitBytes: room.limitBytes,
       usedBytes: room.usedBytes,
-      hostBytes: this.#reserve.hostBytes,
-      workersBytes: this.#workersBytes(),
+      hostBytes: this.#readings.hostBytes,
+      workersBytes: this.#readings.workersBytes,
       reservedBytes: room.reserveBytes,
       chargedBytes,
       reclaimableBytes: this.#reclaimable(undefined),
       headroomBytes: room.limitBytes - room.usedBytes - room.reserveBytes - chargedBytes,
       pressure: this.#pressure.level,
-      stallPercent: this.#stall,
+      stallPercent: this.#readings.stallPercent,
       turnsThatFit: this.turnsThatFit,
       agents,
     }
@@ -325,8 +246,7 @@ export class Governor {
   #growthOf(worker: Occupant): number {
     const need = this.#needOf(worker)
     if (worker.memoryBytes !== undefined) return Math.max(0, need - worker.memoryBytes)
-    const { since } = this.#track(worker)
-    return this.#context.now() - since < GROWN_MS ? need : 0
+    return this.#readings.sinceChange(worker) < GROWN_MS ? need : 0
   }
 
   /** What a worker will have at its peak, going by what it does. */
@@ -366,104 +286,5 @@ export class Governor {
       bytes += worker.memoryBytes ?? this.#needs.of(worker.agent).idle.bytes
     }
     return bytes
-  }
-
-  /** The room there is now or was within `maxAgeMs`, with fresh figures of whoever may grow. */
-  #now(maxAgeMs: number = READING_MS): Room {
-    const { now: clock, source, occupants, limitBytes: own } = this.#context
-    const now = clock()
-    if (this.#room !== undefined && now - this.#readAt < maxAgeMs) return this.#room
-    this.#readAt = now
-    if (now - this.#sampledAt >= STALE_ALL_MS) this.#sample(now, false)
-    for (const worker of occupants()) this.#measure(worker, now)
-    this.#reserve.note(source.host(), now)
-    let { level: boundBy, limitBytes, usedBytes } = source.room()
-    if (own === Infinity) limitBytes = Infinity
-    else if (own !== 'auto') {
-      // A limit of our own counts what is ours: the host and its workers.
-      const ours = this.#reserve.hostBytes + this.#workersBytes()
-      if (own - ours <= limitBytes - usedBytes) [boundBy, limitBytes, usedBytes] = ['limits.memory', own, ours]
-    }
-    this.#room = { boundBy, limitBytes, usedBytes, reserveBytes: this.#reserve.bytes(limitBytes) }
-    return this.#room
-  }
-
-  #workersBytes(): number {
-    let bytes = 0
-    for (const { memoryBytes } of this.#context.occupants()) bytes += memoryBytes ?? 0
-    return bytes
-  }
-
-  /** Measures all, and learns from it. */
-  #sample(now: number, unexplained: boolean): void {
-    this.#sampledAt = now
-    const workers = [...this.#context.occupants()]
-    const measured = this.#context.source.sample(
-      workers.flatMap(({ id, process: { pid } }) => (pid === undefined ? [] : [{ id, pid }])),
-      unexplained,
-    )
-    for (const worker of workers) {
-      const bytes = measured.get(worker.id)
-      if (bytes === undefined) continue
-      this.#take(worker, bytes, now)
-      this.#learn(worker, this.#track(worker), now)
-    }
-  }
-
-  #unexplainedBytes(): number {
-    const used = this.#room?.usedBytes ?? 0
-    return used - this.#reserve.hostBytes - this.#workersBytes()
-  }
-
-  /** Measures one that may be growing, if it was not just now. */
-  #measure(worker: Occupant, now: number): void {
-    const { pid } = worker.process
-    const growing = worker.state === 'busy' || worker.state === 'starting' || worker.memoryBytes === undefined
-    if (pid === undefined || !growing || now - this.#track(worker).measuredAt < STALE_MS) return
-    const bytes = this.#context.source.measure({ id: worker.id, pid })
-    if (bytes !== undefined) this.#take(worker, bytes, now)
-  }
-
-  #take(worker: Occupant, bytes: number, now: number): void {
-    const track = this.#track(worker)
-    worker.memoryBytes = bytes
-    track.measuredAt = now
-    track.peak = Math.max(track.peak, bytes)
-  }
-
-  #track(worker: Occupant): Track {
-    let track = this.#tracks.get(worker)
-    if (track === undefined) {
-      const now = this.#context.now()
-      track = { measuredAt: -Infinity, peak: 0, since: now, notedAt: now, owed: false }
-      this.#tracks.set(worker, track)
-    }
-    return track
-  }
-
-  /** What a worker did is over: its peak is what that needed. */
-  #end(worker: Occupant, track: Track, now: number, estimate: { note(bytes: number): void }): void {
-    const { pid } = worker.process
-    const bytes = pid === undefined ? undefined : this.#context.source.measure({ id: worker.id, pid })
-    if (bytes !== undefined) this.#take(worker, bytes, now)
-    if (track.peak > 0) estimate.note(track.peak)
-    track.owed = false
-  }
-
-  #learn(worker: Occupant, track: Track, now: number): void {
-    const { running, idle } = this.#needs.of(worker.agent)
-    if (track.owed) {
-      running.note(track.peak)
-      Object.assign(track, { peak: worker.memoryBytes ?? 0, owed: false })
-    }
-    if (worker.state === 'busy' && now - track.notedAt >= NOTE_RUNNING_MS) {
-      running.note(track.peak)
-      Object.assign(track, { peak: worker.memoryBytes ?? 0, notedAt: now })
-    }
-    const settled = track.notedAt === track.since ? SETTLED_MS : NOTE_IDLE_MS
-    if (worker.state === 'idle' && now - track.notedAt >= settled) {
-      idle.note(worker.memoryBytes ?? 0)
-      track.notedAt = now
-    }
   }
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { Estimate } from '../../../src/memory/estimate.ts'
 import { Governor } from '../../../src/memory/governor.ts'
-import type { Claim, Occupant } from '../../../src/memory/governor.ts'
+import type { Claim } from '../../../src/memory/governor.ts'
+import type { Occupant } from '../../../src/memory/readings.ts'
 import type { MemorySource } from '../../../src/memory/source.ts'
 
 const MIB = 2 ** 20
