@@ -44,10 +44,10 @@ async function storeWith(path: string, sessions: number, events = 0): Promise<Sq
   return store
 }
 
-/** The same insert by hand: the pool's own schema and pragmas, one row, one commit. */
-function byHand(path: string): (number: number) => void {
+/** The same insert by hand: the pool's own schema, one row, one commit. */
+function byHand(path: string, synchronous: 'NORMAL' | 'FULL'): (number: number) => void {
   const database = new DatabaseSync(path)
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+  database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`)
   const insert = database.prepare(
     'INSERT INTO events (session, number, event_id, type, at, json) VALUES (1, ?, ?, ?, ?, ?)',
   )
@@ -55,6 +55,30 @@ function byHand(path: string): (number: number) => void {
     const { id, type, at, json } = eventOf(number)
     insert.run(number, id, type, at, json)
   }
+}
+
+/** Microseconds of appending one event, in the store and by hand in turns. */
+async function appends(quick: boolean, ours: (number: number) => Promise<void>, theirs: (number: number) => void) {
+  const halves: Round[] = []
+  const tails: Round[] = []
+  let number = 0
+  // The first round is for the compiler.
+  for (let round = -1; round < (quick ? 4 : 20); round += 1) {
+    const times: { ours: number[]; theirs: number[] } = { ours: [], theirs: [] }
+    for (let index = 0; index < 500; index += 1) {
+      number += 1
+      for (const side of index % 2 === 0 ? (['theirs', 'ours'] as const) : (['ours', 'theirs'] as const)) {
+        const since = performance.now()
+        if (side === 'ours') await ours(number)
+        else theirs(number)
+        times[side].push((performance.now() - since) * 1_000)
+      }
+    }
+    if (round < 0) continue
+    halves.push({ ours: [quantile(times.ours, 0.5)], theirs: [quantile(times.theirs, 0.5)] })
+    tails.push({ ours: [quantile(times.ours, 0.99)], theirs: [quantile(times.theirs, 0.99)] })
+  }
+  return { halves, tails, number }
 }
 
 await bench(async ({ dir, quick, owned }) => {
@@ -67,42 +91,32 @@ await bench(async ({ dir, quick, owned }) => {
   }
 
   const store = own(await storeWith(join(folder, 'ours.sqlite'), 50))
-  await (await storeWith(join(folder, 'theirs.sqlite'), 1)).close()
-  const insert = byHand(join(folder, 'theirs.sqlite'))
-  const halves: Round[] = []
-  const tails: Round[] = []
-  let number = 0
-  // The first round is for the compiler.
-  for (let round = -1; round < (quick ? 4 : 20); round += 1) {
-    const ours: number[] = []
-    const theirs: number[] = []
-    for (let index = 0; index < 500; index += 1) {
-      number += 1
-      const append = async (): Promise<void> => {
-        const since = performance.now()
-        await store.appendEvents('uid 0', [eventOf(number)])
-        ours.push((performance.now() - since) * 1_000)
-      }
-      const raw = (): void => {
-        const since = performance.now()
-        insert(number)
-        theirs.push((performance.now() - since) * 1_000)
-      }
-      if (index % 2 === 0) raw()
-      await append()
-      if (index % 2 === 1) raw()
-    }
-    if (round < 0) continue
-    halves.push({ ours: [quantile(ours, 0.5)], theirs: [quantile(theirs, 0.5)] })
-    tails.push({ ours: [quantile(ours, 0.99)], theirs: [quantile(theirs, 0.99)] })
+  const hand = async (name: string, synchronous: 'NORMAL' | 'FULL') => {
+    await (await storeWith(join(folder, name), 1)).close()
+    return byHand(join(folder, name), synchronous)
   }
-  const sides = { ours: 'store', theirs: 'node:sqlite by hand', unit: 'µs', compare: 'ours / theirs' } as const
-  const reach = { atMost: 1.3 }
-  rows.push({ what: 'append of one event, p50', rounds: halves, reach, ...sides })
-  rows.push({ what: 'append of one event, p99', rounds: tails, reach, ...sides })
+  const sides = { ours: 'store', unit: 'µs', compare: 'ours / theirs', reach: { atMost: 1.3 } } as const
+  const keep = (uid: string) => (number: number) => store.appendEvents(uid, [eventOf(number)])
+  const kept = await appends(quick, keep('uid 0'), await hand('normal.sqlite', 'NORMAL'))
+  const keptSides = { ...sides, theirs: '`node:sqlite` by hand, `synchronous = NORMAL`' }
+  rows.push({ what: 'append of one event, p50', rounds: kept.halves, ...keptSides })
+  rows.push({ what: 'append of one event, p99', rounds: kept.tails, ...keptSides })
+  const insert = await hand('full.sqlite', 'FULL')
+  const flushed = async (number: number) => {
+    await keep('uid 1')(number)
+    await store.flush()
+  }
+  const durable = await appends(quick, flushed, insert)
+  const flushedSides = { ...sides, theirs: '`node:sqlite` by hand, `synchronous = FULL`' }
+  rows.push({ what: 'append of one event and flush, p50', rounds: durable.halves, ...flushedSides })
+  rows.push({ what: 'append of one event and flush, p99', rounds: durable.tails, ...flushedSides })
 
   const rates: Round[] = []
-  const last = new Map<string, number>([['uid 0', number]])
+  const last = new Map<string, number>([
+    ['uid 0', kept.number],
+    ['uid 1', durable.number],
+  ])
+  let { number } = durable
   for (let round = 0; round < (quick ? 2 : 10); round += 1) {
     const each = 100
     const since = performance.now()
@@ -110,7 +124,10 @@ await bench(async ({ dir, quick, owned }) => {
       Array.from({ length: 50 }, async (_, index) => {
         const uid = `uid ${index}`
         const from = last.get(uid) ?? 0
-        for (let n = 1; n <= each; n += 1) await store.appendEvents(uid, [eventOf(from + n)])
+        for (let n = 1; n <= each; n += 1) {
+          await store.appendEvents(uid, [eventOf(from + n)])
+          await store.flush()
+        }
         last.set(uid, from + each)
       }),
     )
@@ -120,9 +137,9 @@ await bench(async ({ dir, quick, owned }) => {
     rates.push({ ours: [ours], theirs: [(500 * 1_000) / (performance.now() - rawSince)] })
   }
   rows.push({
-    what: 'events per second, 50 sessions at once',
+    what: 'events appended and flushed per second, 50 sessions at once',
     ours: 'store',
-    theirs: 'node:sqlite by hand',
+    theirs: '`node:sqlite` by hand, `synchronous = FULL`',
     unit: 'events/s',
     compare: 'ours',
     rounds: rates,

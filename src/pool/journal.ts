@@ -62,7 +62,7 @@ export class Journal {
   #shown = 0
   /** The events that were shown last together: most readers want these, and need not go to the store. */
   #newest: NumberedEvent[] = []
-  /** Those after them: kept, and on their way to the disk. */
+  /** Those that followers wait for: kept, and on their way to the disk. */
   #unshown: NumberedEvent[] = []
   #showing: Promise<void> | undefined
   /** The end of a turn that is still to be written: its host died, or the store refused it. */
@@ -82,7 +82,7 @@ export class Journal {
 
   /** True while something is not written yet, or somebody follows. */
   get busy(): boolean {
-    return this.#writing || this.#additions.length > 0 || this.#unshown.length > 0 || this.#listeners.size > 0
+    return this.#writing || this.#additions.length > 0 || this.#listeners.size > 0
   }
 
   /** Now, as events tell it. */
@@ -155,6 +155,7 @@ export class Journal {
 
   follow(listener: JournalListener): void {
     this.#listeners.add(listener)
+    this.#showToFollowers()
     if (this.#ended !== undefined) listener.ended(this.#ended)
   }
 
@@ -274,10 +275,10 @@ export class Journal {
     this.#owed = []
     const all = numbered.flat()
     for (const { number, event } of all.filter((entry) => entry.number <= this.#last)) this.#replaced(number, event)
-    this.#unshown.push(...all.filter((entry) => entry.number > this.#last))
+    if (this.#listeners.size > 0) this.#unshown.push(...all.filter((entry) => entry.number > this.#last))
     this.#last = last
     this.#ahead -= newIn(group)
-    if (this.#unshown.length > 0) this.#showing ??= this.#show()
+    this.#showToFollowers()
     return numbered.slice(1)
   }
 
@@ -287,16 +288,21 @@ export class Journal {
     for (const entry of this.#unshown) if (entry.number === number) entry.event = event
   }
 
+  #showToFollowers(): void {
+    if (this.#listeners.size > 0 && this.#shown < this.#last) this.#showing ??= this.#show()
+  }
+
   async #show(): Promise<void> {
-    while (this.#unshown.length > 0) {
+    while (this.#shown < this.#last) {
+      const upTo = this.#last
       const count = this.#unshown.length
       await this.#flushed()
-      this.#newest = this.#unshown.splice(0, count)
-      this.#shown = this.#newest.at(-1)?.number ?? this.#shown
+      const shown = this.#unshown.splice(0, count)
+      this.#newest = shown.at(-1)?.number === upTo ? shown : []
+      this.#shown = upTo
       for (const listener of this.#listeners) listener.added()
     }
     this.#showing = undefined
-    this.#tellIfIdle()
   }
 
   /** A disk that fails tells those who wait for it; readers are not left in the dark. */

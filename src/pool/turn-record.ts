@@ -15,9 +15,7 @@ export class TurnRecord {
   readonly #journal: Journal
   readonly #prompt: SDKUserMessage
   readonly #events = new TurnEvents()
-  readonly #accepted = Promise.withResolvers<NumberedEvent>()
-  /** The event of a prompt that waits, once it is in the journal. */
-  #waited: Promise<NumberedEvent> | undefined
+  readonly #kept = Promise.withResolvers<NumberedEvent>()
   /** Calls without a result, as they were recorded. */
   readonly #calls = new Map<string, Promise<NumberedEvent | undefined>>()
   readonly #openQuestions = new Set<string>()
@@ -33,32 +31,37 @@ export class TurnRecord {
   constructor(journal: Journal, prompt: SDKUserMessage) {
     this.#journal = journal
     this.#prompt = prompt
-    this.#accepted.promise.catch(() => undefined)
+    this.kept.catch(ignore)
   }
 
-  /** The event of the prompt, once it is on the disk. Rejects when the turn ends before that. */
-  get accepted(): Promise<NumberedEvent> {
-    return this.#accepted.promise
+  /** The event of the prompt, once it is in the journal. Rejects when the turn ends before that. */
+  get kept(): Promise<NumberedEvent> {
+    return this.#kept.promise
   }
 
-  /** Keeps the prompt of a turn that has to wait. What goes wrong rejects `accepted`. */
+  /** Resolves when what is in the journal is on the disk. Rejects with StoreError. */
+  flush(): Promise<void> {
+    return this.#journal.flush()
+  }
+
+  /** Keeps the prompt of a turn that has to wait. What goes wrong rejects `kept`. */
   async accept(): Promise<void> {
     if (this.#phase !== 'new') return
     this.#phase = 'waiting'
     this.#journal.waiting += 1
-    const prompt = { ...promptEvent(this.#prompt), processed_at: null }
-    this.#waited = this.#journal.append([prompt], 'open').then(([event]) => event as NumberedEvent)
-    await this.#waited.then(
-      (event) => this.#acknowledge(event),
-      (error: unknown) => this.#accepted.reject(error),
-    )
+    try {
+      const [event] = await this.#journal.append([{ ...promptEvent(this.#prompt), processed_at: null }], 'open')
+      this.#kept.resolve(event as NumberedEvent)
+    } catch (error) {
+      this.#kept.reject(error)
+    }
   }
 
   /** The prompt is about to be handed over: resolves when the journal says so. Rejects with StoreError. */
   async begin(): Promise<void> {
     const { phase } = this
     if (phase === 'closed' || phase === 'begun') return
-    const waited = await this.#waited
+    const waited = phase === 'waiting' ? await this.kept : undefined
     if (this.phase === 'closed') return
     if (phase === 'waiting') this.#journal.waiting -= 1
     this.#phase = 'begun'
@@ -70,10 +73,10 @@ export class TurnRecord {
         .catch((error: unknown) => {
           // Nothing of this turn is kept, so neither is its end.
           this.#close()
-          this.#accepted.reject(error)
+          this.#kept.reject(error)
           throw error
         })
-      void this.#acknowledge(prompt[0] as NumberedEvent)
+      this.#kept.resolve(prompt[0] as NumberedEvent)
     } else {
       await Promise.all([this.#processed(waited), this.#journal.append([running], 'open')])
     }
@@ -153,10 +156,10 @@ export class TurnRecord {
     if (phase === 'closed') return
     this.#close()
     const end = this.#ending(phase, failure)
-    this.#accepted.reject(failure ?? new TurnInterruptedError('the turn ended before it began'))
+    this.#kept.reject(failure ?? new TurnInterruptedError('the turn ended before it began'))
     // One that cannot be written now is written before the next turn begins.
     if (end.length > 0) this.#journal.append(end, this.#journal.turnAfter).catch(ignore)
-    if (phase === 'waiting') this.#waited?.then((prompt) => this.#processed(prompt)).catch(ignore)
+    if (phase === 'waiting') void this.kept.then((prompt) => this.#processed(prompt)).catch(ignore)
   }
 
   get phase(): Phase {
@@ -170,11 +173,6 @@ export class TurnRecord {
     const error = sessionError('unknown_error', failure?.message ?? 'the turn ended before it began', 'exhausted')
     const others = this.#journal.running + this.#journal.waiting > 0
     return others ? [error] : [error, idle({ type: problem === undefined ? 'end_turn' : 'retries_exhausted' })]
-  }
-
-  /** The process need not wait for the disk, as whoever is told does: what is kept survives this host, if not a power cut. */
-  async #acknowledge(prompt: NumberedEvent): Promise<void> {
-    await this.#journal.flush().then(() => this.#accepted.resolve(prompt), this.#accepted.reject)
   }
 
   #close(): void {

@@ -70,13 +70,13 @@ type TurnPhase = 'waiting' | 'running' | 'ended'
 export class RunningTurn implements Turn, TurnSink {
   readonly id: string = randomUUID()
   readonly result: Promise<SDKResultMessage>
-  readonly accepted: Promise<NumberedEvent | undefined>
   readonly message: SDKUserMessage
   readonly #clock: Clock
   readonly #limits: TurnLimits
   readonly #onLeave: OnLeave
   readonly #result = Promise.withResolvers<SDKResultMessage>()
-  readonly #accepted = Promise.withResolvers<NumberedEvent | undefined>()
+  readonly #kept = Promise.withResolvers<NumberedEvent | undefined>()
+  #accepted: Promise<NumberedEvent | undefined> | undefined
   readonly #ended = Promise.withResolvers<void>()
   readonly #handed = Promise.withResolvers<void>()
   readonly #underway = Promise.withResolvers<void>()
@@ -111,8 +111,7 @@ export class RunningTurn implements Turn, TurnSink {
     this.#onLeave = context.onLeave
     this.result = this.#result.promise
     this.result.catch(() => undefined)
-    this.accepted = this.#accepted.promise
-    this.accepted.catch(() => undefined)
+    this.#kept.promise.catch(() => undefined)
     this.#readers.push(new Reader(() => this.#readerCaughtUp()))
   }
 
@@ -127,10 +126,27 @@ export class RunningTurn implements Turn, TurnSink {
 
   keepIn(record: TurnRecord): void {
     this.#record = record
-    record.accepted.then(this.#accepted.resolve, (error: unknown) => {
-      this.#accepted.reject(error)
+    record.kept.then(this.#kept.resolve, this.#kept.reject)
+  }
+
+  get accepted(): Promise<NumberedEvent | undefined> {
+    if (this.#accepted === undefined) {
+      this.#accepted = this.#acknowledge()
+      this.#accepted.catch(() => undefined)
+    }
+    return this.#accepted
+  }
+
+  /** The turn itself does not wait for the disk, as does whoever is told that his prompt is safe. */
+  async #acknowledge(): Promise<NumberedEvent | undefined> {
+    const prompt = await this.#kept.promise
+    try {
+      await this.#record?.flush()
+    } catch (error) {
       this.abort(error as Error)
-    })
+      throw error
+    }
+    return prompt
   }
 
   get phase(): TurnPhase {
@@ -208,7 +224,7 @@ export class RunningTurn implements Turn, TurnSink {
     this.#watchLimits(worker)
     const handed = this.#hand(this.message)
     this.#handed.resolve()
-    if (this.#record === undefined) this.#accepted.resolve(undefined)
+    if (this.#record === undefined) this.#kept.resolve(undefined)
     await handed
   }
 
@@ -412,7 +428,7 @@ export class RunningTurn implements Turn, TurnSink {
     this.#phase = 'ended'
     this.#failure ??= error
     this.#record?.ended(this.#failure)
-    if (this.#failure !== undefined) this.#accepted.reject(this.#failure)
+    if (this.#failure !== undefined) this.#kept.reject(this.#failure)
     for (const cancel of this.#timers) cancel()
     this.#timers.clear()
     this.onEnd?.()

@@ -1,49 +1,64 @@
 import { close, fdatasync, openSync } from 'node:fs'
 import { promisify } from 'node:util'
+import { systemClock } from '../clock.ts'
+import type { CancelTimer } from '../clock.ts'
+
+/** What nobody waits for goes to the disk this much later, with all that has come to it. */
+const LAG_MS = 50
 
 const syncData = promisify(fdatasync)
 const release = promisify(close)
-const nextRound = promisify(setImmediate)
 
 /** Takes what was written to a file to the disk, beside the event loop: one trip at a time, each for all that was written before it. */
 export class DiskSync {
   readonly #path: string
+  readonly #sync: (descriptor: number) => Promise<void>
   #descriptor: number | undefined
+  /** True while something was written that no trip has set out with. */
+  #waiting = false
+  #due: CancelTimer | undefined
   #underway: Promise<void> | undefined
   /** Begins when the one under way has ended. */
   #next: Promise<void> | undefined
   #failure: Error | undefined
-  readonly #sync: (descriptor: number) => Promise<void>
 
   constructor(path: string, sync: (descriptor: number) => Promise<void> = syncData) {
     this.#path = path
     this.#sync = sync
   }
 
-  /** The file has more to be taken. */
+  /** The file has more to be taken: within 50 ms, unless somebody waits for it. */
   written(): void {
-    this.#next ??= this.#go(this.#underway)
+    this.#waiting = true
+    this.#due ??= systemClock.after(LAG_MS, () => void this.#setOut())
   }
 
   /** Resolves when all that was written before is on the disk. Rejects with what kept it from getting there. */
   async flush(): Promise<void> {
-    await (this.#next ?? this.#underway)
+    await (this.#waiting ? this.#setOut() : this.#underway)
     if (this.#failure !== undefined) throw this.#failure
   }
 
   async close(): Promise<void> {
+    this.#due?.()
     await (this.#next ?? this.#underway)
     if (this.#descriptor !== undefined) await release(this.#descriptor)
     this.#descriptor = undefined
   }
 
+  #setOut(): Promise<void> {
+    this.#next ??= this.#go(this.#underway)
+    return this.#next
+  }
+
   /** Never rejects: nobody may wait for it. */
   async #go(before: Promise<void> | undefined): Promise<void> {
     await before
-    // To set out takes a moment, and whoever has just written has more urgent things to do with it.
-    await nextRound()
     this.#underway = this.#next
     this.#next = undefined
+    this.#waiting = false
+    this.#due?.()
+    this.#due = undefined
     try {
       this.#descriptor ??= openSync(this.#path, 'r')
       await this.#sync(this.#descriptor)

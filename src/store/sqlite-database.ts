@@ -16,6 +16,7 @@ const PAGES_AT_ONCE = 1_000
 
 interface Write {
   work: () => void
+  isOneStatement: boolean
   resolve: () => void
   reject: (error: Error) => void
 }
@@ -44,10 +45,12 @@ export class SqliteDatabase {
   readonly #database: DatabaseSync
   readonly #log: DiskSync | undefined
   readonly #statements = new Map<string, StatementSync>()
+  readonly #onUndone: () => void
   #group: Write[] = []
 
-  /** Opens the file, or makes it, and brings its schema up to date. Throws StoreError. */
-  constructor(path: string) {
+  /** Opens the file, or makes it, and brings its schema up to date. `onUndone`: writes were undone after they had run. Throws StoreError. */
+  constructor(path: string, onUndone: () => void) {
+    this.#onUndone = onUndone
     this.#path = path
     try {
       const { database, log } = open(path)
@@ -71,9 +74,9 @@ export class SqliteDatabase {
   }
 
   /** Does the work as a whole or not at all; resolves when it survives this process. Rejects with StoreError. */
-  write(work: () => void): Promise<void> {
+  write(work: () => void, { isOneStatement = false }: { isOneStatement?: boolean } = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#group.push({ work, resolve, reject })
+      this.#group.push({ work, isOneStatement, resolve, reject })
       if (this.#group.length === 1) process.nextTick(() => this.#commitGroup())
     })
   }
@@ -120,12 +123,15 @@ export class SqliteDatabase {
 
   /** One transaction; the error that undid it. */
   #commit(group: readonly Write[]): Error | undefined {
+    // A statement is a transaction by itself.
+    const needed = group.length > 1 || group[0]?.isOneStatement === false
     try {
-      this.run('BEGIN IMMEDIATE')
+      if (needed) this.run('BEGIN IMMEDIATE')
       for (const { work } of group) work()
-      this.run('COMMIT')
+      if (needed) this.run('COMMIT')
     } catch (error) {
       this.#rollback()
+      this.#onUndone()
       return error as Error
     }
     this.#log?.written()

@@ -1,6 +1,8 @@
 import type { SQLInputValue } from 'node:sqlite'
 import { StoreError } from '../errors.ts'
 import { badAppend } from './append.ts'
+import { EventEnds } from './event-ends.ts'
+import type { EventEnd } from './event-ends.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
 import type {
   EventRange,
@@ -73,10 +75,11 @@ class Where {
 /** The embedded store: one SQLite file, one host at a time. */
 export class SqliteStore implements Store {
   readonly #database: SqliteDatabase
+  readonly #ends = new EventEnds()
 
   /** Opens the file, or makes it, and brings its schema up to date. Throws StoreError. */
   constructor(path: string) {
-    this.#database = new SqliteDatabase(path)
+    this.#database = new SqliteDatabase(path, () => this.#ends.forget())
   }
 
   async get(tenant: string, key: string): Promise<SessionRecord | undefined> {
@@ -159,31 +162,8 @@ export class SqliteStore implements Store {
   }
 
   appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
-    return this.#database.write(() => {
-      const end = this.#database.one<{ session: number; last: number }>(
-        `SELECT id AS session, coalesce((SELECT max(number) FROM events WHERE session = sessions.id), 0) AS last
-         FROM sessions WHERE uid = ?`,
-        uid,
-      )
-      if (end === undefined) throw new StoreError(`session ${uid} is not in the store`)
-      const { session, last } = end
-      const bad = badAppend(events, last, (number) => this.#eventId(session, number))
-      if (bad !== undefined) throw new StoreError(`session ${uid}: ${bad}`)
-      for (const { number, id, type, at, json } of events) {
-        this.#database.run(
-          `INSERT INTO events (session, number, event_id, type, at, json) VALUES (?, ?, ?, ?, ?, ?)
-           ON CONFLICT (session, number) DO UPDATE SET (type, at, json) = (excluded.type, excluded.at, excluded.json)`,
-          session,
-          number,
-          id,
-          type,
-          at,
-          json,
-        )
-      }
-      if (turn === undefined) return
-      this.#database.run('UPDATE sessions SET open_turn = ? WHERE id = ?', turn === 'open' ? 1 : 0, session)
-    })
+    const isOneStatement = events.length === 1 && turn === undefined
+    return this.#database.write(() => this.#append(uid, events, turn), { isOneStatement })
   }
 
   async readEvents(uid: string, range: EventRange): Promise<StoredEvent[]> {
@@ -304,12 +284,45 @@ export class SqliteStore implements Store {
 
   /** Removes the session for which this holds; its events go with it. */
   #remove(condition: string, ...values: SQLInputValue[]): void {
+    this.#ends.forget()
     this.#database.run(
       `DELETE FROM transcripts WHERE (tenant, sdk_session_id) IN
        (SELECT tenant, sdk_session_id FROM sessions WHERE ${condition})`,
       ...values,
     )
     this.#database.run(`DELETE FROM sessions WHERE ${condition}`, ...values)
+  }
+
+  #append(uid: string, events: readonly StoredEvent[], turn: 'open' | 'closed' | undefined): void {
+    const end = this.#endOf(uid)
+    const { session } = end
+    const bad = badAppend(events, end.last, (number) => this.#eventId(session, number))
+    if (bad !== undefined) throw new StoreError(`session ${uid}: ${bad}`)
+    for (const { number, id, type, at, json } of events) {
+      if (number <= end.last) {
+        const change = 'UPDATE events SET (type, at, json) = (?, ?, ?) WHERE session = ? AND number = ?'
+        this.#database.run(change, type, at, json, session, number)
+        continue
+      }
+      const insert = 'INSERT INTO events (session, number, event_id, type, at, json) VALUES (?, ?, ?, ?, ?, ?)'
+      this.#database.run(insert, session, number, id, type, at, json)
+      end.last = number
+    }
+    if (turn === undefined) return
+    this.#database.run('UPDATE sessions SET open_turn = ? WHERE id = ?', turn === 'open' ? 1 : 0, session)
+  }
+
+  #endOf(uid: string): EventEnd {
+    const known = this.#ends.get(uid)
+    if (known !== undefined) return known
+    const end = this.#database.one<EventEnd>(
+      `SELECT id AS session, coalesce((SELECT max(number) FROM events WHERE session = sessions.id), 0) AS last
+       FROM sessions WHERE uid = ?`,
+      uid,
+    )
+    if (end === undefined) throw new StoreError(`session ${uid} is not in the store`)
+    this.#ends.note(uid, end)
+    return end
   }
 
   #idOf(uid: string): number | undefined {

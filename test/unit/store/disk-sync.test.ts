@@ -45,19 +45,33 @@ function watch(promise: Promise<void>): { state: string } {
   return watched
 }
 
-test('what was written goes to the disk though nobody waits for it', async () => {
+test('what was written goes to the disk though nobody waits for it, all of it in one trip', async () => {
+  const begun = Promise.withResolvers<void>()
+  let trips = 0
+  const sync = new DiskSync(await newFile(), async () => {
+    trips += 1
+    begun.resolve()
+  })
+  sync.written()
+  sync.written()
+  await begun.promise
+  await sync.flush()
+  expect(trips).toBe(1)
+  await sync.close()
+})
+
+test('nothing goes to the disk any more once it is closed', async () => {
   const told = trips(await newFile())
   told.sync.written()
-  told.sync.written()
-  await round()
-  expect(told.begun).toBe(1)
+  await told.sync.close()
+  expect(told.begun).toBe(0)
 })
 
 test('a flush waits for a trip that began after all it is to bring', async () => {
   const told = trips(await newFile())
   told.sync.written()
-  await round()
   const first = watch(told.sync.flush())
+  await round()
   told.sync.written()
   const second = watch(told.sync.flush())
   await round()

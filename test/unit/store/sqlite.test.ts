@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { StoreError } from '../../../src/errors.ts'
+import type { StoredEvent } from '../../../src/store/store.ts'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
 import { record } from '../../conformance/sessions.ts'
 import { storeConformance } from '../../conformance/store.ts'
@@ -90,6 +91,42 @@ test('a closed store is a StoreError, not a crash', async () => {
   await store.close()
   await expect(store.get('t', 'k')).rejects.toThrow(StoreError)
   await expect(store.put(record('t', 'k'))).rejects.toThrow(StoreError)
+})
+
+const event = (number: number, writer: string): StoredEvent => ({
+  number,
+  id: `${writer} ${number}`,
+  type: 'agent.message',
+  at: 0,
+  json: '{}',
+})
+
+test('a second writer of a session is told apart, though the first remembers where its events ended', async () => {
+  const path = newFile()
+  const [first, second] = [new SqliteStore(path), new SqliteStore(path)]
+  const { uid } = record('t', 'k')
+  await first.put(record('t', 'k'))
+  await first.appendEvents(uid, [event(1, 'first')])
+  await second.appendEvents(uid, [event(2, 'second')])
+  await expect(first.appendEvents(uid, [event(2, 'first')])).rejects.toThrow('event 2 is taken by another')
+  await second.remove('t', 'k')
+  await expect(first.appendEvents(uid, [event(3, 'first')])).rejects.toThrow('is not in the store')
+  await Promise.all([first.close(), second.close()])
+})
+
+test('what was undone because another write failed is done again from where it had begun', async () => {
+  const store = new SqliteStore(newFile())
+  const { uid } = record('t', 'k')
+  await store.put(record('t', 'k'))
+  await store.appendEvents(uid, [event(1, 'first')])
+  const [added, refused] = await Promise.allSettled([
+    store.appendEvents(uid, [event(2, 'first'), event(3, 'first')]),
+    store.appendEvents('nobody', [event(1, 'first')]),
+  ])
+  expect([added.status, refused.status]).toEqual(['fulfilled', 'rejected'])
+  await store.appendEvents(uid, [event(4, 'first')])
+  expect((await store.readEvents(uid, { limit: 10 })).map(({ number }) => number)).toEqual([1, 2, 3, 4])
+  await store.close()
 })
 
 test('what was written last is on the disk when the store has closed', async () => {

@@ -1,0 +1,30 @@
+/** Sessions of which it is remembered. */
+const MAX_SESSIONS = 1_000
+
+/** Where a session's events end: its row, and the last number. */
+export interface EventEnd {
+  readonly session: number
+  last: number
+}
+
+/** Where the events of the sessions end that were added to lately, so that it need not be asked each time. */
+export class EventEnds {
+  readonly #ends = new Map<string, EventEnd>()
+
+  get(uid: string): EventEnd | undefined {
+    return this.#ends.get(uid)
+  }
+
+  note(uid: string, end: EventEnd): void {
+    this.#ends.set(uid, end)
+    for (const oldest of this.#ends.keys()) {
+      if (this.#ends.size <= MAX_SESSIONS) return
+      this.#ends.delete(oldest)
+    }
+  }
+
+  /** Something may be otherwise than remembered. */
+  forget(): void {
+    this.#ends.clear()
+  }
+}
