@@ -1,14 +1,15 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { Command, folder, run } from './command.ts'
+import { Command, run } from './command.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 /** Answers with some words, and then not for a long time. */
 const LONG_TURN = '@sim say working on it\\\n@sim delay 60000\n'
 
 describe('The command chat', () => {
   test('runs a turn for each line of a pipe, and goes on with the conversation when it is run again', async () => {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     const first = await run(['chat'], { cwd, input: 'one\n\ntwo\\\nlines\n' })
     expect(first).toMatchObject({ code: 0, left: 0 })
     expect(first.stdout).toBe('[turn 1] You said: one\n[turn 2] You said: two\nlines\n')
@@ -25,7 +26,7 @@ describe('The command chat', () => {
   })
 
   test('takes its agent and data directory from the config', async () => {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     const config = `export default () => ({ dataDir: './data', agents: {
       writer: { allowedTools: ['Bash'] }, reader: {} } })\n`
     await writeFile(join(cwd, 'claude-agent-pool.config.mjs'), config)
@@ -45,7 +46,7 @@ describe('The command chat', () => {
 
   test('reaches the real model where there is a key', async () => {
     const env = { ANTHROPIC_API_KEY: 'sk-test', ANTHROPIC_BASE_URL: 'http://127.0.0.1:9' }
-    const command = new Command(['chat'], { cwd: await folder(), env })
+    const command = new Command(['chat'], { cwd: await temporaryFolder(), env })
     command.type('hello\n', { more: true })
     await command.said(/the API answered nothing; the next try is in/)
     command.child.kill('SIGTERM')
@@ -55,7 +56,7 @@ describe('The command chat', () => {
   })
 
   test('interrupts the turn at SIGINT, and goes on with the next', async () => {
-    const command = new Command(['chat'], { cwd: await folder() })
+    const command = new Command(['chat'], { cwd: await temporaryFolder() })
     command.type(LONG_TURN, { more: true })
     await command.said(/working on it/)
     command.child.kill('SIGINT')
@@ -67,7 +68,7 @@ describe('The command chat', () => {
   })
 
   test('leaves at the second SIGINT, and at SIGTERM', async () => {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     const twice = new Command(['chat'], { cwd })
     twice.type(LONG_TURN, { more: true })
     await twice.said(/working on it/)
@@ -84,7 +85,7 @@ describe('The command chat', () => {
   })
 
   test('says who has the data directory', async () => {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     const first = new Command(['chat'], { cwd })
     await first.said(/New session/)
     const { code, stderr } = await run(['chat'], { cwd })
@@ -97,7 +98,7 @@ describe('The command chat', () => {
   })
 
   test('begins another conversation with /new', async () => {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     const { stdout, stderr } = await run(['chat'], {
       cwd,
       input: 'one\n/new\nelsewhere\n/new chat\ntwo\n/exit\nnever\n',
@@ -108,7 +109,10 @@ describe('The command chat', () => {
   })
 
   test('tells by its exit code that a turn failed', async () => {
-    const { code, stdout, stderr } = await run(['chat'], { cwd: await folder(), input: '@sim error 400\nhello\n' })
+    const { code, stdout, stderr } = await run(['chat'], {
+      cwd: await temporaryFolder(),
+      input: '@sim error 400\nhello\n',
+    })
     expect(code).toBe(1)
     expect(stdout).toMatch(/API Error: 400 .*\n\[turn 2\] You said: hello\n$/)
     expect(stderr).toContain('the turn ended with an error')

@@ -2,9 +2,6 @@ import { spawn } from 'node:child_process'
 import type { ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, readdirSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
@@ -91,10 +88,3 @@ export const run = (
   args: readonly string[],
   options: { cwd?: string; env?: Record<string, string>; input?: string } = {},
 ): Promise<Ended> => new Command(args, options).type(options.input ?? '').ended
-
-/** A folder of its own for one test. */
-export async function folder(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'claude-agent-pool-cli-'))
-  onTestFinished(() => rm(path, { recursive: true, force: true, maxRetries: 3 }))
-  return path
-}

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
-import { Command, folder, run } from './command.ts'
+import { Command, run } from './command.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 interface Report {
   paths: Record<string, { firstMessageMs: number; timesFasterThanCold: number; samplesMs: number[] }>
@@ -12,7 +13,7 @@ interface Report {
 
 describe('The command demo', () => {
   test('measures every path, keeps the conversation whole, and leaves nothing behind', async () => {
-    const tmp = await folder()
+    const tmp = await temporaryFolder()
     const { code, stdout, stderr, left } = await run(['demo', '--json'], { env: { TMPDIR: tmp } })
     expect({ code, stderr, left }).toEqual({ code: 0, stderr: '', left: 0 })
     const { paths, crash, refusal, processes, broken } = JSON.parse(stdout) as Report
@@ -37,7 +38,7 @@ describe('The command demo', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)('closes the pool at %s', async (signal, expected) => {
-    const tmp = await folder()
+    const tmp = await temporaryFolder()
     const command = new Command(['demo'], { env: { TMPDIR: tmp } })
     await command.said(/2\. A spare/)
     command.child.kill(signal)

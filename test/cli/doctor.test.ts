@@ -1,7 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { folder, run } from './command.ts'
+import { run } from './command.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 interface Report {
   checks: { check: string; verdict: string; says: string; advice?: string }[]
@@ -14,7 +15,7 @@ const found = ({ checks }: Report, name: string): Report['checks'][number] | und
 
 describe('The command doctor', () => {
   test('checks everything, says what to do, and exits with 1 only when something must be mended', async () => {
-    const { code, stdout, stderr, left } = await run(['doctor', '--json'], { cwd: await folder() })
+    const { code, stdout, stderr, left } = await run(['doctor', '--json'], { cwd: await temporaryFolder() })
     expect({ stderr, left }).toEqual({ stderr: '', left: 0 })
     const report = JSON.parse(stdout) as Report
     const machine = ['memory', 'cgroups', 'file descriptors', 'processes', 'user namespaces', 'setpriv']
@@ -36,7 +37,7 @@ describe('The command doctor', () => {
   })
 
   test('never shows the key', async () => {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     for (const key of ['sk-ant-secret', 'sk-ant-secret\n']) {
       const { stdout, stderr } = await run(['doctor'], { cwd, env: { ANTHROPIC_API_KEY: key } })
       expect(stdout).toContain('ANTHROPIC_API_KEY')
@@ -45,7 +46,7 @@ describe('The command doctor', () => {
   })
 
   test('names what must be mended and how', async () => {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), 'agents: { a: {} }\nlimits: { memory: plenty }\n')
     await writeFile(join(cwd, 'taken'), '')
     const { code, stdout } = await run(['doctor', '--data-dir', 'taken'], { cwd })
@@ -56,7 +57,7 @@ describe('The command doctor', () => {
   })
 
   test('looks at the data directory of the config', async () => {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     await mkdir(join(cwd, 'kept'))
     await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), 'agents: { a: {} }\ndataDir: ./kept\n')
     const { stdout } = await run(['doctor', '--json'], { cwd })

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { Command, folder, run } from './command.ts'
+import { Command, run } from './command.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -38,7 +39,7 @@ describe('The command', () => {
     [['chat', '--agent', 'none'], 'there is no agent "none"; known are: assistant'],
     [['chat', '--session', ''], 'key: '],
   ])('refuses %j with one line', async (args, words) => {
-    const { code, stdout, stderr, left } = await run(args, { cwd: await folder() })
+    const { code, stdout, stderr, left } = await run(args, { cwd: await temporaryFolder() })
     expect({ code, stdout, left }).toEqual({ code: 2, stdout: '', left: 0 })
     expect(stderr).toMatch(oneLine(words))
   })
@@ -53,7 +54,7 @@ describe('The command', () => {
       'residency.idleTtl: "5 minutes" is not a number with a unit',
     ],
   ])('names the file and the place of what is wrong in a config', async (yaml, words) => {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), yaml)
     const { code, stderr } = await run(['chat'], { cwd })
     expect(code).toBe(2)

@@ -5,7 +5,8 @@ import { describe, expect, test } from 'vitest'
 import { createTestPool } from '../../src/testing/index.ts'
 import type { TestPool } from '../../src/testing/index.ts'
 import { SqliteStore } from '../../src/store/sqlite.ts'
-import { folder, run } from './command.ts'
+import { run } from './command.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 /** A host without processes, on a real store in `dataDir`. */
 const host = (dataDir: string): Promise<TestPool> =>
@@ -37,7 +38,7 @@ describe.each(['beside a running host', 'where no host runs'])('sessions, %s,', 
       running: TestPool | undefined,
     ) => Promise<void>,
   ): Promise<void> {
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     const dataDir = await prepared(cwd)
     const running = beside ? await host(dataDir) : undefined
     try {
@@ -118,7 +119,7 @@ describe.each(['beside a running host', 'where no host runs'])('sessions, %s,', 
 })
 
 test('Sessions that have outlived the config’s retention are shown, then removed', async () => {
-  const cwd = await folder()
+  const cwd = await temporaryFolder()
   const dataDir = await prepared(cwd)
   await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), 'agents: { assistant: {} }\nretention: { maxAge: 1ms }\n')
   const prune = (...args: string[]): ReturnType<typeof run> =>
@@ -134,7 +135,7 @@ test('Sessions that have outlived the config’s retention are shown, then remov
 })
 
 test('Where no pool has ever run there is nothing to list, and nothing is made', async () => {
-  const cwd = await folder()
+  const cwd = await temporaryFolder()
   const { code, stderr } = await run(['sessions', 'list'], { cwd })
   expect(code).toBe(2)
   expect(stderr).toMatch(/^claude-agent-pool: --data-dir: [^\n]*is no data directory[^\n]*\n$/)

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { MemoryBox } from '../../src/memory/box.ts'
 import type { SizeReport } from '../../src/cli/size-report.ts'
-import { Command, folder, run } from './command.ts'
+import { Command, run } from './command.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 const MIB = 2 ** 20
 const FEW = ['--workers', '2', '--rounds', '2']
@@ -21,8 +22,8 @@ const livingIn = (path: string): string[] =>
 
 describe.runIf(process.platform === 'linux')('The command size', () => {
   test('measures an agent with its tools, tells how it goes, and leaves nothing', async () => {
-    const cwd = await folder()
-    const tmp = await folder()
+    const cwd = await temporaryFolder()
+    const tmp = await temporaryFolder()
     await writeFile(
       join(cwd, 'claude-agent-pool.config.yaml'),
       'agents:\n  builder: { allowedTools: [Bash] }\n  reader: {}\n',
@@ -52,8 +53,11 @@ describe.runIf(process.platform === 'linux')('The command size', () => {
     if (probe === undefined) return skip('needs root and a memory cgroup that may be written to')
     const parent = join(probe.path, '..')
     probe.remove()
-    const tmp = await folder()
-    const command = new Command(['size', ...FEW, '--memory', '1GiB'], { cwd: await folder(), env: { TMPDIR: tmp } })
+    const tmp = await temporaryFolder()
+    const command = new Command(['size', ...FEW, '--memory', '1GiB'], {
+      cwd: await temporaryFolder(),
+      env: { TMPDIR: tmp },
+    })
     await command.said(/turns 1 to 2/)
     const box = `claude-agent-pool-box.${command.child.pid}.1`
     expect(
@@ -73,8 +77,8 @@ describe.runIf(process.platform === 'linux')('The command size', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)('leaves nothing after %s', async (signal, expected) => {
-    const tmp = await folder()
-    const command = new Command(['size', '--rounds', '500'], { cwd: await folder(), env: { TMPDIR: tmp } })
+    const tmp = await temporaryFolder()
+    const command = new Command(['size', '--rounds', '500'], { cwd: await temporaryFolder(), env: { TMPDIR: tmp } })
     await command.said(/turns 1 to 4 of 2000/)
     expect(livingIn(tmp).length).toBeGreaterThan(4)
     command.child.kill(signal)
@@ -91,7 +95,7 @@ describe.runIf(process.platform === 'linux')('The command size', () => {
     [['--agent', 'none'], '--agent: there is no agent "none"; known are: assistant'],
     [['--scenario', 'none.yaml'], 'none.yaml'],
   ])('refuses %j with one line', async (args, words) => {
-    const { code, stdout, stderr, left } = await run(['size', ...args], { cwd: await folder() })
+    const { code, stdout, stderr, left } = await run(['size', ...args], { cwd: await temporaryFolder() })
     expect({ code, stdout, left }).toEqual({ code: 2, stdout: '', left: 0 })
     expect(stderr).toContain(`claude-agent-pool: ${words.startsWith('--') ? words : ''}`)
     expect(stderr).toContain(words)

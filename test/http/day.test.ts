@@ -4,9 +4,10 @@ import Anthropic, { APIConnectionError, BadRequestError, ConflictError } from '@
 import { expect, onTestFinished, test } from 'vitest'
 import { seeded } from '../../bench/shared/seeded.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
-import { Command, folder } from '../cli/command.ts'
+import { Command } from '../cli/command.ts'
 import { OfficialFollower, StreamFollower } from '../fixtures/session-follower.ts'
 import type { WireEvent } from '../fixtures/session-follower.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 /** `DAY=long` is an hour of a busy host; the short one is a minute of it. */
 const LONG = process.env['DAY'] === 'long'
@@ -152,7 +153,7 @@ test(
   async () => {
     const simulator = await startSimulator()
     onTestFinished(() => simulator.close())
-    const cwd = await folder()
+    const cwd = await temporaryFolder()
     await writeFile(
       join(cwd, 'claude-agent-pool.config.yaml'),
       `agents: { unused: { spares: { max: 0 }, claimableSpares: { max: 0 } } }

@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { hashKey } from '../../src/server/auth.ts'
-import { Command, folder, run } from '../cli/command.ts'
+import { Command, run } from '../cli/command.ts'
 import { Frames } from '../fixtures/server.ts'
 import type { Frame } from '../fixtures/server.ts'
 import { post, serve } from './serving.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 const AGENT = 'spares: { max: 0 }, claimableSpares: { max: 0 }, model: claude-sonnet-5'
 const KEY = 'cap_0123456789abcdef0123456789'
@@ -74,7 +75,7 @@ test('SIGTERM under load: each turn ends by its result or says that it was cut, 
 })
 
 test('each of the things to try works when it is pasted', async () => {
-  const command = new Command(['serve', '--port', '0'], { cwd: await folder() })
+  const command = new Command(['serve', '--port', '0'], { cwd: await temporaryFolder() })
   const tries = (await command.said(/Ctrl-C/)).split('\n').filter((line) => line.startsWith('  curl'))
   expect(tries).toHaveLength(3)
   const paste = promisify(execFile)

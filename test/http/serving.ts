@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Command, folder } from '../cli/command.ts'
+import { Command } from '../cli/command.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 /** `claude-agent-pool serve`, running in a folder of its own. */
 export interface Serving {
@@ -11,7 +12,7 @@ export interface Serving {
 
 /** Starts it with this config and waits until it is ready. It is gone at the end of the test. */
 export async function serve(config: string, options: { env?: Record<string, string> } = {}): Promise<Serving> {
-  const cwd = await folder()
+  const cwd = await temporaryFolder()
   await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), config)
   const command = new Command(['serve', '--port', '0', '--json', '--log-level', 'info'], { cwd, ...options })
   const { url } = JSON.parse(/^\{"url".*$/m.exec(await command.said(/^\{"url".*\n/m))?.[0] ?? '{}') as { url: string }

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process'
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { served } from '../fixtures/server.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 const project = resolve(import.meta.dirname, '../..')
 const run = promisify(execFile)
@@ -46,8 +46,7 @@ export async function work(): Promise<number> {
 `
 
 test('a client generated from /openapi.json type-checks', async () => {
-  const home = await mkdtemp(join(tmpdir(), 'pool-client-'))
-  onTestFinished(() => rm(home, { recursive: true, force: true }))
+  const home = await temporaryFolder()
   for (const file of ['package.json', 'package-lock.json']) await copyFile(join(GENERATOR, file), join(home, file))
   await run('npm', ['ci', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel', 'error'], { cwd: home })
   const { ask } = await served()

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { startSimulator } from '../../src/simulator/server.ts'
 import { ask, events } from '../unit/simulator/ask.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 const command = new URL('../../src/cli/simulate.ts', import.meta.url).href
 /** Ends as main.ts does: a bad option is one line and exit code 2. */
@@ -69,8 +69,7 @@ describe('The command simulate', () => {
   })
 
   test('plays a scenario', async () => {
-    const dir = await mkdtemp(join(tmpdir(), 'simulate-'))
-    onTestFinished(() => rm(dir, { recursive: true, force: true }))
+    const dir = await temporaryFolder()
     await writeFile(join(dir, 'load.yaml'), 'default: ["say as written"]\n')
     const child = simulate('--port', '0', '--json', '--scenario', join(dir, 'load.yaml'))
     const simulator = JSON.parse(await firstLine(child)) as Parameters<typeof ask>[0]

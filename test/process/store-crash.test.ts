@@ -1,11 +1,10 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect, onTestFinished, test } from 'vitest'
 import { SqliteStore } from '../../src/store/sqlite.ts'
+import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 type Line = [what: string, session: number, amount: number]
 
@@ -29,8 +28,7 @@ async function killedAfter(path: string, lines: number, seed: number): Promise<L
 test.each([20, 137, 400, 701])(
   'a process killed after it has said %i things has lost nothing it has said',
   async (lines) => {
-    const folder = await mkdtemp(join(tmpdir(), 'pool-crash-'))
-    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const folder = await temporaryFolder()
     const path = join(folder, 'pool.sqlite')
     const said = await killedAfter(path, lines, lines)
     const last = (what: string, session: number): number =>

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
 import { readAgent } from '../../../src/pool/agent.ts'
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const page = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8')
 const examples = [...page.matchAll(/^```(yaml|ts|js)\n(.*?)^```$/gms)].map(([, kind = '', text = '']) => ({
@@ -13,8 +13,7 @@ const examples = [...page.matchAll(/^```(yaml|ts|js)\n(.*?)^```$/gms)].map(([, k
 }))
 
 test.each(examples)('The $kind example of the page on configuration is one', async ({ kind, text }) => {
-  const folder = await mkdtemp(join(tmpdir(), 'config-'))
-  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const folder = await temporaryFolder()
   await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
   await writeFile(join(folder, `claude-agent-pool.config.${kind}`), text)
   const { file, options } = await loadConfig(undefined, folder)

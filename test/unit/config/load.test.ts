@@ -1,13 +1,12 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { blame, loadConfig } from '../../../src/config/load.ts'
 import { ConfigError } from '../../../src/errors.ts'
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 async function folderWith(files: Record<string, string>): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'config-'))
-  onTestFinished(() => rm(path, { recursive: true, force: true }))
+  const path = await temporaryFolder()
   for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text)
   return path
 }

@@ -1,21 +1,14 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
 import { createConnection } from 'node:net'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { once } from 'node:events'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { ask, connectTo } from '../../../src/control/client.ts'
 import type { Operation } from '../../../src/control/operations.ts'
 import { controlPathOf } from '../../../src/store/data-dir.ts'
 import { fakes } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
-
-async function folder(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'pool-control-'))
-  onTestFinished(() => rm(path, { recursive: true, force: true }))
-  return path
-}
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 /** A pool, and where it can be asked. */
 async function host(dataDir: string): Promise<Fakes & { path: string }> {
@@ -51,7 +44,7 @@ async function asked(
 }
 
 test('A running pool answers, to its user alone', async () => {
-  const { path, session } = await host(await folder())
+  const { path, session } = await host(await temporaryFolder())
   await session('k')
   expect(statSync(path).mode & 0o777).toBe(0o600)
   expect((await asked(path, { do: 'list', page: {} })).value).toMatchObject([{ key: 'k', state: 'hibernated' }])
@@ -60,7 +53,7 @@ test('A running pool answers, to its user alone', async () => {
 })
 
 test('What goes wrong is the same error as in the pool', async () => {
-  const { path } = await host(await folder())
+  const { path } = await host(await temporaryFolder())
   await expect(asked(path, { do: 'show', tenant: 'default', key: 'none' })).rejects.toMatchObject({
     name: 'SessionGoneError',
     code: 'session_not_found',
@@ -75,7 +68,7 @@ test('What goes wrong is the same error as in the pool', async () => {
 })
 
 test('A session goes out through the socket, and in again', async () => {
-  const { path, session, pool } = await host(await folder())
+  const { path, session, pool } = await host(await temporaryFolder())
   const handle = await session('k')
   await handle.send('Hello').result
   await handle.hibernate()
@@ -90,7 +83,7 @@ test('A session goes out through the socket, and in again', async () => {
 })
 
 test('Closing the pool ends connections and removes the socket', async () => {
-  const { path, pool } = await host(await folder())
+  const { path, pool } = await host(await temporaryFolder())
   const socket = await connectTo(path)
   const closed = once(socket ?? expect.unreachable(), 'close')
   await pool.close()
@@ -100,7 +93,7 @@ test('Closing the pool ends connections and removes the socket', async () => {
 })
 
 test('What a host that died has left is replaced', async () => {
-  const dataDir = await folder()
+  const dataDir = await temporaryFolder()
   mkdirSync(join(dataDir, 'run'), { recursive: true, mode: 0o700 })
   writeFileSync(join(dataDir, 'run', 'control.sock'), 'stale')
   const { path } = await host(dataDir)
@@ -108,7 +101,7 @@ test('What a host that died has left is replaced', async () => {
 })
 
 test('A data directory with too long a path has its socket elsewhere, in a folder of the user alone', async () => {
-  const dataDir = join(await folder(), 'a'.repeat(60), 'b'.repeat(60))
+  const dataDir = join(await temporaryFolder(), 'a'.repeat(60), 'b'.repeat(60))
   const { path, pool } = await host(dataDir)
   expect(path.startsWith(dataDir)).toBe(false)
   expect(statSync(dirname(path)).mode & 0o777).toBe(0o700)
@@ -118,7 +111,7 @@ test('A data directory with too long a path has its socket elsewhere, in a folde
 })
 
 test('Who says nothing that it knows is cut off, and others are served', async () => {
-  const { path } = await host(await folder())
+  const { path } = await host(await temporaryFolder())
   const socket = createConnection(path)
   socket.on('error', () => undefined)
   socket.write('GET / HTTP/1.1\n\n')
@@ -127,7 +120,7 @@ test('Who says nothing that it knows is cut off, and others are served', async (
 })
 
 test('More connections than sixteen are turned away', async () => {
-  const { path } = await host(await folder())
+  const { path } = await host(await temporaryFolder())
   const sockets = await Promise.all(Array.from({ length: 16 }, () => connectTo(path)))
   const one = await connectTo(path)
   if (one !== undefined) await once(one, 'close')
@@ -135,7 +128,7 @@ test('More connections than sixteen are turned away', async () => {
 })
 
 test('A host that ended in order is not asked for', async () => {
-  const dataDir = await folder()
+  const dataDir = await temporaryFolder()
   const { pool } = await host(dataDir)
   expect(JSON.parse(readFileSync(join(dataDir, 'host.json'), 'utf8'))).toMatchObject({ pid: process.pid })
   await pool.close()

@@ -1,11 +1,11 @@
-import { appendFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { appendFile, mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { beforeEach, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import type { SessionStore, TranscriptPlace } from '../../../src/driver/driver.ts'
 import { forgetCopy, reconcile } from '../../../src/driver/mirror.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import { sessionStore } from '../../../src/store/session-store.ts'
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const sessionId = '11111111-1111-4111-8111-111111111111'
 const MAIN = { projectKey: '-nowhere-project', sessionId }
@@ -27,8 +27,7 @@ async function write(file: string, text: string): Promise<void> {
 }
 
 beforeEach(async () => {
-  const configDir = await mkdtemp(join(tmpdir(), 'pool-mirror-'))
-  onTestFinished(() => rm(configDir, { recursive: true, force: true }))
+  const configDir = await temporaryFolder()
   place = { configDir, tmpDir: configDir, cwd: '/nowhere/project', sessionId }
   store = sessionStore(new MemoryStore(), 't', { wall: () => 0 })
   main = join(configDir, 'projects', '-nowhere-project', `${sessionId}.jsonl`)

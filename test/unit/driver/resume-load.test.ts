@@ -1,9 +1,9 @@
-import { appendFile, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { appendFile, mkdir, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { beforeEach, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import type { TranscriptPlace } from '../../../src/driver/driver.ts'
 import { resumeLoad } from '../../../src/driver/resume-load.ts'
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const sessionId = '11111111-1111-4111-8111-111111111111'
 
@@ -11,8 +11,7 @@ let place: TranscriptPlace
 let file: string
 
 beforeEach(async () => {
-  const configDir = await mkdtemp(join(tmpdir(), 'pool-load-'))
-  onTestFinished(() => rm(configDir, { recursive: true, force: true }))
+  const configDir = await temporaryFolder()
   place = { configDir, tmpDir: configDir, cwd: '/nowhere/project', sessionId }
   file = join(configDir, 'projects', '-nowhere-project', `${sessionId}.jsonl`)
   await mkdir(dirname(file), { recursive: true })

@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { beforeEach, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { formatWall } from '../../../src/clock.ts'
 import type { TranscriptPlace } from '../../../src/driver/driver.ts'
 import { transcriptUsage } from '../../../src/driver/transcript-usage.ts'
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const sessionId = '11111111-1111-4111-8111-111111111111'
 
@@ -13,8 +13,7 @@ let main: string
 let sub: string
 
 beforeEach(async () => {
-  const configDir = await mkdtemp(join(tmpdir(), 'pool-transcript-'))
-  onTestFinished(() => rm(configDir, { recursive: true, force: true }))
+  const configDir = await temporaryFolder()
   place = { configDir, tmpDir: configDir, cwd: '/nowhere/project', sessionId }
   main = join(configDir, 'projects', '-nowhere-project', `${sessionId}.jsonl`)
   sub = join(dirname(main), sessionId, 'subagents', 'agent-1.jsonl')

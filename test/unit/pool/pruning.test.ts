@@ -1,31 +1,14 @@
 import { existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, onTestFinished, test, vi } from 'vitest'
-import type { Session, SessionOptions } from '../../../src/index.ts'
+import { expect, test, vi } from 'vitest'
+import type { SessionOptions } from '../../../src/index.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
 import { event } from '../../conformance/events.ts'
-import { answer, fakes, NO_SPARES } from '../../fixtures/fakes.ts'
-import type { Fakes } from '../../fixtures/fakes.ts'
+import { answer, fakes, keys, NO_SPARES, used } from '../../fixtures/fakes.ts'
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const DAY = 86_400_000
-
-async function folder(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'pool-upkeep-'))
-  onTestFinished(() => rm(path, { recursive: true, force: true }))
-  return path
-}
-
-/** A session that had a turn and has no process. */
-async function used({ pool }: Fakes, key: string, options: { tenant?: string } = {}): Promise<Session> {
-  const session = await pool.session(key, { agent: 'assistant', ...options })
-  await session.send('Hello').result
-  await session.hibernate()
-  return session
-}
-
-const keys = async ({ pool }: Fakes): Promise<string[]> => (await pool.sessions()).map(({ key }) => key)
 
 test('removes by itself what nobody has used for its time, and says so', async () => {
   const setup = await fakes({ retention: { maxAge: '30s', interval: '2s' } })
@@ -132,7 +115,7 @@ test('trims events by the rules of tenant and agent, and none of a session that 
 })
 
 test('removes workspaces that nobody knows, when they are old', async () => {
-  const dataDir = await folder()
+  const dataDir = await temporaryFolder()
   const setup = await fakes({ dataDir, retention: { leftovers: '7d' } })
   const { cwd = '' } = await (await used(setup, 'k')).info()
   const workspaces = join(cwd, '..')
@@ -151,7 +134,7 @@ test('removes workspaces that nobody knows, when they are old', async () => {
 })
 
 test('removes the directories of tenants that have no session any more, when they are old', async () => {
-  const dataDir = await folder()
+  const dataDir = await temporaryFolder()
   const setup = await fakes({ dataDir, retention: { leftovers: '7d' } })
   for (const tenant of ['gone', 'used', 'young']) await used(setup, 'k', { tenant })
   for (const tenant of ['gone', 'young']) await (await setup.pool.session('k', { tenant })).delete()
@@ -165,7 +148,7 @@ test('removes the directories of tenants that have no session any more, when the
 })
 
 test('leaves the directory of a tenant that has only spares', async () => {
-  const dataDir = await folder()
+  const dataDir = await temporaryFolder()
   const agents = { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } }
   const setup = await fakes({ dataDir, agents })
   await setup.driver.process(0)

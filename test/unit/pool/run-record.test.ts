@@ -1,20 +1,14 @@
-import { mkdtemp, readdir, rename, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { readRunFiles } from '../../../src/process/run-files.ts'
 import { answer, fakes } from '../../fixtures/fakes.ts'
-
-async function temporary(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'pool-runs-'))
-  onTestFinished(() => rm(path, { recursive: true, force: true, maxRetries: 3 }))
-  return path
-}
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const ONE_SPARE = { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } }
 
 test('the run file of a spare says whose it became while its first turn still runs', async () => {
-  const dataDir = await temporary()
+  const dataDir = await temporaryFolder()
   const { session, driver, clock } = await fakes({ dataDir, agents: ONE_SPARE })
   await clock.settle()
   const spare = await driver.process(0)
@@ -30,7 +24,7 @@ test('the run file of a spare says whose it became while its first turn still ru
 })
 
 test('a worker that goes as it is bound leaves no run file behind', async () => {
-  const dataDir = await temporary()
+  const dataDir = await temporaryFolder()
   const { pool, session, clock } = await fakes({ dataDir, agents: ONE_SPARE })
   await clock.settle()
   pool.on('worker.bound', () => void pool.close())
@@ -42,7 +36,7 @@ test('a worker that goes as it is bound leaves no run file behind', async () => 
 })
 
 test('a run file that cannot be written is told as a warning, and the turn goes on', async () => {
-  const dataDir = await temporary()
+  const dataDir = await temporaryFolder()
   const { pool, session, clock, driver, told } = await fakes({ dataDir, agents: ONE_SPARE })
   await clock.settle()
   await driver.process(0)

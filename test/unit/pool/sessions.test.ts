@@ -2,12 +2,13 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SDKMessage } from '../../../src/driver/driver.ts'
 import { ConfigError, PoolClosedError, SessionConflictError, SessionGoneError } from '../../../src/errors.ts'
 import { NOTHING_USED } from '../../../src/pool/usage.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
 import { NO_SPARES, answer, fakes, outcome } from '../../fixtures/fakes.ts'
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 let folder: string
 
@@ -440,8 +441,7 @@ test('a query is told of like a session that comes and goes', async () => {
 })
 
 test('a session that was cleared goes with all its conversations, also after a restart', async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'pool-cleared-'))
-  onTestFinished(() => rm(dataDir, { recursive: true, force: true, maxRetries: 3 }))
+  const dataDir = await temporaryFolder()
   const store = new MemoryStore()
   const { pool, session, driver } = await fakes({ store, dataDir })
   const handle = await session('k')

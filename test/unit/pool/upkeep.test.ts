@@ -1,28 +1,11 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import type { Session } from '../../../src/index.ts'
+import { describe, expect, test } from 'vitest'
 import { MemoryStore } from '../../../src/testing/index.ts'
-import { answer, fakes } from '../../fixtures/fakes.ts'
+import { answer, fakes, keys, used } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
-
-async function folder(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'pool-upkeep-'))
-  onTestFinished(() => rm(path, { recursive: true, force: true }))
-  return path
-}
-
-/** A session that had a turn and has no process. */
-async function used({ pool }: Fakes, key: string, options: { tenant?: string } = {}): Promise<Session> {
-  const session = await pool.session(key, { agent: 'assistant', ...options })
-  await session.send('Hello').result
-  await session.hibernate()
-  return session
-}
-
-const keys = async ({ pool }: Fakes): Promise<string[]> => (await pool.sessions()).map(({ key }) => key)
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 describe('an exported session', () => {
   async function exported({ pool }: Fakes, key: string, options = {}): Promise<string[]> {
@@ -112,7 +95,7 @@ describe('an exported session', () => {
     const { cwd = '' } = await (await used(there, 'k')).info()
     writeFileSync(join(cwd, 'file'), 'x')
     const lines = await exported(there, 'k')
-    const dataDir = await folder()
+    const dataDir = await temporaryFolder()
     const here = await fakes({ dataDir })
     await expect(here.pool.importSession(from(spoil(lines)))).rejects.toMatchObject({
       name: 'ArchiveError',
@@ -127,7 +110,7 @@ describe('an exported session', () => {
 
 describe('erasing a tenant', () => {
   test('ends what runs for it and removes all of it, and nothing of others', async () => {
-    const dataDir = await folder()
+    const dataDir = await temporaryFolder()
     const setup = await fakes({ dataDir })
     const { pool } = setup
     for (const tenant of ['t', 'u']) for (const key of ['a', 'b']) await used(setup, key, { tenant })

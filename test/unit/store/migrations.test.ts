@@ -1,11 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
 import { event } from '../../conformance/events.ts'
 import { record } from '../../conformance/sessions.ts'
+import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const FULL = record('t', 'full', { cwd: '/work', ownsCwd: true, sdkSessionId: 'sdk-1', begun: true, turns: 7 })
 const BARE = record('t', 'bare')
@@ -26,8 +25,7 @@ const PAST: Record<number, string> = {
 test.each(Object.entries(PAST))(
   'a file of version %s is brought up to date with all that is in it',
   async (version, sql) => {
-    const folder = await mkdtemp(join(tmpdir(), 'pool-migration-'))
-    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const folder = await temporaryFolder()
     const path = join(folder, 'pool.sqlite')
     const past = new DatabaseSync(path)
     past.exec(`${sql} PRAGMA user_version = ${version}`)
