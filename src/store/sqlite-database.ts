@@ -11,6 +11,9 @@ const BUSY_TIMEOUT_MS = 5_000
 /** What the log file keeps on disk after it was copied into the database. */
 const LOG_SIZE_BYTES = 64 * 1024 * 1024
 
+/** So many transactions may follow upon one another before the event loop has its turn: some milliseconds of work. */
+const MAX_IN_A_ROW = 100
+
 /** Of a backup, between two rounds of the event loop: some 10 ms of work. */
 const PAGES_AT_ONCE = 1_000
 
@@ -47,6 +50,7 @@ export class SqliteDatabase {
   readonly #statements = new Map<string, StatementSync>()
   readonly #onUndone: () => void
   #group: Write[] = []
+  #inARow = 0
 
   /** Opens the file, or makes it, and brings its schema up to date. `onUndone`: writes were undone after they had run. Throws StoreError. */
   constructor(path: string, onUndone: () => void) {
@@ -77,7 +81,7 @@ export class SqliteDatabase {
   write(work: () => void, { isOneStatement = false }: { isOneStatement?: boolean } = {}): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#group.push({ work, isOneStatement, resolve, reject })
-      if (this.#group.length === 1) process.nextTick(() => this.#commitGroup())
+      if (this.#group.length === 1) this.#schedule()
     })
   }
 
@@ -106,6 +110,13 @@ export class SqliteDatabase {
     this.#statements.clear()
     this.#guard(() => this.#database.close())
     await this.#log?.close()
+  }
+
+  #schedule(): void {
+    const commit = (): void => this.#commitGroup()
+    this.#inARow = (this.#inARow + 1) % MAX_IN_A_ROW
+    if (this.#inARow === 0) setImmediate(commit)
+    else process.nextTick(commit)
   }
 
   #commitGroup(): void {

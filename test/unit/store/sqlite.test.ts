@@ -129,6 +129,21 @@ test('what was undone because another write failed is done again from where it h
   await store.close()
 })
 
+test('writes that follow upon one another leave the event loop its turns', async () => {
+  const store = new SqliteStore(newFile())
+  let turns = 0
+  let writing = true
+  const count = (): void => {
+    turns += 1
+    if (writing) setImmediate(count)
+  }
+  setImmediate(count)
+  for (let number = 0; number < 1_000; number += 1) await store.put(record('t', 'k', { turns: number }))
+  writing = false
+  expect(turns).toBeGreaterThanOrEqual(10)
+  await store.close()
+})
+
 test('what was written last is on the disk when the store has closed', async () => {
   const path = newFile()
   const store = new SqliteStore(path)
