@@ -53,13 +53,13 @@ const scope = z.enum(['organization', 'account']).nullish()
 
 const text = { description: z.string().max(2048).nullish(), scope, config }
 
-export const environmentCreate: z.ZodType<EnvironmentCreate> = z.object({
+export const environmentCreate: z.ZodType<EnvironmentCreate> = z.strictObject({
   ...text,
   name: z.string().min(1).max(256),
   metadata: metadata.nullish(),
 })
 
-export const environmentUpdate: z.ZodType<EnvironmentUpdate> = z.object({
+export const environmentUpdate: z.ZodType<EnvironmentUpdate> = z.strictObject({
   ...text,
   name: z.string().min(1).max(256).nullish(),
   metadata: metadataPatch.optional(),

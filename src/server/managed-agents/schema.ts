@@ -154,13 +154,13 @@ export function patchMetadata(bag: Record<string, string>, patch: MetadataPatch 
 }
 
 const effort = z
-  .union([z.enum(LEVELS), z.object({ type: z.enum(LEVELS) })])
+  .union([z.enum(LEVELS), z.strictObject({ type: z.enum(LEVELS) })])
   .transform((value) => (typeof value === 'string' ? { type: value } : value))
 
 const model: z.ZodType<ModelParams> = z
   .union([
     z.string().min(1).max(256),
-    z.object({
+    z.strictObject({
       id: z.string().min(1).max(256),
       effort: effort.nullish(),
       inference_geo: unsupported('inference_geo').optional(),
@@ -172,20 +172,20 @@ const model: z.ZodType<ModelParams> = z
 
 const policy: z.ZodType<PermissionPolicy> = z.discriminatedUnion(
   'type',
-  [z.object({ type: z.literal('always_allow') }), z.object({ type: z.literal('always_ask') })],
+  [z.strictObject({ type: z.literal('always_allow') }), z.object({ type: z.literal('always_ask') })],
   { error: 'type must be always_allow or always_ask; this server does not judge calls by itself' },
 )
 
-const defaultConfig = z.object({ enabled: z.boolean().nullish(), permission_policy: policy.nullish() }).nullish()
+const defaultConfig = z.strictObject({ enabled: z.boolean().nullish(), permission_policy: policy.nullish() }).nullish()
 
 const toolName = z.enum(Object.keys(TOOL_NAMES) as [ToolName, ...ToolName[]])
 
-const toolset = z.object({
+const toolset = z.strictObject({
   type: z.literal('agent_toolset_20260401'),
   default_config: defaultConfig,
   configs: z
     .array(
-      z.object({
+      z.strictObject({
         name: toolName,
         type: toolName.optional(),
         enabled: z.boolean().nullish(),
@@ -202,16 +202,16 @@ const toolset = z.object({
 
 const identifier = z.string().regex(/^[A-Za-z0-9_-]{1,128}$/, 'must be 1 to 128 letters, digits, "_" or "-"')
 
-const mcpToolset = z.object({
+const mcpToolset = z.strictObject({
   type: z.literal('mcp_toolset'),
   mcp_server_name: z.string().min(1).max(255),
   default_config: defaultConfig,
   configs: z
-    .array(z.object({ name: identifier, enabled: z.boolean().nullish(), permission_policy: policy.nullish() }))
+    .array(z.strictObject({ name: identifier, enabled: z.boolean().nullish(), permission_policy: policy.nullish() }))
     .optional(),
 })
 
-const customTool = z.object({
+const customTool = z.strictObject({
   type: z.literal('custom'),
   name: identifier,
   description: z.string().min(1).max(16_384),
@@ -230,7 +230,7 @@ const serverName = identifier.refine(
 
 const mcpServers: z.ZodType<McpServer[]> = z
   .array(
-    z.object({
+    z.strictObject({
       type: z.literal('url'),
       name: serverName,
       url: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }),
@@ -255,7 +255,7 @@ const common = {
   skills: unsupported('skills').optional(),
 }
 
-export const agentCreate: z.ZodType<AgentCreate> = z.object({
+export const agentCreate: z.ZodType<AgentCreate> = z.strictObject({
   ...common,
   name: z.string().min(1).max(256),
   model,
@@ -265,7 +265,7 @@ export const agentCreate: z.ZodType<AgentCreate> = z.object({
   metadata: metadata.nullish(),
 })
 
-export const agentUpdate: z.ZodType<AgentUpdate> = z.object({
+export const agentUpdate: z.ZodType<AgentUpdate> = z.strictObject({
   ...common,
   name: z.string().min(1).max(256).optional(),
   model: model.optional(),
@@ -277,7 +277,7 @@ export const agentUpdate: z.ZodType<AgentUpdate> = z.object({
 })
 
 /** What a session may change of its agent at its creation. */
-export const agentOverrides: z.ZodType<AgentOverrides> = z.object({
+export const agentOverrides: z.ZodType<AgentOverrides> = z.strictObject({
   model: model.optional(),
   system: systemPrompt.nullish(),
   tools: tools.nullish(),

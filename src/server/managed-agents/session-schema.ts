@@ -71,11 +71,11 @@ export interface SessionUpdate {
 /** A field that may not be there. */
 const refused = (error: string): z.ZodType<undefined> => z.undefined({ error }).optional()
 
-const text = z.object({ type: z.literal('text'), text: z.string().min(1) })
+const text = z.strictObject({ type: z.literal('text'), text: z.string().min(1) })
 
-const base64 = z.object({ type: z.literal('base64'), data: z.string().min(1), media_type: z.string().min(1) })
+const base64 = z.strictObject({ type: z.literal('base64'), data: z.string().min(1), media_type: z.string().min(1) })
 
-const url = z.object({ type: z.literal('url'), url: z.url({ protocol: /^https?$/ }) })
+const url = z.strictObject({ type: z.literal('url'), url: z.url({ protocol: /^https?$/ }) })
 
 const noFiles = 'must be base64, text or url: this server keeps no files'
 
@@ -83,12 +83,19 @@ const block: z.ZodType<ContentBlock> = z.discriminatedUnion(
   'type',
   [
     text,
-    z.object({ type: z.literal('image'), source: z.discriminatedUnion('type', [base64, url], { error: noFiles }) }),
-    z.object({
+    z.strictObject({
+      type: z.literal('image'),
+      source: z.discriminatedUnion('type', [base64, url], { error: noFiles }),
+    }),
+    z.strictObject({
       type: z.literal('document'),
       source: z.discriminatedUnion(
         'type',
-        [base64, z.object({ type: z.literal('text'), data: z.string(), media_type: z.literal('text/plain') }), url],
+        [
+          base64,
+          z.strictObject({ type: z.literal('text'), data: z.string(), media_type: z.literal('text/plain') }),
+          url,
+        ],
         { error: noFiles },
       ),
       title: z.string().nullish(),
@@ -98,7 +105,7 @@ const block: z.ZodType<ContentBlock> = z.discriminatedUnion(
   { error: 'must be text, image or document' },
 )
 
-const userMessage = z.object({ type: z.literal('user.message'), content: z.array(block).min(1) })
+const userMessage = z.strictObject({ type: z.literal('user.message'), content: z.array(block).min(1) })
 
 const id = z.string().min(1).max(128)
 
@@ -108,31 +115,31 @@ const sent: z.ZodType<SentEvent> = z.discriminatedUnion(
   'type',
   [
     userMessage,
-    z.object({ type: z.literal('user.interrupt'), session_thread_id: z.null().optional() }),
-    z.object({
+    z.strictObject({ type: z.literal('user.interrupt'), session_thread_id: z.null().optional() }),
+    z.strictObject({
       type: z.literal('user.tool_confirmation'),
       tool_use_id: id,
       result: z.enum(['allow', 'deny']),
       deny_message: z.string().max(10_000).nullish(),
     }),
-    z.object({
+    z.strictObject({
       type: z.literal('user.custom_tool_result'),
       custom_tool_use_id: id,
       content: z.array(block).optional(),
       is_error: z.boolean().nullish(),
     }),
-    z.object({ type: z.literal('system.message'), content: z.array(text).min(1) }),
+    z.strictObject({ type: z.literal('system.message'), content: z.array(text).min(1) }),
   ],
   { error: `type must be one of ${KNOWN_SENT}` },
 )
 
-export const eventSend: z.ZodType<{ events: SentEvent[] }> = z.object({
+export const eventSend: z.ZodType<{ events: SentEvent[] }> = z.strictObject({
   events: z.array(sent).min(1).max(MAX_EVENTS),
 })
 
-const budget: z.ZodType<Budget> = z.object({
+const budget: z.ZodType<Budget> = z.strictObject({
   type: z.literal('limit'),
-  max_list_cost: z.object({
+  max_list_cost: z.strictObject({
     amount: z.string().regex(/^[1-9]\d{0,9}$/, 'must be whole cents as a string, like "125"'),
     currency: z.literal('USD'),
   }),
@@ -148,7 +155,7 @@ const agentChoice: z.ZodType<AgentChoice> = z.union([
     z.discriminatedUnion(
       'type',
       [
-        z.object({
+        z.strictObject({
           ...reference,
           type: z.literal('agent'),
           model: withoutOverrides,
@@ -156,7 +163,7 @@ const agentChoice: z.ZodType<AgentChoice> = z.union([
           tools: withoutOverrides,
           mcp_servers: withoutOverrides,
         }),
-        z.object({ ...reference, type: z.literal('agent_with_overrides') }),
+        z.strictObject({ ...reference, type: z.literal('agent_with_overrides') }),
       ],
       { error: 'type must be agent or agent_with_overrides' },
     ),
@@ -167,11 +174,11 @@ const agentChoice: z.ZodType<AgentChoice> = z.union([
 const fixed = refused('cannot change in a session; only tools and mcp_servers can')
 
 const agentUpdate: z.ZodType<SessionUpdate['agent']> = z.intersection(
-  z.object({ model: fixed, system: fixed }),
+  z.strictObject({ model: fixed, system: fixed }),
   agentOverrides,
 )
 
-export const sessionCreate: z.ZodType<SessionCreate> = z.object({
+export const sessionCreate: z.ZodType<SessionCreate> = z.strictObject({
   agent: agentChoice,
   environment_id: id,
   budget: budget.optional(),
@@ -187,7 +194,7 @@ export const sessionCreate: z.ZodType<SessionCreate> = z.object({
   vault_ids: unsupported('vault_ids').optional(),
 })
 
-export const sessionUpdate: z.ZodType<SessionUpdate> = z.object({
+export const sessionUpdate: z.ZodType<SessionUpdate> = z.strictObject({
   agent: agentUpdate.optional(),
   budget: budget.nullish(),
   metadata: metadataPatch.optional(),
