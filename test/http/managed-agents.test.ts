@@ -113,7 +113,7 @@ describe('A tool that asks', () => {
     const [toolUseId = ''] = asked.stop_reason.event_ids
     expect(before.find((event) => 'id' in event && event.id === toolUseId)).toMatchObject({
       type: 'agent.tool_use',
-      name: 'Bash',
+      name: 'bash',
     })
     expect((await client.beta.sessions.retrieve(id)).status).toBe('idle')
     await expect(client.beta.sessions.events.send(id, { events: [text('hurry up')] })).rejects.toThrow(BadRequestError)

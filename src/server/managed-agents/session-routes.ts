@@ -13,6 +13,7 @@ import { readBody, readNumber, readSwitch } from './request.ts'
 import { bounded, described, pageAnswer } from './routes.ts'
 import { eventSend, sessionCreate, sessionUpdate } from './session-schema.ts'
 import type { ApiSessions, Found, SessionStatus } from './sessions.ts'
+import { wireEvent } from './wire-event.ts'
 
 interface SessionRoutes {
   context: ServerContext
@@ -168,7 +169,7 @@ const encoded = new WeakMap<object, Uint8Array<ArrayBuffer>>()
 function encode({ number, event }: JournalEntry): Uint8Array<ArrayBuffer> {
   let chunk = encoded.get(event)
   if (chunk === undefined) {
-    chunk = frame(event.type, JSON.stringify(event), number === undefined ? undefined : String(number))
+    chunk = frame(event.type, JSON.stringify(wireEvent(event)), number === undefined ? undefined : String(number))
     encoded.set(event, chunk)
   }
   return chunk
@@ -234,7 +235,7 @@ async function listEvents(
   }
   const last = found[limit - 1]
   return {
-    data: found.slice(0, limit).map(({ event }) => event),
+    data: found.slice(0, limit).map(({ event }) => wireEvent(event)),
     next_page: found.length > limit && last !== undefined ? `page_${last.number}` : null,
   }
 }

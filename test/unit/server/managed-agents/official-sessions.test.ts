@@ -2,6 +2,8 @@ import { BadRequestError, NotFoundError } from '@anthropic-ai/sdk'
 import type Anthropic from '@anthropic-ai/sdk'
 import type { SessionCreateParams, SessionUpdateParams } from '@anthropic-ai/sdk/resources/beta/sessions/sessions'
 import { describe, expect, test } from 'vitest'
+import type { SDKMessage } from '../../../../src/driver/driver.ts'
+import { assistantMessage } from '../../../../src/testing/index.ts'
 import type { FakeProcess } from '../../../../src/testing/index.ts'
 import { NO_SPARES, fakes } from '../../../fixtures/fakes.ts'
 import type { Fakes } from '../../../fixtures/fakes.ts'
@@ -73,6 +75,13 @@ async function leaveRunning({ client, driver }: Served, id: string): Promise<Fak
   await driver.until(() => working() !== undefined)
   driver.onStart = undefined
   return working() as FakeProcess
+}
+
+/** What the CLI says when it uses a tool. */
+function toolUse(name: string): SDKMessage {
+  const said = assistantMessage('session', '') as SDKMessage & { type: 'assistant' }
+  const call = { type: 'tool_use', id: `toolu_${name}`, name, input: {} }
+  return { ...said, message: { ...said.message, content: [call] } } as SDKMessage
 }
 
 const refusal = (promise: Promise<unknown>): Promise<Error> =>
@@ -416,6 +425,23 @@ describe('The list of events', () => {
     expect((await events.list(id, { types: ['agent.tool_use'] })).data).toEqual([])
   })
 
+  test('names built-in tools as agents are given them, and so does the stream', async () => {
+    const all = await withAgent()
+    const { id } = await all.begin()
+    const stream = await all.client.beta.sessions.events.stream(id)
+    const process = await leaveRunning(all, id)
+    for (const name of ['WebFetch', 'Task']) process.say(toolUse(name))
+    process.finish()
+    const streamed: string[] = []
+    for await (const event of stream) {
+      if (event.type === 'agent.tool_use') streamed.push(event.name)
+      if (event.type === 'session.status_idle') break
+    }
+    const listed = (await all.client.beta.sessions.events.list(id, { types: ['agent.tool_use'] })).data ?? []
+    expect(streamed).toEqual(['web_fetch', 'Task'])
+    expect(listed.map((event) => event.type === 'agent.tool_use' && event.name)).toEqual(streamed)
+  })
+
   test('has bounds of time', async () => {
     const all = await withAgent()
     const { id } = await all.begin()
@@ -475,5 +501,28 @@ describe('What this server has not', () => {
       () => client.beta.vaults.list(),
     ])
       expect(await refusal(Promise.resolve(look()))).toBeInstanceOf(NotFoundError)
+  })
+})
+
+describe('A field that is not known', () => {
+  test('is refused by name, wherever it is', async () => {
+    const { client, agent, begin } = await withAgent()
+    const { id } = await begin()
+    const { agents, environments, sessions } = client.beta
+    const unknown = { colour: 'red' }
+    const requests: (() => Promise<unknown>)[] = [
+      () => agents.create({ name: 'A', model: MODEL, ...unknown } as never),
+      () => agents.create({ name: 'A', model: MODEL, tools: [{ ...TOOLSET, ...unknown }] } as never),
+      () => agents.update(agent.id, { version: 1, ...unknown } as never),
+      () => environments.create({ name: 'E', ...unknown } as never),
+      () => sessions.create({ agent: agent.id, ...ENVIRONMENT, ...unknown } as never),
+      () => sessions.update(id, unknown as never),
+      () => sessions.events.send(id, { events: [{ ...say('hello'), ...unknown }] } as never),
+    ]
+    for (const request of requests) {
+      const refused = await refusal(request())
+      expect(refused).toBeInstanceOf(BadRequestError)
+      expect(refused.message).toContain('colour')
+    }
   })
 })
