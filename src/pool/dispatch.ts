@@ -60,7 +60,8 @@ export class Dispatch {
   async run(conversation: Conversation, turn: RunningTurn): Promise<void> {
     const { gate, clock } = this.#context
     const cancelled = new AbortController()
-    void turn.ended.then(() => cancelled.abort())
+    // Without a reason, an error with its stack is made for each turn.
+    void turn.ended.then(() => cancelled.abort(turn.failure ?? null))
     const claim: Claim = { agent: conversation.record.agent, worker: () => conversation.worker }
     const permit = await gate.enter(conversation.record.tenant, cancelled.signal, claim)
     // Whoever sees the end of a turn finds its place free.
