@@ -147,7 +147,7 @@ describe('A tool that asks', () => {
     })
     const before = await readTurn(stream)
     const calls = before.filter((event) => event.type === 'agent.tool_use')
-    expect(calls.map(({ name }) => name)).toEqual(['Bash', 'Read'])
+    expect(calls.map(({ name }) => name)).toEqual(['bash', 'read'])
     expect(before.at(-1)).toMatchObject({ stop_reason: { type: 'requires_action', event_ids: [calls[1]?.id] } })
   })
 
