@@ -14,7 +14,7 @@ type Trees = ReadonlyMap<string, readonly number[]>
 export type ReadTrees = () => Iterator<undefined, Trees>
 
 /** Who belongs to which worker is looked up this often, in milliseconds. */
-const TREES_MS = 4_000
+const TREES_MS = 2_000
 
 /** The same while somebody takes memory whom nobody knows: a tool that has just begun. */
 const TREES_SOON_MS = 100

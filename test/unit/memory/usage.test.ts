@@ -120,12 +120,11 @@ describe('the memory of a worker', () => {
       { id: 'w-1', pid: 10 },
       { id: 'w-2', pid: 20 },
     ]
-    // First the trees, then one worker exactly, then the other.
-    await sampled(usage, workers)
-    proc.now += 500
-    await sampled(usage, workers)
-    proc.now += 2_000
-    await sampled(usage, workers)
+    // First the trees, then one worker exactly; the same again for the other.
+    for (const pauseMs of [500, 2_000, 500, 0]) {
+      await sampled(usage, workers)
+      proc.now += pauseMs
+    }
     expect(await sampled(usage, workers)).toEqual(
       new Map([
         ['w-1', 120 * MIB],
@@ -158,7 +157,7 @@ describe('the memory of a worker', () => {
 describe('what it costs', () => {
   const workers = Array.from({ length: 50 }, (_, number) => ({ id: `w-${number}`, pid: 100 + number }))
 
-  test('is one small file for each process, five exact measurements and three looks at all processes in ten seconds', async () => {
+  test('is one small file for each process, five exact measurements and five looks at all processes in ten seconds', async () => {
     const proc = new Proc()
     for (const { id, pid } of workers) {
       proc.process(pid, 100, 110)
@@ -170,7 +169,7 @@ describe('what it costs', () => {
       await sampled(usage, workers)
       proc.now += 500
     }
-    expect(proc.treeReads).toBe(3)
+    expect(proc.treeReads).toBe(5)
     expect(proc.count('smaps_rollup')).toBe(5)
     // Beside each exact measurement its process is read cheaply, too.
     expect(proc.count('statm')).toBe(20 * 50 + 5)
