@@ -12,7 +12,7 @@ const BUSY_TIMEOUT_MS = 5_000
 const LOG_SIZE_BYTES = 64 * 1024 * 1024
 
 /** So many transactions may follow upon one another before the event loop has its turn: some milliseconds of work. */
-const MAX_IN_A_ROW = 100
+const MAX_IN_A_ROW = 250
 
 /** Of a backup, between two rounds of the event loop: some 10 ms of work. */
 const PAGES_AT_ONCE = 1_000

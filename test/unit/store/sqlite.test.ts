@@ -140,7 +140,7 @@ test('writes that follow upon one another leave the event loop its turns', async
   setImmediate(count)
   for (let number = 0; number < 1_000; number += 1) await store.put(record('t', 'k', { turns: number }))
   writing = false
-  expect(turns).toBeGreaterThanOrEqual(10)
+  expect(turns).toBeGreaterThanOrEqual(4)
   await store.close()
 })
 
