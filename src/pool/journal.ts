@@ -1,6 +1,6 @@
 import { formatWall } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import type { EventRange, Store, StoredEvent } from '../store/store.ts'
+import type { EventRange, Store } from '../store/store.ts'
 import type { EventPreview, NewSessionEvent, SessionEvent } from './session-event.ts'
 import { idle, newEventId, sessionError } from './turn-events.ts'
 
@@ -33,9 +33,18 @@ const MARKS_READ = 40
 /** How long what nobody waits for may wait for company: one transaction costs a turn more than all that it carries. */
 const GATHER_MS = 50
 
+/** Beyond so many characters nothing waits: a message may have megabytes. */
+const MAX_GATHERED = 128 * 1024
+
+interface Entry {
+  /** What has one already replaces the event of that number. */
+  number: number | undefined
+  event: SessionEvent
+  json: string
+}
+
 interface Addition {
-  /** What has a number already replaces the event of that number. */
-  events: { number?: number; event: SessionEvent }[]
+  events: Entry[]
   turn: 'open' | 'closed' | undefined
   done: (added: NumberedEvent[]) => void
   failed: (error: Error) => void
@@ -49,6 +58,8 @@ export class Journal {
   readonly #onIdle: () => void
   readonly #listeners = new Set<JournalListener>()
   #additions: Addition[] = []
+  /** Characters of JSON in them. */
+  #gathered = 0
   #loading: Promise<void> | undefined
   #writing = false
   /** True while something waits that somebody waits for. */
@@ -66,7 +77,7 @@ export class Journal {
   #unshown: NumberedEvent[] = []
   #showing: Promise<void> | undefined
   /** The end of a turn that is still to be written: its host died, or the store refused it. */
-  #owed: Addition['events'] = []
+  #owed: Entry[] = []
   #ended: Error | undefined
   /** Prompts that were acknowledged and have not begun. */
   waiting = 0
@@ -107,11 +118,11 @@ export class Journal {
     return added
   }
 
-  /** The same for what nobody waits for: it goes with others, or 50 ms later. */
+  /** The same for what nobody waits for: it goes with others, 50 ms later at most. */
   gather(events: readonly NewSessionEvent[], turn?: 'open' | 'closed'): Promise<NumberedEvent[]> {
     this.#ahead += events.length
     return this.#add(
-      events.map((event) => ({ event: this.#complete(event) })),
+      events.map((event) => entryOf(this.#complete(event))),
       turn,
     )
   }
@@ -119,12 +130,13 @@ export class Journal {
   /** Says more of an event that nobody has been told yet; of any other all is said. */
   amend(id: string, change: Partial<SessionEvent>): void {
     for (const { events } of this.#additions)
-      for (const entry of events) if (entry.event.id === id) entry.event = { ...entry.event, ...change } as SessionEvent
+      for (const entry of events)
+        if (entry.event.id === id) Object.assign(entry, entryOf({ ...entry.event, ...change } as SessionEvent))
   }
 
   /** Replaces an event by what it has become. Those who have read it are not told again. */
   async replace(event: NumberedEvent): Promise<void> {
-    const replaced = this.#add([event], undefined)
+    const replaced = this.#add([entryOf(event.event, event.number)], undefined)
     this.#hurry()
     await replaced
   }
@@ -209,18 +221,17 @@ export class Journal {
     if (unprocessed.length === 0 && !isUnderWay(recent[0]?.event)) return
     const end = [sessionError('unknown_error', HOST_DIED, 'exhausted'), idle({ type: 'retries_exhausted' })]
     this.#owed = [
-      ...unprocessed.map(({ number, event }) => ({
-        number,
-        event: { ...event, processed_at: this.time } as SessionEvent,
-      })),
-      ...end.map((event) => ({ event: this.#complete(event) })),
+      ...unprocessed.map(({ number, event }) => entryOf({ ...event, processed_at: this.time } as SessionEvent, number)),
+      ...end.map((event) => entryOf(this.#complete(event))),
     ]
   }
 
-  #add(events: Addition['events'], turn: Addition['turn']): Promise<NumberedEvent[]> {
+  #add(events: Entry[], turn: Addition['turn']): Promise<NumberedEvent[]> {
     return new Promise((done, failed) => {
       this.#additions.push({ events, turn, done, failed })
-      this.#gathering ??= this.#clock.after(GATHER_MS, () => this.#hurry(), { keepAlive: true })
+      for (const { json } of events) this.#gathered += json.length
+      if (this.#gathered > MAX_GATHERED) this.#hurry()
+      else this.#gathering ??= this.#clock.after(GATHER_MS, () => this.#hurry(), { keepAlive: true })
     })
   }
 
@@ -241,6 +252,7 @@ export class Journal {
       )
       const group = this.#additions
       this.#additions = []
+      this.#gathered = 0
       this.#urgent = false
       this.#gathering?.()
       this.#gathering = undefined
@@ -262,24 +274,23 @@ export class Journal {
   async #write(group: readonly Addition[]): Promise<NumberedEvent[][]> {
     const owed = this.#owed
     let last = this.#last
-    const numbered = [{ events: owed }, ...group].map(({ events }) =>
-      events.map(({ number, event }: Addition['events'][number]) => ({ number: number ?? (last += 1), event })),
+    const groups = [{ events: owed }, ...group].map(({ events }) =>
+      events.map(({ number, ...entry }) => ({ ...entry, number: number ?? (last += 1) })),
     )
     const turn =
       group.findLast((addition) => addition.turn !== undefined)?.turn ?? (owed.length > 0 ? 'closed' : undefined)
-    await this.#store.appendEvents(
-      this.#uid,
-      numbered.flat().map((entry) => this.#stored(entry)),
-      turn,
-    )
+    const at = this.#clock.wall()
+    const stored = groups.flat().map(({ number, event: { id, type }, json }) => ({ number, id, type, at, json }))
+    await this.#store.appendEvents(this.#uid, stored, turn)
     this.#owed = []
-    const all = numbered.flat()
+    const added = groups.map((entries) => entries.map(({ number, event }) => ({ number, event })))
+    const all = added.flat()
     for (const { number, event } of all.filter((entry) => entry.number <= this.#last)) this.#replaced(number, event)
     if (this.#listeners.size > 0) this.#unshown.push(...all.filter((entry) => entry.number > this.#last))
     this.#last = last
     this.#ahead -= newIn(group)
     this.#showToFollowers()
-    return numbered.slice(1)
+    return added.slice(1)
   }
 
   #replaced(number: number, event: SessionEvent): void {
@@ -310,14 +321,12 @@ export class Journal {
     await this.flush().catch(() => undefined)
   }
 
-  #stored({ number, event }: NumberedEvent): StoredEvent {
-    return { number, id: event.id, type: event.type, at: this.#clock.wall(), json: JSON.stringify(event) }
-  }
-
   #tellIfIdle(): void {
     if (!this.busy) this.#onIdle()
   }
 }
+
+const entryOf = (event: SessionEvent, number?: number): Entry => ({ number, event, json: JSON.stringify(event) })
 
 /** How many of these events have no number yet. */
 const newIn = (group: readonly Addition[]): number =>

@@ -207,6 +207,23 @@ test('what comes together goes to the store together', async () => {
   expect(store.appended[0]?.map(({ type }) => type)).toEqual(['user.message', 'session.status_running'])
 })
 
+test('what is large waits for no company', async () => {
+  const store = new SlowStore()
+  const { session, driver, clock } = await fakes({ store })
+  const s = await session('k')
+  await s.warm()
+  const process = await driver.process(0)
+  process.answersAtOnce = false
+  const turn = s.send('hello')
+  await driver.until(() => process.prompts.length === 1)
+  process.sayText('small')
+  process.sayText('x'.repeat(200_000))
+  await clock.settle()
+  expect(store.appended.map((events) => events.length)).toEqual([2, 5])
+  process.finish()
+  await turn.result
+})
+
 test('a prompt that waits for its process is kept at once, and marked as processed when it begins', async () => {
   const { session, driver } = await fakes()
   driver.onStart = (process) => {
