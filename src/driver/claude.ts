@@ -162,6 +162,11 @@ class ClaudeProcess implements AgentProcess {
     await this.#query?.interrupt()
   }
 
+  async prepare(): Promise<void> {
+    // To tell how full its context is it has to make what is in it; a summary asks no API.
+    await this.#query?.getContextUsage({ detail: 'summary' }).catch(() => undefined)
+  }
+
   async probe(): Promise<void> {
     await this.#query?.mcpServerStatus()
   }

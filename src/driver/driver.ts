@@ -109,6 +109,8 @@ export interface AgentProcess {
   /** The same for a command of the CLI itself, whatever the agent's options make of prompts that look like one. */
   command(message: SDKUserMessage): Promise<boolean>
   interrupt(): Promise<void>
+  /** Has the process make its prompt and tools ready ahead of its first turn; resolves when it has, or cannot. A parked one is left alone. */
+  prepare(): Promise<void>
   /** Resolves when the process answers a question that costs nothing. A parked one is not asked. */
   probe(): Promise<void>
   /** Tells that everything read so far was consumed, so that more may come. */

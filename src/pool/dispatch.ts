@@ -89,6 +89,7 @@ export class Dispatch {
       // It is the session's from here on, and leaves like any other if no turn comes to use it.
       worker.reserved = false
       await conversation.saveIdentity()
+      if (worker.turns === 0) await worker.process.prepare()
     } finally {
       permit.leave()
     }

@@ -246,6 +246,7 @@ export class Spares {
     const startedAt = clock.now()
     await starter.open(worker)
     keeping.demand.noteStart(clock.now() - startedAt)
+    await worker.process.prepare()
   }
 }
 

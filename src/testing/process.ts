@@ -64,6 +64,8 @@ export class FakeProcess implements AgentProcess {
   /** False makes it hang: it leaves health probes without an answer. */
   answersProbes = true
   probes = 0
+  /** How often it was to make its prompt and tools ready. */
+  prepared = 0
   /** Every prompt it was handed, oldest first. */
   readonly prompts: SDKUserMessage[] = []
   /** Control methods that were called on `query`. */
@@ -247,6 +249,10 @@ export class FakeProcess implements AgentProcess {
     else if (stops) this.finish({ subtype: 'error_during_execution' })
     else this.#context.changed()
     return Promise.resolve()
+  }
+
+  async prepare(): Promise<void> {
+    this.prepared += 1
   }
 
   probe(): Promise<void> {

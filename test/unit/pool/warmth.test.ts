@@ -34,7 +34,7 @@ const timesSent = (driver: FakeDriver): Map<unknown, number> => {
 
 describe('a turn', () => {
   test('is cold where nothing is, live on the worker of the last one, resumed after that has gone', async () => {
-    const { pool, session, told } = await fakes()
+    const { pool, session, told, driver } = await fakes()
     const handle = await session('k')
     const turns = [handle.send('one')]
     await turns[0]?.result
@@ -45,6 +45,7 @@ describe('a turn', () => {
     await turns[2]?.result
     expect(turns.map(({ warmth }) => warmth)).toEqual(['cold', 'live', 'resumed'])
     expect(told('turn.started').map(({ warmth }) => warmth)).toEqual(['cold', 'live', 'resumed'])
+    expect(driver.processes.map(({ prepared }) => prepared)).toEqual([0, 0])
     expect(pool.stats().totals.turnsByWarmth).toEqual({ live: 1, primed: 0, spare: 0, resumed: 1, cold: 1 })
   })
 
@@ -62,6 +63,7 @@ describe('a turn', () => {
     expect(await answer(next)).toBe('[turn 2] You said: Again')
     expect(next.warmth).toBe('primed')
     expect(driver.processes.map(({ spec }) => spec.conversation.kind)).toEqual(['new', 'resume'])
+    expect(driver.processes.map(({ prepared }) => prepared)).toEqual([1, 1])
   })
 
   test('shares a start that is under way', async () => {
@@ -104,7 +106,7 @@ describe('a turn', () => {
       cwd: spare.spec.cwd,
       sdkSessionId: (spare.spec.conversation as { sessionId: string }).sessionId,
     })
-    expect(spare?.prompts).toHaveLength(1)
+    expect(spare).toMatchObject({ prompts: { length: 1 }, prepared: 1 })
   })
 
   test('finds a spare for a place that the caller chose, which is bound to it', async () => {
