@@ -4,7 +4,7 @@ import { systemClock } from '../clock.ts'
 import type { CancelTimer } from '../clock.ts'
 
 /** What nobody waits for goes to the disk this much later, with all that has come to it. */
-const LAG_MS = 50
+const LAG_MS = 1_000
 
 const syncData = promisify(fdatasync)
 const release = promisify(close)
@@ -27,7 +27,7 @@ export class DiskSync {
     this.#sync = sync
   }
 
-  /** The file has more to be taken: within 50 ms, unless somebody waits for it. */
+  /** The file has more to be taken: within a second, unless somebody waits for it. */
   written(): void {
     this.#waiting = true
     this.#due ??= systemClock.after(LAG_MS, () => void this.#setOut())

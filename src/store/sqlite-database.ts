@@ -1,5 +1,7 @@
 import { DatabaseSync, backup } from 'node:sqlite'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
+import { systemClock } from '../clock.ts'
+import type { CancelTimer } from '../clock.ts'
 import { storeError } from '../errors.ts'
 import { DiskSync } from './disk-sync.ts'
 import { migrate } from './sqlite-schema.ts'
@@ -8,11 +10,18 @@ import { unwritable } from './unwritable.ts'
 /** How long a statement waits for another process's lock before it fails. */
 const BUSY_TIMEOUT_MS = 5_000
 
+/** After so many transactions the log is copied into the database, this much later: a commit that did it would keep its caller waiting. */
+const CHECKPOINT_AFTER = 250
+const CHECKPOINT_LAG_MS = 100
+
+/** A log of so many pages (32 MiB) is copied by the commit that makes it so long. */
+const LONGEST_LOG_PAGES = 8_000
+
 /** What the log file keeps on disk after it was copied into the database. */
 const LOG_SIZE_BYTES = 64 * 1024 * 1024
 
-/** So many transactions may follow upon one another before the event loop has its turn: some milliseconds of work. */
-const MAX_IN_A_ROW = 250
+/** So many transactions may follow upon one another before the event loop has its turn: some 20 ms of work. */
+const MAX_IN_A_ROW = 1_000
 
 /** Of a backup, between two rounds of the event loop: some 10 ms of work. */
 const PAGES_AT_ONCE = 1_000
@@ -32,7 +41,8 @@ function open(path: string): { database: DatabaseSync; log: DiskSync | undefined
     // With a log SQLite itself goes to the disk for checkpoints alone: a commit's trip is made beside the event loop.
     database.exec(
       `PRAGMA synchronous = ${logged ? 'NORMAL' : 'FULL'}; PRAGMA secure_delete = ON;
-       PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_size_limit = ${LOG_SIZE_BYTES}`,
+       PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_size_limit = ${LOG_SIZE_BYTES};
+       PRAGMA wal_autocheckpoint = ${LONGEST_LOG_PAGES}`,
     )
     migrate(database, path)
     return { database, log: logged ? new DiskSync(`${path}-wal`) : undefined }
@@ -51,6 +61,8 @@ export class SqliteDatabase {
   readonly #onUndone: () => void
   #group: Write[] = []
   #inARow = 0
+  #sinceCheckpoint = 0
+  #checkpointDue: CancelTimer | undefined
 
   /** Opens the file, or makes it, and brings its schema up to date. `onUndone`: writes were undone after they had run. Throws StoreError. */
   constructor(path: string, onUndone: () => void) {
@@ -74,7 +86,11 @@ export class SqliteDatabase {
   }
 
   run(sql: string, ...values: SQLInputValue[]): void {
-    this.#guard(() => this.#prepare(sql).run(...values))
+    try {
+      this.#prepare(sql).run(...values)
+    } catch (error) {
+      throw storeError(this.#path, error)
+    }
   }
 
   /** Does the work as a whole or not at all; resolves when it survives this process. Rejects with StoreError. */
@@ -107,19 +123,19 @@ export class SqliteDatabase {
   async close(): Promise<void> {
     this.#commitGroup()
     if (!this.#database.isOpen) return
+    this.#checkpointDue?.()
     this.#statements.clear()
     this.#guard(() => this.#database.close())
     await this.#log?.close()
   }
 
   #schedule(): void {
-    const commit = (): void => this.#commitGroup()
     this.#inARow = (this.#inARow + 1) % MAX_IN_A_ROW
-    if (this.#inARow === 0) setImmediate(commit)
-    else process.nextTick(commit)
+    if (this.#inARow === 0) setImmediate(this.#commitGroup)
+    else process.nextTick(this.#commitGroup)
   }
 
-  #commitGroup(): void {
+  readonly #commitGroup = (): void => {
     const group = this.#group
     this.#group = []
     if (group.length === 0 || this.#commit(group) === undefined) return
@@ -145,9 +161,26 @@ export class SqliteDatabase {
       this.#onUndone()
       return error as Error
     }
-    this.#log?.written()
+    this.#noteWritten()
     for (const { resolve } of group) resolve()
     return undefined
+  }
+
+  #noteWritten(): void {
+    this.#log?.written()
+    this.#sinceCheckpoint += 1
+    if (this.#sinceCheckpoint >= CHECKPOINT_AFTER)
+      this.#checkpointDue ??= systemClock.after(CHECKPOINT_LAG_MS, () => this.#checkpoint())
+  }
+
+  #checkpoint(): void {
+    this.#checkpointDue = undefined
+    this.#sinceCheckpoint = 0
+    try {
+      this.run('PRAGMA wal_checkpoint(PASSIVE)')
+    } catch {
+      // The log still has it all. What is wrong with the disk is told to those who write.
+    }
   }
 
   #rollback(): void {

@@ -1,8 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { StoreError } from '../../../src/errors.ts'
 import type { StoredEvent } from '../../../src/store/store.ts'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
@@ -129,6 +129,15 @@ test('what was undone because another write failed is done again from where it h
   await store.close()
 })
 
+test('the log goes into the file by and by, though no commit waits for that', async () => {
+  const path = newFile()
+  const store = new SqliteStore(path)
+  const before = (await stat(path)).size
+  for (let number = 0; number < 300; number += 1) await store.put(record('t', `k ${number}`))
+  await vi.waitFor(async () => expect((await stat(path)).size).toBeGreaterThan(before))
+  await store.close()
+})
+
 test('writes that follow upon one another leave the event loop its turns', async () => {
   const store = new SqliteStore(newFile())
   let turns = 0
@@ -138,9 +147,9 @@ test('writes that follow upon one another leave the event loop its turns', async
     if (writing) setImmediate(count)
   }
   setImmediate(count)
-  for (let number = 0; number < 1_000; number += 1) await store.put(record('t', 'k', { turns: number }))
+  for (let number = 0; number < 3_000; number += 1) await store.put(record('t', 'k', { turns: number }))
   writing = false
-  expect(turns).toBeGreaterThanOrEqual(4)
+  expect(turns).toBeGreaterThanOrEqual(2)
   await store.close()
 })
 
