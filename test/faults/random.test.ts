@@ -153,8 +153,9 @@ const FAULT_KINDS: Record<string, (scene: Scene) => Promise<void>> = {
     await expect(turn.result).rejects.toMatchObject({ name: 'StartError' })
   },
   async 'MCP server killed'(scene) {
-    const pid = await worker(scene)
-    const server = await until(() => {
+    const server = await until(async () => {
+      // Others may need its place before the server is there.
+      const pid = await worker(scene)
       const found = living().find(({ ppid, command }) => ppid === pid && command.includes(MCP_SERVER))
       if (found === undefined) throw new Error('it has no MCP server yet')
       return found
