@@ -1,8 +1,6 @@
 import { verdicts } from './doctor-finding.ts'
 import type { Finding } from './doctor-finding.ts'
-
-/** The oldest Node that has all that the package uses. */
-const NODE_AT_LEAST = '22.18.0'
+import { NODE_AT_LEAST } from './node-version.ts'
 
 /** The versions of the Agent SDK that the package was made for: from the first, below the second. */
 const SDK_RANGE = ['0.3.329', '0.4.0'] as const
