@@ -39,7 +39,9 @@ export class DiskSync {
     if (this.#failure !== undefined) throw this.#failure
   }
 
+  /** Ends it, whatever is written: the database that closes has seen to that. */
   async close(): Promise<void> {
+    this.#waiting = false
     this.#due?.()
     await (this.#next ?? this.#underway)
     if (this.#descriptor !== undefined) await release(this.#descriptor)
@@ -60,7 +62,8 @@ export class DiskSync {
     this.#due?.()
     this.#due = undefined
     try {
-      this.#descriptor ??= openSync(this.#path, 'r')
+      // Windows takes no file to the disk that was opened for reading alone.
+      this.#descriptor ??= openSync(this.#path, 'r+')
       await this.#sync(this.#descriptor)
       this.#failure = undefined
     } catch (error) {

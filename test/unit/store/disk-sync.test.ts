@@ -63,6 +63,7 @@ test('nothing goes to the disk any more once it is closed', async () => {
   const told = trips(await newFile())
   told.sync.written()
   await told.sync.close()
+  await told.sync.flush()
   expect(told.begun).toBe(0)
 })
 
