@@ -96,6 +96,7 @@ class ClaudeProcess implements AgentProcess {
   #child: GatedProcess | undefined
   #reading = false
   #terminating: Promise<TerminateReport> | undefined
+  #prepared: Promise<void> | undefined
 
   constructor(spec: StartSpec, driver: ClaudeDriverOptions, oom: OomWatch, cgroup: HostCgroup | undefined) {
     this.#cgroup = cgroup
@@ -162,9 +163,13 @@ class ClaudeProcess implements AgentProcess {
     await this.#query?.interrupt()
   }
 
-  async prepare(): Promise<void> {
+  prepare(): Promise<void> {
     // To tell how full its context is it has to make what is in it; a summary asks no API.
-    await this.#query?.getContextUsage({ detail: 'summary' }).catch(() => undefined)
+    this.#prepared ??= this.#query?.getContextUsage({ detail: 'summary' }).then(
+      () => undefined,
+      () => undefined,
+    )
+    return this.#prepared ?? Promise.resolve()
   }
 
   async probe(): Promise<void> {
