@@ -1,6 +1,7 @@
 import { open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ResumeLoad, TranscriptPlace } from './driver.ts'
+import { parseEntry } from './transcript-entry.ts'
 import { transcriptNames } from './transcripts.ts'
 
 /** The row that the CLI writes when it has put a summary in the place of what was said before. */
@@ -11,14 +12,14 @@ interface Boundary {
 }
 
 function boundaryIn(line: string): Boundary | undefined {
-  // Anybody may have said the words, but not in these places; and the last line may be one that is being written.
-  if (!line.includes('"subtype":"compact_boundary"') || !line.endsWith('}')) return undefined
-  const row = JSON.parse(line) as {
+  // Anybody may have said the words, but not in these places.
+  if (!line.includes('"subtype":"compact_boundary"')) return undefined
+  const row = parseEntry<{
     subtype?: unknown
     uuid: string
     compactMetadata?: { preservedMessages?: { uuids?: string[] } }
-  }
-  if (row.subtype !== 'compact_boundary') return undefined
+  }>(line)
+  if (row?.subtype !== 'compact_boundary') return undefined
   return { uuid: row.uuid, kept: row.compactMetadata?.preservedMessages?.uuids ?? [] }
 }
 

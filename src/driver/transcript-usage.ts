@@ -2,6 +2,7 @@ import { open, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseWall } from '../clock.ts'
 import type { ModelAnswer, TranscriptPlace, TranscriptUsage } from './driver.ts'
+import { parseEntry } from './transcript-entry.ts'
 import { transcriptNames } from './transcripts.ts'
 
 /** What is read of a transcript at a time, from its end. */
@@ -44,15 +45,6 @@ async function* linesFromEnd(path: string): AsyncGenerator<string> {
   }
 }
 
-/** Undefined for the last line of a process that was killed as it wrote. */
-function parse(line: string): Entry | undefined {
-  try {
-    return JSON.parse(line) as Entry
-  } catch {
-    return undefined
-  }
-}
-
 const timeOf = ({ timestamp }: Entry): number => (timestamp === undefined ? Number.NaN : parseWall(timestamp))
 
 const answerIn = (entry: Entry): TranscriptUsage['unsaved'] =>
@@ -67,7 +59,7 @@ export async function transcriptUsage(place: TranscriptPlace, after: number): Pr
   // Subagents have files of their own, in which no total is saved.
   for (const path of others) {
     if ((await stat(path)).mtimeMs <= after) continue
-    const entries = (await readFile(path, 'utf8')).split('\n').map((line) => parse(line) ?? {})
+    const entries = (await readFile(path, 'utf8')).split('\n').map((line) => parseEntry<Entry>(line) ?? {})
     unsaved.push(entries.flatMap(answerIn).filter(({ at }) => at > after && at >= since))
   }
   return { saved, unsaved: unsaved.flat() }
@@ -84,7 +76,7 @@ async function readMain(
   for await (const line of linesFromEnd(path)) {
     // Of what was counted already only the total matters.
     if (since <= after && !line.includes(SAVED)) continue
-    const entry = parse(line)
+    const entry = parseEntry<Entry>(line)
     if (entry === undefined) continue
     if (entry.type === 'cost-state' && entry.sessionId === sessionId) {
       const { totalCostUSD = 0, modelUsage = {} } = entry
