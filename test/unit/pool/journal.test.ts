@@ -82,6 +82,16 @@ class SlowStore extends MemoryStore {
   }
 }
 
+/** A session whose process is there and says what the test makes it say. */
+async function silent(options: Parameters<typeof fakes>[0] = {}) {
+  const all = await fakes(options)
+  const s = await all.session('k')
+  await s.warm()
+  const process = await all.driver.process(0)
+  process.answersAtOnce = false
+  return { ...all, s, process }
+}
+
 test('a turn leaves its events, numbered from 1, and the next one goes on', async () => {
   const { session } = await fakes()
   const s = await session('k')
@@ -133,11 +143,7 @@ test('a reader replays and follows, from any point, with no gap and no double', 
 
 test('a prompt is kept before the process has it, and a result before its caller', async () => {
   const store = new SlowStore()
-  const { session, driver } = await fakes({ store })
-  const s = await session('k')
-  await s.warm()
-  const process = await driver.process(0)
-  process.answersAtOnce = false
+  const { s, process, driver } = await silent({ store })
   const letThrough = store.hold()
   const turn = s.send('hello')
   await s.info()
@@ -183,11 +189,7 @@ test('a turn does not wait for the disk; who acknowledges its prompt and who rea
 
 test('a prompt that never gets to the disk is not acknowledged, and its turn ends', async () => {
   const store = new SlowStore()
-  const { session, driver } = await fakes({ store })
-  const s = await session('k')
-  await s.warm()
-  const process = await driver.process(0)
-  process.answersAtOnce = false
+  const { s, process, driver } = await silent({ store })
   const reachDisk = store.holdDisk()
   const turn = s.send('hello')
   await driver.until(() => process.prompts.length === 1)
@@ -209,11 +211,7 @@ test('what comes together goes to the store together', async () => {
 
 test('what is large waits for no company', async () => {
   const store = new SlowStore()
-  const { session, driver, clock } = await fakes({ store })
-  const s = await session('k')
-  await s.warm()
-  const process = await driver.process(0)
-  process.answersAtOnce = false
+  const { s, process, driver, clock } = await silent({ store })
   const turn = s.send('hello')
   await driver.until(() => process.prompts.length === 1)
   process.sayText('small')
@@ -261,11 +259,7 @@ test('a turn that never began says why, and one that was refused says nothing', 
 })
 
 test('queued prompts are kept in the order they came, and steering ones in their turn', async () => {
-  const { session, driver } = await fakes()
-  const s = await session('k')
-  await s.warm()
-  const process = await driver.process(0)
-  process.answersAtOnce = false
+  const { s, process, driver } = await silent()
   const first = s.send('first')
   await driver.until(() => process.prompts.length === 1)
   const second = s.send('second', { onBusy: 'queue' })
@@ -350,11 +344,7 @@ test('a store that fails before the prompt is handed over fails the turn, and no
 
 test('a store that fails in mid-turn ends the turn; its end is written before the next begins', async () => {
   const store = new SlowStore()
-  const { session, driver, clock } = await fakes({ store })
-  const s = await session('k')
-  await s.warm()
-  const process = await driver.process(0)
-  process.answersAtOnce = false
+  const { s, process, driver, clock } = await silent({ store })
   const turn = s.send('hello')
   await driver.until(() => process.prompts.length === 1)
   store.obstacle = new StoreError('the disk is full')

@@ -59,6 +59,16 @@ async function typesOf(handle: Session): Promise<string[]> {
   return types
 }
 
+/** A turn outgrows the limit, and its process is asked to compact, which it leaves to the test. */
+async function outgrow({ handle, process, driver }: Pick<Grown, 'handle' | 'process' | 'driver'>): Promise<void> {
+  process.answersAtOnce = false
+  const two = handle.send('two')
+  await driver.until(() => process.prompts.length === 2)
+  process.finish()
+  await two.result
+  await driver.until(() => process.commands.length === 1)
+}
+
 describe('After a turn, a conversation that has grown too large', () => {
   test('is compacted by the process that has it, which is no turn of the session', async () => {
     const { handle, process, compactions, pool, told } = await growing()
@@ -86,12 +96,7 @@ describe('After a turn, a conversation that has grown too large', () => {
 
   test('lets a prompt wait until it is compacted', async () => {
     const { handle, process, driver } = await growing()
-    process.answersAtOnce = false
-    const two = handle.send('two')
-    await driver.until(() => process.prompts.length === 2)
-    process.finish()
-    await two.result
-    await driver.until(() => process.commands.length === 1)
+    await outgrow({ handle, process, driver })
     const three = handle.send('three')
     process.answersAtOnce = true
     process.compact()
@@ -172,12 +177,7 @@ describe('After a turn, a conversation that has grown too large', () => {
 
   test.each(['delete', 'close'] as const)('ends with its session or pool: %s', async (how) => {
     const { handle, process, driver, pool, compactions, told } = await growing()
-    process.answersAtOnce = false
-    const two = handle.send('two')
-    await driver.until(() => process.prompts.length === 2)
-    process.finish()
-    await two.result
-    await driver.until(() => process.commands.length === 1)
+    await outgrow({ handle, process, driver })
     await (how === 'delete' ? handle.delete() : pool.close())
     expect(driver.living).toEqual([])
     expect([compactions, told('warning')]).toEqual([[], []])
