@@ -8,7 +8,7 @@ export interface RetentionRuleOptions {
   maxAgeMs?: number
   /** So many sessions; those unused longest go. */
   maxSessions?: number
-  /** So much for events, transcripts, workspaces and the CLI's notes together; those unused longest go. */
+  /** So much for events, transcripts and their copies, workspaces and the CLI's notes together; those unused longest go. */
   maxSize?: string
   maxSizeBytes?: number
   /** So many events of a session; older ones go. The last one always stays. */
@@ -27,7 +27,7 @@ export interface RetentionOptions extends RetentionRuleOptions {
   tenants?: Readonly<Record<string, RetentionRuleOptions>>
   /** Rules beside those of the tenant, for each tenant's sessions of these agents. */
   agents?: Readonly<Record<string, RetentionRuleOptions>>
-  /** What no session knows: transcripts, workspaces, the CLI's notes, and directories of tenants, that are older than this. Default `"7d"`. */
+  /** What no session knows: transcripts and their copies, workspaces, the CLI's notes, and directories of tenants, that are older than this. Default `"7d"`. */
   leftovers?: string
   leftoversMs?: number
   /** How often it is looked at. Default `"10m"`. */

@@ -3,11 +3,12 @@ import { basename, join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
 import type { Retention } from '../options/retention.ts'
-import type { PoolFiles, SessionRecord, TenantPlaces } from '../store/store.ts'
+import type { PoolFiles, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 
 export interface LeftoversContext {
   clock: Clock
   files: PoolFiles
+  store: Store
   driver: Driver
   retention: Retention
   places: (tenant: string) => Promise<TenantPlaces>
@@ -15,6 +16,9 @@ export interface LeftoversContext {
   /** Tenants, directories and conversations of processes that are there now. */
   inUse: () => { tenant: string; cwd: string; sdkSessionId: string | undefined }[]
 }
+
+/** A look removes no more copies than this: the next one goes on. */
+const MAX_COPIES = 200
 
 /** What no session and no process knows: sessions that were cut short as they began or went, and tenants that are no more. */
 export class Leftovers {
@@ -24,7 +28,7 @@ export class Leftovers {
     this.#context = context
   }
 
-  /** Removes what is old enough, or only counts it in a dry run; how many files, folders and directories of tenants that is. */
+  /** Removes what is old enough, or only counts it in a dry run; how many files, folders, copies and directories of tenants that is. */
   async remove(
     records: readonly SessionRecord[],
     { dryRun, stopped }: { dryRun: boolean; stopped: () => boolean },
@@ -37,6 +41,7 @@ export class Leftovers {
       if (stopped()) return removed
       removed += await this.#removeOf(tenant, ofTenant, { before, dryRun })
     }
+    removed += await this.#removeCopies({ before, dryRun })
     const tenants = new Set([...records, ...inUse()].map(({ tenant }) => tenant))
     return removed + (await files.removeUnknownTenants(tenants, { before, dryRun }))
   }
@@ -64,5 +69,15 @@ export class Leftovers {
     }
     const known = new Set(users.flatMap(({ sdkSessionId }) => sdkSessionId ?? []))
     return removed + (await driver.forgetUnknown({ configDir, tmpDir }, known, { before, dryRun }))
+  }
+
+  /** The store's copies of transcripts. */
+  async #removeCopies({ before, dryRun }: { before: number; dryRun: boolean }): Promise<number> {
+    const { store, inUse } = this.#context
+    const used = new Set(inUse().map(({ sdkSessionId }) => sdkSessionId))
+    const found = await store.leftoverTranscripts({ before, limit: MAX_COPIES })
+    const copies = found.filter(({ sdkSessionId }) => !used.has(sdkSessionId))
+    for (const copy of dryRun ? [] : copies) await store.removeTranscript(copy)
+    return copies.length
   }
 }

@@ -1,6 +1,6 @@
 import { bytesOn } from '../disk-use.ts'
 import type { RetentionRule } from '../options/retention.ts'
-import type { SessionRecord, Store } from '../store/store.ts'
+import type { SessionRecord } from '../store/store.ts'
 import { EventTrim } from './event-trim.ts'
 import type { PoolEmitter } from './events.ts'
 import type { KeptSessions } from './kept-sessions.ts'
@@ -14,14 +14,13 @@ export interface PruneReport {
   sessions: Removal[]
   /** Events of sessions that stay. */
   events: number
-  /** Files, folders and tenants' directories that no session knows. */
+  /** Files, folders, copies of transcripts and tenants' directories that no session knows. */
   leftovers: number
   /** More is due than one look removes; the next goes on. */
   more: boolean
 }
 
 export interface PruningContext extends LeftoversContext {
-  store: Store
   emitter: PoolEmitter
   sessions: KeptSessions
 }
@@ -149,11 +148,12 @@ export class Pruning {
 
   async #bytesOf(record: SessionRecord, sizes: ReadonlyMap<string, number>): Promise<number> {
     const { store, sessions } = this.#context
-    const { uid, cwd, ownsCwd } = record
-    const { size } = await store.eventTotals(uid)
-    const ids = await sessions.conversationsOf(record)
-    const transcripts = ids.reduce((sum, id) => sum + (sizes.get(id) ?? 0), 0)
-    return size + transcripts + (ownsCwd && cwd !== undefined ? await bytesOn(cwd) : 0)
+    const { tenant, uid, cwd, ownsCwd } = record
+    let { size } = await store.eventTotals(uid)
+    for (const id of await sessions.conversationsOf(record)) {
+      size += (sizes.get(id) ?? 0) + (await store.transcriptSize(tenant, id))
+    }
+    return size + (ownsCwd && cwd !== undefined ? await bytesOn(cwd) : 0)
   }
 }
 

@@ -49,6 +49,13 @@ export class Upkeep {
         if (records.length === 0) break
         for (const record of records) await sessions.eraseRecord(record)
       }
+      // Copies that a host which died has left.
+      for (;;) {
+        const copies = await store.leftoverTranscripts({ tenant, limit: PAGE })
+        if (copies.length === 0) break
+        for (const copy of copies) await store.removeTranscript(copy)
+      }
+      await store.flush()
       try {
         await files.removeTenant(tenant)
       } catch (error) {

@@ -160,6 +160,27 @@ export class MemoryStore implements Store {
     return this.#transcriptsOf(key).flatMap(({ key: { subpath } }) => (subpath === undefined ? [] : [subpath]))
   }
 
+  async transcriptSize(tenant: string, sdkSessionId: string): Promise<number> {
+    return [...this.#transcripts.values()]
+      .filter(({ key }) => key.tenant === tenant && key.sdkSessionId === sdkSessionId)
+      .flatMap(({ entries }) => entries)
+      .reduce((sum, json) => sum + Buffer.byteLength(json), 0)
+  }
+
+  async leftoverTranscripts(of: Parameters<Store['leftoverTranscripts']>[0]): Promise<TranscriptKey[]> {
+    const { tenant, before = Infinity, limit } = of
+    const had = new Set(this.#all.map(({ record }) => idOf(record.tenant, record.sdkSessionId ?? '')))
+    const left = [...this.#transcripts.values()].filter(
+      ({ key }) => key.tenant === (tenant ?? key.tenant) && !had.has(idOf(key.tenant, key.sdkSessionId)),
+    )
+    const conversations = Map.groupBy(left, ({ key }) => transcriptId({ ...key, subpath: undefined })).values()
+    return [...conversations]
+      .filter((transcripts) => transcripts.every(({ writtenAt }) => writtenAt < before))
+      .flatMap(([first]) => (first === undefined ? [] : [first.key]))
+      .map(({ subpath: _subagent, ...conversation }) => conversation)
+      .slice(0, limit)
+  }
+
   async removeTranscript(key: TranscriptKey): Promise<void> {
     if (key.subpath !== undefined) this.#transcripts.delete(transcriptId(key))
     else for (const transcript of this.#transcriptsOf(key)) this.#transcripts.delete(transcriptId(transcript.key))

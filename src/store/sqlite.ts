@@ -252,6 +252,34 @@ export class SqliteStore implements Store {
       .map(({ subpath }) => unescape(subpath))
   }
 
+  async transcriptSize(tenant: string, sdkSessionId: string): Promise<number> {
+    const sum = this.#database.one<{ size: number }>(
+      `SELECT coalesce(sum(octet_length(json)), 0) AS size FROM transcript_entries
+       WHERE transcript IN (SELECT id FROM transcripts WHERE tenant = ? AND sdk_session_id = ?)`,
+      tenant,
+      escape(sdkSessionId),
+    )
+    return sum?.size ?? 0
+  }
+
+  async leftoverTranscripts(of: Parameters<Store['leftoverTranscripts']>[0]): Promise<TranscriptKey[]> {
+    const { tenant, before = Infinity, limit } = of
+    const where = new Where().and('tenant = ?', tenant)
+    where.and(
+      `NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.sdk_session_id = transcripts.sdk_session_id
+       AND sessions.tenant = transcripts.tenant)`,
+    )
+    return this.#database
+      .all<{ tenant: string; project: string; id: string }>(
+        `SELECT tenant, project, sdk_session_id AS id FROM transcripts ${where.sql}
+         GROUP BY tenant, project, sdk_session_id HAVING max(written_at) < ? LIMIT ?`,
+        ...where.values,
+        before,
+        limit,
+      )
+      .map(({ id, project, ...rest }) => ({ ...rest, project: unescape(project), sdkSessionId: unescape(id) }))
+  }
+
   removeTranscript(key: TranscriptKey): Promise<void> {
     const [tenant, project, sdkSessionId, subpath] = transcriptId(key)
     return this.#database.write(() =>

@@ -174,6 +174,10 @@ export interface Store {
   listTranscripts(tenant: string, project: string): Promise<TranscriptInfo[]>
   /** The subpaths of a conversation that have a transcript. */
   listSubpaths(key: TranscriptKey): Promise<string[]>
+  /** Bytes of JSON of a conversation's transcripts, those of its subagents included. */
+  transcriptSize(tenant: string, sdkSessionId: string): Promise<number>
+  /** Conversations with transcripts that no session has, and to which nothing was added since `before`. */
+  leftoverTranscripts(of: { tenant?: string; before?: number; limit: number }): Promise<TranscriptKey[]>
   /** Removes a transcript; without a subpath, those of the subagents too. */
   removeTranscript(key: TranscriptKey): Promise<void>
 

@@ -128,6 +128,42 @@ export function transcriptConformance(open: () => Promise<Store>): void {
       for (const key of keys) expect(await load(key)).toEqual(removed.includes(key) ? undefined : [key])
     })
 
+    test('have the size of all of a conversation', async () => {
+      await store.appendTranscript(KEY, [{ json: '"\u{1f980}"' }], 9)
+      const sizes = keys
+        .filter(({ tenant, sdkSessionId }) => tenant === 't' && sdkSessionId === 'sdk-1')
+        .map((key) => Buffer.byteLength(JSON.stringify(key)))
+      expect(sizes).toHaveLength(4)
+      expect(await store.transcriptSize('t', 'sdk-1')).toBe(sizes.reduce((sum, size) => sum + size) + 6)
+      expect(await store.transcriptSize('t', odd)).toBeGreaterThan(0)
+      expect(await store.transcriptSize('t', 'absent')).toBe(0)
+    })
+
+    test('that no session has are found once nothing was added for a while', async () => {
+      const all = { before: 100, limit: 100 }
+      const names = (found: readonly TranscriptKey[]): string[] =>
+        found.map(({ tenant, project, sdkSessionId, subpath = '' }) =>
+          [tenant, project, sdkSessionId, subpath].join(' '),
+        )
+      const conversations = [
+        't -other sdk-1 ',
+        't -work sdk-1 ',
+        't -work sdk-2 ',
+        `t ${odd} ${odd} `,
+        'u -work sdk-1 ',
+      ]
+      expect(names(await store.leftoverTranscripts(all)).toSorted()).toEqual(conversations.toSorted())
+      expect(names(await store.leftoverTranscripts({ tenant: 'u', limit: 9 }))).toEqual(['u -work sdk-1 '])
+      expect(await store.leftoverTranscripts({ ...all, limit: 2 })).toHaveLength(2)
+      // The newest of its subagents' is of 5.
+      expect(names(await store.leftoverTranscripts({ ...all, before: 5 }))).not.toContain('t -work sdk-1 ')
+      expect(names(await store.leftoverTranscripts({ ...all, before: 6 }))).toContain('t -work sdk-1 ')
+      await store.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
+      expect(names(await store.leftoverTranscripts(all)).toSorted()).toEqual(
+        conversations.filter((name) => !/^t .*sdk-1/.test(name)).toSorted(),
+      )
+    })
+
     test('go with the session whose conversation they are', async () => {
       await store.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
       await store.remove('t', 'k')

@@ -71,6 +71,18 @@ test('goes by what sessions take on disk', async () => {
   expect(await keys(setup)).toEqual(['b', 'c'])
 })
 
+test('counts the store’s copies of transcripts for the size of their session', async () => {
+  const store = new MemoryStore()
+  const setup = await fakes({ store, retention: { maxSize: '1MiB' } })
+  const { sdkSessionId = '' } = await (await used(setup, 'a')).info()
+  await setup.clock.advance(1_000)
+  await used(setup, 'b')
+  expect(await setup.pool.prune()).toMatchObject({ sessions: [] })
+  const json = JSON.stringify('x'.repeat(2 ** 20))
+  await store.appendTranscript({ tenant: 'default', project: '-work', sdkSessionId }, [{ json }], 0)
+  expect(await setup.pool.prune()).toMatchObject({ sessions: [{ key: 'a', reason: 'size' }] })
+})
+
 test('trims the events of sessions that stay, by number and by age', async () => {
   const store = new MemoryStore()
   const setup = await fakes({ store, retention: { maxEvents: 10, maxEventAge: '1m' } })
@@ -131,6 +143,24 @@ test('removes workspaces that nobody knows, when they are old', async () => {
   expect(await readdir(workspaces)).toHaveLength(3)
   expect(await setup.pool.prune()).toMatchObject({ leftovers: 1 })
   expect((await readdir(workspaces)).toSorted()).toEqual([cwd.slice(workspaces.length + 1), 'young'].toSorted())
+})
+
+test('removes the store’s copies of transcripts that nobody knows, when they are old', async () => {
+  const store = new MemoryStore()
+  const setup = await fakes({ store, retention: { leftovers: '7d' } })
+  const { sdkSessionId: known = '' } = await (await used(setup, 'k')).info()
+  const ages = { [known]: 30, old: 8, young: 6 }
+  const keyOf = (sdkSessionId: string) => ({ tenant: 'default', project: '-work', sdkSessionId })
+  for (const [id, days] of Object.entries(ages))
+    await store.appendTranscript(keyOf(id), [{ json: '1' }], setup.clock.wall() - days * DAY)
+  const left = async (): Promise<string[]> =>
+    (await store.listTranscripts('default', '-work')).map(({ sdkSessionId }) => sdkSessionId)
+  expect(await setup.pool.prune({ dryRun: true })).toMatchObject({ leftovers: 1 })
+  expect(await left()).toEqual([known, 'old', 'young'])
+  expect(await setup.pool.prune()).toMatchObject({ leftovers: 1 })
+  expect(await left()).toEqual([known, 'young'])
+  await setup.pool.eraseTenant('default')
+  expect(await left()).toEqual([])
 })
 
 test('removes the directories of tenants that have no session any more, when they are old', async () => {
