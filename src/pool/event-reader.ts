@@ -4,6 +4,12 @@ import type { EventPreview } from './session-event.ts'
 /** What `session.events()` gives: events with their numbers, and previews, which have none. */
 export type JournalEntry = NumberedEvent | { number: undefined; event: EventPreview }
 
+/** The events of a session as they come, for `for await`. */
+export interface SessionEvents extends AsyncIterableIterator<JournalEntry, undefined, undefined> {
+  /** The next entry where it is there already, so that several can be passed on together. Where it is not, `next()` waits for it. */
+  takeReady(): JournalEntry | undefined
+}
+
 /** What `session.events()` takes. */
 export interface EventOptions {
   /** Begins after the event of this number. Default 0: with the first. */
@@ -25,7 +31,7 @@ const PAGE = 200
 const MAX_PREVIEWS = 500
 
 /** Reads the events of a session from any point, and follows them. It holds no more than a page of them. */
-export class EventReader implements AsyncIterableIterator<JournalEntry, undefined, undefined>, JournalListener {
+export class EventReader implements SessionEvents, JournalListener {
   readonly #source: EventSource
   readonly #follow: boolean
   readonly #wantsPreviews: boolean
@@ -61,6 +67,10 @@ export class EventReader implements AsyncIterableIterator<JournalEntry, undefine
     const settled = (): void => void (this.#asking -= 1)
     this.#asked = next.then(settled, settled)
     return next
+  }
+
+  takeReady(): JournalEntry | undefined {
+    return this.#asking === 0 ? this.#take() : undefined
   }
 
   async return(): Promise<IteratorResult<JournalEntry, undefined>> {

@@ -1,4 +1,4 @@
-import type { EventOptions, JournalEntry } from './event-reader.ts'
+import type { EventOptions, SessionEvents } from './event-reader.ts'
 import type { TurnInput } from './input.ts'
 import type { EventRange } from '../store/store.ts'
 import type { NumberedEvent } from './journal.ts'
@@ -48,7 +48,7 @@ export interface SessionHost {
   fork(session: SessionIdentity, key: string): Promise<Session>
   remove(session: SessionIdentity): Promise<void>
   info(session: SessionIdentity): Promise<SessionInfo>
-  events(session: SessionIdentity, options: EventOptions): AsyncIterableIterator<JournalEntry, undefined, undefined>
+  events(session: SessionIdentity, options: EventOptions): SessionEvents
   append(session: SessionIdentity, events: readonly NewSessionEvent[]): Promise<NumberedEvent[]>
   history(session: SessionIdentity, range: EventRange): Promise<NumberedEvent[]>
   interrupt(session: SessionIdentity): Promise<boolean>
@@ -113,7 +113,7 @@ export class Session {
    * event once and with its number. Come back with `after` to go on. Throws SessionGoneError, PoolClosedError, StoreError,
    * and ConfigError where events are not kept.
    */
-  events(options: EventOptions = {}): AsyncIterableIterator<JournalEntry, undefined, undefined> {
+  events(options: EventOptions = {}): SessionEvents {
     return this.#host.events(this.#identity, options)
   }
 

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import type { Context } from 'hono'
 import { parseWall } from '../../clock.ts'
-import type { JournalEntry, NumberedEvent } from '../../index.ts'
+import type { JournalEntry, NumberedEvent, SessionEvents } from '../../index.ts'
 import { SessionGoneError } from '../../index.ts'
 import { streamAnswer } from '../context.ts'
 import type { ServerContext, ServerEnv } from '../context.ts'
@@ -175,15 +175,18 @@ function encode({ number, event }: JournalEntry): Uint8Array<ArrayBuffer> {
   return chunk
 }
 
+/** What is there already goes out in one piece, up to this many bytes and the event that exceeds them. */
+const PIECE_BYTES = 16 * 1024
+
 /** A frame for each event, and one that says why there will be no more. */
 class Frames implements AsyncIterator<Uint8Array<ArrayBuffer>, undefined> {
-  readonly #reader: AsyncIterator<JournalEntry, undefined>
+  readonly #reader: SessionEvents
   readonly #previews: readonly string[]
   /** Previews of another kind than was asked for. */
   #unwanted: string | undefined
   #ended = false
 
-  constructor(reader: AsyncIterator<JournalEntry, undefined>, previews: readonly string[]) {
+  constructor(reader: SessionEvents, previews: readonly string[]) {
     this.#reader = reader
     this.#previews = previews
   }
@@ -193,16 +196,37 @@ class Frames implements AsyncIterator<Uint8Array<ArrayBuffer>, undefined> {
       while (!this.#ended) {
         const { done, value } = await this.#reader.next()
         if (done === true) break
-        const { event } = value
-        if (event.type === 'event_start' && !this.#previews.includes(event.event.type)) this.#unwanted = event.event.id
-        else if (event.type !== 'event_delta' || event.event_id !== this.#unwanted)
-          return { done: false, value: encode(value) }
+        const [frame, ...more] = this.#framesFrom(value)
+        if (frame !== undefined)
+          return { done: false, value: more.length === 0 ? frame : Buffer.concat([frame, ...more]) }
       }
     } catch (error) {
       this.#ended = true
       return { done: false, value: lastFrame(error) }
     }
     return { done: true, value: undefined }
+  }
+
+  #framesFrom(first: JournalEntry): Uint8Array<ArrayBuffer>[] {
+    const frames: Uint8Array<ArrayBuffer>[] = []
+    let bytes = 0
+    let entry: JournalEntry | undefined = first
+    while (entry !== undefined) {
+      if (this.#wants(entry)) {
+        const frame = encode(entry)
+        frames.push(frame)
+        bytes += frame.length
+      }
+      entry = bytes < PIECE_BYTES ? this.#reader.takeReady() : undefined
+    }
+    return frames
+  }
+
+  #wants({ event }: JournalEntry): boolean {
+    if (event.type === 'event_delta') return event.event_id !== this.#unwanted
+    if (event.type !== 'event_start' || this.#previews.includes(event.event.type)) return true
+    this.#unwanted = event.event.id
+    return false
   }
 }
 

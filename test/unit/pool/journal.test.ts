@@ -501,6 +501,26 @@ test('previews come between their neighbours to who wants them; a slow reader ge
   for (const reader of [quick, slow, plain]) await reader.return?.()
 })
 
+test('what is there already can be taken without waiting, and nothing twice', async () => {
+  const { session } = await fakes()
+  const s = await session('k')
+  const reader = s.events()
+  expect(reader.takeReady()).toBeUndefined()
+  await s.append(['one', 'two', 'three'].map((title) => ({ type: 'session.updated', title })))
+  expect((await reader.next()).value?.number).toBe(1)
+  expect([reader.takeReady(), reader.takeReady(), reader.takeReady()].map((entry) => entry?.number)).toEqual([
+    2,
+    3,
+    undefined,
+  ])
+  const waiting = reader.next()
+  await s.append([{ type: 'session.updated', title: 'four' }])
+  expect(reader.takeReady()).toBeUndefined()
+  expect((await waiting).value?.number).toBe(4)
+  await reader.return?.()
+  expect(reader.takeReady()).toBeUndefined()
+})
+
 test('a reader that waits leaves at once, and with it goes what it held', async () => {
   const { session, pool } = await fakes()
   const s = await session('k')
