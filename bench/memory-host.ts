@@ -1,6 +1,6 @@
 /**
- * A host that has had sessions says what memory it holds. Arguments: directory, sessions, `hibernate` or `delete` (what
- * becomes of them), and the model's address, if each session is to have a real process.
+ * A host with hibernated sessions says what memory it holds. Arguments: directory, sessions, and the model's address, if each
+ * session is to have a real process.
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { systemClock } from '../src/clock.ts'
 import { FakeDriver } from '../src/testing/driver.ts'
 import { startPool } from './shared/conversation.ts'
 
-const [dir = '', sessions = '0', end = 'hibernate', url] = process.argv.slice(2)
+const [dir = '', sessions = '0', url] = process.argv.slice(2)
 const AT_ONCE = 4
 
 // With a model there is a real process for each session; ten thousand of those would take hours.
@@ -24,8 +24,7 @@ const pool = await startPool(
 async function use(key: string): Promise<void> {
   const session = await pool.session(key, { agent: 'assistant' })
   await session.send('hello').result
-  if (end === 'delete') await session.delete()
-  else await session.hibernate()
+  await session.hibernate()
   if (driver === undefined) return
   // What the fake remembers for its tests is not the pool's.
   driver.processes.length = 0

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Order } from '../http-host.ts'
-import { reply, startRole } from './bench.ts'
+import { SMALL_YOUNG_GENERATION, reply, startRole } from './bench.ts'
 import type { Bench } from './bench.ts'
 import { StreamReader } from './streams.ts'
 
@@ -20,7 +20,7 @@ export class Host {
 
   /** `data`: the name of its data directory, which may be an earlier host's. */
   static async start({ dir, owned }: Bench, side: 'pool' | 'bare', data = `http-${(hosts += 1)}`): Promise<Host> {
-    const child = startRole('http-host.ts', [dir, side, join(dir, data)], dir)
+    const child = startRole('http-host.ts', [dir, side, join(dir, data)], dir, SMALL_YOUNG_GENERATION)
     owned.defer(() => void (child.connected && child.disconnect()))
     return new Host(child, await reply<string>(child))
   }
