@@ -118,17 +118,24 @@ export class Governor {
     if (others + 1 > maxWorkers) return 'turns'
     // One at a time always may: a pool that takes no turn is of no use, and learns nothing.
     if (others === 0 && this.#pressure.level !== 'critical') return undefined
-    const short = (room: Room): boolean => this.#isShort(claim, worker, room)
-    return short(this.#readings.room(REFUSAL_READING_MS)) || short(this.#readings.room()) ? 'memory' : undefined
+    const bears = (room: Room): boolean => this.#bears(claim, worker, room)
+    if (this.#certainly(bears)) return undefined
+    return bears(this.#readings.room(REFUSAL_READING_MS)) && bears(this.#readings.room()) ? undefined : 'memory'
   }
 
-  /** True when this turn does not fit beside the others. */
-  #isShort(claim: Claim, worker: Occupant | undefined, room: Room): boolean {
-    if (room.limitBytes === Infinity) return false
-    if (this.#pressure.level === 'critical') return true
-    if (this.#pressure.level === 'high' && worker === undefined) return true
+  /** True when this turn fits beside the others. */
+  #bears(claim: Claim, worker: Occupant | undefined, room: Room): boolean {
+    if (room.limitBytes === Infinity) return true
+    if (this.#pressure.level === 'critical') return false
+    if (this.#pressure.level === 'high' && worker === undefined) return false
     const left = this.#left(room) - this.#charge(this.#claims) + this.#reclaimable(worker)
-    return left < this.#chargeOf(claim, worker)
+    return left >= this.#chargeOf(claim, worker)
+  }
+
+  /** True without a new reading: whatever was taken since the latest, there is room enough. A turn on a large machine waits for none. */
+  #certainly(enough: (room: Room) => boolean): boolean {
+    const room = this.#readings.roomAtWorst(FASTEST_BYTES_PER_MS)
+    return room !== undefined && enough(room)
   }
 
   /** Charges an admitted turn, until it is dropped. */
@@ -169,8 +176,8 @@ export class Governor {
     const others = [...this.#context.occupants()].length
     if (others > this.#context.maxWorkers) return false
     if (others <= 1) return true
-    const room = this.#readings.room()
-    return room.limitBytes === Infinity || this.#left(room) >= 0
+    const enough = (room: Room): boolean => room.limitBytes === Infinity || this.#left(room) >= 0
+    return this.#certainly(enough) || enough(this.#readings.room())
   }
 
   /** The worker to end when nothing else helps: the one that is furthest above its agent's need, else the largest. */

@@ -149,6 +149,13 @@ export class Readings {
     return this.#room
   }
 
+  /** The latest reading, had somebody taken so much in each millisecond since; undefined when it does not hold any more. */
+  roomAtWorst(bytesPerMs: number): Room | undefined {
+    if (this.#room === undefined) return undefined
+    const takenBytes = (this.#context.now() - this.#readAt) * bytesPerMs
+    return { ...this.#room, usedBytes: this.#room.usedBytes + takenBytes }
+  }
+
   /** Measures all, and learns from it. */
   #sample(now: number, unexplained: boolean): void {
     this.#sampledAt = now

@@ -121,10 +121,7 @@ export class Journal {
   /** The same for what nobody waits for: it goes with others, 50 ms later at most. */
   gather(events: readonly NewSessionEvent[], turn?: 'open' | 'closed'): Promise<NumberedEvent[]> {
     this.#ahead += events.length
-    return this.#add(
-      events.map((event) => entryOf(this.#complete(event))),
-      turn,
-    )
+    return this.#add(this.#complete(events), turn)
   }
 
   /** Says more of an event that nobody has been told yet; of any other all is said. */
@@ -198,8 +195,11 @@ export class Journal {
     for (const listener of this.#listeners) listener.ended(error)
   }
 
-  #complete(event: NewSessionEvent): SessionEvent {
-    return { processed_at: this.time, ...event, id: event.id ?? newEventId() } as SessionEvent
+  #complete(events: readonly NewSessionEvent[]): Entry[] {
+    const { time } = this
+    return events.map((event) =>
+      entryOf({ processed_at: time, ...event, id: event.id ?? newEventId() } as SessionEvent),
+    )
   }
 
   #load(): Promise<void> {
@@ -222,7 +222,7 @@ export class Journal {
     const end = [sessionError('unknown_error', HOST_DIED, 'exhausted'), idle({ type: 'retries_exhausted' })]
     this.#owed = [
       ...unprocessed.map(({ number, event }) => entryOf({ ...event, processed_at: this.time } as SessionEvent, number)),
-      ...end.map((event) => entryOf(this.#complete(event))),
+      ...this.#complete(end),
     ]
   }
 

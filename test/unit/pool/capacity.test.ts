@@ -334,7 +334,7 @@ describe('memory', () => {
     for (const process of driver.processes) process.leavesAtOnce = false
     // Three idle workers fit; a turn on one of them needs one of the others to go.
     memory.othersBytes += 200 * MIB
-    await clock.advance(20)
+    await clock.advance(100)
     const abort = new AbortController()
     const turn = handles[2]?.send('Hello', { signal: abort.signal })
     await driver.until(() => driver.processes.some(({ graces }) => graces !== undefined))
