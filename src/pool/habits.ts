@@ -146,6 +146,8 @@ export class Habits {
   /** Moves on the silences that have reached the next bin. Each passes each bin once. */
   #advance(now: number): void {
     for (const [bin, silent] of this.#silent.entries()) {
+      // Most are, and this is on the way of every turn.
+      if (silent.size === 0) continue
       for (const known of silent) {
         const since = known.silence?.since ?? now
         if (now - since < (ENDS[bin] as number)) break
