@@ -12,7 +12,8 @@ await bench(async (target) => {
   mkdirSync(cwd)
   return liveTurns(quick, { ours: 'pool', theirs: 'plain SDK' }, async (pair) => {
     const plain = owned.use(new PlainConversation(target, cwd))
-    const session = await pool.session(`live-${pair}`, { agent: 'assistant' })
+    // The same directory for both: the CLI looks for files in each one above it.
+    const session = await pool.session(`live-${pair}`, { agent: 'assistant', cwd })
     await plain.turn('hello')
     await poolTurn(session, 'hello', 'cold')
     return {
