@@ -21,13 +21,13 @@ export async function liveTurns(
 ): Promise<Row[]> {
   const firsts: Round[] = []
   const results: Round[] = []
-  // One claude process may be a little faster than another of its kind for all its life: so several pairs.
-  for (let number = 0; number < (quick ? 2 : 10); number += 1) {
+  // One claude process may be 5 % faster than another of its kind for all its life: so many pairs, and few turns of each.
+  for (let number = 0; number < (quick ? 2 : 24); number += 1) {
     await using pair = await begin(number)
     const first: Round = { ours: [], theirs: [] }
     const result: Round = { ours: [], theirs: [] }
     await calm()
-    for (let turn = 0; turn < WARM_UP_TURNS + (quick ? 20 : 60); turn += 1) {
+    for (let turn = 0; turn < WARM_UP_TURNS + (quick ? 20 : 30); turn += 1) {
       for (const side of turn % 2 === 0 ? (['theirs', 'ours'] as const) : (['ours', 'theirs'] as const)) {
         await sleep(PAUSE_MS)
         const times = await pair[side]('ping')
