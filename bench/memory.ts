@@ -22,19 +22,32 @@ async function host(
   return reply(child)
 }
 
+interface Hosts {
+  many: Memory
+  none: Memory
+}
+
+async function manyAndNone(target: Bench, wrapper?: readonly string[]): Promise<Hosts> {
+  const { after: none } = await host(target, ['0'], wrapper)
+  const { after: many } = await host(target, [String(SESSIONS)], wrapper)
+  return { many, none }
+}
+
+const roundOf = ({ many, none }: Hosts, what: keyof Memory): Round => ({
+  ours: [many[what] / MIB],
+  theirs: [none[what] / MIB],
+})
+
 await bench(async (target) => {
   const { quick, url } = target
   const used: Round[] = []
   const resident: Round[] = []
   const bounded: Round[] = []
   for (let round = 0; round < (quick ? 1 : 4); round += 1) {
-    for (const wrapper of [[], SMALL_YOUNG_GENERATION]) {
-      const { after: none } = await host(target, ['0'], wrapper)
-      const { after: many } = await host(target, [String(SESSIONS)], wrapper)
-      const rounds = wrapper === SMALL_YOUNG_GENERATION ? bounded : resident
-      rounds.push({ ours: [many.rss / MIB], theirs: [none.rss / MIB] })
-      if (rounds === resident) used.push({ ours: [many.used / MIB], theirs: [none.used / MIB] })
-    }
+    const hosts = await manyAndNone(target)
+    used.push(roundOf(hosts, 'used'))
+    resident.push(roundOf(hosts, 'rss'))
+    bounded.push(roundOf(await manyAndNone(target, SMALL_YOUNG_GENERATION), 'rss'))
   }
   const real = quick ? 10 : 60
   const each: Round[] = []
