@@ -293,7 +293,7 @@ const config: OxlintConfig = {
     { files: ['src/cli/**'], rules: { 'no-restricted-properties': ['error', kill] } },
     ...borders.map((border) => ({ files: border.files, rules: importRule(border) })),
     {
-      files: ['src/cli/**', 'src/shutdown.ts', 'bench/**', 'test/fixtures/**', '.ci/**'],
+      files: ['src/cli/**', 'src/shutdown.ts', 'bench/**', 'scripts/**', 'test/fixtures/**', '.ci/**'],
       rules: { 'no-console': 'off' },
     },
     { files: ['**/*.config.ts'], rules: { 'import/no-default-export': 'off' } },
