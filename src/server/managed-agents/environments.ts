@@ -25,7 +25,7 @@ export interface EnvironmentUpdate {
 const NO_PACKAGES = { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] } as const
 
 const noPackages = z
-  .object({
+  .strictObject({
     type: z.literal('packages').optional(),
     apt: unsupported('apt').optional(),
     cargo: unsupported('cargo').optional(),
@@ -38,18 +38,21 @@ const noPackages = z
 
 /** Agents run on this machine, with its network and what is installed there: anything else would be a false promise. */
 const config = z
-  .object({
-    type: z.literal('cloud', { error: 'must be "cloud": in this server’s environments the server runs the tools' }),
+  .strictObject({
+    // Published examples still use the name that the API had for it first.
+    type: z.enum(['cloud', 'anthropic_cloud'], {
+      error: 'must be "cloud": in this server’s environments the server runs the tools',
+    }),
     networking: z
-      .object({
-        type: z.literal('unrestricted', { error: 'must be "unrestricted": this server does not filter the network' }),
+      .discriminatedUnion('type', [z.strictObject({ type: z.literal('unrestricted') })], {
+        error: 'type must be unrestricted: this server does not filter the network',
       })
       .nullish(),
     packages: noPackages,
   })
   .nullish()
 
-const scope = z.enum(['organization', 'account']).nullish()
+const scope = z.literal('organization', { error: 'must be "organization": a tenant has no accounts' }).nullish()
 
 const text = { description: z.string().max(2048).nullish(), scope, config }
 
@@ -70,7 +73,8 @@ export interface EnvironmentResource {
   type: 'environment'
   id: string
   name: string
-  description: string | null
+  /** Empty when there is none: clients of earlier releases take no null. */
+  description: string
   metadata: Record<string, string>
   config: { type: 'cloud'; networking: { type: 'unrestricted' }; packages: typeof NO_PACKAGES }
   created_at: string
@@ -117,7 +121,7 @@ export class Environments {
       type: 'environment',
       id: newId('environment'),
       name: params.name,
-      description: params.description ?? null,
+      description: params.description ?? '',
       metadata: params.metadata ?? {},
       config: CONFIG,
       created_at: at,
@@ -133,7 +137,7 @@ export class Environments {
     if (id === LOCAL_ID) return this.#local
     const row = this.#store.get('environment', tenant, id)
     if (row === undefined) throw new ApiError('not_found_error', `environment ${id} was not found`)
-    return JSON.parse(row.body) as EnvironmentResource
+    return shown(JSON.parse(row.body) as EnvironmentResource)
   }
 
   update(tenant: string, id: string, params: EnvironmentUpdate): EnvironmentResource {
@@ -142,7 +146,7 @@ export class Environments {
     const after: EnvironmentResource = {
       ...before,
       name: params.name ?? before.name,
-      description: params.description === undefined ? before.description : params.description,
+      description: params.description === undefined ? before.description : (params.description ?? ''),
       metadata: patchMetadata(before.metadata, params.metadata),
       updated_at: formatWall(this.#now()),
     }
@@ -166,7 +170,8 @@ export class Environments {
 
   /** Newest first, this machine at the end. */
   list(tenant: string, request: ListRequest): Page<EnvironmentResource> {
-    return listKept(this.#store, { kind: 'environment', tenant, ...request, builtIn: [this.#local] })
+    const page = listKept(this.#store, { kind: 'environment', tenant, ...request, builtIn: [this.#local] })
+    return { ...page, items: page.items.map(shown) }
   }
 
   #own(tenant: string, id: string, what: string): EnvironmentResource {
@@ -175,3 +180,9 @@ export class Environments {
     return this.retrieve(tenant, id)
   }
 }
+
+/** Earlier releases kept null where there is no description. */
+const shown = (kept: EnvironmentResource & { description: string | null }): EnvironmentResource => ({
+  ...kept,
+  description: kept.description ?? '',
+})

@@ -6,6 +6,7 @@ import { clientCalls } from './client-calls.ts'
 import { Environments } from './environments.ts'
 import { SentEvents } from './events.ts'
 import { PoolAgents } from './pool-agents.ts'
+import { refuseWorkspace } from './request.ts'
 import type { ResourceStore } from './resource-store.ts'
 import { agentRoutes, environmentRoutes } from './routes.ts'
 import { sessionRoutes } from './session-routes.ts'
@@ -37,6 +38,7 @@ export function managedAgents(context: ServerContext, store: ResourceStore): Hon
   // Sessions also go by retention, by the command line, and by other routes.
   pool.on('session.deleted', ({ session: { tenant, key } }) => store.remove('session', tenant, key))
   const app = new Hono<ServerEnv>()
+  app.use('/v1/*', refuseWorkspace)
   app.route('/v1/agents', agentRoutes(agents))
   app.route('/v1/environments', environmentRoutes(environments))
   app.route('/v1/sessions', sessionRoutes({ context, sessions, sent: new SentEvents({ sessions, questions, warn }) }))

@@ -1,6 +1,19 @@
+import type { MiddlewareHandler } from 'hono'
+import type { z } from 'zod'
+import type { ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
 import { parse } from './schema.ts'
-import type { z } from 'zod'
+
+const WORKSPACE = 'anthropic-workspace-id'
+
+/** A tenant has no workspaces: a client that names one would take what it gets for that workspace's. */
+export const refuseWorkspace: MiddlewareHandler<ServerEnv> = (c, next) => {
+  if (c.req.header(WORKSPACE) === undefined) return next()
+  throw new ApiError(
+    'invalid_request_error',
+    `${WORKSPACE}: this server has no workspaces; leave workspace_id out: the API key says whose things are meant`,
+  )
+}
 
 /** The largest body that the API takes. */
 export const LARGEST_BODY: number = 32 * 1024 * 1024
@@ -12,20 +25,4 @@ export async function readBody<T>(request: Request, schema: z.ZodType<T>): Promi
     throw new ApiError('invalid_request_error', 'the body is not JSON', { cause })
   })
   return parse(schema, body)
-}
-
-/** A switch in a query. Throws ApiError. */
-export function readSwitch(name: string, value: string | undefined): boolean {
-  if (value === undefined || value === '' || value === 'false') return false
-  if (value === 'true') return true
-  throw new ApiError('invalid_request_error', `${name}: must be true or false`)
-}
-
-/** A whole number from 1 in a query. Throws ApiError. */
-export function readNumber(name: string, value: string | undefined): number | undefined {
-  if (value === undefined || value === '') return undefined
-  const number = Number(value)
-  if (!Number.isSafeInteger(number) || number < 1)
-    throw new ApiError('invalid_request_error', `${name}: must be a whole number from 1`)
-  return number
 }

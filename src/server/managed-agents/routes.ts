@@ -12,7 +12,8 @@ import type { Environments } from './environments.ts'
 import type { ListRequest } from './kept.ts'
 import { readLimit, readTime } from './pages.ts'
 import type { Page } from './pages.ts'
-import { LARGEST_BODY, readBody, readNumber, readSwitch } from './request.ts'
+import { checkQuery, readNumber, readSwitch } from './query.ts'
+import { LARGEST_BODY, readBody } from './request.ts'
 import { agentCreate, agentUpdate } from './schema.ts'
 
 /** A list as the client's page classes read it. */
@@ -28,9 +29,9 @@ interface Described {
   query?: readonly string[]
 }
 
-/** What a route says of itself in `/openapi.json`. */
+/** What a route says of itself in `/openapi.json`. Query parameters that it does not name are refused. */
 export function described({ operationId, summary, body, query = [] }: Described): MiddlewareHandler<ServerEnv> {
-  return describeRoute({
+  const description = describeRoute({
     operationId,
     summary,
     tags: ['managed agents'],
@@ -46,6 +47,12 @@ export function described({ operationId, summary, body, query = [] }: Described)
       ...errorAnswers(400, 401, 404, 409, 413, 429, 500, 529),
     },
   }) as MiddlewareHandler<ServerEnv>
+  const checked: MiddlewareHandler<ServerEnv> = (c, next) => {
+    checkQuery(c.req.queries(), query)
+    return description(c, next)
+  }
+  // The description hangs on the handler.
+  return Object.assign(checked, description)
 }
 
 /** Bounds the bodies of the API. */

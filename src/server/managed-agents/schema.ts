@@ -113,6 +113,8 @@ interface Issue {
 /** Of a union that matches nowhere, the alternative that came furthest says most. */
 function deepest(issue: z.core.$ZodIssue | undefined): Issue {
   if (issue === undefined) return { path: [], message: 'is not valid' }
+  if (issue.code === 'unrecognized_keys')
+    return { path: [...issue.path, issue.keys[0] ?? ''], message: 'is not supported by this server; leave it out' }
   if (issue.code !== 'invalid_union') return issue
   let best: Issue = issue
   for (const alternative of issue.errors) {
@@ -164,15 +166,14 @@ const model: z.ZodType<ModelParams> = z
       id: z.string().min(1).max(256),
       effort: effort.nullish(),
       inference_geo: unsupported('inference_geo').optional(),
-      speed: z.enum(['standard', 'fast']).nullish(),
+      speed: z.enum(['standard'], { error: 'speed "fast" is not supported by this server' }).nullish(),
     }),
   ])
   .transform((value) => (typeof value === 'string' ? { id: value } : value))
-  .refine((value) => !('speed' in value) || value.speed !== 'fast', 'speed "fast" is not supported by this server')
 
 const policy: z.ZodType<PermissionPolicy> = z.discriminatedUnion(
   'type',
-  [z.strictObject({ type: z.literal('always_allow') }), z.object({ type: z.literal('always_ask') })],
+  [z.strictObject({ type: z.literal('always_allow') }), z.strictObject({ type: z.literal('always_ask') })],
   { error: 'type must be always_allow or always_ask; this server does not judge calls by itself' },
 )
 
@@ -219,7 +220,11 @@ const customTool = z.strictObject({
 })
 
 const tools: z.ZodType<ToolParams[]> = z
-  .array(z.discriminatedUnion('type', [toolset, mcpToolset, customTool]))
+  .array(
+    z.discriminatedUnion('type', [toolset, mcpToolset, customTool], {
+      error: 'type must be agent_toolset_20260401, mcp_toolset or custom',
+    }),
+  )
   .max(MAX_TOOLS)
 
 /** The CLI puts the name of a server and its tool together with "__". */
@@ -241,12 +246,8 @@ const mcpServers: z.ZodType<McpServer[]> = z
 const systemPrompt = z.string().max(100_000)
 
 const executionIdentity = z
-  .object({ type: z.string() })
+  .strictObject({ type: z.literal('service_account', { error: 'must be service_account in this server' }) })
   .nullish()
-  .refine(
-    (identity) => identity === null || identity === undefined || identity.type === 'service_account',
-    'only service_account is supported',
-  )
 
 const common = {
   description: z.string().max(2048).nullish(),

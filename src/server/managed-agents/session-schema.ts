@@ -116,12 +116,17 @@ const sent: z.ZodType<SentEvent> = z.discriminatedUnion(
   [
     userMessage,
     z.strictObject({ type: z.literal('user.interrupt'), session_thread_id: z.null().optional() }),
-    z.strictObject({
-      type: z.literal('user.tool_confirmation'),
-      tool_use_id: id,
-      result: z.enum(['allow', 'deny']),
-      deny_message: z.string().max(10_000).nullish(),
-    }),
+    z
+      .strictObject({
+        type: z.literal('user.tool_confirmation'),
+        tool_use_id: id,
+        result: z.enum(['allow', 'deny']),
+        deny_message: z.string().max(10_000).nullish(),
+      })
+      .refine(({ result, deny_message }) => result === 'deny' || typeof deny_message !== 'string', {
+        path: ['deny_message'],
+        error: 'goes with the result "deny" alone; leave it out',
+      }),
     z.strictObject({
       type: z.literal('user.custom_tool_result'),
       custom_tool_use_id: id,

@@ -28,7 +28,6 @@ export interface WireSession extends SessionResource {
   outcome_evaluations: []
   resources: []
   vault_ids: []
-  deployment_id: null
 }
 
 /** A session as routes work with it. */
@@ -132,7 +131,6 @@ export class ApiSessions {
       outcome_evaluations: [],
       resources: [],
       vault_ids: [],
-      deployment_id: null,
     }
   }
 

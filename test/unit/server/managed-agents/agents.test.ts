@@ -123,7 +123,10 @@ test('Versions are listed newest first, page by page', () => {
 
 test.each([
   [{ name: '' }, 'name: '],
-  [{ model: { id: 'm', speed: 'fast' } }, 'speed "fast" is not supported'],
+  [{ model: { id: 'm', speed: 'fast' } }, 'model.speed: speed "fast" is not supported'],
+  [{ model: { id: 'm', colour: 'red' } }, 'model.colour: is not supported'],
+  [{ execution_identity: { type: 'aws_role' } }, 'execution_identity.type: must be service_account'],
+  [{ tools: [{ type: 'bash_20250124' }] }, 'tools.0.type: type must be agent_toolset_20260401, mcp_toolset or custom'],
   [{ skills: [{ type: 'anthropic', skill_id: 'xlsx' }] }, 'skills: skills is not supported'],
   [{ multiagent: { type: 'coordinator', agents: ['a'] } }, 'multiagent is not supported'],
   [

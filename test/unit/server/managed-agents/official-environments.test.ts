@@ -43,7 +43,35 @@ test('This machine cannot be changed, archived or deleted', async () => {
     await expect(change()).rejects.toThrow('env_local is this machine')
 })
 
+test('The first name of the environments that the server runs is as good as their present one', async () => {
+  const { environments } = await serve()
+  const config = { type: 'anthropic_cloud', networking: { type: 'unrestricted' } }
+  const { id, config: kept } = await environments.create({ name: 'Mine', config: config as never })
+  expect(kept.type).toBe('cloud')
+  expect((await environments.update(id, { config: config as never })).config.type).toBe('cloud')
+})
+
+test('An environment has a description that clients of all releases can read, also without one', async () => {
+  const { environments } = await serve()
+  const { id, description } = await environments.create({ name: 'Mine' })
+  const cleared = async () => (await environments.update(id, { description: null })).description
+  await environments.update(id, { description: 'For tests' })
+  const listed = await environments.list()
+  expect([description, await cleared(), listed.data.map((environment) => environment.description)]).toEqual([
+    '',
+    '',
+    ['For tests', 'The machine that this server runs on'],
+  ])
+})
+
+test('An environment is its tenant’s: a scope of one account is refused', async () => {
+  const { environments } = await serve()
+  await environments.create({ name: 'Mine', scope: 'organization' })
+  await expect(environments.create({ name: 'Mine', scope: 'account' })).rejects.toThrow('scope: must be')
+})
+
 test.each([
+  [{ type: 'cloud', colour: 'red' }, 'config.colour: is not supported'],
   [{ type: 'self_hosted' }, 'must be \\"cloud\\"'],
   [{ type: 'cloud', networking: { type: 'limited', allowed_hosts: [] } }, 'does not filter the network'],
   [{ type: 'cloud', packages: { type: 'packages', pip: ['numpy'] } }, 'pip is not supported'],

@@ -480,6 +480,7 @@ describe('What this server has not', () => {
     ['a file', { ...say(''), content: [image({ type: 'file', file_id: 'file_1' })] }, 'this server keeps no files'],
     ['a result of the environment', { type: 'user.tool_result', tool_use_id: 't' }, 'type must be one of user.message'],
     ['no event at all', {}, 'type must be one of'],
+    ['a reason for what is allowed', { ...confirmation, deny_message: 'no' }, 'events.0.deny_message: goes with'],
     ['a confirmation that nobody asked for', confirmation, 'sevt_1 does not wait for a confirmation'],
     ['a result that nobody asked for', result, 'sevt_1 does not wait for a result'],
   ])('is refused by name when %s is sent', async (_what, event, problem) => {
