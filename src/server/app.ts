@@ -9,6 +9,8 @@ import type { Pool } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { agUi } from './ag-ui/routes.ts'
 import { Authenticator, refuseStrangers } from './auth.ts'
+import { browserTokenRoutes } from './browser-token-routes.ts'
+import { BrowserTokens, checkScope } from './browser-tokens.ts'
 import type { ServerContext, ServerEnv, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
 import { Quotas } from './limits.ts'
@@ -17,6 +19,7 @@ import { ResourceStore } from './managed-agents/resource-store.ts'
 import { messages } from './messages.ts'
 import { metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
+import { crossOrigin } from './origins.ts'
 import { Questions } from './questions.ts'
 import { RecentlyShed, operations } from './operations.ts'
 import { readServerOptions, readTenantLimits } from './options.ts'
@@ -63,16 +66,17 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     resourceFile = ':memory:',
     ...given
   } = options
-  const { keys, jwt, defaultAgent, onDisconnect, tenantLimits } = readServerOptions(given)
+  const { keys, jwt, defaultAgent, onDisconnect, tenantLimits, origins = [] } = readServerOptions(given)
   if (defaultAgent !== undefined && !pool.agents.includes(defaultAgent))
     throw new ConfigError(
       'server.defaultAgent',
       `there is no agent "${defaultAgent}"; known are: ${pool.agents.join(', ')}`,
     )
-  const authenticator = new Authenticator({
-    ...(keys === undefined ? {} : { keys }),
-    ...(jwt === undefined ? {} : { jwt }),
-  })
+  const tokens = new BrowserTokens(resourceFile, clock)
+  const authenticator = new Authenticator(
+    { ...(keys === undefined ? {} : { keys }), ...(jwt === undefined ? {} : { jwt }) },
+    (token) => tokens.callerOf(token),
+  )
   const feeds = new TurnFeeds(pool, clock, onDisconnect ?? 'detach')
   const resources = new ResourceStore(resourceFile)
   let state: ServerState = 'ready'
@@ -82,6 +86,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     logger,
     feeds,
     questions,
+    tokens,
     quotas: new Quotas(pool, clock, readTenantLimits(tenantLimits)),
     defaultAgent: () => defaultAgent ?? pool.agents[0] ?? '',
     state: () => state,
@@ -89,11 +94,13 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const measured = metrics(context)
   const app = new Hono<ServerEnv>()
   app.use(noted(context))
-  app.use(guarded(context, authenticator))
+  app.use(crossOrigin(origins))
+  app.use(guarded(context, authenticator, origins))
   app.route('/', operations(context, new RecentlyShed(pool, clock)))
   app.route('/', measured.app)
   app.route('/', messages(context))
   app.route('/', agUi(context))
+  app.route('/', browserTokenRoutes(context))
   app.route('/', managedAgents(context, resources))
   app.get('/openapi.json', openapi(app))
   app.notFound((c) =>
@@ -123,6 +130,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
       measured.close()
       feeds.close()
       resources.close()
+      tokens.close()
     },
   }
 }
@@ -160,12 +168,18 @@ function noted({ clock, logger }: ServerContext): MiddlewareHandler<ServerEnv> {
   }
 }
 
-function guarded({ quotas }: ServerContext, authenticator: Authenticator): MiddlewareHandler<ServerEnv> {
+function guarded(
+  { quotas }: ServerContext,
+  authenticator: Authenticator,
+  origins: readonly string[],
+): MiddlewareHandler<ServerEnv> {
   return async function guard(c, next) {
     if (OPEN_TO_ALL.has(c.req.path)) return next()
-    if (authenticator.off) refuseStrangers(c.req.raw.headers)
+    if (authenticator.off) refuseStrangers(c.req.raw.headers, origins)
     c.set('caller', await authenticator.authenticate(c.req.raw.headers))
-    quotas.request(c.var.caller.tenant)
+    const { tenant, scope } = c.var.caller
+    if (scope !== undefined) checkScope(scope, c.req.method, c.req.path)
+    quotas.request(tenant)
     return next()
   }
 }

@@ -1,19 +1,18 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
 import type { JWTVerifyGetKey } from 'jose'
+import { BROWSER_TOKEN } from './caller.ts'
+import type { Caller } from './caller.ts'
 import { ApiError } from './errors.ts'
+import { notAllowed } from './origins.ts'
 import type { ApiKeyOptions, JwtOptions } from './options.ts'
-
-/** Who sent a request: whose sessions it may see, and what logs call it. */
-export interface Caller {
-  readonly tenant: string
-  readonly name: string
-}
 
 /** Everybody, where no key is asked for. */
 const ANYBODY: Caller = { tenant: 'default', name: 'anybody' }
 
 const REFUSED = 'x-api-key or Authorization: Bearer carries no valid key or token'
+
+const TOKEN_OVER = 'the browser token is unknown, expired or revoked; get another one from your backend'
 
 /** Signatures that need a secret are none that a public key set can check. */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
@@ -37,8 +36,14 @@ const readKey = ({ tenant, sha256, name }: ApiKeyOptions): Key => ({
 export class Authenticator {
   #keys: readonly Key[] = []
   #jwt: (JwtOptions & { keys: JWTVerifyGetKey }) | undefined
+  readonly #browserToken: (token: string) => Caller | undefined
 
-  constructor(options: { keys?: readonly ApiKeyOptions[]; jwt?: JwtOptions }) {
+  /** `browserToken`: the caller of a browser token; undefined when there is no such token, or no longer. */
+  constructor(
+    options: { keys?: readonly ApiKeyOptions[]; jwt?: JwtOptions },
+    browserToken: (token: string) => Caller | undefined,
+  ) {
+    this.#browserToken = browserToken
     this.update(options)
   }
 
@@ -58,8 +63,13 @@ export class Authenticator {
 
   /** Throws ApiError (authentication_error) for anybody unknown. */
   async authenticate(headers: Headers): Promise<Caller> {
-    if (this.off) return ANYBODY
     const credential = headers.get('x-api-key') ?? /^Bearer\s+(.*)$/i.exec(headers.get('authorization') ?? '')?.[1]
+    if (credential?.startsWith(BROWSER_TOKEN) === true) {
+      const caller = this.#browserToken(credential)
+      if (caller === undefined) throw new ApiError('authentication_error', TOKEN_OVER)
+      return caller
+    }
+    if (this.off) return ANYBODY
     if (credential === undefined || credential === '' || credential.length > LONGEST_CREDENTIAL)
       throw new ApiError('authentication_error', REFUSED)
     const caller = this.#callerOf(credential) ?? (await this.#bearerOf(credential))
@@ -104,14 +114,21 @@ export const isLoopback = (host: string): boolean =>
   LOOPBACK.test(host.includes(':') && !host.startsWith('[') ? `[${host}]` : host)
 
 /**
- * Without keys the server trusts whoever reaches it: programs of this machine. A web page in its browser is none of
- * them, whether it posts across origins or has bent a name to loopback. Throws ApiError (permission_error).
+ * Without keys the server trusts whoever reaches it: programs of this machine. A web page in its browser is none of them,
+ * whether it posts across origins or has bent a name to loopback, unless `server.origins` names it. Throws ApiError
+ * (permission_error).
  */
-export function refuseStrangers(headers: Headers): void {
+export function refuseStrangers(headers: Headers, origins: readonly string[]): void {
   const host = headers.get('host')
   const origin = headers.get('origin')
   if (host !== null && !LOOPBACK.test(host))
     throw new ApiError('permission_error', `without API keys this server answers on loopback only, not as ${host}`)
-  if (origin !== null && !(URL.canParse(origin) && LOOPBACK.test(new URL(origin).host)))
-    throw new ApiError('permission_error', `without API keys this server answers no page of ${origin}`)
+  if (origin !== null) {
+    // The page may be this server's own, where it is mounted into one that has pages.
+    if (!origins.includes(origin) && origin !== `http://${host}`) throw notAllowed(origin)
+    return
+  }
+  // A browser sends no origin with what an element of a page loads.
+  const site = headers.get('sec-fetch-site')
+  if (site === 'cross-site' || site === 'same-site') throw notAllowed('other sites')
 }

@@ -2,7 +2,8 @@ import type { Context } from 'hono'
 import type { Clock } from '../clock.ts'
 import type { Pool } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
-import type { Caller } from './auth.ts'
+import type { BrowserTokens } from './browser-tokens.ts'
+import type { Caller } from './caller.ts'
 import type { Quotas } from './limits.ts'
 import type { Questions } from './questions.ts'
 import { pullStream } from './stream.ts'
@@ -20,6 +21,7 @@ export interface ServerContext {
   readonly feeds: TurnFeeds
   /** What agents ask people. */
   readonly questions: Questions
+  readonly tokens: BrowserTokens
   readonly logger: Logger
   /** The agent of new sessions whose creator names none. */
   readonly defaultAgent: () => string
@@ -43,6 +45,8 @@ interface StreamAnswerOptions {
   /** Called once when nobody reads any more: at once, also while the source is waited for. */
   leave: (how: StreamEnd) => void
   contentType?: string
+  /** True for a stream that ends by itself: it is not cut when the browser token of its reader expires. */
+  ends?: boolean
 }
 
 /** An event stream as the answer, counted and bounded. Throws ApiError (rate_limit_error); `leave` is called then too. */
@@ -50,9 +54,9 @@ export function streamAnswer(
   context: ServerContext,
   c: Context<ServerEnv>,
   source: AsyncIterator<Chunk, undefined>,
-  { ping, leave, contentType = 'text/event-stream' }: StreamAnswerOptions,
+  { ping, leave, contentType = 'text/event-stream', ends = false }: StreamAnswerOptions,
 ): Response {
-  const { clock, quotas, logger } = context
+  const { clock, quotas, logger, tokens } = context
   const { requestId, caller, session } = c.var
   let release: () => void
   try {
@@ -62,11 +66,16 @@ export function streamAnswer(
     throw error
   }
   const begunAt = clock.now()
+  const cut = new AbortController()
+  const unwatch =
+    caller.scope === undefined ? undefined : tokens.watch(caller.scope, () => cut.abort(), { untilExpiry: !ends })
   const body = pullStream(source, {
     clock,
+    cut: cut.signal,
     ...(ping === undefined ? {} : { ping }),
     onEnd(how) {
       release()
+      unwatch?.()
       leave(how)
       const facts = { request_id: requestId, tenant: caller.tenant, session, ms: Math.round(clock.now() - begunAt) }
       logger[how === 'cut' ? 'warn' : 'debug'](`stream ${how}`, facts)

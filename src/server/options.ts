@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { validate } from '../options/section.ts'
 import { parseDuration } from '../units.ts'
+import { isOrigin } from './origins.ts'
 import type { OnDisconnect } from './turn-feed.ts'
 
 /** An API key, by its hash: what the server stores never opens it. */
@@ -44,6 +45,8 @@ export interface ServerOptions {
   /** What a client that goes away does to its turn. Default `"detach"`: it goes on. */
   onDisconnect?: OnDisconnect
   tenantLimits?: TenantLimitOptions
+  /** Origins of web pages that may call the server from a browser, such as `https://app.example`. Default: none. */
+  origins?: readonly string[]
 }
 
 /** The `server` section of a config file: the options of `createServer()` and `listen()`, and those of the questions. */
@@ -85,6 +88,10 @@ const optionsShape = {
     })
     .optional(),
   defaultAgent: z.string().optional(),
+  origins: z
+    .array(z.string().refine(isOrigin, 'is not an origin; write scheme, host and port alone, like https://app.example'))
+    .max(100, 'are more than 100')
+    .optional(),
   onDisconnect: z.enum(['detach', 'interrupt']).optional(),
   tenantLimits: z
     .strictObject({

@@ -16,13 +16,15 @@ export const PING: Uint8Array<ArrayBuffer> = encoder.encode('event: ping\ndata: 
 export const frame = (event: string, data: string, id?: string): Uint8Array<ArrayBuffer> =>
   encoder.encode(`event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${data}\n\n`)
 
-/** How a stream came to its end: by its source, its reader, or because that was too slow. */
+/** How a stream came to its end: by its source, its reader, or because that was too slow or may not read on. */
 export type StreamEnd = 'ended' | 'left' | 'cut'
 
 export interface StreamOptions {
   clock: Clock
   /** Sent when nothing else was for 15 s. Default: nothing is. */
   ping?: Uint8Array<ArrayBuffer>
+  /** Cuts the stream. Default: nothing does. */
+  cut?: AbortSignal
   /** Told once when the stream is over. */
   onEnd?: (how: StreamEnd) => void
 }
@@ -57,6 +59,7 @@ class PulledSource implements UnderlyingSource<Chunk> {
     this.#source = source
     this.#options = options
     this.#since = options.clock.now()
+    options.cut?.addEventListener('abort', this.#cutShort, { once: true })
   }
 
   start(controller: ReadableStreamDefaultController<Chunk>): void {
@@ -82,6 +85,7 @@ class PulledSource implements UnderlyingSource<Chunk> {
     this.#end('left')
   }
 
+  readonly #cutShort = (): void => this.#cut('the token of this stream’s reader is not valid any more')
   readonly #gave = (next: IteratorResult<Chunk, undefined>): void => this.#came({ next })
   readonly #failed = (error: unknown): void => this.#came({ error })
 
@@ -126,8 +130,7 @@ class PulledSource implements UnderlyingSource<Chunk> {
     const { clock, ping } = this.#options
     const quietMs = clock.now() - this.#since
     if (!this.#taken && quietMs >= WRITE_DEADLINE_MS) {
-      this.#end('cut')
-      this.#controller?.error(new Error('the reader of this stream took nothing for 30 s'))
+      this.#cut('the reader of this stream took nothing for 30 s')
       return
     }
     const isQuiet = this.#taken && quietMs >= HEARTBEAT_MS
@@ -138,9 +141,17 @@ class PulledSource implements UnderlyingSource<Chunk> {
     this.#resolvePull()
   }
 
+  #cut(why: string): void {
+    if (this.#over) return
+    this.#end('cut')
+    this.#controller?.error(new Error(why))
+    this.#resolvePull()
+  }
+
   #end(how: StreamEnd): void {
     if (this.#over) return
     this.#over = true
+    this.#options.cut?.removeEventListener('abort', this.#cutShort)
     this.#cancelTimer?.()
     this.#options.onEnd?.(how)
     if (how !== 'ended') void this.#source.return?.()?.catch(() => undefined)

@@ -6,6 +6,7 @@ import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { describeRoute, resolver } from 'hono-openapi'
 import type { Session } from '../../index.ts'
+import { checkThread } from '../browser-tokens.ts'
 import { streamAnswer } from '../context.ts'
 import type { ServerContext, ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
@@ -43,7 +44,7 @@ export function agUi(context: ServerContext): Hono<ServerEnv> {
       },
       responses: {
         200: { description: 'Events of AG-UI', content: { 'text/event-stream': { schema: { type: 'string' } } } },
-        ...errorAnswers(400, 401, 404, 409, 413, 429, 529),
+        ...errorAnswers(400, 401, 403, 404, 409, 413, 429, 529),
       },
     }),
     bodyLimit({
@@ -57,6 +58,7 @@ export function agUi(context: ServerContext): Hono<ServerEnv> {
       if (!context.pool.agents.includes(agent)) throw new ApiError('not_found_error', `there is no agent "${agent}"`)
       const input = await readRun(c.req.raw)
       c.set('session', input.threadId)
+      checkThread(c.var.caller, input.threadId)
       const session = await context.quotas.session(c.var.caller.tenant, input.threadId, { agent, fallback: agent })
       return threads.run(c, session, input)
     },
@@ -183,6 +185,7 @@ class Threads {
     return streamAnswer(this.#context, c, encoded(events, encoder, isText), {
       leave,
       contentType,
+      ends: true,
       ...(isText ? { ping: PING } : {}),
     })
   }
