@@ -1,4 +1,4 @@
-import { splitLastReminders, splitReminders, steeredPrompts } from './reminders.ts'
+import { isSteered, splitLastReminders, splitReminders, steeredPrompts } from './reminders.ts'
 import type { Block, Message } from './wire.ts'
 
 /**
@@ -106,6 +106,10 @@ class Reading implements Conversation {
     for (const reminder of reminders) this.#steered(reminder)
     const human = written.trim()
     if (CONTINUED.test(human)) return this.#continued(human)
+    if (isSteered(human)) {
+      this.#joins = false
+      return this.#steered(human)
+    }
     const isSkill = this.#skill
     if (human !== '') this.#skill = false
     if (SUMMARY_REQUEST.test(human)) this.wants = 'summary'

@@ -35,9 +35,22 @@ export function splitLastReminders(text: string): Reminded {
   }
 }
 
-/** A prompt that was sent while a turn ran comes inside a reminder. */
-const STEERED = /The user sent a new message while you were working:\n([\s\S]*?)\n\nThis is how Claude Code surfaces/g
+/** The CLI's words around a prompt that was sent while a turn ran. */
+const STEERED = 'The user sent a new message while you were working:\n'
+const STEERED_END = '\n\nThis is how Claude Code surfaces'
 
 /** The prompts that a human sent into a running turn, oldest first. */
-export const steeredPrompts = (reminder: string): string[] =>
-  [...reminder.matchAll(STEERED)].map(([, prompt]) => (prompt ?? '').trim())
+export function steeredPrompts(text: string): string[] {
+  const prompts: string[] = []
+  for (let at = text.indexOf(STEERED); at !== -1; at = text.indexOf(STEERED, at)) {
+    const start = at + STEERED.length
+    const end = text.indexOf(STEERED_END, start)
+    if (end === -1) break
+    prompts.push(text.slice(start, end).trim())
+    at = end + STEERED_END.length
+  }
+  return prompts
+}
+
+/** Newer CLIs put such a prompt beside a tool's result as it is, older ones into a reminder. */
+export const isSteered = (text: string): boolean => text.startsWith(STEERED) && text.includes(STEERED_END)

@@ -1,8 +1,8 @@
-import { access, writeFile } from 'node:fs/promises'
+import { access, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Pool, Session, Turn } from '../../src/index.ts'
-import { asked, MODEL, modelAsked, openSite, say, textOf, until } from '../fixtures/real-pool.ts'
+import { asked, MODEL, modelAsked, openSite, say, textOf, transcripts, until } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
 
 async function begin(): Promise<{ site: Site; pool: Pool; session: Session }> {
@@ -28,6 +28,13 @@ async function heldTurn(site: Site, session: Session): Promise<{ turn: Turn; rel
   await until(() => access(`${go}.waiting`))
   return { turn, release: () => writeFile(go, '') }
 }
+
+/** Waits until the CLI has taken a prompt that steers: its queue is written into the transcript at once. */
+const isQueued = (site: Site, words: string): Promise<void> =>
+  until(async () => {
+    const texts = await Promise.all((await transcripts(site.dataDir)).map((file) => readFile(file, 'utf8')))
+    expect(texts.join('')).toContain(words)
+  })
 
 async function readAll(turn: Turn): Promise<string[]> {
   const types: string[] = []
@@ -110,11 +117,22 @@ test('A prompt that steers reaches the turn that runs; both iterators get the en
   await release()
   const [one, two] = await Promise.all([textOf(turn), textOf(steering)])
   expect(one).toBe(two)
-  expect(one).toContain('You said: steered')
+  expect(one).toBe('[turn 2] You said: steered')
   const ends = await Promise.all(reading)
   for (const types of ends) expect(types.at(-1)).toBe('result')
   expect(asked(site, 'steered').length).toBeGreaterThanOrEqual(1)
   expect(await say(session, 'next')).toEqual({ text: '[turn 3] You said: next', warmth: 'live' })
+})
+
+test('Prompts that steer reach the model one by one, without the words that the CLI puts around them', async () => {
+  const { site, session } = await begin()
+  const { turn, release } = await heldTurn(site, session)
+  const steering = ['second', 'third\nof two lines'].map((prompt) => session.send(prompt, { onBusy: 'steer' }))
+  await isQueued(site, 'third')
+  await release()
+  const last = '[turn 3] You said: third\nof two lines'
+  expect(await Promise.all([turn, ...steering].map(textOf))).toEqual([last, last, last])
+  expect(await say(session, 'next')).toEqual({ text: '[turn 4] You said: next', warmth: 'live' })
 })
 
 test('A prompt that steers a turn whose answer is under way is answered right after it, in the same turn', async () => {
@@ -143,5 +161,5 @@ test('A steered turn is interrupted when the last of its readers leaves, not bef
   await turn.return?.()
   expect((await session.info()).state).toBe('busy')
   await release()
-  expect(await textOf(steering)).toContain('You said: steered')
+  expect(await textOf(steering)).toBe('[turn 2] You said: steered')
 })

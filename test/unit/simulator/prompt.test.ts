@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { readConversation } from '../../../src/simulator/prompt.ts'
 import type { Block, Message } from '../../../src/simulator/wire.ts'
 
-/** The shapes below were recorded from the claude CLI 2.1.329. */
+/** The shapes below were recorded from the claude CLI 2.1.329 and 2.1.332. */
 const reminder = (text: string): string => `<system-reminder>\n${text}\n</system-reminder>`
 const text = (value: string): Block => ({ type: 'text', text: value })
 const user = (...content: readonly (Block | string)[]): Message => ({
@@ -119,6 +119,22 @@ describe('A message that steers a running turn', () => {
   test('is a prompt, in the system message of newer models', () => {
     const messages = [user('one'), calls('Bash'), user(result('hi')), system(steered('two\nlines'))]
     expect(readConversation(messages)).toMatchObject({ wants: 'answer', turn: 2, prompt: 'two\nlines', results: [] })
+  })
+
+  test('is a prompt, beside the result of a tool', () => {
+    const messages = [user('one'), calls('Bash'), user(result('hi'), `${steered('two')}\n`, steered('three\nlines'))]
+    const expected = { wants: 'answer', turn: 3, prompt: 'three\nlines', results: [] }
+    expect(readConversation([...messages, system('tokens left')])).toMatchObject(expected)
+  })
+
+  test('keeps its words when they come with an image', () => {
+    const messages = [user('one'), calls('Bash'), user(result('hi'), steered('look'), image)]
+    expect(readConversation(messages)).toMatchObject({ wants: 'answer', turn: 2, prompt: 'look' })
+  })
+
+  test('is what the human wrote when its frame is not whole', () => {
+    const words = 'The user sent a new message while you were working:\ntwo'
+    expect(readConversation([user(words)])).toMatchObject({ turn: 1, prompt: words })
   })
 
   test('is a prompt, at the end of the result of older models', () => {
