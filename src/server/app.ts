@@ -14,6 +14,7 @@ import { BrowserTokens, checkScope } from './browser-tokens.ts'
 import type { ServerContext, ServerEnv, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
 import { Quotas } from './limits.ts'
+import { DefinitionPolicy } from './managed-agents/definition-policy.ts'
 import { managedAgents } from './managed-agents/managed-agents.ts'
 import { ResourceStore } from './managed-agents/resource-store.ts'
 import { messages } from './messages.ts'
@@ -66,7 +67,15 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     resourceFile = ':memory:',
     ...given
   } = options
-  const { keys, jwt, defaultAgent, onDisconnect, tenantLimits, origins = [] } = readServerOptions(given)
+  const {
+    keys,
+    jwt,
+    defaultAgent,
+    onDisconnect,
+    tenantLimits,
+    origins = [],
+    managedAgents: defining = {},
+  } = readServerOptions(given)
   if (defaultAgent !== undefined && !pool.agents.includes(defaultAgent))
     throw new ConfigError(
       'server.defaultAgent',
@@ -79,6 +88,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   )
   const feeds = new TurnFeeds(pool, clock, onDisconnect ?? 'detach')
   const resources = new ResourceStore(resourceFile)
+  const policy = new DefinitionPolicy(defining, () => authenticator.off)
   let state: ServerState = 'ready'
   const context: ServerContext = {
     pool,
@@ -101,7 +111,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   app.route('/', messages(context))
   app.route('/', agUi(context))
   app.route('/', browserTokenRoutes(context))
-  app.route('/', managedAgents(context, resources))
+  app.route('/', managedAgents(context, resources, policy))
   app.get('/openapi.json', openapi(app))
   app.notFound((c) =>
     fail(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path}`), c.var.requestId),

@@ -98,6 +98,9 @@ export class Quotas {
 
   /** The session of this key; a new one if the tenant may have another. Throws as `pool.session()` does, and ApiError. */
   async session(tenant: string, key: string, { agent, fallback }: AgentChoice): Promise<Session> {
+    // The pool also has the agents that tenants define, each under a name that no other tenant may use.
+    if (agent !== undefined && !this.#pool.agents.includes(agent))
+      throw new ApiError('invalid_request_error', `agent: there is no agent "${agent}" in this server’s config`)
     const found = await this.#find(tenant, key)
     if (found !== undefined && agent === undefined) return found
     const begin = (): Promise<Session> => this.#pool.session(key, { tenant, agent: agent ?? fallback })

@@ -3,6 +3,8 @@ import { ConfigError } from '../errors.ts'
 import { validate } from '../options/section.ts'
 import { parseDuration } from '../units.ts'
 import { isOrigin } from './origins.ts'
+import { managedAgentsOptions } from './managed-agents/definition-policy.ts'
+import type { ManagedAgentsOptions } from './managed-agents/definition-policy.ts'
 import type { OnDisconnect } from './turn-feed.ts'
 
 /** An API key, by its hash: what the server stores never opens it. */
@@ -47,6 +49,8 @@ export interface ServerOptions {
   tenantLimits?: TenantLimitOptions
   /** Origins of web pages that may call the server from a browser, such as `https://app.example`. Default: none. */
   origins?: readonly string[]
+  /** Which agents tenants may define over `/v1`. */
+  managedAgents?: ManagedAgentsOptions
 }
 
 /** The `server` section of a config file: the options of `createServer()` and `listen()`, and those of the questions. */
@@ -100,6 +104,7 @@ const optionsShape = {
       streams: positive.optional(),
     })
     .optional(),
+  managedAgents: managedAgentsOptions.optional(),
 }
 
 const configSchema = z.strictObject({

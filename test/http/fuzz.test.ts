@@ -20,6 +20,7 @@ test(
   async () => {
     const all = await served({
       keys: (['ada', 'bob'] as const).map((tenant) => ({ tenant, sha256: hashKey(KEYS[tenant]) })),
+      managedAgents: { define: true },
       tenantLimits: { requestsPerMinute: 10 * REQUESTS + 1_000_000 },
     })
     const description = (await (await all.ask('GET', '/openapi.json')).json()) as Description

@@ -9,7 +9,7 @@ import { decodeCursor, encodeCursor } from './pages.ts'
 import type { Page } from './pages.ts'
 import type { ResourceStore } from './resource-store.ts'
 import { patchMetadata } from './schema.ts'
-import type { AgentCreate, AgentUpdate } from './schema.ts'
+import type { AgentCreate, AgentOverrides, AgentUpdate } from './schema.ts'
 
 /** An agent as the wire shows it, and as it is kept. */
 export interface AgentResource extends AgentDefinition {
@@ -55,6 +55,11 @@ export class Agents {
     this.#since = formatWall(now())
   }
 
+  /** What a request defines: a new agent, or the next version of one. Throws ApiError. */
+  drafted(tenant: string, params: AgentCreate | AgentUpdate, id?: string): AgentDefinition {
+    return id === undefined ? define(params as AgentCreate) : redefine(this.#own(tenant, id), definedBy(params))
+  }
+
   create(tenant: string, params: AgentCreate): AgentResource {
     const at = formatWall(this.#now())
     const agent: AgentResource = {
@@ -98,10 +103,9 @@ export class Agents {
         `version: agent ${id} is at version ${before.version} by now, not ${params.version}; read it again`,
         { status: 409, headers: { 'x-should-retry': 'false' } },
       )
-    const { model, system, tools, mcp_servers } = params
     const changed: AgentResource = {
       ...before,
-      ...redefine(before, { model, system, tools, mcp_servers }),
+      ...redefine(before, definedBy(params)),
       name: params.name ?? before.name,
       description: params.description === undefined ? before.description : params.description,
       metadata: patchMetadata(before.metadata, params.metadata),
@@ -172,6 +176,13 @@ export class Agents {
     this.#store.putVersion(toRow('agent', tenant, agent))
   }
 }
+
+const definedBy = ({ model, system, tools, mcp_servers }: AgentOverrides): AgentOverrides => ({
+  model,
+  system,
+  tools,
+  mcp_servers,
+})
 
 const read = (body: string | undefined): AgentResource | undefined =>
   body === undefined ? undefined : (JSON.parse(body) as AgentResource)

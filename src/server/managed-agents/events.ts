@@ -49,6 +49,7 @@ export class SentEvents {
   async #message(found: Found, content: ContentBlock[]): Promise<SessionEvent> {
     const { sessions, questions } = this.#context
     const { tenant, session, resource } = found
+    await sessions.checkAgent(found)
     await sessions.checkBudget(found)
     if (questions.open(tenant, session.key).length > 0)
       throw new ApiError(

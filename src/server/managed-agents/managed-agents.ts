@@ -3,6 +3,7 @@ import type { ServerContext, ServerEnv } from '../context.ts'
 import { Agents } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
 import { clientCalls } from './client-calls.ts'
+import type { DefinitionPolicy } from './definition-policy.ts'
 import { Environments } from './environments.ts'
 import { SentEvents } from './events.ts'
 import { PoolAgents } from './pool-agents.ts'
@@ -13,7 +14,7 @@ import { sessionRoutes } from './session-routes.ts'
 import { ApiSessions } from './sessions.ts'
 
 /** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/sessions`. */
-export function managedAgents(context: ServerContext, store: ResourceStore): Hono<ServerEnv> {
+export function managedAgents(context: ServerContext, store: ResourceStore, policy: DefinitionPolicy): Hono<ServerEnv> {
   const { pool, clock, quotas, questions, logger } = context
   const now = (): number => clock.wall()
   const configured: ConfiguredAgents = {
@@ -31,6 +32,7 @@ export function managedAgents(context: ServerContext, store: ResourceStore): Hon
     agents,
     environments,
     poolAgents: new PoolAgents(pool, configured, clientCalls(questions)),
+    policy,
     quotas,
     now,
   })
@@ -39,7 +41,7 @@ export function managedAgents(context: ServerContext, store: ResourceStore): Hon
   pool.on('session.deleted', ({ session: { tenant, key } }) => store.remove('session', tenant, key))
   const app = new Hono<ServerEnv>()
   app.use('/v1/*', refuseWorkspace)
-  app.route('/v1/agents', agentRoutes(agents))
+  app.route('/v1/agents', agentRoutes(agents, policy))
   app.route('/v1/environments', environmentRoutes(environments))
   app.route('/v1/sessions', sessionRoutes({ context, sessions, sent: new SentEvents({ sessions, questions, warn }) }))
   return app

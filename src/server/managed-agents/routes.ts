@@ -7,6 +7,7 @@ import type { ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
 import { errorAnswers } from '../openapi.ts'
 import type { Agents } from './agents.ts'
+import type { DefinitionPolicy } from './definition-policy.ts'
 import { environmentCreate, environmentUpdate } from './environments.ts'
 import type { Environments } from './environments.ts'
 import type { ListRequest } from './kept.ts'
@@ -44,7 +45,7 @@ export function described({ operationId, summary, body, query = [] }: Described)
         description: 'As in Anthropic’s Managed Agents API',
         content: { 'application/json': { schema: { type: 'object' } } },
       },
-      ...errorAnswers(400, 401, 404, 409, 413, 429, 500, 529),
+      ...errorAnswers(400, 401, 403, 404, 409, 413, 429, 500, 529),
     },
   }) as MiddlewareHandler<ServerEnv>
   const checked: MiddlewareHandler<ServerEnv> = (c, next) => {
@@ -77,6 +78,7 @@ function resourceRoutes<Create, Update>(
   kind: 'Agent' | 'Environment',
   resources: Resources<Create, Update>,
   bodies: { create: z.ZodType<Create>; update: z.ZodType<Update> },
+  vet: (tenant: string, params: Create | Update, id?: string) => Promise<void> = () => Promise.resolve(),
 ): Hono<ServerEnv> {
   const noun = kind.toLowerCase()
   const app = new Hono<ServerEnv>()
@@ -84,7 +86,12 @@ function resourceRoutes<Create, Update>(
     '/',
     described({ operationId: `create${kind}`, summary: `Create an ${noun}`, body: bodies.create }),
     bounded,
-    async (c) => c.json(resources.create(c.var.caller.tenant, await readBody(c.req.raw, bodies.create))),
+    async (c) => {
+      const { tenant } = c.var.caller
+      const params = await readBody(c.req.raw, bodies.create)
+      await vet(tenant, params)
+      return c.json(resources.create(tenant, params))
+    },
   )
   app.get(
     '/',
@@ -104,8 +111,12 @@ function resourceRoutes<Create, Update>(
     '/:id',
     described({ operationId: `update${kind}`, summary: `Change an ${noun}`, body: bodies.update }),
     bounded,
-    async (c) =>
-      c.json(resources.update(c.var.caller.tenant, c.req.param('id'), await readBody(c.req.raw, bodies.update))),
+    async (c) => {
+      const { tenant } = c.var.caller
+      const params = await readBody(c.req.raw, bodies.update)
+      await vet(tenant, params, c.req.param('id'))
+      return c.json(resources.update(tenant, c.req.param('id'), params))
+    },
   )
   app.post('/:id/archive', described({ operationId: `archive${kind}`, summary: `Archive an ${noun}` }), (c) =>
     c.json(resources.archive(c.var.caller.tenant, c.req.param('id'))),
@@ -114,8 +125,10 @@ function resourceRoutes<Create, Update>(
 }
 
 /** `/v1/agents`. */
-export function agentRoutes(agents: Agents): Hono<ServerEnv> {
-  const app = resourceRoutes('Agent', agents, { create: agentCreate, update: agentUpdate })
+export function agentRoutes(agents: Agents, policy: DefinitionPolicy): Hono<ServerEnv> {
+  const app = resourceRoutes('Agent', agents, { create: agentCreate, update: agentUpdate }, (tenant, params, id) =>
+    policy.check(tenant, agents.drafted(tenant, params, id)),
+  )
   app.get('/:id', described({ operationId: 'retrieveAgent', summary: 'Read an agent', query: ['version'] }), (c) =>
     c.json(agents.retrieve(c.var.caller.tenant, c.req.param('id'), readNumber('version', c.req.query('version')))),
   )

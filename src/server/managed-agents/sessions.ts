@@ -4,6 +4,7 @@ import { SessionGoneError } from '../../index.ts'
 import { ApiError } from '../errors.ts'
 import type { Quotas } from '../limits.ts'
 import type { Agents } from './agents.ts'
+import type { DefinitionPolicy } from './definition-policy.ts'
 import type { Environments } from './environments.ts'
 import { newId } from './ids.ts'
 import { archived, listKept } from './kept.ts'
@@ -50,6 +51,7 @@ interface SessionsContext {
   agents: Agents
   environments: Environments
   poolAgents: PoolAgents
+  policy: DefinitionPolicy
   quotas: Quotas
   /** Milliseconds since the epoch. */
   now: () => number
@@ -81,10 +83,12 @@ export class ApiSessions {
       ...snapshot
     } = agent
     const changed = type === 'agent_with_overrides' ? redefine(agent, overrides) : {}
+    const sessionAgent = { ...snapshot, ...changed }
+    await this.#checkAgent(tenant, sessionAgent)
     const at = formatWall(now())
     const resource: StoredSession = {
       id: newId('session'),
-      agent: { ...snapshot, ...changed },
+      agent: sessionAgent,
       environment_id: environment.id,
       title: params.title ?? null,
       metadata: params.metadata ?? {},
@@ -104,12 +108,13 @@ export class ApiSessions {
 
   /** Throws ApiError (not_found_error), also for another tenant's. */
   async find(tenant: string, id: string): Promise<Found> {
-    const { store, pool, poolAgents } = this.#context
+    const { store, pool, poolAgents, policy } = this.#context
     const row = store.get('session', tenant, id)
     if (row === undefined) throw notFound(id)
     const resource = JSON.parse(row.body) as StoredSession
-    // The agent may have been forgotten since, as after a restart.
-    poolAgents.nameOf(resource)
+    // The agent may have been forgotten since, as after a restart. One that is not allowed any more has sessions to read only.
+    if (poolAgents.isConfigured(resource.agent.id) || policy.permits(tenant, resource.agent))
+      poolAgents.nameOf(resource)
     try {
       return { tenant, resource, session: await pool.session(id, { tenant }) }
     } catch (error) {
@@ -154,6 +159,7 @@ export class ApiSessions {
     }
     const changes = changesOf(resource, after)
     if (Object.keys(changes).length === 0) return found
+    if ('agent' in changes || 'budget' in changes) await this.#checkAgent(tenant, after.agent)
     after.updated_at = formatWall(now())
     if ('agent' in changes) await this.#refuseRunning(session)
     if ('agent' in changes || 'budget' in changes) {
@@ -200,12 +206,22 @@ export class ApiSessions {
     return { ...found, items: shown.flatMap((session) => session ?? []) }
   }
 
+  /** Throws ApiError when the session may not run its agent. */
+  checkAgent({ tenant, resource }: Found): Promise<void> {
+    return this.#checkAgent(tenant, resource.agent)
+  }
+
   /** Throws ApiError once the session has used up its budget. */
   async checkBudget({ resource, session }: Found): Promise<void> {
     if (resource.budget === null) return
     const { usage } = await session.info()
     if (usage.costUsd >= dollarsOf(resource.budget))
       throw new ApiError('invalid_request_error', `session ${resource.id} has reached its budget; raise or remove it`)
+  }
+
+  async #checkAgent(tenant: string, agent: SessionAgent): Promise<void> {
+    const { poolAgents, policy } = this.#context
+    if (!poolAgents.isConfigured(agent.id)) await policy.check(tenant, agent)
   }
 
   async #refuseRunning(session: Session): Promise<void> {

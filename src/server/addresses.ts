@@ -1,0 +1,63 @@
+import { Resolver } from 'node:dns/promises'
+import { BlockList, isIP } from 'node:net'
+
+/** Addresses that are no public hosts: loopback, link-local (cloud metadata), private, shared, reserved, multicast. */
+const INTERNAL: readonly [network: string, prefix: number][] = [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['224.0.0.0', 3],
+  ['::', 96],
+  ['64:ff9b::', 96],
+  ['64:ff9b:1::', 48],
+  ['2002::', 16],
+  ['fc00::', 7],
+  ['fe80::', 9],
+  ['ff00::', 8],
+]
+
+const internal = new BlockList()
+for (const [network, prefix] of INTERNAL) internal.addSubnet(network, prefix, network.includes(':') ? 'ipv6' : 'ipv4')
+
+/** Names that resolve inside of a machine or a private network by convention. */
+const INTERNAL_NAME = /(?:^|\.)(?:localhost|local|internal|intranet|lan|home\.arpa|localdomain)$/
+
+/** A name server that does not answer is not waited for any longer, in milliseconds. */
+const LOOKUP_MS = 1_500
+
+/** True for an IP address that is not a public host. An IPv4 address inside an IPv6 one counts as itself. */
+export function isInternalAddress(address: string): boolean {
+  const family = isIP(address)
+  return family === 0 ? false : internal.check(address, family === 6 ? 'ipv6' : 'ipv4')
+}
+
+/** The addresses of a name; none when it does not resolve. */
+export type Resolve = (name: string) => Promise<string[]>
+
+/** Asks the name servers itself: `lookup()` would hold one of the four threads that all file work shares. */
+async function resolveName(name: string): Promise<string[]> {
+  const resolver = new Resolver({ timeout: LOOKUP_MS, tries: 1 })
+  const found = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
+  return found.flatMap((family) => (family.status === 'fulfilled' ? family.value : []))
+}
+
+/**
+ * Why this URL does not lead to a public host; undefined if it does. A name is resolved, and one internal address is enough. A
+ * name that does not resolve now leads nowhere.
+ */
+export async function internalTarget(url: URL, resolve: Resolve = resolveName): Promise<string | undefined> {
+  const host = url.hostname
+    .replace(/^\[(.*)\]$/, '$1')
+    .replace(/\.$/, '')
+    .toLowerCase()
+  if (isIP(host) !== 0) return isInternalAddress(host) ? `${host} is not a public address` : undefined
+  if (INTERNAL_NAME.test(host) || !host.includes('.')) return `${host} is a name of this machine or its network`
+  const inside = (await resolve(host)).find(isInternalAddress)
+  return inside === undefined ? undefined : `${host} resolves to ${inside}, which is not a public address`
+}

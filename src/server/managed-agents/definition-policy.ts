@@ -1,0 +1,128 @@
+import { z } from 'zod'
+import { internalTarget } from '../addresses.ts'
+import type { Resolve } from '../addresses.ts'
+import { ApiError } from '../errors.ts'
+import { builtInTools } from './definition.ts'
+import type { AgentDefinition } from './definition.ts'
+import { TOOL_NAMES } from './schema.ts'
+import type { ToolName } from './schema.ts'
+
+/** What a tenant may put into an agent that it defines. What is left out is not allowed. */
+export interface DefinitionRules {
+  /** Built-in tools by the API's names, such as `read`; `"any"` allows all of them. Tools that the client executes are always allowed. */
+  tools?: readonly ToolName[] | 'any' | undefined
+  /** Models by their ids; `"any"` allows all of them. */
+  models: readonly string[] | 'any'
+  /**
+   * Where the agent's MCP servers may be: `host`, `host:port` or `*.domain`; `"any"` allows every public address. Only an
+   * entry that names it allows an address on loopback, link-local or a private network.
+   */
+  mcp?: { allow: readonly string[] | 'any' } | undefined
+}
+
+/** Whether a tenant may define agents over `/v1`. */
+export type Define = boolean | DefinitionRules
+
+/** The `managedAgents` section of the server's options. */
+export interface ManagedAgentsOptions {
+  /** Who may define agents over `/v1`. Default: `false` once keys or `jwt` are set, else `true`. */
+  define?: Define | undefined
+  /** The same for single tenants, by name, in place of the above. */
+  tenants?: Readonly<Record<string, { define: Define }>> | undefined
+}
+
+const place = z
+  .string()
+  .regex(/^(\*\.)?[A-Za-z0-9._-]+(:\d{1,5})?$|^\[[0-9A-Fa-f:.]+\](:\d{1,5})?$/, 'is not a host, host:port or *.domain')
+
+const define: z.ZodType<Define> = z.union(
+  [
+    z.boolean(),
+    z.strictObject({
+      tools: z
+        .union([z.literal('any'), z.array(z.enum(Object.keys(TOOL_NAMES) as [ToolName, ...ToolName[]]))])
+        .optional(),
+      models: z.union([z.literal('any'), z.array(z.string().min(1)).min(1)], {
+        error: 'must be a list of models, or "any"',
+      }),
+      mcp: z.strictObject({ allow: z.union([z.literal('any'), z.array(place)]) }).optional(),
+    }),
+  ],
+  { error: 'must be true, false or { tools, models, mcp: { allow } }; models is a list or "any"' },
+)
+
+/** The shape of `managedAgents`. */
+export const managedAgentsOptions: z.ZodType<ManagedAgentsOptions> = z.strictObject({
+  define: define.optional(),
+  tenants: z.record(z.string(), z.strictObject({ define })).optional(),
+})
+
+/** Says which agents a tenant may define, and so which of those that are kept it may still run. */
+export class DefinitionPolicy {
+  readonly #options: ManagedAgentsOptions
+  readonly #isOpen: () => boolean
+  readonly #resolve: Resolve | undefined
+
+  /** `isOpen`: no key is asked for. */
+  constructor(options: ManagedAgentsOptions, isOpen: () => boolean, resolve?: Resolve) {
+    this.#options = options
+    this.#isOpen = isOpen
+    this.#resolve = resolve
+  }
+
+  /** True if the tenant may run this definition. MCP servers that resolve to an internal address are found by `check()` alone. */
+  permits(tenant: string, definition: AgentDefinition): boolean {
+    return this.#objection(tenant, definition) === undefined
+  }
+
+  /** Throws ApiError (permission_error) that names what the tenant may not define. */
+  async check(tenant: string, definition: AgentDefinition): Promise<void> {
+    const objection = this.#objection(tenant, definition) ?? (await this.#internalServer(tenant, definition))
+    if (objection !== undefined) throw new ApiError('permission_error', objection)
+  }
+
+  #rulesOf(tenant: string): Define {
+    const { define: all, tenants = {} } = this.#options
+    const own = Object.hasOwn(tenants, tenant) ? tenants[tenant] : undefined
+    return own?.define ?? all ?? this.#isOpen()
+  }
+
+  #objection(tenant: string, definition: AgentDefinition): string | undefined {
+    const rules = this.#rulesOf(tenant)
+    if (rules === true) return undefined
+    if (rules === false)
+      return 'this server runs the agents of its config only; use one that GET /v1/agents lists, or ask its operator for server.managedAgents.define'
+    const { tools = [], models, mcp: { allow } = { allow: [] } } = rules
+    const tool = builtInTools(definition).find(({ name }) => tools !== 'any' && !tools.includes(name))
+    if (tool !== undefined) return `tools: this server does not allow ${tool.name} here; disable it in configs`
+    if (models !== 'any' && !models.includes(definition.model.id))
+      return `model: this server does not allow ${definition.model.id} here; use one of: ${models.join(', ')}`
+    const server = definition.mcp_servers.find(({ url }) => allow !== 'any' && !isListed(new URL(url), allow))
+    return server === undefined ? undefined : `mcp_servers: this server does not allow ${server.url} here`
+  }
+
+  async #internalServer(tenant: string, definition: AgentDefinition): Promise<string | undefined> {
+    // The one tenant of a server without keys is a program of this machine: it reaches these addresses by itself.
+    if (this.#isOpen()) return undefined
+    const rules = this.#rulesOf(tenant)
+    const listed = typeof rules === 'object' && Array.isArray(rules.mcp?.allow) ? (rules.mcp.allow as string[]) : []
+    for (const { url } of definition.mcp_servers) {
+      const target = new URL(url)
+      if (isListed(target, listed)) continue
+      const problem = await internalTarget(target, this.#resolve)
+      if (problem !== undefined) return `mcp_servers: ${problem}`
+    }
+    return undefined
+  }
+}
+
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' }
+
+/** An entry without a port allows every port. */
+function isListed({ protocol, hostname, port }: URL, allow: readonly string[]): boolean {
+  return allow.some((entry) => {
+    const [, name = '', allowedPort] = /^(.*?)(?::(\d+))?$/.exec(entry.toLowerCase()) ?? []
+    if (allowedPort !== undefined && allowedPort !== (port === '' ? DEFAULT_PORTS[protocol] : port)) return false
+    return name.startsWith('*.') ? hostname.endsWith(name.slice(1)) : hostname === name
+  })
+}
