@@ -7,6 +7,7 @@ import {
   LOG_LEVELS,
   Questions,
   createServer,
+  currentRequest,
   hashKey,
   jsonLog,
   listen,
@@ -143,6 +144,12 @@ async function run({ listening, server, opened, logger, graceMs, config }: Runni
     ending.resolve()
   }
   const crashed = (error: unknown): void => {
+    const request = currentRequest()
+    if (request !== undefined) {
+      // What failed is this request's alone. Its client may wait in vain, and the others are served.
+      logger.error('uncaught error of a request: the server goes on', { error, ...request })
+      return
+    }
     logger.error('uncaught error: the server ends', { error })
     code = EXIT.failed
     ends = true

@@ -116,8 +116,9 @@ async function* itemsOf({ record, store, transcript, workspace }: ArchiveSource)
   for (let after = 0; ;) {
     const events = await store.readEvents(record.uid, { after, limit: EVENTS_AT_ONCE })
     for (const event of events) yield { event }
-    if (events.length < EVENTS_AT_ONCE) break
-    after = events.at(-1)?.number ?? after
+    const last = events.at(-1)
+    if (last === undefined) break
+    after = last.number
   }
   for (const name of transcript.names) yield* filesOf('transcript', transcript.folder, name)
   if (workspace === undefined) return

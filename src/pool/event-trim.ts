@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { RetentionRule } from '../options/retention.ts'
 import type { Store, StoredEvent } from '../store/store.ts'
 
-/** At most so many are looked at for their age and size: more go at the next look. */
+/** At most so many, and one page of bytes, are looked at for their age and size: more go at the next look. */
 const EVENTS_AT_ONCE = 10_000
 
 /** What bounds the events of one session. */

@@ -30,6 +30,9 @@ const MARKS = ['user.message', 'session.status_running', 'session.status_idle']
 /** More than can wait: the turn that runs and those in its queue. */
 const MARKS_READ = 40
 
+/** Messages have up to 32 MB each, and a start looks at many sessions. Those beyond keep `processed_at: null`. */
+const MARKS_BYTES = 64 * 2 ** 20
+
 /** How long what nobody waits for may wait for company: one transaction costs a turn more than all that it carries. */
 const GATHER_MS = 50
 
@@ -215,7 +218,12 @@ export class Journal {
     if (newest === undefined) return
     this.#last = newest.number
     this.#shown = newest.number
-    const marks = await this.#store.readEvents(this.#uid, { types: MARKS, descending: true, limit: MARKS_READ })
+    const marks = await this.#store.readEvents(this.#uid, {
+      types: MARKS,
+      descending: true,
+      limit: MARKS_READ,
+      maxBytes: MARKS_BYTES,
+    })
     const recent = marks.map(({ number, json }) => ({ number, event: JSON.parse(json) as SessionEvent }))
     const unprocessed = recent.filter(({ event }) => event.type === 'user.message' && event.processed_at === null)
     if (unprocessed.length === 0 && !isUnderWay(recent[0]?.event)) return

@@ -30,6 +30,7 @@ import { Sessions } from './sessions.ts'
 import type { SessionOptions } from './sessions.ts'
 import { Transcripts } from './transcripts.ts'
 import type { TranscriptsContext } from './transcripts.ts'
+import { storedBytes } from './stored-bytes.ts'
 import { watchedStore } from './store-calls.ts'
 
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
@@ -216,6 +217,11 @@ export class Pool implements AsyncDisposable {
   /** Ends all that runs for a tenant, and removes its sessions and directories. It may begin anew then. */
   eraseTenant(tenant: string): Promise<void> {
     return this.#upkeep.eraseTenant(tenant)
+  }
+
+  /** Bytes of a tenant's events, and of its copies of transcripts, as they are about now. Looks at each of its sessions. */
+  storedBytes(tenant = 'default'): Promise<number> {
+    return storedBytes(this.#parts.store, tenant)
   }
 
   /** Writes a consistent copy of the data directory into a new one, while work goes on. Throws StoreError, ConfigError. */

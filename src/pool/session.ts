@@ -117,7 +117,7 @@ export class Session {
     return this.#host.events(this.#identity, options)
   }
 
-  /** A page of what was said, from either end. Throws as `events()`. */
+  /** A page of what was said, from either end: at most 4 MiB. An empty page is the end. Throws as `events()`. */
   history(range: EventRange): Promise<NumberedEvent[]> {
     return this.#host.history(this.#identity, range)
   }

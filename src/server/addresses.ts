@@ -32,7 +32,7 @@ const INTERNAL_NAME = /(?:^|\.)(?:localhost|local|internal|intranet|lan|home\.ar
 const LOOKUP_MS = 1_500
 
 /** True for an IP address that is not a public host. An IPv4 address inside an IPv6 one counts as itself. */
-export function isInternalAddress(address: string): boolean {
+function isInternalAddress(address: string): boolean {
   const family = isIP(address)
   return family === 0 ? false : internal.check(address, family === 6 ? 'ipv6' : 'ipv4')
 }

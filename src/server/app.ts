@@ -11,6 +11,9 @@ import { agUi } from './ag-ui/routes.ts'
 import { Authenticator, refuseStrangers } from './auth.ts'
 import { browserTokenRoutes } from './browser-token-routes.ts'
 import { BrowserTokens, checkScope } from './browser-tokens.ts'
+import { Bodies } from './bodies.ts'
+import { readConnectionLimits } from './connections.ts'
+import type { ConnectionLimits } from './connections.ts'
 import type { ServerContext, ServerEnv, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
 import { Quotas } from './limits.ts'
@@ -22,9 +25,11 @@ import { metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
 import { crossOrigin } from './origins.ts'
 import { Questions } from './questions.ts'
+import { inRequest } from './request-scope.ts'
 import { RecentlyShed, operations } from './operations.ts'
 import { readServerOptions, readTenantLimits } from './options.ts'
 import type { ServerOptions } from './options.ts'
+import { Storage } from './storage.ts'
 import { TurnFeeds } from './turn-feed.ts'
 
 /** What `createServer()` takes that no config file can hold. */
@@ -44,8 +49,12 @@ export interface Server {
   readonly app: Hono<ServerEnv>
   readonly fetch: (request: Request) => Response | Promise<Response>
   readonly pool: Pool
+  /** Gets what goes wrong outside of any request. */
+  readonly logger: Logger
   /** True when no key is asked for. */
   readonly open: boolean
+  /** What bounds the connections that \`listen()\` takes. */
+  readonly connections: ConnectionLimits
   /** Changed by `listen()`; without, the server is `ready` from the beginning. */
   state: ServerState
   /** From now on these keys and tokens hold. Throws ConfigError. */
@@ -75,19 +84,29 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     tenantLimits,
     origins = [],
     managedAgents: defining = {},
+    ...rest
   } = readServerOptions(given)
   if (defaultAgent !== undefined && !pool.agents.includes(defaultAgent))
     throw new ConfigError(
       'server.defaultAgent',
       `there is no agent "${defaultAgent}"; known are: ${pool.agents.join(', ')}`,
     )
+  const resources = new ResourceStore(resourceFile)
   const tokens = new BrowserTokens(resourceFile, clock)
   const authenticator = new Authenticator(
     { ...(keys === undefined ? {} : { keys }), ...(jwt === undefined ? {} : { jwt }) },
     (token) => tokens.callerOf(token),
   )
+  const connections = readConnectionLimits(rest.connections)
   const feeds = new TurnFeeds(pool, clock, onDisconnect ?? 'detach')
-  const resources = new ResourceStore(resourceFile)
+  const limits = readTenantLimits(tenantLimits)
+  const storage = new Storage({
+    pool,
+    clock,
+    resources,
+    limit: limits.storage,
+    onTrouble: (error) => logger.warn('what a tenant keeps could not be counted', { error }),
+  })
   const policy = new DefinitionPolicy(defining, () => authenticator.off)
   let state: ServerState = 'ready'
   const context: ServerContext = {
@@ -97,13 +116,13 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     feeds,
     questions,
     tokens,
-    quotas: new Quotas(pool, clock, readTenantLimits(tenantLimits)),
+    quotas: new Quotas({ pool, clock, limits, storage, connections: connections.max }),
     defaultAgent: () => defaultAgent ?? pool.agents[0] ?? '',
     state: () => state,
   }
   const measured = metrics(context)
   const app = new Hono<ServerEnv>()
-  app.use(noted(context))
+  app.use(noted(context, new Bodies((tenant, bytes) => storage.add(tenant, bytes))))
   app.use(crossOrigin(origins))
   app.use(guarded(context, authenticator, origins))
   app.route('/', operations(context, new RecentlyShed(pool, clock)))
@@ -126,6 +145,8 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     app,
     fetch: (request) => app.fetch(request),
     pool,
+    connections,
+    logger,
     get open() {
       return authenticator.off
     },
@@ -158,12 +179,13 @@ function fail(error: ApiError, requestId: string): Response {
 }
 
 /** Every request has an id, which its answer and its line in the log carry. */
-function noted({ clock, logger }: ServerContext): MiddlewareHandler<ServerEnv> {
+function noted({ clock, logger }: ServerContext, bodies: Bodies): MiddlewareHandler<ServerEnv> {
   return async function note(c, next) {
     const begunAt = clock.now()
     const requestId = `req_${randomBytes(12).toString('hex')}`
     c.set('requestId', requestId)
-    await next()
+    c.set('bodies', bodies)
+    await inRequest({ request_id: requestId, method: c.req.method, path: c.req.path }, next)
     c.header('request-id', requestId)
     logger[OPEN_TO_ALL.has(c.req.path) ? 'debug' : 'info']('request', {
       request_id: requestId,
@@ -184,12 +206,20 @@ function guarded(
   origins: readonly string[],
 ): MiddlewareHandler<ServerEnv> {
   return async function guard(c, next) {
-    if (OPEN_TO_ALL.has(c.req.path)) return next()
+    if (OPEN_TO_ALL.has(c.req.path)) {
+      await next()
+      return
+    }
     if (authenticator.off) refuseStrangers(c.req.raw.headers, origins)
     c.set('caller', await authenticator.authenticate(c.req.raw.headers))
     const { tenant, scope } = c.var.caller
     if (scope !== undefined) checkScope(scope, c.req.method, c.req.path)
     quotas.request(tenant)
-    return next()
+    const done = quotas.begin(tenant)
+    try {
+      await next()
+    } finally {
+      done()
+    }
   }
 }

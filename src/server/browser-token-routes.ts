@@ -1,10 +1,10 @@
 import { Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
 import { formatWall } from '../clock.ts'
 import type { ServerContext, ServerEnv } from './context.ts'
 import { ApiError } from './errors.ts'
+import { bodyOf, jsonBody } from './json-body.ts'
 import { errorAnswers } from './openapi.ts'
 
 const LONGEST_SECONDS = 3_600
@@ -60,14 +60,9 @@ export function browserTokenRoutes(context: ServerContext): Hono<ServerEnv> {
         ...errorAnswers(400, 401, 403, 413, 429),
       },
     }),
-    bodyLimit({
-      maxSize: LARGEST_BODY,
-      onError: () => {
-        throw new ApiError('request_too_large', `the body has more than ${LARGEST_BODY / 1024} KiB`)
-      },
-    }),
-    async (c) => {
-      const { agents, sessions, expires_in: seconds } = await readRequest(c.req.raw)
+    jsonBody(LARGEST_BODY, `the body has more than ${LARGEST_BODY / 1024} KiB`),
+    (c) => {
+      const { agents, sessions, expires_in: seconds } = readRequest(c.req.raw)
       const unknown = agents.find((agent) => !pool.agents.includes(agent))
       if (unknown !== undefined) throw new ApiError('invalid_request_error', `agents: there is no agent "${unknown}"`)
       const lifetimeMs = seconds * 1_000
@@ -97,12 +92,8 @@ export function browserTokenRoutes(context: ServerContext): Hono<ServerEnv> {
   return app
 }
 
-async function readRequest(request: Request): Promise<z.infer<typeof requestSchema>> {
-  const body: unknown = await request.json().catch((cause: unknown) => {
-    if (cause instanceof ApiError) throw cause
-    throw new ApiError('invalid_request_error', 'the body is not JSON', { cause })
-  })
-  const read = requestSchema.safeParse(body)
+function readRequest(request: Request): z.infer<typeof requestSchema> {
+  const read = requestSchema.safeParse(bodyOf(request))
   if (read.success) return read.data
   const [issue] = read.error.issues
   const path = issue?.path.join('.') ?? ''

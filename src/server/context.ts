@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import type { Clock } from '../clock.ts'
 import type { Pool } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
+import type { Bodies } from './bodies.ts'
 import type { BrowserTokens } from './browser-tokens.ts'
 import type { Caller } from './caller.ts'
 import type { Quotas } from './limits.ts'
@@ -32,6 +33,7 @@ export interface ServerContext {
 export interface ServerEnv {
   Variables: {
     requestId: string
+    bodies: Bodies
     caller: Caller
     /** For the log: which session the request was about. */
     session: string | undefined

@@ -3,6 +3,7 @@ import { SessionGoneError } from '../index.ts'
 import type { Pool, Session } from '../index.ts'
 import { ApiError, retryAfter } from './errors.ts'
 import type { TenantLimits } from './options.ts'
+import type { Storage } from './storage.ts'
 
 /** All of a process's streams; beyond it memory and sockets would decide. */
 const STREAMS_IN_ALL = 10_000
@@ -31,17 +32,55 @@ interface Bucket {
   at: number
 }
 
-/** What each tenant may do at once and in a minute. */
+/** How many of something each tenant has, and all together. */
+class Counts {
+  readonly #own = new Map<string, number>()
+  all = 0
+
+  of(tenant: string): number {
+    return this.#own.get(tenant) ?? 0
+  }
+
+  /** Counts one until the function that it returns is called. */
+  add(tenant: string): () => void {
+    this.#own.set(tenant, this.of(tenant) + 1)
+    this.all += 1
+    let gone = false
+    return () => {
+      if (gone) return
+      gone = true
+      this.all -= 1
+      const left = this.of(tenant) - 1
+      if (left === 0) this.#own.delete(tenant)
+      else this.#own.set(tenant, left)
+    }
+  }
+}
+
+interface QuotaParts {
+  pool: Pool
+  clock: Clock
+  limits: TenantLimits
+  storage: Pick<Storage, 'check'>
+  connections: number
+}
+
+/** What each tenant may do at once and in a minute, and what it may keep. */
 export class Quotas {
+  readonly #storage: Pick<Storage, 'check'>
   readonly #clock: Clock
   readonly #pool: Pool
   readonly #limits: TenantLimits
   readonly #buckets = new Map<string, Bucket>()
-  readonly #streams = new Map<string, number>()
+  readonly #working = new Counts()
+  readonly #streams = new Counts()
+  readonly #connections: number
   readonly #sessions = new Map<string, Held>()
-  #allStreams = 0
 
-  constructor(pool: Pool, clock: Clock, limits: TenantLimits) {
+  /** `connections`: how many the server takes. One tenant may keep half of them busy. */
+  constructor({ pool, clock, limits, storage, connections }: QuotaParts) {
+    this.#storage = storage
+    this.#connections = connections
     this.#pool = pool
     this.#clock = clock
     this.#limits = limits
@@ -50,7 +89,7 @@ export class Quotas {
   }
 
   get streams(): number {
-    return this.#allStreams
+    return this.#streams.all
   }
 
   /** Counts a request. Throws ApiError (rate_limit_error). */
@@ -75,25 +114,46 @@ export class Quotas {
     bucket.tokens -= 1
   }
 
+  /** Counts a request that is worked on until the function that it returns is called. Throws ApiError (rate_limit_error). */
+  begin(tenant: string): () => void {
+    return this.#occupy(this.#working, tenant, Infinity, 'requests of this tenant are being served; wait for some')
+  }
+
   /** Counts an event stream until the function that it returns is called. Throws ApiError (rate_limit_error). */
   openStream(tenant: string): () => void {
-    const open = this.#streams.get(tenant) ?? 0
-    if (open >= this.#limits.streams || this.#allStreams >= STREAMS_IN_ALL) {
-      throw new ApiError('rate_limit_error', `${open} event streams of this tenant are open; close some`, {
-        headers: retryAfter(1_000),
-      })
-    }
-    this.#streams.set(tenant, open + 1)
-    this.#allStreams += 1
-    let closed = false
-    return () => {
-      if (closed) return
-      closed = true
-      this.#allStreams -= 1
-      const left = (this.#streams.get(tenant) ?? 1) - 1
-      if (left === 0) this.#streams.delete(tenant)
-      else this.#streams.set(tenant, left)
-    }
+    return this.#occupy(
+      this.#streams,
+      tenant,
+      this.#limits.streams,
+      'event streams of this tenant are open; close some',
+    )
+  }
+
+  /** Streams and requests keep connections busy: a quarter of them is nobody's, and half is the most for one tenant. */
+  #occupy(counts: Counts, tenant: string, limit: number, what: string): () => void {
+    const own = counts.of(tenant)
+    const busy = this.#working.of(tenant) + this.#streams.of(tenant)
+    const all = this.#working.all + this.#streams.all
+    const most = Math.min(STREAMS_IN_ALL, this.#connections)
+    if (own >= limit || busy >= Math.max(1, most / 2) || all >= Math.max(1, (most * 3) / 4))
+      throw new ApiError('rate_limit_error', `${own} ${what}`, { headers: retryAfter(1_000) })
+    return counts.add(tenant)
+  }
+
+  /** Throws ApiError (rate_limit_error) when the tenant keeps all that it may. */
+  keep(tenant: string): void {
+    this.#storage.check(tenant)
+  }
+
+  /** Another definition of an agent, or another environment, beside so many. Throws ApiError (rate_limit_error). */
+  define(tenant: string, what: 'definitions' | 'environments', kept: number): void {
+    this.keep(tenant)
+    const most = this.#limits[what]
+    if (kept < most) return
+    const advice = what === 'environments' ? 'delete some' : 'use those that are there, in place of new ones'
+    throw new ApiError('rate_limit_error', `this tenant has its ${most} ${what}; ${advice}`, {
+      headers: { 'x-should-retry': 'false' },
+    })
   }
 
   /** The session of this key; a new one if the tenant may have another. Throws as `pool.session()` does, and ApiError. */
@@ -101,6 +161,7 @@ export class Quotas {
     // The pool also has the agents that tenants define, each under a name that no other tenant may use.
     if (agent !== undefined && !this.#pool.agents.includes(agent))
       throw new ApiError('invalid_request_error', `agent: there is no agent "${agent}" in this server’s config`)
+    this.keep(tenant)
     const found = await this.#find(tenant, key)
     if (found !== undefined && agent === undefined) return found
     const begin = (): Promise<Session> => this.#pool.session(key, { tenant, agent: agent ?? fallback })
@@ -118,6 +179,7 @@ export class Quotas {
 
   /** Begins a session. Throws ApiError (rate_limit_error) when the tenant has all the sessions it may have. */
   async beginSession(tenant: string, begin: () => Promise<Session>): Promise<Session> {
+    this.keep(tenant)
     const held = this.#heldBy(tenant)
     await held.counted
     if (held.count + held.beginning >= this.#limits.sessions)

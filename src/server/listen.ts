@@ -7,6 +7,7 @@ import { systemClock } from '../clock.ts'
 import { ConfigError } from '../errors.ts'
 import type { Pool } from '../index.ts'
 import type { Server } from './app.ts'
+import { Connections } from './connections.ts'
 import { isLoopback } from './auth.ts'
 
 /** Where a server listens. */
@@ -61,6 +62,7 @@ export async function listen(
     createServer: createHttpServer,
     serverOptions: { maxHeaderSize: LARGEST_HEADERS, requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS },
   }) as HttpServer
+  new Connections(server.connections, refusedConnections(server)).attach(http)
   http.listen(port, host)
   try {
     await once(http, 'listening')
@@ -70,6 +72,8 @@ export async function listen(
       cause: error,
     })
   }
+  // An accept that failed, for want of descriptors for instance: the next one may succeed.
+  http.on('error', (error) => server.logger.warn('a connection could not be accepted', { error }))
   const { port: taken } = http.address() as AddressInfo
   void warm(server.pool).then(() => {
     if (server.state === 'starting') server.state = 'ready'
@@ -82,6 +86,21 @@ export async function listen(
       draining ??= drain(server, http, cut)
       return draining
     },
+  }
+}
+
+/** Says at most once in this time that connections were closed: an attack must not fill the log. */
+const SAY_REFUSED_MS = 10_000
+
+function refusedConnections({ logger, connections }: Server): () => void {
+  let refused = 0
+  let saidAt = -Infinity
+  return () => {
+    refused += 1
+    const now = systemClock.now()
+    if (now - saidAt < SAY_REFUSED_MS) return
+    saidAt = now
+    logger.warn('connections without a request were closed for new ones', { refused, ...connections })
   }
 }
 

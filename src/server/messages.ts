@@ -1,8 +1,8 @@
 import { Hono } from 'hono'
 import type { Context } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
+import { bodyOf, jsonBody } from './json-body.ts'
 import { streamAnswer } from './context.ts'
 import type { ServerContext, ServerEnv } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
@@ -50,11 +50,11 @@ export function messages(context: ServerContext): Hono<ServerEnv> {
       },
       responses: { 200: stream, ...errorAnswers(400, 401, 404, 409, 413, 429, 500, 529) },
     }),
-    bodyLimit({ maxSize: LARGEST_BODY, onError: tooLarge }),
+    jsonBody(LARGEST_BODY, `a prompt has at most ${LARGEST_BODY / 1024} KiB`),
     async (c) => {
       const key = sessionId(c.req.param('id'))
       c.set('session', key)
-      const { prompt } = await readPrompt(c.req.raw)
+      const { prompt } = readPrompt(c.req.raw)
       const { tenant } = c.var.caller
       const session = await context.quotas.session(tenant, key, {
         agent: c.req.query('agent'),
@@ -108,16 +108,8 @@ function sessionId(text: string): string {
   )
 }
 
-function tooLarge(): never {
-  throw new ApiError('request_too_large', `a prompt has at most ${LARGEST_BODY / 1024} KiB`)
-}
-
-async function readPrompt(request: Request): Promise<{ prompt: string }> {
-  const body: unknown = await request.json().catch((cause: unknown) => {
-    if (cause instanceof ApiError) throw cause
-    throw new ApiError('invalid_request_error', 'the body is not JSON', { cause })
-  })
-  const read = promptSchema.safeParse(body)
+function readPrompt(request: Request): { prompt: string } {
+  const read = promptSchema.safeParse(bodyOf(request))
   if (read.success) return read.data
   throw new ApiError('invalid_request_error', 'the body is not of the form {"prompt": "…"}')
 }

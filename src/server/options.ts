@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { validate } from '../options/section.ts'
-import { parseDuration } from '../units.ts'
+import { parseDuration, parseSize } from '../units.ts'
+import type { ConnectionOptions } from './connections.ts'
 import { isOrigin } from './origins.ts'
 import { managedAgentsOptions } from './managed-agents/definition-policy.ts'
 import type { ManagedAgentsOptions } from './managed-agents/definition-policy.ts'
@@ -35,6 +36,12 @@ export interface TenantLimitOptions {
   sessions?: number
   /** Event streams that are open. Default 1000. */
   streams?: number
+  /** Agents that it has defined over `/v1`, with all their versions. Default 10000. */
+  definitions?: number
+  /** Environments that it has made over `/v1`. Default 1000. */
+  environments?: number
+  /** What it keeps in events and definitions. Default `"10GiB"`. */
+  storage?: string
 }
 
 /** What `createServer()` takes beside the pool. */
@@ -49,6 +56,8 @@ export interface ServerOptions {
   tenantLimits?: TenantLimitOptions
   /** Origins of web pages that may call the server from a browser, such as `https://app.example`. Default: none. */
   origins?: readonly string[]
+  /** What bounds the connections that `listen()` takes. */
+  connections?: ConnectionOptions
   /** Which agents tenants may define over `/v1`. */
   managedAgents?: ManagedAgentsOptions
 }
@@ -66,7 +75,10 @@ export interface ServerConfig extends ServerOptions {
 }
 
 /** `tenantLimits`, resolved. */
-export type TenantLimits = Required<TenantLimitOptions>
+export interface TenantLimits extends Required<Omit<TenantLimitOptions, 'storage'>> {
+  /** Bytes. */
+  storage: number
+}
 
 const name = z.string().min(1).max(256)
 
@@ -102,8 +114,12 @@ const optionsShape = {
       requestsPerMinute: positive.optional(),
       sessions: positive.optional(),
       streams: positive.optional(),
+      definitions: positive.optional(),
+      environments: positive.optional(),
+      storage: z.string().optional(),
     })
     .optional(),
+  connections: z.strictObject({ max: positive.optional(), perAddress: positive.optional() }).optional(),
   managedAgents: managedAgentsOptions.optional(),
 }
 
@@ -120,6 +136,7 @@ export function readServerConfig(input: unknown): ServerConfig {
   const config = validate('server', configSchema, input ?? {}) as ServerConfig
   for (const key of ['grace', 'answerWithin'] as const)
     if (config[key] !== undefined) parseDuration(`server.${key}`, config[key])
+  readTenantLimits(config.tenantLimits)
   return config
 }
 
@@ -132,6 +149,9 @@ export const readTenantLimits = (input: TenantLimitOptions = {}): TenantLimits =
   requestsPerMinute: input.requestsPerMinute ?? 6_000,
   sessions: input.sessions ?? 100_000,
   streams: input.streams ?? 1_000,
+  definitions: input.definitions ?? 10_000,
+  environments: input.environments ?? 1_000,
+  storage: parseSize('server.tenantLimits.storage', input.storage ?? '10GiB'),
 })
 
 /** A key as it is handed to a client. Whoever guesses short ones needs no hash. */

@@ -1,5 +1,5 @@
 import { StoreError } from '../errors.ts'
-import { badAppend } from './append.ts'
+import { EVENTS_PAGE_BYTES, badAppend } from './events.ts'
 import type {
   EventRange,
   EventTotals,
@@ -107,11 +107,18 @@ export class MemoryStore implements Store {
   }
 
   async readEvents(uid: string, range: EventRange): Promise<StoredEvent[]> {
-    const { after = 0, before = Infinity, types, descending, limit } = range
+    const { after = 0, before = Infinity, types, descending, limit, maxBytes = EVENTS_PAGE_BYTES } = range
     const events = (this.#held(uid)?.events ?? []).filter(
       ({ number, type }) => number > after && number < before && (types?.includes(type) ?? true),
     )
-    return (descending === true ? events.toReversed() : events).slice(0, limit).map((event) => ({ ...event }))
+    const page: StoredEvent[] = []
+    let bytes = 0
+    for (const event of descending === true ? events.toReversed() : events) {
+      if (page.length >= limit || bytes >= maxBytes) break
+      page.push({ ...event })
+      bytes += Buffer.byteLength(event.json)
+    }
+    return page
   }
 
   async eventTotals(uid: string): Promise<EventTotals> {

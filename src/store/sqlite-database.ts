@@ -85,6 +85,13 @@ export class SqliteDatabase {
     return this.#guard(() => this.#prepare(sql).all(...values)) as Row[]
   }
 
+  /** Reads row by row, for as long as `take` wants another. */
+  some<Row>(take: (row: Row) => boolean, sql: string, ...values: SQLInputValue[]): void {
+    this.#guard(() => {
+      for (const row of this.#prepare(sql).iterate(...values)) if (!take(row as Row)) return
+    })
+  }
+
   run(sql: string, ...values: SQLInputValue[]): void {
     try {
       this.#prepare(sql).run(...values)

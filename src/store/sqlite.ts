@@ -1,6 +1,6 @@
 import type { SQLInputValue } from 'node:sqlite'
 import { StoreError } from '../errors.ts'
-import { badAppend } from './append.ts'
+import { EVENTS_PAGE_BYTES, badAppend } from './events.ts'
 import { EventEnds } from './event-ends.ts'
 import type { EventEnd } from './event-ends.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
@@ -167,19 +167,26 @@ export class SqliteStore implements Store {
   }
 
   async readEvents(uid: string, range: EventRange): Promise<StoredEvent[]> {
-    const { after, before, types, descending, limit } = range
+    const { after, before, types, descending, limit, maxBytes = EVENTS_PAGE_BYTES } = range
     const session = this.#idOf(uid)
     if (session === undefined) return []
     const where = new Where().and('session = ?', session).and('number > ?', after).and('number < ?', before)
     where.and('type IN (SELECT value FROM json_each(?))', types === undefined ? undefined : JSON.stringify(types))
-    return this.#database
-      .all<StoredEvent>(
-        `SELECT number, event_id AS id, type, at, json FROM events ${where.sql}
-         ORDER BY number ${descending === true ? 'DESC' : 'ASC'} LIMIT ?`,
-        ...where.values,
-        limit,
-      )
-      .map((row) => ({ ...row }))
+    const page: StoredEvent[] = []
+    let bytes = 0
+    const take = (row: StoredEvent): boolean => {
+      page.push({ ...row })
+      bytes += Buffer.byteLength(row.json)
+      return bytes < maxBytes
+    }
+    this.#database.some<StoredEvent>(
+      take,
+      `SELECT number, event_id AS id, type, at, json FROM events ${where.sql}
+       ORDER BY number ${descending === true ? 'DESC' : 'ASC'} LIMIT ?`,
+      ...where.values,
+      limit,
+    )
+    return page
   }
 
   async eventTotals(uid: string): Promise<EventTotals> {

@@ -96,13 +96,18 @@ export interface StoredEvent {
   json: string
 }
 
-/** Which events of a session: those with numbers between the two, both exclusive, from the first or from the last. */
+/**
+ * Which events of a session: those with numbers between the two, both exclusive, from the first or from the last. A page ends
+ * with the event that makes it as large as `maxBytes`, so only an empty page says that there are no more.
+ */
 export interface EventRange {
   after?: number
   before?: number
   types?: readonly string[]
   descending?: boolean
   limit: number
+  /** Bytes of JSON. Default 4 MiB. */
+  maxBytes?: number
 }
 
 /** What a session's events amount to. `first` and `last` are numbers, 0 where there are none. */

@@ -75,6 +75,20 @@ export function eventConformance(open: () => Promise<Store>): void {
       expect(await numbers('one', { types: [] })).toEqual([])
     })
 
+    test('are read to the one that makes a page too large, from both ends, and one is always read', async () => {
+      const large = (number: number): StoredEvent =>
+        event(number, { json: JSON.stringify({ text: 'é'.repeat(1_000) }) })
+      await store.appendEvents('one', [1, 2, 3, 4].map(large))
+      expect(await numbers('one', { maxBytes: 1 })).toEqual([1])
+      expect(await numbers('one', { maxBytes: 3_000 })).toEqual([1, 2])
+      expect(await numbers('one', { maxBytes: 3_000, after: 2 })).toEqual([3, 4])
+      expect(await numbers('one', { maxBytes: 3_000, descending: true })).toEqual([4, 3])
+      const huge = event(5, { json: JSON.stringify({ text: 'x'.repeat(5 * 2 ** 20) }) })
+      await store.appendEvents('one', [huge, event(6)])
+      expect(await numbers('one')).toEqual([1, 2, 3, 4, 5])
+      expect(await numbers('one', { after: 5 })).toEqual([6])
+    })
+
     test('that are added again are there once, as they were added last', async () => {
       await store.appendEvents('one', events(1, 3))
       const processed = event(2, { json: '{"processed":true}', at: 9_000 })

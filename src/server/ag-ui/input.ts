@@ -1,6 +1,7 @@
 import type { ContentPart, Message, RunAgentInput } from '@ag-ui/core'
 import { RunAgentInputSchema } from '@ag-ui/core/schemas'
 import type { MessageContent, TurnInput } from '../../index.ts'
+import { bodyOf } from '../json-body.ts'
 import { ApiError } from '../errors.ts'
 import type { Answer, Question } from '../questions.ts'
 
@@ -11,12 +12,8 @@ const refuse = (problem: string): never => {
 }
 
 /** Reads the body of a run. Throws ApiError (invalid_request_error). */
-export async function readRun(request: Request): Promise<RunAgentInput> {
-  const body: unknown = await request.json().catch((cause: unknown) => {
-    if (cause instanceof ApiError) throw cause
-    throw new ApiError('invalid_request_error', 'the body is not JSON', { cause })
-  })
-  const read = RunAgentInputSchema.safeParse(body)
+export function readRun(request: Request): RunAgentInput {
+  const read = RunAgentInputSchema.safeParse(bodyOf(request))
   if (read.success) return read.data as RunAgentInput
   const [issue] = read.error.issues
   return refuse(`the body is no RunAgentInput: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'it is not valid'}`)

@@ -3,10 +3,10 @@ import { AGUI_MEDIA_TYPE, EventEncoder } from '@ag-ui/encoder'
 import type { AGUIEvent, RunAgentInput } from '@ag-ui/core'
 import { Hono } from 'hono'
 import type { Context } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { describeRoute, resolver } from 'hono-openapi'
 import type { Session } from '../../index.ts'
 import { checkThread } from '../browser-tokens.ts'
+import { jsonBody } from '../json-body.ts'
 import { streamAnswer } from '../context.ts'
 import type { ServerContext, ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
@@ -47,16 +47,11 @@ export function agUi(context: ServerContext): Hono<ServerEnv> {
         ...errorAnswers(400, 401, 403, 404, 409, 413, 429, 529),
       },
     }),
-    bodyLimit({
-      maxSize: LARGEST_BODY,
-      onError: () => {
-        throw new ApiError('request_too_large', `a run has at most ${LARGEST_BODY / 2 ** 20} MiB`)
-      },
-    }),
+    jsonBody(LARGEST_BODY, `a run has at most ${LARGEST_BODY / 2 ** 20} MiB`),
     async (c) => {
       const agent = c.req.param('agent')
       if (!context.pool.agents.includes(agent)) throw new ApiError('not_found_error', `there is no agent "${agent}"`)
-      const input = await readRun(c.req.raw)
+      const input = readRun(c.req.raw)
       c.set('session', input.threadId)
       checkThread(c.var.caller, input.threadId)
       const session = await context.quotas.session(c.var.caller.tenant, input.threadId, { agent, fallback: agent })

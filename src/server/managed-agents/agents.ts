@@ -5,7 +5,7 @@ import type { AgentDefinition } from './definition.ts'
 import { newId } from './ids.ts'
 import { archived, listKept, toRow } from './kept.ts'
 import type { ListRequest } from './kept.ts'
-import { decodeCursor, encodeCursor } from './pages.ts'
+import { decodeCursor, pageNow, readPage } from './pages.ts'
 import type { Page } from './pages.ts'
 import type { ResourceStore } from './resource-store.ts'
 import { patchMetadata } from './schema.ts'
@@ -128,23 +128,24 @@ export class Agents {
   /** Newest first, those of the config at the end. */
   list(tenant: string, request: ListRequest): Page<AgentResource> {
     const builtIn = this.#configured.names().map((name) => this.#fromConfig(name))
-    return listKept(this.#store, { kind: 'agent', tenant, ...request, builtIn })
+    return pageNow(listKept(this.#store, { kind: 'agent', tenant, ...request, builtIn }))
   }
 
   /** Newest first. */
   versions(tenant: string, id: string, page: string | undefined, limit: number): Page<AgentResource> {
     const newest = this.retrieve(tenant, id)
     const before = page === undefined ? newest.version + 1 : decodeCursor(page).createdAt
-    const rows = this.#store.versions('agent', tenant, id, before, limit + 1)
-    const items = rows.slice(0, limit).map(({ body }) => JSON.parse(body) as AgentResource)
-    const last = items.at(-1)
-    const more = rows.length > limit && last !== undefined
-    // A version is its own place in this list.
-    return {
-      items,
-      nextPage: more ? encodeCursor({ direction: 'next', createdAt: last.version, id }) : null,
-      prevPage: null,
-    }
+    const { items, nextPage } = pageNow(
+      readPage({
+        order: 'desc',
+        // A version is its own place in this list.
+        cursor: { direction: 'next', createdAt: before, id },
+        limit,
+        matches: () => true,
+        read: (_order, after, count) => this.#store.versions('agent', tenant, id, after?.createdAt ?? before, count),
+      }),
+    )
+    return { items: items.map(({ body }) => JSON.parse(body) as AgentResource), nextPage, prevPage: null }
   }
 
   #own(tenant: string, id: string): AgentResource {

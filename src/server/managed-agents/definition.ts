@@ -133,7 +133,12 @@ const withDefaults = (config: Config, defaults: DefaultConfig): DefaultConfig =>
   permission_policy: config.permission_policy ?? defaults.permission_policy,
 })
 
+/** Each session has a copy of its agent's definition, and lists show them whole. */
+const MAX_DEFINITION_CHARS = 2 ** 20
+
 function checked(definition: AgentDefinition): AgentDefinition {
+  if (JSON.stringify(definition).length > MAX_DEFINITION_CHARS)
+    throw new ApiError('request_too_large', 'an agent has at most 1 MiB: its system prompt, tools and servers together')
   const { tools, mcp_servers: servers } = definition
   refuseDoubles(
     'mcp_servers',

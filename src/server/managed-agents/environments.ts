@@ -4,6 +4,7 @@ import { ApiError } from '../errors.ts'
 import { newId } from './ids.ts'
 import { archived, listKept, toRow } from './kept.ts'
 import type { ListRequest } from './kept.ts'
+import { pageNow } from './pages.ts'
 import type { Page } from './pages.ts'
 import type { ResourceStore } from './resource-store.ts'
 import { metadata, metadataPatch, patchMetadata, unsupported } from './schema.ts'
@@ -170,7 +171,7 @@ export class Environments {
 
   /** Newest first, this machine at the end. */
   list(tenant: string, request: ListRequest): Page<EnvironmentResource> {
-    const page = listKept(this.#store, { kind: 'environment', tenant, ...request, builtIn: [this.#local] })
+    const page = pageNow(listKept(this.#store, { kind: 'environment', tenant, ...request, builtIn: [this.#local] }))
     return { ...page, items: page.items.map(shown) }
   }
 

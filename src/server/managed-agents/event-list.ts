@@ -4,7 +4,7 @@ import type { NumberedEvent, Session } from '../../index.ts'
 import type { ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
 import { EVENT_TYPES } from './event-types.ts'
-import { readLimit } from './pages.ts'
+import { readLimit, rest } from './pages.ts'
 import { readBounds, readList, readOrder } from './query.ts'
 import { wireEvent } from './wire-event.ts'
 
@@ -21,21 +21,27 @@ export async function listEvents(
   const types = readList(c.req.queries(), 'types', EVENT_TYPES)
   const found: NumberedEvent[] = []
   let place = readEventCursor(c.req.query('page'))
-  for (;;) {
-    const page = await session.history({
+  const read = (wanted: number): Promise<NumberedEvent[]> =>
+    session.history({
       descending,
-      limit: limit + 1,
+      limit: wanted,
       ...(types === undefined ? {} : { types }),
       ...(place === undefined ? {} : descending ? { before: place } : { after: place }),
     })
-    for (const entry of page) if (within(entry, from, to)) found.push(entry)
+  for (;;) {
+    const wanted = limit + 1 - found.length
+    const page = await read(wanted)
+    found.push(...page.filter((entry) => within(entry, from, to)))
     place = page.at(-1)?.number
-    if (found.length > limit || page.length <= limit) break
+    if (found.length > limit) place = found[limit - 1]?.number
+    // A page may be short because it is large.
+    if (place === undefined || found.length > limit || (page.length < wanted && found.length > 0)) break
+    await rest()
   }
-  const last = found[limit - 1]
+  const more = found.length > limit || (place !== undefined && (await read(1)).length > 0)
   return {
     data: found.slice(0, limit).map(({ event }) => wireEvent(event)),
-    next_page: found.length > limit && last !== undefined ? `page_${last.number}` : null,
+    next_page: more ? `page_${place}` : null,
   }
 }
 

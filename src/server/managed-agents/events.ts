@@ -1,6 +1,7 @@
 import type { NewSessionEvent, NumberedEvent, Session, SessionEvent, TurnInput } from '../../index.ts'
 import { SessionBusyError, toolUseEventId } from '../../index.ts'
 import { ApiError } from '../errors.ts'
+import type { Quotas } from '../limits.ts'
 import type { Question, Questions } from '../questions.ts'
 import type { ApiSessions, Found } from './sessions.ts'
 import { isGone, lastStatus, wireUsage } from './sessions.ts'
@@ -10,6 +11,7 @@ import type { ContentBlock, SentEvent } from './session-schema.ts'
 interface EventsContext {
   sessions: ApiSessions
   questions: Questions
+  quotas: Pick<Quotas, 'keep'>
   /** Something went wrong that no client asked for. */
   warn: (message: string, error: unknown) => void
 }
@@ -42,13 +44,15 @@ export class SentEvents {
       case 'user.custom_tool_result':
         return this.#toolResult(found, event, by)
       case 'system.message':
+        this.#context.quotas.keep(found.tenant)
         return append(found.session, { ...event, processed_at: null })
     }
   }
 
   async #message(found: Found, content: ContentBlock[]): Promise<SessionEvent> {
-    const { sessions, questions } = this.#context
+    const { sessions, questions, quotas } = this.#context
     const { tenant, session, resource } = found
+    quotas.keep(tenant)
     await sessions.checkAgent(found)
     await sessions.checkBudget(found)
     if (questions.open(tenant, session.key).length > 0)

@@ -54,16 +54,16 @@ interface KeptList<T> extends ListRequest, Pick<ResourceQuery, 'kind' | 'tenant'
   matches?: (item: T) => boolean
 }
 
-/** One page of the resources of a kind. Throws ApiError for a cursor that no list has given out. */
-export function listKept<T extends Kept>(
+/** One page of the resources of a kind, with rests. Throws ApiError for a cursor that no list has given out. */
+export function* listKept<T extends Kept>(
   store: ResourceStore,
   { page, limit, order = 'desc', from, to, builtIn = [], matches, ...query }: KeptList<T>,
-): Page<T> {
+): Generator<undefined, Page<T>> {
   const within = ({ created_at }: T): boolean =>
     parseWall(created_at) >= (from ?? -Infinity) && parseWall(created_at) <= (to ?? Infinity)
   const others = builtIn.filter(within).map((item) => ({ createdAt: 0, id: item.id, body: JSON.stringify(item) }))
   const read = ({ body }: Pick<Resource, 'body'>): T => JSON.parse(body) as T
-  const found = readPage<Pick<Resource, 'createdAt' | 'id' | 'body'>>({
+  const found = yield* readPage<Pick<Resource, 'createdAt' | 'id' | 'body'>>({
     order,
     cursor: page === undefined ? undefined : decodeCursor(page),
     limit,
@@ -71,11 +71,25 @@ export function listKept<T extends Kept>(
     read(readOrder, after, count) {
       const compare = (a: Placed, b: Placed): number => (readOrder === 'asc' ? byPlace(a, b) : byPlace(b, a))
       const rows = store.list({ ...query, order: readOrder, after, limit: count, from, to })
-      const behind = others.filter((row) => after === undefined || compare(after, row) < 0)
-      return [...rows, ...behind].toSorted(compare).slice(0, count)
+      const behind = others.filter((row) => after === undefined || compare(after, row) < 0).toSorted(compare)
+      return merged(rows, behind, compare)
     },
   })
   return { ...found, items: found.items.map(read) }
+}
+
+/** Both in their common order, the rows read one by one. */
+function* merged<T extends Placed>(
+  rows: Iterable<T>,
+  others: readonly T[],
+  compare: (a: Placed, b: Placed) => number,
+): Generator<T> {
+  const waiting = [...others]
+  for (const row of rows) {
+    while (waiting[0] !== undefined && compare(waiting[0], row) < 0) yield waiting.shift() as T
+    yield row
+  }
+  yield* waiting
 }
 
 const byPlace = (a: Placed, b: Placed): number => a.createdAt - b.createdAt || (a.id < b.id ? -1 : Number(a.id > b.id))

@@ -41,8 +41,18 @@ export function managedAgents(context: ServerContext, store: ResourceStore, poli
   pool.on('session.deleted', ({ session: { tenant, key } }) => store.remove('session', tenant, key))
   const app = new Hono<ServerEnv>()
   app.use('/v1/*', refuseWorkspace)
-  app.route('/v1/agents', agentRoutes(agents, policy))
-  app.route('/v1/environments', environmentRoutes(environments))
-  app.route('/v1/sessions', sessionRoutes({ context, sessions, sent: new SentEvents({ sessions, questions, warn }) }))
+  const agentsOf = agentRoutes(agents, async (tenant, params, id) => {
+    await policy.check(tenant, agents.drafted(tenant, params, id))
+    quotas.define(tenant, 'definitions', store.count('agent', tenant))
+  })
+  const environmentsOf = environmentRoutes(environments, (tenant, _params, id) => {
+    if (id === undefined) quotas.define(tenant, 'environments', store.count('environment', tenant))
+  })
+  app.route('/v1/agents', agentsOf)
+  app.route('/v1/environments', environmentsOf)
+  app.route(
+    '/v1/sessions',
+    sessionRoutes({ context, sessions, sent: new SentEvents({ sessions, questions, quotas, warn }) }),
+  )
   return app
 }

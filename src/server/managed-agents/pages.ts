@@ -10,7 +10,7 @@ export interface Cursor extends Placed {
 }
 
 /** What `?page=` holds. Opaque to clients. */
-export const encodeCursor = ({ direction, createdAt, id }: Cursor): string =>
+const encodeCursor = ({ direction, createdAt, id }: Cursor): string =>
   `page_${Buffer.from(JSON.stringify([direction, createdAt, id])).toString('base64url')}`
 
 /** Throws ApiError for anything that no list has given out. */
@@ -62,15 +62,20 @@ export interface Placed {
   id: string
 }
 
-interface PageRequest<T extends Placed> {
+interface PageRequest<T extends Placed & Sized> {
   /** As a list was asked to sort. */
   order: 'asc' | 'desc'
   cursor: Cursor | undefined
   limit: number
-  /** Reads at most `limit` in this order behind `after`. */
-  read: (order: 'asc' | 'desc', after: Placed | undefined, limit: number) => T[]
+  /** At most `limit` in this order behind `after`, each read when it is taken. */
+  read: (order: 'asc' | 'desc', after: Placed | undefined, limit: number) => Iterable<T>
   /** What the page shows; the rest is passed over. */
   matches: (item: T) => boolean
+}
+
+/** What takes memory as it is read. */
+interface Sized {
+  body: string
 }
 
 export interface Page<T> {
@@ -79,29 +84,83 @@ export interface Page<T> {
   prevPage: string | null
 }
 
-/** Rows looked at in one read. */
-const CHUNK = 200
+/** Characters of a page: it has one item at least, and no more than the one that makes it so large. */
+const PAGE_CHARS = 4 * 2 ** 20
 
-/** One page of a list, in either direction, with the cursors to its neighbours. */
-export function readPage<T extends Placed>({ order, cursor, limit, read, matches }: PageRequest<T>): Page<T> {
+/** Rows and characters that are looked at in one go. */
+const CHUNK = 200
+const CHUNK_CHARS = 2 ** 20
+
+/** One page of a list, in either direction, with the cursors to its neighbours. Rests after each look at many rows. */
+export function* readPage<T extends Placed & Sized>(request: PageRequest<T>): Generator<undefined, Page<T>> {
+  const { order, cursor, limit } = request
   const back = cursor?.direction === 'prev'
-  const readOrder = back === (order === 'desc') ? 'asc' : 'desc'
-  const found: T[] = []
-  let after: Placed | undefined = cursor
-  for (;;) {
-    const chunk = read(readOrder, after, Math.max(CHUNK, limit + 1))
-    for (const item of chunk) if (found.length <= limit && matches(item)) found.push(item)
-    after = chunk.at(-1)
-    if (found.length > limit || chunk.length < Math.max(CHUNK, limit + 1)) break
-  }
-  const more = found.length > limit
-  const items = found.slice(0, limit)
+  const search = new Search(request, back === (order === 'desc') ? 'asc' : 'desc')
+  while (!search.step()) yield
+  const { found: items, more } = search
   if (back) items.reverse()
   const at = (direction: Cursor['direction'], item: T | undefined): string | null =>
     item === undefined ? null : encodeCursor({ direction, createdAt: item.createdAt, id: item.id })
   return {
-    items,
+    items: items.slice(0, limit),
     nextPage: back || more ? at('next', items.at(-1)) : null,
     prevPage: (back && more) || (!back && cursor !== undefined) ? at('prev', items[0]) : null,
   }
 }
+
+/** Looks for what a page shows, a bounded number of rows at a time. */
+class Search<T extends Placed & Sized> {
+  readonly #request: PageRequest<T>
+  readonly #order: 'asc' | 'desc'
+  #after: Placed | undefined
+  #chars = 0
+  readonly found: T[] = []
+  /** There is more of it than the page has room for. */
+  more = false
+
+  constructor(request: PageRequest<T>, order: 'asc' | 'desc') {
+    this.#request = request
+    this.#order = order
+    this.#after = request.cursor
+  }
+
+  /** Looks at some rows; true when the page is complete. */
+  step(): boolean {
+    const { read, matches, limit } = this.#request
+    let rows = 0
+    let chars = 0
+    for (const item of read(this.#order, this.#after, CHUNK)) {
+      rows += 1
+      chars += item.body.length
+      this.#after = item
+      if (matches(item)) {
+        this.more = this.found.length === limit || this.#chars >= PAGE_CHARS
+        if (this.more) return true
+        this.found.push(item)
+        this.#chars += item.body.length
+      }
+      if (chars >= CHUNK_CHARS) return false
+    }
+    return rows < CHUNK
+  }
+}
+
+/** The page, at once: for lists that pass over nothing. */
+export function pageNow<T>(steps: Generator<undefined, Page<T>>): Page<T> {
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+  }
+}
+
+/** The page, with others having their turn between the looks. */
+export async function pageInSteps<T>(steps: Generator<undefined, Page<T>>): Promise<Page<T>> {
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+    await rest()
+  }
+}
+
+/** Lets others have their turn. */
+export const rest = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

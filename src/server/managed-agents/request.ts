@@ -1,6 +1,7 @@
 import type { MiddlewareHandler } from 'hono'
 import type { z } from 'zod'
 import type { ServerEnv } from '../context.ts'
+import { bodyOf } from '../json-body.ts'
 import { ApiError } from '../errors.ts'
 import { parse } from './schema.ts'
 
@@ -20,9 +21,5 @@ export const LARGEST_BODY: number = 32 * 1024 * 1024
 
 /** The body of a request, checked. Throws ApiError. */
 export async function readBody<T>(request: Request, schema: z.ZodType<T>): Promise<T> {
-  const body: unknown = await request.json().catch((cause: unknown) => {
-    if (cause instanceof ApiError) throw cause
-    throw new ApiError('invalid_request_error', 'the body is not JSON', { cause })
-  })
-  return parse(schema, body)
+  return parse(schema, bodyOf(request))
 }

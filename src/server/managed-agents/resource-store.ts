@@ -49,9 +49,10 @@ const SCHEMA = `
 /** The schema above. A file of a newer release is refused. */
 const SCHEMA_VERSION = 1
 
-/** What a page of versions holds. */
+/** A version of a resource. Its place in the list of versions is its number. */
 export interface VersionRow {
-  version: number
+  id: string
+  createdAt: number
   body: string
 }
 
@@ -119,16 +120,17 @@ export class ResourceStore {
     return row?.['body'] as string | undefined
   }
 
-  /** Newest first, those before `before`. */
-  versions(kind: ResourceKind, tenant: string, id: string, before: number, limit: number): VersionRow[] {
+  /** Newest first, those before `before`; each read when it is taken. */
+  versions(kind: ResourceKind, tenant: string, id: string, before: number, limit: number): Iterable<VersionRow> {
     const rows = this.#prepare(
-      `SELECT version, body FROM versions WHERE kind = ? AND tenant = ? AND id = ? AND version < ?
+      `SELECT id, version AS createdAt, body FROM versions WHERE kind = ? AND tenant = ? AND id = ? AND version < ?
        ORDER BY version DESC LIMIT ?`,
-    ).all(kind, tenant, id, before, limit)
-    return rows as unknown as VersionRow[]
+    ).iterate(kind, tenant, id, before, limit)
+    return rows as unknown as Iterable<VersionRow>
   }
 
-  list({ kind, tenant, order, after, limit, includeArchived, parent, from, to }: ResourceQuery): Resource[] {
+  /** Each is read when it is taken. */
+  list({ kind, tenant, order, after, limit, includeArchived, parent, from, to }: ResourceQuery): Iterable<Resource> {
     const [direction, beyond] = order === 'asc' ? ['ASC', '>'] : ['DESC', '<']
     const conditions = ['kind = ?', 'tenant = ?']
     const values: (string | number)[] = [kind, tenant]
@@ -144,8 +146,25 @@ export class ResourceStore {
     const rows = this.#prepare(
       `SELECT kind, tenant, id, version, created_at AS createdAt, archived_at AS archivedAt, parent, body
        FROM resources WHERE ${conditions.join(' AND ')} ORDER BY created_at ${direction}, id ${direction} LIMIT ?`,
-    ).all(...values, limit)
-    return rows as unknown as Resource[]
+    ).iterate(...values, limit)
+    return rows as unknown as Iterable<Resource>
+  }
+
+  /** How many a tenant has; of agents, with all their versions. */
+  count(kind: ResourceKind, tenant: string): number {
+    const table = kind === 'agent' ? 'versions' : 'resources'
+    const row = this.#prepare(`SELECT count(*) AS count FROM ${table} WHERE kind = ? AND tenant = ?`).get(kind, tenant)
+    return Number(row?.['count'])
+  }
+
+  /** Bytes of all that a tenant has. */
+  size(tenant: string): number {
+    const row = this.#prepare(
+      `SELECT sum(size) AS size FROM (
+         SELECT sum(octet_length(body)) AS size FROM resources WHERE kind IN ('agent', 'environment', 'session') AND tenant = ?1
+         UNION ALL SELECT sum(octet_length(body)) FROM versions WHERE kind = 'agent' AND tenant = ?1)`,
+    ).get(tenant)
+    return Number(row?.['size'] ?? 0)
   }
 
   remove(kind: ResourceKind, tenant: string, id: string): void {

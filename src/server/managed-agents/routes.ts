@@ -1,13 +1,11 @@
 import { Hono } from 'hono'
 import type { MiddlewareHandler } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { describeRoute, resolver } from 'hono-openapi'
 import type { z } from 'zod'
+import { jsonBody } from '../json-body.ts'
 import type { ServerEnv } from '../context.ts'
-import { ApiError } from '../errors.ts'
 import { errorAnswers } from '../openapi.ts'
 import type { Agents } from './agents.ts'
-import type { DefinitionPolicy } from './definition-policy.ts'
 import { environmentCreate, environmentUpdate } from './environments.ts'
 import type { Environments } from './environments.ts'
 import type { ListRequest } from './kept.ts'
@@ -16,6 +14,7 @@ import type { Page } from './pages.ts'
 import { checkQuery, readNumber, readSwitch } from './query.ts'
 import { LARGEST_BODY, readBody } from './request.ts'
 import { agentCreate, agentUpdate } from './schema.ts'
+import type { AgentCreate, AgentUpdate } from './schema.ts'
 
 /** A list as the client's page classes read it. */
 export const pageAnswer = <T>({ items, nextPage }: Page<T>): { data: T[]; next_page: string | null } => ({
@@ -57,12 +56,13 @@ export function described({ operationId, summary, body, query = [] }: Described)
 }
 
 /** Bounds the bodies of the API. */
-export const bounded: MiddlewareHandler<ServerEnv> = bodyLimit({
-  maxSize: LARGEST_BODY,
-  onError() {
-    throw new ApiError('request_too_large', `a request has at most ${LARGEST_BODY / 2 ** 20} MB`)
-  },
-})
+export const bounded: MiddlewareHandler<ServerEnv> = jsonBody(
+  LARGEST_BODY,
+  `a request has at most ${LARGEST_BODY / 2 ** 20} MB`,
+)
+
+/** Throws ApiError if the tenant may not make this, or change the one of that id to it. */
+type Vet<Params> = (tenant: string, params: Params, id?: string) => Promise<void> | void
 
 /** What agents and environments can both be asked for. */
 interface Resources<Create, Update> {
@@ -78,7 +78,7 @@ function resourceRoutes<Create, Update>(
   kind: 'Agent' | 'Environment',
   resources: Resources<Create, Update>,
   bodies: { create: z.ZodType<Create>; update: z.ZodType<Update> },
-  vet: (tenant: string, params: Create | Update, id?: string) => Promise<void> = () => Promise.resolve(),
+  vet: Vet<Create | Update>,
 ): Hono<ServerEnv> {
   const noun = kind.toLowerCase()
   const app = new Hono<ServerEnv>()
@@ -125,10 +125,8 @@ function resourceRoutes<Create, Update>(
 }
 
 /** `/v1/agents`. */
-export function agentRoutes(agents: Agents, policy: DefinitionPolicy): Hono<ServerEnv> {
-  const app = resourceRoutes('Agent', agents, { create: agentCreate, update: agentUpdate }, (tenant, params, id) =>
-    policy.check(tenant, agents.drafted(tenant, params, id)),
-  )
+export function agentRoutes(agents: Agents, vet: Vet<AgentCreate | AgentUpdate>): Hono<ServerEnv> {
+  const app = resourceRoutes('Agent', agents, { create: agentCreate, update: agentUpdate }, vet)
   app.get('/:id', described({ operationId: 'retrieveAgent', summary: 'Read an agent', query: ['version'] }), (c) =>
     c.json(agents.retrieve(c.var.caller.tenant, c.req.param('id'), readNumber('version', c.req.query('version')))),
   )
@@ -144,8 +142,8 @@ export function agentRoutes(agents: Agents, policy: DefinitionPolicy): Hono<Serv
 }
 
 /** `/v1/environments`. */
-export function environmentRoutes(environments: Environments): Hono<ServerEnv> {
-  const app = resourceRoutes('Environment', environments, { create: environmentCreate, update: environmentUpdate })
+export function environmentRoutes(environments: Environments, vet: Vet<unknown>): Hono<ServerEnv> {
+  const app = resourceRoutes('Environment', environments, { create: environmentCreate, update: environmentUpdate }, vet)
   app.get('/:id', described({ operationId: 'retrieveEnvironment', summary: 'Read an environment' }), (c) =>
     c.json(environments.retrieve(c.var.caller.tenant, c.req.param('id'))),
   )

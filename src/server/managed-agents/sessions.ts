@@ -9,6 +9,7 @@ import type { Environments } from './environments.ts'
 import { newId } from './ids.ts'
 import { archived, listKept } from './kept.ts'
 import type { ListRequest } from './kept.ts'
+import { pageInSteps } from './pages.ts'
 import type { Page } from './pages.ts'
 import type { PoolAgents } from './pool-agents.ts'
 import { redefine } from './definition.ts'
@@ -192,7 +193,7 @@ export class ApiSessions {
   async list(tenant: string, request: SessionListRequest): Promise<Page<WireSession>> {
     const { agentId, agentVersion, statuses, ...rest } = request
     const running = statuses === undefined ? undefined : await this.#runningIds(tenant)
-    const found = listKept<StoredSession>(this.#context.store, {
+    const steps = listKept<StoredSession>(this.#context.store, {
       kind: 'session',
       tenant,
       parent: agentId,
@@ -202,6 +203,7 @@ export class ApiSessions {
         return agentId === undefined || agentVersion === undefined || agent.version === agentVersion
       },
     })
+    const found = await pageInSteps(steps)
     const shown = await Promise.all(found.items.map(({ id }) => this.#showIfThere(tenant, id)))
     return { ...found, items: shown.flatMap((session) => session ?? []) }
   }

@@ -74,3 +74,50 @@ test('a tenant has no more streams than it may, and one that is left makes room'
   process.finish()
   await new Frames(again).rest()
 })
+
+test('a tenant keeps so many definitions and environments, and the others notice nothing', async () => {
+  const { ask } = await served({
+    keys,
+    managedAgents: { define: true },
+    tenantLimits: { definitions: 2, environments: 1 },
+  })
+  const post = async (path: string, name: string, headers: Record<string, string>): Promise<number> =>
+    (await ask('POST', path, { body: { name, ...(path === '/v1/agents' ? { model: 'm' } : {}) }, headers })).status
+  expect([await post('/v1/agents', 'one', A), await post('/v1/agents', 'two', A)]).toEqual([200, 200])
+  expect([await post('/v1/agents', 'three', A), await post('/v1/agents', 'one', B)]).toEqual([429, 200])
+  expect([await post('/v1/environments', 'one', A), await post('/v1/environments', 'two', A)]).toEqual([200, 429])
+})
+
+test('a tenant that keeps all that it may is refused until it has deleted something', async () => {
+  const { ask, clock, pool } = await served({ keys, tenantLimits: { storage: '1MiB' } })
+  const prompt = async (headers: Record<string, string>): Promise<number> => {
+    const response = await ask('POST', '/sessions/s/messages', { body, headers })
+    await response.text()
+    return response.status
+  }
+  const events = [{ type: 'system.message', content: [{ type: 'text', text: 'x'.repeat(600_000) }] }]
+  const begun = await ask('POST', '/v1/sessions', {
+    body: { agent: 'agent_assistant', environment_id: 'env_local' },
+    headers: A,
+  })
+  const { id } = (await begun.json()) as { id: string }
+  const send = async (): Promise<number> =>
+    (await ask('POST', `/v1/sessions/${id}/events`, { body: { events }, headers: A })).status
+  // It is counted beside the first request.
+  expect([await prompt(A), await send()]).toEqual([200, 200])
+  await expect.poll(send).toBe(429)
+  expect([await prompt(A), await prompt(B)]).toEqual([429, 200])
+  await (await pool.session(id, { tenant: 'a' })).delete()
+  await clock.advance(60_000)
+  await expect.poll(() => prompt(A)).toBe(200)
+})
+
+test('one tenant keeps half of the connections busy at most', async () => {
+  const { ask } = await served({ keys, connections: { max: 8 } })
+  const statuses: number[] = []
+  for (let number = 0; number < 6; number += 1) {
+    const { status } = await ask('POST', `/sessions/s${number}/messages`, { body, headers: A })
+    statuses.push(status)
+  }
+  expect(statuses).toEqual([200, 200, 200, 429, 429, 429])
+})
