@@ -3,7 +3,15 @@ import type { OxlintConfig } from 'oxlint'
 /** Node's modules are free to all but these: time comes from clock.ts, signals and the environment have their places. */
 const node = ['!node:*', '!node:*/*', 'node:process', 'node:timers', 'node:timers/*', 'node:perf_hooks']
 const noChildren = ['node:child_process']
-const root = ['../errors.ts', '../options/*.ts', '../units.ts', '../clock.ts', '../small-file.ts', '../disk-use.ts']
+const root = [
+  '../errors.ts',
+  '../options/*.ts',
+  '../units.ts',
+  '../clock.ts',
+  '../small-file.ts',
+  '../private-file.ts',
+  '../disk-use.ts',
+]
 const ports = ['../driver/driver.ts', '../store/store.ts']
 const sdk = '@anthropic-ai/claude-agent-sdk'
 

@@ -138,7 +138,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
       random: Math.random,
       retention,
-      control: new ControlSocket(dataDir.controlPath),
+      control: new ControlSocket(dataDir.controlPath, dataDir.controlSecret),
       files: dataDir,
       runFiles: openRunFiles(runDir),
       places,

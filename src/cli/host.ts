@@ -7,7 +7,7 @@ import type { Operation } from '../control/operations.ts'
 import { ConfigError } from '../errors.ts'
 import { createPool } from '../index.ts'
 import type { PoolOptions } from '../index.ts'
-import { controlPathOf } from '../store/data-dir.ts'
+import { controlOf } from '../store/data-dir.ts'
 
 /** The flags of every command that works on a data directory. */
 export interface DataDirFlags {
@@ -40,9 +40,9 @@ export async function onDataDir(
   const dataDir = resolve(flags.dataDir ?? options.dataDir ?? DEFAULT_DATA_DIR)
   if (!existsSync(join(dataDir, 'host.lock')))
     throw new ConfigError('--data-dir', `${dataDir} is no data directory: no pool has ever run there`)
-  const control = controlPathOf(dataDir)
-  const socket = control === undefined ? undefined : await connectTo(control)
-  if (socket !== undefined) return drive(ask(socket, operation, input), take)
+  const control = controlOf(dataDir)
+  const socket = control === undefined ? undefined : await connectTo(control.path)
+  if (socket !== undefined) return drive(ask(socket, { operation, input, secret: control?.secret }), take)
   // createPool() checks what this type only claims.
   const given = { ...options, dataDir, agents: NO_AGENT } as PoolOptions
   await using pool = await createPool(given).catch((error: unknown) => Promise.reject(blame(file, error)))

@@ -21,13 +21,12 @@ export async function connectTo(path: string): Promise<Socket | undefined> {
 /** Asks a running host: gives the lines that the operation makes, then its value. Throws what the host's pool threw. */
 export async function* ask(
   socket: Socket,
-  operation: Operation,
-  input: AsyncIterable<string>,
+  { operation, input, secret }: { operation: Operation; input: AsyncIterable<string>; secret: string | undefined },
 ): AsyncGenerator<string, unknown> {
   let unreadable: unknown
   socket.on('error', () => undefined)
   try {
-    await writeLine(socket, operation)
+    await writeLine(socket, { ...operation, secret })
     const sent = send(socket, operation.do === 'import' ? input : none())
     // What cannot be read here ends the import there, too.
     sent.catch((error: unknown) => {

@@ -1,3 +1,4 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
@@ -5,7 +6,7 @@ import { dirname } from 'node:path'
 import { once } from 'node:events'
 import { PoolError, StoreError } from '../errors.ts'
 import type { Pool } from '../pool/pool.ts'
-import { linesFrom, writeLine } from './lines.ts'
+import { requestFrom, writeLine } from './lines.ts'
 import { operate } from './operations.ts'
 import type { Operation } from './operations.ts'
 
@@ -24,11 +25,14 @@ export type ControlReply =
 /** Where other processes of the same user ask a running pool. One request a connection. */
 export class ControlSocket {
   readonly #path: string
+  readonly #secret: string
   readonly #connections = new Set<Socket>()
   #server: Server | undefined
 
-  constructor(path: string) {
+  /** `secret`: what a request must hold to be answered. */
+  constructor(path: string, secret: string) {
     this.#path = path
+    this.#secret = secret
   }
 
   /** Begins to listen. A socket that is there already is that of a host that died: whoever has the data directory may replace it. */
@@ -37,7 +41,7 @@ export class ControlSocket {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       this.#connections.add(socket)
       socket.on('close', () => this.#connections.delete(socket)).on('error', () => undefined)
-      void serve(pool, socket)
+      void serve(pool, socket, this.#secret)
     })
     this.#server = server
     server.maxConnections = MAX_CONNECTIONS
@@ -72,10 +76,10 @@ function makePrivate(folder: string): void {
     throw new StoreError(`${folder} is not this user's alone; no other process can ask this pool`)
 }
 
-async function serve(pool: Pool, socket: Socket): Promise<void> {
-  const lines = linesFrom(socket)
+async function serve(pool: Pool, socket: Socket, secret: string): Promise<void> {
+  const lines = requestFrom(socket)
   try {
-    await writeLine(socket, await answer(pool, socket, lines))
+    await writeLine(socket, await answer(pool, socket, lines, secret))
     socket.end()
   } catch {
     // It left, or does not speak as we do.
@@ -83,11 +87,33 @@ async function serve(pool: Pool, socket: Socket): Promise<void> {
   }
 }
 
-async function answer(pool: Pool, socket: Socket, lines: AsyncGenerator<string>): Promise<ControlReply> {
+const STRANGER: ControlReply = {
+  error: {
+    name: 'Error',
+    code: 'error',
+    message:
+      'this host answers only to who knows the secret in host.json of its data directory; use a command of this release',
+  },
+}
+
+/** Compares digests, so that the time it takes tells nothing. */
+function isSame(secret: string, given: unknown): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+  return typeof given === 'string' && timingSafeEqual(digest(secret), digest(given))
+}
+
+async function answer(
+  pool: Pool,
+  socket: Socket,
+  lines: AsyncGenerator<string>,
+  secret: string,
+): Promise<ControlReply> {
   socket.setTimeout(PATIENCE_MS, () => socket.destroy())
   const first = await lines.next()
   if (first.done === true) throw new Error('no request came')
-  const operation = JSON.parse(first.value) as Operation
+  const { secret: given, ...request } = JSON.parse(first.value) as Operation & { secret?: unknown }
+  if (!isSame(secret, given)) return STRANGER
+  const operation = request as Operation
   if (operation.do !== 'import') socket.setTimeout(0)
   try {
     const work = operate(pool, operation, lines)

@@ -1,12 +1,13 @@
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync, backup } from 'node:sqlite'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
-import { HostRunningError, storeError } from '../errors.ts'
+import { HostRunningError, StoreError, storeError } from '../errors.ts'
+import { makePrivateFile } from '../private-file.ts'
 import { copyTree } from './copy-tree.ts'
 import type { PoolFiles, TenantPlaces } from './store.ts'
 import { unwritable } from './unwritable.ts'
@@ -49,11 +50,32 @@ function makeDirectory(path: string): void {
   }
 }
 
+/**
+ * Takes the rights of all others from a directory of this user. Throws StoreError for one of another user, who could put
+ * anything in the place of what is in it, and for one that all users share, such as `/tmp`.
+ */
+function makeOwn(path: string): void {
+  const own = process.getuid?.()
+  if (own === undefined) return
+  const { uid, mode } = statSync(path)
+  if (uid !== own)
+    throw new StoreError(
+      `the data directory ${path} belongs to user ${uid}, and this process runs as user ${own}; give it a directory of its own, or change the owner`,
+    )
+  if ((mode & 0o1000) !== 0)
+    throw new StoreError(
+      `the data directory ${path} is one that users share (sticky); give the pool a directory of its own`,
+    )
+  if ((mode & 0o077) !== 0) chmodSync(path, PRIVATE)
+}
+
 const removeDirectory = (path: string): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 3 })
 
 /** The directory that a host owns: its store, its tenants' config dirs and workspaces, and the lock that keeps others out. */
 export class DataDir implements PoolFiles {
   readonly path: string
+  /** What other processes must say to be answered by the host: only this user can read it. */
+  readonly controlSecret: string = randomBytes(32).toString('hex')
   readonly #lock: DatabaseSync
   readonly #clock: Pick<Clock, 'wall'>
   /** Directories of tenants that are being removed. */
@@ -65,9 +87,12 @@ export class DataDir implements PoolFiles {
     this.path = resolve(path)
     try {
       makeDirectory(this.path)
+      makeOwn(this.path)
+      makePrivateFile(join(this.path, 'host.lock'))
       // The kernel drops this lock with its process, however that ends: no stale lock is ever left.
       this.#lock = new DatabaseSync(join(this.path, 'host.lock'), { timeout: 0 })
     } catch (error) {
+      if (error instanceof StoreError) throw error
       throw storeError(
         `the data directory ${this.path} cannot be used`,
         unwritable(join(this.path, 'host.lock')) ?? error,
@@ -82,7 +107,9 @@ export class DataDir implements PoolFiles {
     try {
       // What a host that died had on disk for slow readers is of no use to anybody.
       rmSync(this.spoolDir, { recursive: true, force: true })
-      writeFileSync(this.#ownerFile, JSON.stringify({ pid: process.pid, control: this.controlPath }), { mode: 0o600 })
+      makePrivateFile(this.#ownerFile)
+      const { controlPath: control, controlSecret: secret } = this
+      writeFileSync(this.#ownerFile, JSON.stringify({ pid: process.pid, control, secret }))
     } catch (error) {
       this.release()
       throw storeError(`the data directory ${this.path} cannot be used`, error)
@@ -222,10 +249,21 @@ export class DataDir implements PoolFiles {
   }
 }
 
-/** Where the host of a data directory can be asked; undefined where there was none since it ended in order. */
-export function controlPathOf(dataDir: string): string | undefined {
+/** Where the host of a data directory can be asked, and with which secret. */
+export interface ControlPlace {
+  path: string
+  /** Hosts of earlier releases ask for none. */
+  secret: string | undefined
+}
+
+/** Where the host of a data directory can be asked; undefined if there was none since it ended in order. */
+export function controlOf(dataDir: string): ControlPlace | undefined {
   try {
-    return (JSON.parse(readFileSync(join(dataDir, 'host.json'), 'utf8')) as { control?: string }).control
+    const { control, secret } = JSON.parse(readFileSync(join(dataDir, 'host.json'), 'utf8')) as {
+      control?: string
+      secret?: string
+    }
+    return control === undefined ? undefined : { path: control, secret }
   } catch {
     return undefined
   }

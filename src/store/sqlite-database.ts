@@ -3,6 +3,7 @@ import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { systemClock } from '../clock.ts'
 import type { CancelTimer } from '../clock.ts'
 import { storeError } from '../errors.ts'
+import { makePrivateFile } from '../private-file.ts'
 import { DiskSync } from './disk-sync.ts'
 import { migrate } from './sqlite-schema.ts'
 import { unwritable } from './unwritable.ts'
@@ -33,7 +34,11 @@ interface Write {
   reject: (error: Error) => void
 }
 
+/** Databases without a file. */
+const MEMORY = ':memory:'
+
 function open(path: string): { database: DatabaseSync; log: DiskSync | undefined } {
+  if (path !== MEMORY) makePrivateFile(path)
   const database = new DatabaseSync(path)
   try {
     const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() ?? {}
@@ -121,6 +126,7 @@ export class SqliteDatabase {
   async backup(path: string): Promise<void> {
     this.#commitGroup()
     try {
+      makePrivateFile(path)
       await backup(this.#database, path, { rate: PAGES_AT_ONCE })
     } catch (error) {
       throw storeError(`${path} cannot be written`, error)

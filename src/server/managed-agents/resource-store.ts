@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import type { StatementSync } from 'node:sqlite'
 import { StoreError } from '../../errors.ts'
+import { makePrivateFile } from '../../private-file.ts'
 
 export type ResourceKind = 'agent' | 'environment' | 'session'
 
@@ -66,6 +67,7 @@ export class ResourceStore {
 
   /** `:memory:` keeps everything until `close()`. Throws when the file cannot be used. */
   constructor(path: string) {
+    if (path !== ':memory:') makePrivateFile(path)
     this.#database = new DatabaseSync(path)
     this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
     const version = Number(Object.values(this.#database.prepare('PRAGMA user_version').get() ?? {})[0])

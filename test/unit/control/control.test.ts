@@ -5,15 +5,19 @@ import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import { ask, connectTo } from '../../../src/control/client.ts'
 import type { Operation } from '../../../src/control/operations.ts'
-import { controlPathOf } from '../../../src/store/data-dir.ts'
+import { controlOf } from '../../../src/store/data-dir.ts'
 import { fakes } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
+/** By path of the socket. */
+const secrets = new Map<string, string>()
+
 /** A pool, and where it can be asked. */
 async function host(dataDir: string): Promise<Fakes & { path: string }> {
   const setup = await fakes({ dataDir })
-  const path = controlPathOf(dataDir) ?? ''
+  const { path = '', secret = '' } = controlOf(dataDir) ?? {}
+  secrets.set(path, secret)
   for (;;) {
     const socket = await connectTo(path)
     if (socket === undefined) continue
@@ -31,11 +35,12 @@ async function asked(
   path: string,
   operation: Operation,
   input: string[] = [],
+  secret: string | undefined = secrets.get(path),
 ): Promise<{ lines: string[]; value: unknown }> {
   const socket = await connectTo(path)
   if (socket === undefined) throw new Error('nobody listens')
   const lines: string[] = []
-  const work = ask(socket, operation, from(input))
+  const work = ask(socket, { operation, input: from(input), secret })
   for (;;) {
     const next = await work.next()
     if (next.done === true) return { lines, value: next.value }
@@ -132,5 +137,28 @@ test('A host that ended in order is not asked for', async () => {
   const { pool } = await host(dataDir)
   expect(JSON.parse(readFileSync(join(dataDir, 'host.json'), 'utf8'))).toMatchObject({ pid: process.pid })
   await pool.close()
-  expect(controlPathOf(dataDir)).toBeUndefined()
+  expect(controlOf(dataDir)).toBeUndefined()
+})
+
+test('Only who knows the secret is answered, and only this user can read it', async () => {
+  const dataDir = await temporaryFolder()
+  const { path, pool, session } = await host(dataDir)
+  await session('k')
+  for (const secret of [undefined, '', 'guess', `${secrets.get(path)}x`]) {
+    const refused = asked(path, { do: 'delete', tenant: 'default', key: 'k' }, [], secret ?? '')
+    await expect(refused).rejects.toThrow('knows the secret in host.json')
+  }
+  expect(await pool.sessions()).toHaveLength(1)
+  expect(statSync(join(dataDir, 'host.json')).mode & 0o777).toBe(0o600)
+  expect(secrets.get(path)).toMatch(/^[0-9a-f]{64}$/)
+})
+
+test('A request that is too long to be one ends its connection', async () => {
+  const { path } = await host(await temporaryFolder())
+  const socket = createConnection(path)
+  socket.on('error', () => undefined).resume()
+  await once(socket, 'connect')
+  const closed = once(socket, 'close')
+  socket.write('x'.repeat(70_000))
+  await closed
 })

@@ -1,13 +1,15 @@
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { HostRunningError, StoreError } from '../../../src/errors.ts'
 import { DataDir } from '../../../src/store/data-dir.ts'
+import { SqliteStore } from '../../../src/store/sqlite.ts'
+import { record } from '../../conformance/sessions.ts'
 
 let folder: string
 let path: string
@@ -145,3 +147,52 @@ test('directories of tenants go by the time of their last use, whatever their na
   expect(await removed(false)).toBe(1)
   expect(await removed(false)).toBe(0)
 })
+
+test('what it makes is for its owner only, whatever the umask is', async () => {
+  const before = process.umask(0)
+  onTestFinished(() => void process.umask(before))
+  const dir = taken()
+  const store = new SqliteStore(dir.storeFile)
+  await store.put(record('t', 'k'))
+  const modes = await Promise.all(
+    ['', 'host.lock', 'host.json', 'pool.sqlite', 'pool.sqlite-wal'].map((name) => modeOf(join(path, name))),
+  )
+  expect(modes).toEqual([0o700, 0o600, 0o600, 0o600, 0o600])
+  await store.backup(join(folder, 'copy.sqlite'))
+  expect(await modeOf(join(folder, 'copy.sqlite'))).toBe(0o600)
+  await store.close()
+})
+
+test('a directory of before that others can enter is tightened, with the store in it', async () => {
+  await mkdir(path)
+  await chmod(path, 0o777)
+  await writeFile(join(path, 'pool.sqlite'), '')
+  await chmod(join(path, 'pool.sqlite'), 0o666)
+  const dir = taken()
+  await new SqliteStore(dir.storeFile).close()
+  expect([await modeOf(path), await modeOf(dir.storeFile)]).toEqual([0o700, 0o600])
+})
+
+test('a directory that users share is refused, and stays as it is', async () => {
+  await mkdir(path)
+  await chmod(path, 0o1777)
+  expect(() => new DataDir(path)).toThrow('is one that users share')
+  expect(await modeOf(path)).toBe(0o1777)
+})
+
+test.runIf(process.getuid?.() === 0)('a directory of another user is refused, and stays as it is', async () => {
+  await mkdir(path)
+  await chown(path, 12_345, 12_345)
+  expect(() => new DataDir(path)).toThrow('belongs to user 12345, and this process runs as user 0')
+  expect((await stat(path)).uid).toBe(12_345)
+})
+
+test('a link in the place of the store is not followed', async () => {
+  await mkdir(path, { mode: 0o700 })
+  await writeFile(join(folder, 'elsewhere'), '')
+  await symlink(join(folder, 'elsewhere'), join(path, 'pool.sqlite'))
+  expect(() => new SqliteStore(join(path, 'pool.sqlite'))).toThrow(StoreError)
+  expect(await readFile(join(folder, 'elsewhere'), 'utf8')).toBe('')
+})
+
+const modeOf = async (file: string): Promise<number> => (await stat(file)).mode & 0o7777

@@ -10,6 +10,9 @@ interface List {
   next_page: string | null
 }
 
+/** Megabytes take their time on a busy machine. */
+const SLOW = { timeout: 60_000 }
+
 /** All pages of a list: the ids on each. */
 async function pagesOf({ ask }: ServedFakes, path: string): Promise<string[][]> {
   const pages: string[][] = []
@@ -22,19 +25,19 @@ async function pagesOf({ ask }: ServedFakes, path: string): Promise<string[][]> 
   }
 }
 
-test('a list of large agents comes in small pages, and misses none', async () => {
+test('a list of large agents comes in small pages, and misses none', SLOW, async () => {
   const all = await served()
   const tools = [
     { type: 'custom', name: 't', description: 'x', input_schema: { type: 'object', x: 'x'.repeat(900_000) } },
   ]
   const ids: string[] = []
-  for (let number = 0; number < 12; number += 1) {
+  for (let number = 0; number < 7; number += 1) {
     const made = await all.ask('POST', '/v1/agents', { body: { name: 'a', model: 'm', tools } })
     ids.push(((await made.json()) as { id: string }).id)
   }
   const pages = await pagesOf(all, '/v1/agents?limit=100')
   expect(pages.flat().toSorted()).toEqual([...ids, 'agent_assistant'].toSorted())
-  expect(pages.map((page) => page.length)).toEqual([5, 5, 3])
+  expect(pages.map((page) => page.length)).toEqual([5, 3])
 })
 
 test('an agent larger than 1 MiB is refused', async () => {
@@ -46,13 +49,13 @@ test('an agent larger than 1 MiB is refused', async () => {
   expect([response.status, await response.json()]).toMatchObject([413, { error: { type: 'request_too_large' } }])
 })
 
-test('large events come in small pages, from both ends and filtered, and none is missing', async () => {
+test('large events come in small pages, from both ends and filtered, and none is missing', SLOW, async () => {
   const all = await served()
   const made = await all.ask('POST', '/v1/sessions', {
     body: { agent: 'agent_assistant', environment_id: 'env_local' },
   })
   const { id } = (await made.json()) as { id: string }
-  const sizes = [3_000_000, 10, 3_000_000, 3_000_000, 6_000_000, 10, 10]
+  const sizes = [2_500_000, 10, 2_500_000, 10, 2_000_000]
   const ids: string[] = []
   for (const size of sizes) {
     const events = [{ type: 'system.message', content: [{ type: 'text', text: 'x'.repeat(size) }] }]
@@ -60,9 +63,11 @@ test('large events come in small pages, from both ends and filtered, and none is
     ids.push(((await sent.json()) as List).data[0]?.id ?? '')
   }
   const path = `/v1/sessions/${id}/events?limit=1000`
-  expect(await pagesOf(all, path)).toEqual([ids.slice(0, 3), ids.slice(3, 5), ids.slice(5)])
-  expect((await pagesOf(all, `${path}&order=desc`)).flat()).toEqual(ids.toReversed())
-  expect((await pagesOf(all, `${path}&types[]=system.message&created_at[gte]=2000-01-01`)).flat()).toEqual(ids)
+  expect(await pagesOf(all, path)).toEqual([ids.slice(0, 3), ids.slice(3)])
+  expect(await pagesOf(all, `${path}&order=desc&types[]=system.message`)).toEqual([
+    ids.slice(2).toReversed(),
+    ids.slice(0, 2).toReversed(),
+  ])
   expect(await pagesOf(all, `${path}&created_at[lt]=2000-01-01`)).toEqual([[]])
   expect((await pagesOf(all, `/v1/sessions/${id}/events?limit=2`)).flat()).toEqual(ids)
 })
