@@ -45,5 +45,8 @@ export function repeatedly(clock: Clock, delay: () => number, work: () => void):
 /** Milliseconds since the epoch of a date as tools print it; NaN for anything else. */
 export const parseWall = (text: string): number => Date.parse(text)
 
+/** A moment of the wall clock for libraries that want one; milliseconds since the epoch. */
+export const wallDate = (ms: number): Date => new Date(ms)
+
 /** Milliseconds since the epoch as RFC 3339 has them. */
 export const formatWall = (wall: number): string => new Date(wall).toISOString()

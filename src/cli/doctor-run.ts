@@ -31,9 +31,10 @@ import {
   checkSetpriv,
   checkTasks,
 } from './doctor-machine.ts'
-import { checkClaude, checkConfig, checkCredential, checkNode, checkSdk } from './doctor-software.ts'
+import { checkClaude, checkConfig, checkCredential, checkEnvironment, checkNode, checkSdk } from './doctor-software.ts'
 import type { ConfigFacts } from './doctor-software.ts'
 import { EXIT, oneLine } from './exit.ts'
+import { secretsIn } from './secrets.ts'
 import { brokenCredentials, credentialSource } from './simulated-model.ts'
 import { styleOf } from './style.ts'
 
@@ -71,6 +72,7 @@ async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: 
     checkClaude(claude),
     checkConfig(config.facts),
     checkCredential({ from: credentialSource(options, process.env), broken: brokenCredentials(process.env) }),
+    checkEnvironment(secretsIn(process.env)),
     checkMemory(memory),
     checkCgroups(readCgroups()),
     checkDescriptors(readDescriptorLimit(), memory.limitBytes),

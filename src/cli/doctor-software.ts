@@ -77,6 +77,16 @@ export function checkCredential({ from, broken }: CredentialFacts): Finding {
   return warning('there is none', 'set ANTHROPIC_API_KEY; without one, commands use the simulated model')
 }
 
+/** The library leaves the environment of its caller as it is. */
+export function checkEnvironment(secrets: readonly string[]): Finding {
+  const { ok, warning } = verdicts('environment')
+  if (secrets.length === 0) return ok('no variable looks like a secret')
+  return warning(
+    `${secrets.join(', ')}: a program that is started with them shows them in /proc to all processes of its user, agents included`,
+    '"serve" takes them out of its own; for a program of yours, and for what starts either, keep them in files that agents cannot read',
+  )
+}
+
 export function checkConfig(facts: ConfigFacts): Finding {
   const { ok, mend } = verdicts('config')
   if ('problem' in facts) return mend(facts.problem, 'correct it, or choose another with --config')

@@ -19,6 +19,7 @@ import { parseDuration } from '../units.ts'
 import { EXIT } from './exit.ts'
 import { openPool } from './open-pool.ts'
 import type { OpenPool, PoolFlags } from './open-pool.ts'
+import { revealingParents } from './secrets.ts'
 import { announce } from './serve-words.ts'
 
 /** The flags of `serve`. */
@@ -108,6 +109,11 @@ export async function serve(given: ServeFlags): Promise<number> {
   })
   const place = { host: flags.host ?? config.host ?? '127.0.0.1', port: port ?? config.port ?? 8080 }
   const listening = await listen(server, place)
+  for (const { pid, command, names } of revealingParents())
+    logger.warn(
+      'a process that started this one shows secrets in its environment, where agents can read them; give API keys by their hash in server.keys',
+      { pid, command, names },
+    )
   announce({ listening, server, opened }, flags.json === true)
   return await run({
     listening,

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { hideSecrets } from './secrets.ts'
 import type { ServeFlags } from './serve-run.ts'
 
 const HELP = `
@@ -27,6 +28,7 @@ export function serveCommand(): Command {
     .option('--json', 'say where it listens as one line of JSON')
     .addHelpText('after', HELP)
     .action(async (flags: ServeFlags) => {
+      hideSecrets()
       const { serve } = await import('./serve-run.ts')
       process.exitCode = await serve(flags)
     })

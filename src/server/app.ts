@@ -96,6 +96,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const authenticator = new Authenticator(
     { ...(keys === undefined ? {} : { keys }), ...(jwt === undefined ? {} : { jwt }) },
     (token) => tokens.callerOf(token),
+    clock,
   )
   const connections = readConnectionLimits(rest.connections)
   const feeds = new TurnFeeds(pool, clock, onDisconnect ?? 'detach')

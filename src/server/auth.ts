@@ -1,9 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
-import type { JWTVerifyGetKey } from 'jose'
+import type { Clock } from '../clock.ts'
 import { BROWSER_TOKEN } from './caller.ts'
 import type { Caller } from './caller.ts'
 import { ApiError } from './errors.ts'
+import { Issuer } from './issuer.ts'
 import { notAllowed } from './origins.ts'
 import type { ApiKeyOptions, JwtOptions } from './options.ts'
 
@@ -13,9 +13,6 @@ const ANYBODY: Caller = { tenant: 'default', name: 'anybody' }
 const REFUSED = 'x-api-key or Authorization: Bearer carries no valid key or token'
 
 const TOKEN_OVER = 'the browser token is unknown, expired or revoked; get another one from your backend'
-
-/** Signatures that need a secret are none that a public key set can check. */
-const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 
 const LONGEST_CREDENTIAL = 8_192
 
@@ -35,30 +32,33 @@ const readKey = ({ tenant, sha256, name }: ApiKeyOptions): Key => ({
 /** Knows the callers. Keys and tokens may be changed while it works. */
 export class Authenticator {
   #keys: readonly Key[] = []
-  #jwt: (JwtOptions & { keys: JWTVerifyGetKey }) | undefined
+  #issuer: Issuer | undefined
   readonly #browserToken: (token: string) => Caller | undefined
+  readonly #clock: Clock
 
   /** `browserToken`: the caller of a browser token; undefined when there is no such token, or no longer. */
   constructor(
     options: { keys?: readonly ApiKeyOptions[]; jwt?: JwtOptions },
     browserToken: (token: string) => Caller | undefined,
+    clock: Clock,
   ) {
     this.#browserToken = browserToken
+    this.#clock = clock
     this.update(options)
   }
 
   /** True when no key is asked for. */
   get off(): boolean {
-    return this.#keys.length === 0 && this.#jwt === undefined
+    return this.#keys.length === 0 && this.#issuer === undefined
   }
 
   /** From now on these are the keys. Requests that are being served go on. */
   update({ keys = [], jwt }: { keys?: readonly ApiKeyOptions[]; jwt?: JwtOptions }): void {
     this.#keys = keys.map(readKey)
-    // Another set for the same issuer would forget what it has fetched.
-    if (jwt === undefined) this.#jwt = undefined
-    else if (this.#jwt?.jwks !== jwt.jwks) this.#jwt = { ...jwt, keys: createRemoteJWKSet(new URL(jwt.jwks)) }
-    else this.#jwt = { ...jwt, keys: this.#jwt.keys }
+    // Another one for the same keys would forget what it has fetched.
+    if (jwt === undefined) this.#issuer = undefined
+    else if (this.#issuer?.jwks === jwt.jwks) this.#issuer = this.#issuer.changed(jwt)
+    else this.#issuer = new Issuer(jwt, this.#clock)
   }
 
   /** Throws ApiError (authentication_error) for anybody unknown. */
@@ -86,24 +86,7 @@ export class Authenticator {
   }
 
   async #bearerOf(token: string): Promise<Caller | undefined> {
-    const jwt = this.#jwt
-    if (jwt === undefined || token.split('.').length !== 3) return undefined
-    const { issuer, audience, tenantClaim = 'sub' } = jwt
-    try {
-      const { payload } = await jwtVerify(token, jwt.keys, {
-        issuer,
-        audience,
-        algorithms: ALGORITHMS,
-        requiredClaims: ['exp', tenantClaim],
-      })
-      const tenant = payload[tenantClaim]
-      if (typeof tenant !== 'string' || tenant === '') return undefined
-      return { tenant, name: payload.sub ?? tenant }
-    } catch (error) {
-      if (error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError))
-        throw new ApiError('api_error', 'the public keys of the token issuer cannot be fetched', { cause: error })
-      return undefined
-    }
+    return token.split('.').length === 3 ? this.#issuer?.verify(token) : undefined
   }
 }
 

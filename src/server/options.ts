@@ -18,6 +18,9 @@ export interface ApiKeyOptions {
   name?: string
 }
 
+/** Tenants of tokens begin with this, so that no issuer can name one that has keys. */
+export const JWT_TENANTS = 'jwt:'
+
 /** Tokens of an issuer instead of keys, or beside them. */
 export interface JwtOptions {
   /** URL of the issuer's public keys. */
@@ -26,6 +29,10 @@ export interface JwtOptions {
   audience: string
   /** The claim that names the tenant. Default `"sub"`. */
   tenantClaim?: string
+  /** What the tenant's name begins with here, before the claim. No tenant of a key may begin so. Default `"jwt:"`. */
+  tenantPrefix?: string
+  /** Tokens that are good for longer from now on are refused. Default `"24h"`. */
+  maxLifetime?: string
 }
 
 /** What one tenant may have at once. Turns are the pool's: `limits.turnsPerTenant`. */
@@ -101,6 +108,8 @@ const optionsShape = {
       issuer: z.string().min(1),
       audience: z.string().min(1),
       tenantClaim: z.string().min(1).optional(),
+      tenantPrefix: z.string().max(64).optional(),
+      maxLifetime: z.string().optional(),
     })
     .optional(),
   defaultAgent: z.string().optional(),
@@ -137,12 +146,28 @@ export function readServerConfig(input: unknown): ServerConfig {
   for (const key of ['grace', 'answerWithin'] as const)
     if (config[key] !== undefined) parseDuration(`server.${key}`, config[key])
   readTenantLimits(config.tenantLimits)
+  checkTenants(config)
   return config
 }
 
 /** Checks the options of `createServer()`. Throws ConfigError. */
 export function readServerOptions(input: ServerOptions): ServerOptions {
-  return validate('server', z.strictObject(optionsShape), input) as ServerOptions
+  const options = validate('server', z.strictObject(optionsShape), input) as ServerOptions
+  checkTenants(options)
+  return options
+}
+
+/** An issuer says which tenants its tokens are for: it must not be able to name one that has keys. */
+function checkTenants({ keys = [], jwt }: Pick<ServerOptions, 'keys' | 'jwt'>): void {
+  if (jwt === undefined) return
+  if (jwt.maxLifetime !== undefined) parseDuration('server.jwt.maxLifetime', jwt.maxLifetime)
+  const { tenantPrefix = JWT_TENANTS } = jwt
+  const shared = keys.find(({ tenant }) => tenant.startsWith(tenantPrefix))
+  if (shared !== undefined)
+    throw new ConfigError(
+      'server.jwt.tenantPrefix',
+      `"${tenantPrefix}" lets the issuer name the tenant "${shared.tenant}", which has a key; take another prefix, or rename the tenant`,
+    )
 }
 
 export const readTenantLimits = (input: TenantLimitOptions = {}): TenantLimits => ({

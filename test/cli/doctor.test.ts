@@ -19,14 +19,14 @@ describe('The command doctor', () => {
     expect({ stderr, left }).toEqual({ stderr: '', left: 0 })
     const report = JSON.parse(stdout) as Report
     const machine = ['memory', 'cgroups', 'file descriptors', 'processes', 'user namespaces', 'setpriv']
-    const installed = ['node', 'Agent SDK', 'claude', 'config', 'credential']
+    const installed = ['node', 'Agent SDK', 'claude', 'config', 'credential', 'environment']
     const all = installed.concat(machine, 'data directory', 'clock', 'orphans')
     expect(report.checks.map(({ check }) => check)).toEqual(all)
     for (const { verdict, says, advice } of report.checks) {
       expect(says).not.toBe('')
       expect(advice === undefined).toBe(verdict === 'ok')
     }
-    for (const name of ['node', 'Agent SDK', 'claude', 'config', 'data directory', 'clock'])
+    for (const name of ['node', 'Agent SDK', 'claude', 'config', 'environment', 'data directory', 'clock'])
       expect(found(report, name)).toMatchObject({ verdict: 'ok' })
     expect(found(report, 'claude')?.says).toMatch(/^\d+\.\d+\.\d+/)
     expect(found(report, 'credential')).toMatchObject({ verdict: 'warning' })

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { writeFile } from 'node:fs/promises'
+import { readFile, readdir, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
@@ -101,4 +101,25 @@ test('a port that is in use is one line', async () => {
     `${serving.folder}/x`,
   ])
   expect([code, stderr.trim().split('\n')]).toEqual([2, [expect.stringContaining('EADDRINUSE')]])
+})
+
+test.runIf(process.platform === 'linux')('what the kernel shows of its environment holds no secret', async () => {
+  const key = 'sk-ant-0123456789abcdef'
+  const serving = await serve(`agents: { a: { ${AGENT} } }\ndataDir: ./data`, {
+    env: { CLAUDE_AGENT_POOL_API_KEYS: `acme=${KEY}`, ANTHROPIC_API_KEY: key, VISIBLE: 'yes' },
+  })
+  const { pid } = serving.command.child
+  const shown = await readFile(`/proc/${pid}/environ`, 'latin1')
+  expect(shown).toContain('VISIBLE=yes')
+  for (const secret of [KEY, key]) expect(shown).not.toContain(secret)
+  for (const file of await readdir(`/proc/${pid}/fd`))
+    if ((await readlink(`/proc/${pid}/fd/${file}`).catch(() => '')).includes('claude-agent-pool-'))
+      expect(await readFile(`/proc/${pid}/fd/${file}`, 'latin1')).not.toContain(KEY)
+  expect(await readlink(`/proc/${pid}/fd/0`)).toBe('/dev/null')
+  // It has them all the same.
+  expect((await fetch(`${serving.url}/v1/sessions`)).status).toBe(401)
+  expect((await fetch(`${serving.url}/v1/sessions`, { headers: { 'x-api-key': KEY } })).status).toBe(200)
+  serving.command.child.kill('SIGTERM')
+  const { code, stdout } = await serving.command.ended
+  expect([code, stdout]).toEqual([0, expect.stringContaining('"simulated":false')])
 })
