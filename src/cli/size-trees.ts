@@ -1,6 +1,6 @@
 import { fieldOf, filesBelow } from '../memory/files.ts'
 import { ProcessTable } from '../process/table.ts'
-import { treeOf } from '../process/tree.ts'
+import { treeOf } from '../process/ownership.ts'
 
 const read = filesBelow()
 

@@ -5,7 +5,7 @@ import type { HostIdentity } from '../process/marker.ts'
 import { isOrphan } from '../process/reaper.ts'
 import type { ProcessEntry } from '../process/table.ts'
 import type { RunEntry } from '../process/run-files.ts'
-import { treeOf } from '../process/tree.ts'
+import { Ownership } from '../process/ownership.ts'
 
 /** A worker with all its processes. */
 export interface ListedWorker {
@@ -20,19 +20,21 @@ export interface ListedWorker {
 
 /** All workers on this machine that have a process, of every pool, with what `runs` tells of them. */
 export function listWorkers(entries: readonly ProcessEntry[], runs: readonly RunEntry[]): ListedWorker[] {
-  const found = new Map<string, { id: string; host: HostIdentity }>()
-  for (const { marker } of entries) {
-    if (marker !== undefined)
-      found.set(`${marker.host.pid}:${marker.workerId}`, { id: marker.workerId, host: marker.host })
-  }
-  return [...found.values()].map(({ id, host }) => {
-    const marked = ({ marker }: ProcessEntry): boolean => marker?.workerId === id && isSameHost(marker.host, host)
-    return {
+  const hosts = new Map<string, HostIdentity>()
+  for (const { marker } of entries)
+    if (marker !== undefined) hosts.set(`${marker.host.pid}:${marker.host.startTime}`, marker.host)
+  return [...hosts.values()].flatMap((host) => {
+    const owners = new Ownership(host).owners(entries)
+    const trees = Map.groupBy(
+      entries.filter(({ pid }) => owners.has(pid)),
+      ({ pid }) => owners.get(pid) as string,
+    )
+    return [...trees].map(([id, tree]): ListedWorker => ({
       id,
       host,
-      state: entries.some((entry) => marked(entry) && isOrphan(entry)) ? 'orphaned' : 'running',
+      state: tree.some(isOrphan) ? 'orphaned' : 'running',
       run: runs.find((run) => run.workerId === id && isSameHost(run.host, host)),
-      processes: inOrder(treeOf(entries, marked)),
-    }
+      processes: inOrder(tree),
+    }))
   })
 }

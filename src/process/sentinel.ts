@@ -1,17 +1,16 @@
 /*
  * A small process beside the host. It holds the end of a pipe that only the host writes to. When the host dies, however
- * that happens, the kernel closes the pipe, and the sentinel ends whatever carries the host's marker: nobody else would
+ * that happens, the kernel closes the pipe, and the sentinel ends all processes of the host's workers: nobody else would
  * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID RUN_DIR [CGROUP]
  */
 import { repeatedly, systemClock } from '../clock.ts'
 import { removeCgroup } from './cgroup.ts'
-import { isSameHost } from './marker.ts'
 import type { HostIdentity } from './marker.ts'
 import { registerRuns } from './run-files.ts'
 import { pause, sweep } from './sweep.ts'
 import { ProcessTable } from './table.ts'
 import type { ProcessEntry } from './table.ts'
-import { RememberedTree } from './tree.ts'
+import { hostTree } from './tree.ts'
 
 /** The word with which a host that has ended everything itself takes its leave. */
 const FAREWELL = 'farewell'
@@ -30,7 +29,7 @@ const REMEMBER_INTERVAL_MS = 1_000
 
 const [pid = '', startTime = '', bootId = '', runDir = '', cgroup] = process.argv.slice(2)
 const host: HostIdentity = { pid: Number(pid), startTime, bootId }
-const tree = new RememberedTree(new ProcessTable(), (marker) => isSameHost(marker.host, host), cgroup)
+const tree = hostTree(host, new ProcessTable(), cgroup)
 
 function look(): ProcessEntry[] {
   registerRuns(runDir)

@@ -4,7 +4,8 @@ import { hostLives, markerOf, parseMarker, thisHost } from '../../../src/process
 import { startTimeOf, statFields } from '../../../src/process/start-time.ts'
 import type { ProcessEntry } from '../../../src/process/table.ts'
 import { ProcessTable } from '../../../src/process/table.ts'
-import { signalProcess, treeOf, treesOfThisHost } from '../../../src/process/tree.ts'
+import { treeOf } from '../../../src/process/ownership.ts'
+import { signalProcess, treesOfThisHost } from '../../../src/process/tree.ts'
 
 const marker = parseMarker(markerOf('w-1'))
 
