@@ -11,6 +11,8 @@ const root = [
   '../small-file.ts',
   '../private-file.ts',
   '../disk-use.ts',
+  '../listen-problem.ts',
+  '../sqlite.ts',
 ]
 const ports = ['../driver/driver.ts', '../store/store.ts']
 const sdk = '@anthropic-ai/claude-agent-sdk'
@@ -205,12 +207,14 @@ const borders: Border[] = [
       '../control/*.ts',
       '../driver/executable.ts',
       '../driver/processes.ts',
+      '../pool/session-info.ts',
+      '../disk-use.ts',
       'commander',
       'cli-table3',
     ],
     spawns: true,
     time: true,
-    says: 'cli sees the public surface, errors, units, config, server, simulator, and what it operates: process, memory, store, control, driver/executable and driver/processes.',
+    says: 'cli sees the public surface, errors, units, config, server, simulator, and what it operates: process, memory, store, control, driver/executable, driver/processes and pool/session-info.',
   },
 ]
 
@@ -224,6 +228,11 @@ const importRule = ({ imports, types = [], spawns, time, says }: Border): NonNul
     'error',
     {
       patterns: [
+        {
+          regex: '^node:sqlite$',
+          allowTypeImports: true,
+          message: 'src/sqlite.ts loads it, without its warning in the programs of users.',
+        },
         ...types.map((pattern) => ({ regex: regex(pattern), allowTypeImports: true, message: `Types only: ${says}` })),
         {
           group: [

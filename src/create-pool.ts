@@ -11,17 +11,17 @@ import { ConfigError, storeError } from './errors.ts'
 import type { MemorySource } from './memory/source.ts'
 import { SystemMemory } from './memory/system.ts'
 import { readAdmission } from './options/admission.ts'
-import type { AdmissionOptions } from './options/admission.ts'
+import type { Admission, AdmissionOptions } from './options/admission.ts'
 import { readApi } from './options/api.ts'
 import type { ApiOptions } from './options/api.ts'
 import { limitsOf, readLimits } from './options/limits.ts'
-import type { LimitOptions } from './options/limits.ts'
+import type { Limits, LimitOptions } from './options/limits.ts'
 import { readResidency } from './options/residency.ts'
-import type { ResidencyOptions } from './options/residency.ts'
+import type { Residency, ResidencyOptions } from './options/residency.ts'
 import { readRetention } from './options/retention.ts'
-import type { RetentionOptions } from './options/retention.ts'
+import type { Retention, RetentionOptions } from './options/retention.ts'
 import { readStarts } from './options/starts.ts'
-import type { StartOptions } from './options/starts.ts'
+import type { Starts, StartOptions } from './options/starts.ts'
 import { readAgents } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
 import { Accounts } from './pool/accounts.ts'
@@ -96,20 +96,9 @@ export const DEFAULT_DATA_DIR = '.claude-agent-pool'
  * data directory, StoreError when that cannot be used. A missing `claude` or API key is no error here, but at the first turn.
  */
 export async function createPool(options: PoolOptions): Promise<Pool> {
-  const agents = agentsOf(options)
-  const path: unknown = options.dataDir ?? DEFAULT_DATA_DIR
-  if (typeof path !== 'string' || path === '') throw new ConfigError('dataDir', 'is not the path of a directory')
-  const admission = readAdmission(options.admission)
-  const residency = readResidency(options.residency)
-  const limits = limitsOf(residency, readLimits(options.limits))
-  const starts = readStarts(options.starts)
-  const retention = readRetention(options.retention)
-  const api = readApi(options.api)
+  const { agents, path, admission, residency, limits, starts, retention, api, transcripts, keepsEvents } =
+    readOptions(options)
   const clock = options.clock ?? systemClock
-  const transcripts = options.transcripts ?? 'local'
-  if (transcripts !== 'local' && transcripts !== 'store')
-    throw new ConfigError('transcripts', `"${String(transcripts)}" is not one of: local, store`)
-  if (typeof (options.events ?? true) !== 'boolean') throw new ConfigError('events', 'is neither true nor false')
   const dataDir = new DataDir(path, clock)
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
@@ -127,7 +116,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       driver,
       accounts,
       store,
-      keepsEvents: options.events ?? true,
+      keepsEvents,
       copiesTranscripts: transcripts === 'store',
       transcriptStore: (tenant) => sessionStore(store, tenant, clock),
       limits,
@@ -151,6 +140,49 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   } catch (error) {
     dataDir.release()
     throw error
+  }
+}
+
+/** Throws the ConfigError that `createPool()` would throw for these options, and opens nothing. */
+export function checkPoolOptions(options: PoolOptions): void {
+  readOptions(options)
+}
+
+/** The options, checked and resolved. */
+interface ReadOptions {
+  agents: Agent[]
+  path: string
+  admission: Admission
+  residency: Residency
+  limits: Limits
+  starts: Starts
+  retention: Retention
+  api: ApiOptions
+  transcripts: 'local' | 'store'
+  keepsEvents: boolean
+}
+
+function readOptions(options: PoolOptions): ReadOptions {
+  const agents = agentsOf(options)
+  const path: unknown = options.dataDir ?? DEFAULT_DATA_DIR
+  if (typeof path !== 'string' || path === '') throw new ConfigError('dataDir', 'is not the path of a directory')
+  const residency = readResidency(options.residency)
+  const transcripts = options.transcripts ?? 'local'
+  if (transcripts !== 'local' && transcripts !== 'store')
+    throw new ConfigError('transcripts', `"${String(transcripts)}" is not one of: local, store`)
+  const keepsEvents: unknown = options.events ?? true
+  if (typeof keepsEvents !== 'boolean') throw new ConfigError('events', 'is neither true nor false')
+  return {
+    agents,
+    path,
+    admission: readAdmission(options.admission),
+    residency,
+    limits: limitsOf(residency, readLimits(options.limits)),
+    starts: readStarts(options.starts),
+    retention: readRetention(options.retention),
+    api: readApi(options.api),
+    transcripts,
+    keepsEvents,
   }
 }
 

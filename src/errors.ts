@@ -206,7 +206,7 @@ export class HostRunningError extends PoolError {
 }
 
 /** What is wrong with the store's place, where that is known. */
-type StoreErrorCode = Extract<PoolErrorCode, 'store_failed' | 'disk_full' | 'read_only' | 'corrupt'>
+export type StoreErrorCode = Extract<PoolErrorCode, 'store_failed' | 'disk_full' | 'read_only' | 'corrupt'>
 
 /**
  * The store could not read or write. What it had acknowledged is still there, and it goes on as soon as it can.

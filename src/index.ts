@@ -1,10 +1,11 @@
-export { createPool, DEFAULT_DATA_DIR } from './create-pool.ts'
+export { checkPoolOptions, createPool, DEFAULT_DATA_DIR } from './create-pool.ts'
 export type { PoolOptions } from './create-pool.ts'
 export { closePool, getPool, initPool } from './process-wide.ts'
 export { shutDownWithProcess } from './shutdown.ts'
 export type { ShutdownOptions } from './shutdown.ts'
 export { Pool } from './pool/pool.ts'
 export type { Removal, RetentionReason } from './pool/retention.ts'
+export type { StoreHealthStats } from './pool/store-health.ts'
 export type { PruneReport } from './pool/pruning.ts'
 export type { ImportOptions } from './pool/upkeep.ts'
 export type { PoolStats } from './pool/pool.ts'
@@ -71,4 +72,12 @@ export {
   WorkerExitedError,
   WorkerMemoryError,
 } from './errors.ts'
-export type { CapacityFacts, CapacityReason, ExitCause, ExitFacts, PoolErrorCode, StartPhase } from './errors.ts'
+export type {
+  CapacityFacts,
+  CapacityReason,
+  ExitCause,
+  ExitFacts,
+  PoolErrorCode,
+  StartPhase,
+  StoreErrorCode,
+} from './errors.ts'

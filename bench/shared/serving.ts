@@ -22,17 +22,17 @@ export interface Serving {
 
 let served = 0
 
-/** Starts it in a folder of its own, and resolves when it is ready. */
-export async function serve(target: Bench): Promise<Serving> {
+/** Starts it in a folder of its own, with so many spares, and resolves when it is ready. */
+export async function serve(target: Bench, spares = 0): Promise<Serving> {
   served += 1
   const mark = `${target.dir}:serve${served}:`
   const folder = join(target.dir, `serve-${served}`)
   mkdirSync(folder)
-  const spares = 'spares: { max: 0 }, claimableSpares: { max: 0 }'
+  const bounds = `spares: { min: ${spares}, max: ${spares} }, claimableSpares: { max: 0 }`
   const model = `model: claude-sonnet-5, env: { ${MARK}: "${mark}" }`
   writeFileSync(
     join(folder, 'claude-agent-pool.config.yaml'),
-    `agents: { assistant: { ${spares}, ${model} } }\napi: { baseUrl: "${target.url}", key: simulated }\nserver: { grace: 2s }\n`,
+    `agents: { assistant: { ${bounds}, ${model} } }\napi: { baseUrl: "${target.url}", key: simulated }\nserver: { grace: 2s }\n`,
   )
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`

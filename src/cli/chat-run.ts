@@ -1,11 +1,14 @@
+import { loadConfig } from '../config/load.ts'
 import { ConfigError, PoolClosedError, PoolError, SessionGoneError } from '../index.ts'
 import type { AgentOptions, Pool, PoolCanUseTool, PoolOptions, Session, Turn } from '../index.ts'
 import { ChatInput } from './chat-input.ts'
-import { ChatScreen, toolWords } from './chat-screen.ts'
+import { pastOf } from './chat-past.ts'
+import { ChatScreen } from './chat-screen.ts'
 import { EXIT } from './exit.ts'
 import { openPool } from './open-pool.ts'
 import type { PoolFlags } from './open-pool.ts'
 import { listenForStop } from './stop.ts'
+import { toolWords } from './tool-words.ts'
 
 /** The flags of `chat`. */
 export interface ChatFlags extends PoolFlags {
@@ -33,7 +36,8 @@ export async function chat(flags: ChatFlags): Promise<number> {
       const allowed = await input.confirm(`Allow ${toolWords(tool, call)}? [y/N] `, signal)
       return allowed ? { behavior: 'allow', updatedInput: call } : { behavior: 'deny', message: 'The user said no.' }
     }
-    await using opened = await openPool(flags, (options, { file }) =>
+    const config = await loadConfig(flags.config, process.cwd())
+    await using opened = await openPool(flags, config, (options, { file }) =>
       forChat(options, file === undefined, interactive ? ask : undefined),
     )
     const { pool, options, simulatedBecause } = opened
@@ -172,9 +176,18 @@ class Chat {
     if (turns > 0) screen.note(`Continuing session ${key}, ${turns} ${turns === 1 ? 'turn' : 'turns'}.`)
     else screen.note(`New session ${key} with agent ${agent}.`)
     if (!interactive) return
+    if (turns > 0) await this.#recall()
     screen.note('/help shows what else can be typed.')
     // While the person still types, the process starts. If it cannot, the turn will say why.
     this.#session.warm().catch(() => undefined)
+  }
+
+  /** Shows what was said before. */
+  async #recall(): Promise<void> {
+    const { screen } = this.#parts
+    const past = await pastOf(this.#session)
+    if (past === undefined) screen.note('Events are not kept here, so what was said before cannot be shown.')
+    else screen.past(past)
   }
 
   /** True when it was one. */

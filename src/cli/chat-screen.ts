@@ -1,25 +1,16 @@
 import type { Turn } from '../index.ts'
 import { formatDuration } from '../units.ts'
+import type { Past } from './chat-past.ts'
 import { oneLine } from './exit.ts'
-import { brief, printable, styleOf } from './style.ts'
+import { printable, styleOf } from './style.ts'
 import type { Style } from './style.ts'
+import { toolWords } from './tool-words.ts'
 
 /** A message of a turn. */
 export type Message = Turn extends AsyncIterable<infer Each> ? Each : never
 
 type AssistantMessage = Extract<Message, { type: 'assistant' }>
 type Block = AssistantMessage['message']['content'][number]
-
-/** What of a tool's input tells people most, first come first shown. */
-const TELLING = ['command', 'file_path', 'path', 'pattern', 'url', 'query', 'description', 'prompt']
-
-/** A tool call in a few words. */
-export function toolWords(name: string, input: unknown): string {
-  const values = (typeof input === 'object' && input !== null ? input : {}) as Record<string, unknown>
-  const key = TELLING.find((each) => typeof values[each] === 'string')
-  const words = key === undefined ? JSON.stringify(values) : String(values[key])
-  return printable(brief(`${name}: ${words}`, 74))
-}
 
 /** Where a chat writes: answers to stdout; the rest there too for a person, to stderr for a script. */
 export class ChatScreen {
@@ -42,6 +33,17 @@ export class ChatScreen {
   note(text: string): void {
     this.#endLine()
     this.#notes.write(`${this.#style.dim(printable(text))}\n`)
+  }
+
+  /** What was said before, as it looked then. */
+  past({ entries, cut }: Past): void {
+    if (cut) this.note('…')
+    for (const { kind, lines } of entries) {
+      if (kind === 'prompt')
+        for (const [index, line] of lines.entries()) this.note(`${index === 0 ? '>' : '…'} ${line}`)
+      else if (kind === 'tool') for (const line of lines) this.note(`· ${line}`)
+      else this.#write(`${lines.join('\n')}\n`)
+    }
   }
 
   problem(text: string): void {

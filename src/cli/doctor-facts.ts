@@ -9,6 +9,7 @@ import { systemClock } from '../clock.ts'
 import { findClaudeExecutable } from '../driver/executable.ts'
 import { MemoryLimit } from '../memory/limit.ts'
 import { machineMemory } from '../process/machine-memory.ts'
+import { closedBy } from '../store/access.ts'
 import { ownCgroup } from '../process/cgroup.ts'
 import { thisHost } from '../process/marker.ts'
 import type { CgroupFacts, ClockFacts, DiskFacts, MemoryFacts, NamespaceFacts, TaskFacts } from './doctor-machine.ts'
@@ -150,7 +151,8 @@ export function readDisk(dataDir: string): DiskFacts {
   while (!exists(path) && dirname(path) !== path) path = dirname(path)
   const { bavail, bsize } = statfsSync(path)
   const directory = statSync(path).isDirectory()
-  return { path, freeBytes: bavail * bsize, writable: directory && may(path, constants.W_OK) }
+  const writable = directory && may(path, constants.W_OK)
+  return { path, freeBytes: bavail * bsize, writable, ...(writable ? {} : { closedBy: closedBy(path) }) }
 }
 
 const exists = (path: string): boolean => may(path, constants.F_OK)

@@ -50,6 +50,8 @@ export interface DiskFacts {
   path: string
   freeBytes: number
   writable: boolean
+  /** Who owns what is closed to this process; undefined where that is not why. */
+  closedBy?: string | undefined
 }
 
 export interface ClockFacts {
@@ -125,9 +127,12 @@ export function checkTasks({ limit, cgroupRoom }: TaskFacts, memoryBytes: number
   return ok(`${room} ${which}`)
 }
 
-export function checkDisk({ path, freeBytes, writable }: DiskFacts): Finding {
+export function checkDisk({ path, freeBytes, writable, closedBy }: DiskFacts): Finding {
   const { ok, warning, mend } = verdicts('data directory')
-  if (!writable) return mend(`${path} cannot be written to`, 'give its owner the right to, or choose --data-dir')
+  if (!writable)
+    return closedBy === undefined
+      ? mend(`${path} cannot be written to`, 'give its owner the right to, or choose --data-dir')
+      : mend(closedBy, 'run the pool as that user, or choose --data-dir')
   const says = `${formatSize(freeBytes)} free at ${path}`
   const advice = 'make room: it holds sessions, transcripts, workspaces, and output that waits for slow readers'
   if (freeBytes < DISK_LEAST) return mend(says, advice)

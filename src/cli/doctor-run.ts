@@ -35,6 +35,7 @@ import { checkClaude, checkConfig, checkCredential, checkEnvironment, checkNode,
 import type { ConfigFacts } from './doctor-software.ts'
 import { EXIT, oneLine } from './exit.ts'
 import { secretsIn } from './secrets.ts'
+import { fromEnvironment, planOf } from './serve-plan.ts'
 import { brokenCredentials, credentialSource } from './simulated-model.ts'
 import { styleOf } from './style.ts'
 
@@ -52,8 +53,9 @@ const processes = (count: number): string => (count === 1 ? '1 process' : `${cou
 /** What the config says, or what is wrong with it. */
 async function readConfig(file: string | undefined): Promise<{ facts: ConfigFacts; options?: PoolOptions }> {
   try {
-    const { file: found, options } = await loadConfig(file, process.cwd())
-    // createPool() checks the agents; here only names, addresses and credentials matter.
+    const config = await loadConfig(file, process.cwd())
+    const { file: found, options } = config
+    planOf(fromEnvironment({}), config)
     return { facts: { file: found, agents: Object.keys(options.agents) }, options: options as PoolOptions }
   } catch (error) {
     if (error instanceof ConfigError) return { facts: { problem: oneLine(error.message) } }

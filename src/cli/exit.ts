@@ -28,8 +28,18 @@ export function report(error: unknown): number {
   if ((error as NodeJS.ErrnoException).code === 'ERR_UNKNOWN_BUILTIN_MODULE') {
     return say(`Node ${NODE_AT_LEAST} or later is needed, and this is ${process.versions.node}`, EXIT.failed)
   }
+  const system = systemProblem(error)
+  if (system !== undefined) return say(system, EXIT.failed)
   console.error(error)
   return EXIT.failed
+}
+
+/** What the system said of a file, as a sentence; undefined for any other error. */
+function systemProblem(error: unknown): string | undefined {
+  const { code, path, message } = error as NodeJS.ErrnoException
+  if (code === undefined || path === undefined) return undefined
+  const [, words = message] = /^[A-Z0-9]+: ([^,]+)/.exec(message) ?? []
+  return `${path}: ${words} (${code})`
 }
 
 function say(message: string, code: number): number {

@@ -10,7 +10,7 @@ import { serveCommand } from './serve.ts'
 import { backupCommand, sessionsCommand } from './sessions.ts'
 import { simulateCommand } from './simulate.ts'
 import { sizeCommand } from './size.ts'
-import { hideSqliteWarning, outliveReaders } from './streams.ts'
+import { outliveReaders } from './streams.ts'
 
 const EXAMPLES = `
 Examples:
@@ -59,7 +59,6 @@ function program(): Command {
   return root
 }
 
-hideSqliteWarning()
 outliveReaders()
 try {
   const words = process.argv.slice(2)

@@ -30,7 +30,7 @@ export class MeasuredHost implements AsyncDisposable {
     const file = fileURLToPath(new URL(`size-host${extname(import.meta.url)}`, import.meta.url))
     this.#child = fork(file, [], {
       execPath,
-      execArgv: [...words, '--disable-warning=ExperimentalWarning'],
+      execArgv: words,
       env: { ...process.env, TMPDIR: tmp },
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })

@@ -1,4 +1,4 @@
-import { blame, loadConfig } from '../config/load.ts'
+import { blame } from '../config/load.ts'
 import type { Config } from '../config/load.ts'
 import { createPool } from '../index.ts'
 import type { Pool, PoolOptions } from '../index.ts'
@@ -13,7 +13,7 @@ export interface PoolFlags {
 }
 
 /** Changes what the config says to what a command needs. */
-export type Adapt = (options: PoolOptions, config: Pick<Config, 'file' | 'server'>) => PoolOptions
+export type Adapt = (options: PoolOptions, config: Config) => PoolOptions
 
 /** A pool, and what it was opened with. Disposing of it leaves no process. */
 export interface OpenPool extends AsyncDisposable {
@@ -21,13 +21,14 @@ export interface OpenPool extends AsyncDisposable {
   readonly options: PoolOptions
   /** Why the model is a simulated one; undefined: it is real. */
   readonly simulatedBecause: 'asked' | 'no credential' | undefined
-  /** Reads the config again and gives the pool the agents that it names now. Throws ConfigError, and changed nothing then. */
-  reread(): Promise<void>
+  /** What it was opened with. */
+  readonly config: Config
+  /** Gives the pool the agents of another reading of the config. Throws ConfigError, and changed nothing then. */
+  update(next: Config): void
 }
 
-/** Opens the pool of the config, as `adapt` changes it. Throws ConfigError that names the file, and what createPool() throws. */
-export async function openPool(flags: PoolFlags, adapt: Adapt): Promise<OpenPool> {
-  const config = await loadConfig(flags.config, process.cwd())
+/** Opens the pool of a config, as `adapt` changes it. Throws ConfigError that names the file, and what createPool() throws. */
+export async function openPool(flags: PoolFlags, config: Config, adapt: Adapt): Promise<OpenPool> {
   const given = flags.dataDir === undefined ? config.options : { ...config.options, dataDir: flags.dataDir }
   const blaming = <T>(work: () => T): T => {
     try {
@@ -58,9 +59,14 @@ export async function openPool(flags: PoolFlags, adapt: Adapt): Promise<OpenPool
     pool,
     options,
     simulatedBecause,
-    async reread() {
-      const next = await loadConfig(flags.config, process.cwd(), { fresh: true })
-      blaming(() => pool.updateAgents(onModel(adapt(next.options as unknown as PoolOptions, next)).agents))
+    config,
+    update(next) {
+      try {
+        // createPool() checks what this type only claims.
+        pool.updateAgents(onModel(adapt(next.options as unknown as PoolOptions, next)).agents)
+      } catch (error) {
+        throw blame(next.file, error)
+      }
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

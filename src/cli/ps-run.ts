@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import Table from 'cli-table3'
 import { listWorkers } from './worker-list.ts'
 import type { ListedWorker } from './worker-list.ts'
 import { loadConfig } from '../config/load.ts'
@@ -9,6 +8,9 @@ import { readRunFiles, registerRuns } from '../process/run-files.ts'
 import { ProcessTable } from '../process/table.ts'
 import { RUN_DIR } from '../store/data-dir.ts'
 import { formatDuration, formatSize } from '../units.ts'
+import { tableOf } from './table.ts'
+import type { Column } from './table.ts'
+import { columnsOf } from './text.ts'
 
 /** The flags of `ps`. */
 export interface PsFlags {
@@ -43,16 +45,25 @@ function rowsOf({ id, state, host, run, processes }: ListedWorker): string[][] {
   ])
 }
 
+const COLUMNS: readonly Column[] = [
+  { head: 'worker', title: true },
+  { head: 'session', title: true, least: 10 },
+  { head: 'agent', least: 8 },
+  { head: 'host', least: 10 },
+  { head: 'pid', align: 'right' },
+  { head: 'age', align: 'right' },
+  { head: 'memory', align: 'right' },
+  { head: 'command', least: 12 },
+]
+
 function print(workers: readonly ListedWorker[]): void {
-  if (workers.length === 0) return console.log('No worker runs on this machine.')
-  const table = new Table({
-    head: ['worker', 'session', 'agent', 'host', 'pid', 'age', 'memory', 'command'],
-    style: { head: [], border: [] },
-    colAligns: ['left', 'left', 'left', 'left', 'right', 'right', 'right', 'left'],
-  })
-  for (const worker of workers) table.push(...rowsOf(worker))
-  console.log(table.toString())
+  if (workers.length > 0) console.log(tableOf(COLUMNS, workers.flatMap(rowsOf), columnsOf(process.stdout)))
+  else console.log(seesAll() ? 'No worker runs on this machine.' : 'No worker of this user runs on this machine.')
+  // The kernel shows the environment, which has the marker, to its owner alone.
+  if (!seesAll()) console.error('Workers of other users are not shown: run it as their user, or as root.')
 }
+
+const seesAll = (): boolean => process.platform !== 'linux' || process.getuid?.() === 0
 
 /** Shows every process of every worker. Throws ConfigError for a config that cannot be read. */
 export async function ps({ dataDir, config, json }: PsFlags): Promise<void> {

@@ -1,78 +1,21 @@
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { ConfigError } from '../errors.ts'
-import { DEFAULT_DATA_DIR } from '../index.ts'
 import type { Logger, PoolOptions } from '../index.ts'
-import {
-  LOG_LEVELS,
-  Questions,
-  createServer,
-  currentRequest,
-  hashKey,
-  jsonLog,
-  listen,
-  parseKeyList,
-  readServerConfig,
-} from '../server/index.ts'
-import type { Listening, LogLevel, Server, ServerConfig, ServerOptions } from '../server/index.ts'
-import { parseDuration } from '../units.ts'
+import { Questions, createServer, currentRequest, jsonLog, listen } from '../server/index.ts'
+import type { Listening } from '../server/index.ts'
+import { readDisk } from './doctor-facts.ts'
 import { EXIT } from './exit.ts'
 import { openPool } from './open-pool.ts'
-import type { OpenPool, PoolFlags } from './open-pool.ts'
+import type { OpenPool } from './open-pool.ts'
 import { revealingParents } from './secrets.ts'
-import { announce } from './serve-words.ts'
-
-/** The flags of `serve`. */
-export interface ServeFlags extends PoolFlags {
-  host?: string
-  port?: string
-  logLevel?: string
-  json?: true
-}
-
-const KEYS_VARIABLE = 'CLAUDE_AGENT_POOL_API_KEYS'
-
-const DEFAULT_GRACE = '30s'
+import { fromEnvironment, levelOf, readPlan } from './serve-plan.ts'
+import type { ServeFlags, ServePlan } from './serve-plan.ts'
+import { Reload } from './serve-reload.ts'
+import { announce, describePlan } from './serve-words.ts'
 
 /** Beside the pool's own store. */
 const RESOURCE_FILE = 'api.sqlite'
-
-/** A flag, else what the environment says in its place. */
-function fromEnvironment(flags: ServeFlags): ServeFlags {
-  const given: Record<string, string> = {}
-  for (const [flag, variable] of Object.entries({
-    config: 'CONFIG',
-    host: 'HOST',
-    port: 'PORT',
-    dataDir: 'DATA_DIR',
-    logLevel: 'LOG_LEVEL',
-  })) {
-    const value = process.env[`CLAUDE_AGENT_POOL_${variable}`] ?? ''
-    if (value !== '') given[flag] = value
-  }
-  return { ...given, ...flags }
-}
-
-function levelOf(text: string | undefined): LogLevel {
-  const level = text ?? (process.stderr.isTTY ? 'warn' : 'info')
-  const known = LOG_LEVELS.find((name) => name === level)
-  if (known === undefined) throw new ConfigError('--log-level', `"${level}" is not one of: ${LOG_LEVELS.join(', ')}`)
-  return known
-}
-
-function portOf(text: string): number {
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
-  if (!(port <= 65_535))
-    throw new ConfigError('--port', `"${text}" is not a port; give a number from 0 (any free one) to 65535`)
-  return port
-}
-
-/** The keys of config and environment together. */
-function keysOf({ keys = [], jwt }: ServerConfig): Pick<ServerOptions, 'keys' | 'jwt'> {
-  const text = process.env[KEYS_VARIABLE] ?? ''
-  const more = text === '' ? [] : parseKeyList(KEYS_VARIABLE, text, hashKey)
-  return { keys: [...keys, ...more], ...(jwt === undefined ? {} : { jwt }) }
-}
 
 /** The agents as a server wants them: clients see text as it comes, and are asked where `permissionMode` asks somebody. */
 function forServer({ agents, ...rest }: PoolOptions, logger: Logger, questions: Questions): PoolOptions {
@@ -83,106 +26,121 @@ function forServer({ agents, ...rest }: PoolOptions, logger: Logger, questions: 
   return { logger, ...rest, agents: Object.fromEntries(adapted) as PoolOptions['agents'] }
 }
 
-/** Serves until a signal, and resolves with the exit code; no process is left then. */
+/** Serves until a signal, and resolves with the exit code; no process is left then. With `--check`: checks the config and serves nothing. */
 export async function serve(given: ServeFlags): Promise<number> {
   const flags = fromEnvironment(given)
   const logger = jsonLog(levelOf(flags.logLevel))
-  const port = flags.port === undefined ? undefined : portOf(flags.port)
-  let config: ServerConfig = {}
-  let questions: Questions | undefined
-  await using opened = await openPool(flags, (options, { server }) => {
-    config = readServerConfig(server)
-    // One for all definitions to come: an agent that did not change must not look as if it had.
-    questions ??= new Questions({
-      logger,
-      deadlineMs: parseDuration('server.answerWithin', config.answerWithin ?? '10m'),
-    })
-    return forServer(options, logger, questions)
-  })
-  const { host: _host, port: _port, grace = DEFAULT_GRACE, answerWithin: _, ...options } = config
+  using signals = new Signals(logger)
+  const plan = await readPlan(flags)
+  if (flags.check === true) return check(plan, flags)
+  // One for all definitions to come: an agent that did not change must not look as if it had.
+  const questions = new Questions({ logger, deadlineMs: plan.answerWithinMs })
+  await using opened = await openPool(flags, plan.config, (options) => forServer(options, logger, questions))
   const server = createServer(opened.pool, {
-    ...options,
-    ...keysOf(config),
+    ...plan.options,
     logger,
-    resourceFile: join(opened.options.dataDir ?? DEFAULT_DATA_DIR, RESOURCE_FILE),
-    ...(questions === undefined ? {} : { questions }),
+    questions,
+    resourceFile: join(plan.dataDir, RESOURCE_FILE),
   })
-  const place = { host: flags.host ?? config.host ?? '127.0.0.1', port: port ?? config.port ?? 8080 }
-  const listening = await listen(server, place)
+  const listening = await listen(server, plan)
+  const reload = new Reload({ opened, server, logger, read: () => readPlan(flags, { fresh: true }) })
+  signals.onHangUp(() => reload.again())
   for (const { pid, command, names } of revealingParents())
     logger.warn(
       'a process that started this one shows secrets in its environment, where agents can read them; give API keys by their hash in server.keys',
       { pid, command, names },
     )
   announce({ listening, server, opened }, flags.json === true)
-  return await run({
-    listening,
-    server,
-    opened,
-    logger,
-    graceMs: parseDuration('server.grace', grace),
-    config: () => config,
-  })
+  return await drainWhenAsked({ signals, listening, opened, logger, graceMs: plan.graceMs })
 }
 
-interface Running {
-  listening: Listening
-  server: Server
-  opened: OpenPool
-  logger: Logger
-  graceMs: number
-  /** As it was read last. */
-  config: () => ServerConfig
+function check(plan: ServePlan, flags: ServeFlags): number {
+  const { path, writable } = readDisk(plan.dataDir)
+  if (!writable) throw new ConfigError('dataDir', `${plan.dataDir} cannot be used: ${path} cannot be written to`)
+  describePlan(plan, flags)
+  return EXIT.done
 }
 
-/** Lives until the first of the signals, then drains. */
-async function run({ listening, server, opened, logger, graceMs, config }: Running): Promise<number> {
-  const cut = new AbortController()
-  const ending = Promise.withResolvers<void>()
-  let code: number = EXIT.done
-  let ends = false
-  const signalled = (signal: NodeJS.Signals): void => {
-    if (ends) {
-      code = 128 + constants.signals[signal]
-      cut.abort()
-    }
-    ends = true
-    ending.resolve()
+/** Hears signals from the beginning, so that one that comes while the server starts ends it in order. */
+class Signals implements Disposable {
+  readonly #logger: Logger
+  readonly #cut = new AbortController()
+  readonly #ending = Promise.withResolvers<void>()
+  #ends = false
+  #hungUp = false
+  #onHangUp: (() => void) | undefined
+  code: number = EXIT.done
+
+  constructor(logger: Logger) {
+    this.#logger = logger
+    process.on('SIGTERM', this.#signalled).on('SIGINT', this.#signalled).on('SIGHUP', this.#hangUp)
+    process.on('uncaughtException', this.#crashed).on('unhandledRejection', this.#crashed)
   }
-  const crashed = (error: unknown): void => {
+
+  /** Resolves at the first signal to end. */
+  get ending(): Promise<void> {
+    return this.#ending.promise
+  }
+
+  /** Aborted by the second one, or after this time. */
+  cut(graceMs: number): AbortSignal {
+    setTimeout(() => this.#cut.abort(), graceMs).unref()
+    return this.#cut.signal
+  }
+
+  /** What SIGHUP does; one that has come before is not forgotten. */
+  onHangUp(work: () => void): void {
+    this.#onHangUp = work
+    if (this.#hungUp) work()
+  }
+
+  [Symbol.dispose](): void {
+    process.off('SIGTERM', this.#signalled).off('SIGINT', this.#signalled).off('SIGHUP', this.#hangUp)
+    process.off('uncaughtException', this.#crashed).off('unhandledRejection', this.#crashed)
+  }
+
+  readonly #signalled = (signal: NodeJS.Signals): void => {
+    if (this.#ends) {
+      this.code = 128 + constants.signals[signal]
+      this.#cut.abort()
+    }
+    this.#ends = true
+    this.#ending.resolve()
+  }
+
+  readonly #crashed = (error: unknown): void => {
     const request = currentRequest()
     if (request !== undefined) {
       // What failed is this request's alone. Its client may wait in vain, and the others are served.
-      logger.error('uncaught error of a request: the server goes on', { error, ...request })
+      this.#logger.error('uncaught error of a request: the server goes on', { error, ...request })
       return
     }
-    logger.error('uncaught error: the server ends', { error })
-    code = EXIT.failed
-    ends = true
-    cut.abort()
-    ending.resolve()
+    this.#logger.error('uncaught error: the server ends', { error })
+    this.code = EXIT.failed
+    this.#ends = true
+    this.#cut.abort()
+    this.#ending.resolve()
   }
-  const reread = (): void => {
-    opened
-      .reread()
-      .then(() => {
-        server.updateKeys(keysOf(config()))
-        logger.info('config read again', { agents: opened.pool.agents })
-      })
-      .catch((error: unknown) => logger.error('the config was not read again; all stays as it was', { error }))
+
+  readonly #hangUp = (): void => {
+    this.#hungUp = true
+    this.#onHangUp?.()
   }
-  process.on('SIGTERM', signalled).on('SIGINT', signalled).on('SIGHUP', reread)
-  process.on('uncaughtException', crashed).on('unhandledRejection', crashed)
-  try {
-    await ending.promise
-    logger.info('draining', { graceMs, ...opened.pool.stats().turns })
-    const timer = setTimeout(() => cut.abort(), graceMs)
-    await listening.drain(cut.signal)
-    clearTimeout(timer)
-    logger.info('drained', { code })
-    return code
-  } finally {
-    process.off('SIGTERM', signalled).off('SIGINT', signalled).off('SIGHUP', reread)
-    process.off('uncaughtException', crashed).off('unhandledRejection', crashed)
-  }
+}
+
+interface Running {
+  signals: Signals
+  listening: Listening
+  opened: OpenPool
+  logger: Logger
+  graceMs: number
+}
+
+/** Lives until the first of the signals, then drains. */
+async function drainWhenAsked({ signals, listening, opened, logger, graceMs }: Running): Promise<number> {
+  await signals.ending
+  logger.info('draining', { graceMs, ...opened.pool.stats().turns })
+  await listening.drain(signals.cut(graceMs))
+  logger.info('drained', { code: signals.code })
+  return signals.code
 }

@@ -1,5 +1,8 @@
 import type { Listening, Server } from '../server/index.ts'
+import type { PoolOptions } from '../index.ts'
 import type { OpenPool } from './open-pool.ts'
+import type { ServeFlags, ServePlan } from './serve-plan.ts'
+import { credentialSource } from './simulated-model.ts'
 
 interface Served {
   listening: Listening
@@ -19,7 +22,7 @@ export function announce(
 ): void {
   const { agents } = pool
   const simulated = simulatedBecause !== undefined
-  if (json) return console.log(JSON.stringify({ url, port, agents, simulated, keys: !server.open }))
+  if (json) return console.log(JSON.stringify({ url, port, pid: process.pid, agents, simulated, keys: !server.open }))
   const key = server.open ? '' : ' -H "x-api-key: $KEY"'
   const run = JSON.stringify({
     threadId: 'thread',
@@ -41,4 +44,25 @@ Try in another terminal:
   curl ${url}/readyz ${url}/pressure ${url}/metrics
 
 Ctrl-C drains and ends it.`)
+}
+
+/** Says what a config that was checked means. */
+export function describePlan(
+  { config, host, port, dataDir, options }: ServePlan,
+  { simulate, json }: ServeFlags,
+): void {
+  const agents = Object.keys(config.options.agents)
+  const keys = (options.keys ?? []).length > 0 || options.jwt !== undefined
+  const hasCredential = credentialSource(config.options as unknown as PoolOptions, process.env) !== undefined
+  const simulated = simulate === true || !hasCredential
+  if (json === true)
+    return console.log(JSON.stringify({ valid: true, file: config.file, agents, host, port, dataDir, simulated, keys }))
+  const model = simulate === true ? MODEL.asked : hasCredential ? 'the real one' : MODEL['no credential']
+  console.log(`${config.file === undefined ? 'There is no config file: the defaults hold' : `${config.file} is valid`}
+
+  agents  ${agents.join(', ')}
+  model   ${model}
+  keys    ${keys ? 'needed' : 'none: every program on this machine may use it'}
+  listens on ${host}, port ${port}
+  data in ${dataDir}`)
 }

@@ -1,12 +1,13 @@
 import { Command } from 'commander'
 import { hideSecrets } from './secrets.ts'
-import type { ServeFlags } from './serve-run.ts'
+import type { ServeFlags } from './serve-plan.ts'
 
 const HELP = `
-Every flag but --simulate and --json is also an environment variable, such as CLAUDE_AGENT_POOL_PORT; a flag wins over
+Every flag but --check, --simulate and --json is also an environment variable, such as CLAUDE_AGENT_POOL_PORT; a flag wins over
 that, and that over the config. CLAUDE_AGENT_POOL_API_KEYS is "tenant=key,tenant=key".
 
-SIGHUP reads the config again: agents and keys. SIGTERM and SIGINT drain; a second one cuts the turns that run.
+SIGHUP reads the config again: agents, keys, tokens and the default agent hold at once, and the log says what needs a
+restart. SIGTERM and SIGINT drain; a second one cuts the turns that run.
 Exit codes: 0 drained, 1 failed, 2 a bad option or config, 128 + N when a second signal N cut it short.`
 
 /** `claude-agent-pool serve`: the pool over HTTP. */
@@ -25,7 +26,8 @@ export function serveCommand(): Command {
     .option('--data-dir <dir>', 'where sessions are kept (default: as configured, else ./.claude-agent-pool)')
     .option('--log-level <level>', 'debug, info, warn, error or silent (default: info; warn on a terminal)')
     .option('--simulate', 'use the simulated model, also where there is a key')
-    .option('--json', 'say where it listens as one line of JSON')
+    .option('--check', 'check the config as a start would, say what it means, and serve nothing')
+    .option('--json', 'say where it listens, or what was checked, as one line of JSON')
     .addHelpText('after', HELP)
     .action(async (flags: ServeFlags) => {
       hideSecrets()

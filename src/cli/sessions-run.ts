@@ -1,13 +1,16 @@
 import { createReadStream } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import Table from 'cli-table3'
 import { linesOf } from '../control/lines.ts'
 import { ConfigError } from '../errors.ts'
 import type { ImportOptions, PruneReport, SessionInfo, Usage } from '../index.ts'
 import { formatDuration, formatSize } from '../units.ts'
 import { onDataDir } from './host.ts'
 import type { DataDirFlags } from './host.ts'
+import { printable } from './style.ts'
+import { tableOf } from './table.ts'
+import type { Column } from './table.ts'
+import { columnsOf } from './text.ts'
 
 /** The flags of the commands on one session. */
 export interface SessionFlags extends DataDirFlags {
@@ -29,13 +32,19 @@ const tokens = ({ inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens }
 
 const cost = ({ costUsd, estimated }: Usage): string => `${estimated ? '~' : ''}$${costUsd.toFixed(4)}`
 
-const ago = (at: number): string => `${formatDuration(Math.max(0, Math.round((Date.now() - at) / 1000) * 1000))} ago`
+export const ago = (at: number): string =>
+  `${formatDuration(Math.max(0, Math.round((Date.now() - at) / 1000) * 1000))} ago`
 
-function table(head: string[], rows: (string | number)[][]): void {
-  const made = new Table({ head, style: { head: [], border: [] } })
-  made.push(...rows)
-  console.log(made.toString())
-}
+const COLUMNS: readonly Column[] = [
+  { head: 'tenant', title: true, least: 7 },
+  { head: 'key', title: true, least: 12 },
+  { head: 'agent', least: 8 },
+  { head: 'state' },
+  { head: 'turns', align: 'right' },
+  { head: 'tokens', align: 'right' },
+  { head: 'cost', align: 'right' },
+  { head: 'last used' },
+]
 
 /** Lists sessions. */
 export async function list({ tenant, agent, limit, after, json, ...flags }: ListFlags): Promise<void> {
@@ -50,19 +59,17 @@ export async function list({ tenant, agent, limit, after, json, ...flags }: List
   const sessions = (await onDataDir(flags, { do: 'list', page })) as SessionInfo[]
   if (json === true) return console.log(JSON.stringify(sessions))
   if (sessions.length === 0) return console.log('No sessions.')
-  table(
-    ['tenant', 'key', 'agent', 'state', 'turns', 'tokens', 'cost', 'last used'],
-    sessions.map(({ usage, lastUsedAt, ...session }) => [
-      session.tenant,
-      session.key,
-      session.agent,
-      session.state,
-      session.turns,
-      tokens(usage),
-      cost(usage),
-      ago(lastUsedAt),
-    ]),
-  )
+  const rows = sessions.map(({ usage, lastUsedAt, ...session }) => [
+    printable(session.tenant),
+    printable(session.key),
+    session.agent,
+    session.state,
+    session.turns,
+    tokens(usage),
+    cost(usage),
+    ago(lastUsedAt),
+  ])
+  console.log(tableOf(COLUMNS, rows, columnsOf(process.stdout)))
   const last = sessions.at(-1)
   if (sessions.length === limit && last !== undefined)
     console.log(`There may be more: --tenant ${last.tenant} --after ${last.key}, or a larger --limit`)
@@ -130,18 +137,6 @@ export async function importFrom(
   console.log(
     json === true ? JSON.stringify(info) : `Imported ${info.key} of tenant ${info.tenant}, ${info.turns} turns`,
   )
-}
-
-/** Deletes sessions, or a whole tenant. */
-export async function remove(
-  keys: readonly string[],
-  { tenant, all, json, ...flags }: SessionFlags & { all?: true },
-): Promise<void> {
-  if ((keys.length === 0) === (all === undefined)) throw new ConfigError('keys', 'name sessions, or say --all')
-  if (all === true) await onDataDir(flags, { do: 'erase', tenant })
-  for (const key of keys) await onDataDir(flags, { do: 'delete', tenant, key })
-  if (json === true) console.log(JSON.stringify({ tenant, deleted: all === true ? 'all' : keys }))
-  else console.log(all === true ? `Erased tenant ${tenant}` : `Deleted ${keys.join(', ')}`)
 }
 
 /** Removes what has outlived its retention. */

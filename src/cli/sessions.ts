@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander'
+import type { DeleteFlags } from './sessions-delete.ts'
 import type { ListFlags, SessionFlags } from './sessions-run.ts'
 
 function limitOf(text: string): number {
@@ -55,10 +56,16 @@ export function sessionsCommand(): Command {
       .action(async (file: string, flags) => (await run()).importFrom(file, flags)),
   )
   root.addCommand(
-    ofOne('delete', 'End what runs of sessions and remove all of them')
+    shared('delete', 'End what runs of sessions and remove all of them')
       .argument('[keys...]')
-      .option('--all', 'every session of the tenant, and its directories')
-      .action(async (keys: string[], flags: SessionFlags & { all?: true }) => (await run()).remove(keys, flags)),
+      .option('--tenant <name>', 'whose sessions; with keys it is "default" if left out')
+      .option('--all', 'every session of the tenant, and its directories; asks before')
+      .option('--yes', 'with --all: do not ask')
+      .option('--dry-run', 'only show what would go')
+      .action(async (keys: string[], flags: DeleteFlags) => {
+        const { remove } = await import('./sessions-delete.ts')
+        process.exitCode = await remove(keys, flags)
+      }),
   )
   root.addCommand(
     shared('prune', 'Remove what has outlived its retention, as the config says')

@@ -22,8 +22,8 @@ export interface SizeHost {
   open: (request: OpenRequest) => Promise<void>
   /** Brings up the worker of one more session. */
   start: () => Promise<void>
-  /** One turn of every session, at the same time; resolves with what went wrong. */
-  turns: () => Promise<Record<string, number>>
+  /** One turn of every session, at the same time; resolves with what went wrong, and how long they took together. */
+  turns: () => Promise<{ failed: Record<string, number>; seconds: number }>
   /** This many conversations ask all the time, for so long. */
   fill: (request: { asking: number; warmUpMs: number; ms: number }) => Promise<{
     turnsAtOnce: { median: number; most: number }
@@ -89,8 +89,15 @@ const host: SizeHost = {
   },
   async turns() {
     const failed: Record<string, number> = {}
-    for (const problem of await Promise.all(sessions.map(turn))) if (problem !== undefined) count(failed, problem)
-    return failed
+    let seconds = 0
+    const timed = async (session: Session): Promise<void> => {
+      const begun = performance.now()
+      const problem = await turn(session)
+      seconds += (performance.now() - begun) / 1_000
+      if (problem !== undefined) count(failed, problem)
+    }
+    await Promise.all(sessions.map(timed))
+    return { failed, seconds }
   },
   async fill({ asking, warmUpMs, ms }) {
     const filling = opened()

@@ -1,19 +1,12 @@
-import Table from 'cli-table3'
 import { formatSize } from '../units.ts'
 import type { SizeReport } from './size-report.ts'
 import { styleOf } from './style.ts'
+import { tableOf } from './table.ts'
+import type { Cell, Column } from './table.ts'
+import { columnsOf } from './text.ts'
 
-type Cell = string | number
-
-const table = (head: string[], rows: readonly Cell[][]): string => {
-  const made = new Table({
-    head,
-    style: { head: [], border: [] },
-    colAligns: ['left', ...head.slice(1).map(() => 'right' as const)],
-  })
-  made.push(...rows.map((row) => row.map(String)))
-  return made.toString()
-}
+const table = (first: Column, heads: readonly string[], rows: readonly (readonly Cell[])[]): string =>
+  tableOf([first, ...heads.map((head) => ({ head, align: 'right' as const }))], rows, columnsOf(process.stdout))
 
 const failures = (failed: Readonly<Record<string, number>>): string =>
   Object.entries(failed)
@@ -21,7 +14,18 @@ const failures = (failed: Readonly<Record<string, number>>): string =>
     .join(', ')
 
 /** Shows the report to people. */
-export function printSize({ agent, baseline, start, idle, running, failed, fits, filled, config }: SizeReport): void {
+export function printSize({
+  agent,
+  baseline,
+  start,
+  idle,
+  running,
+  cores,
+  failed,
+  fits,
+  filled,
+  config,
+}: SizeReport): void {
   const { bold, dim, red } = styleOf(process.stdout)
   const { turns, medianBytes, p95Bytes, peakBytes } = running
   console.log(`${bold(`Agent ${agent}`)}: private memory, tools included, of ${turns} turns\n`)
@@ -32,16 +36,21 @@ export function printSize({ agent, baseline, start, idle, running, failed, fits,
     ['an idle session', formatSize(idle.medianBytes), '', ''],
     ['a running turn', formatSize(medianBytes), formatSize(p95Bytes), formatSize(peakBytes)],
   ]
-  console.log(table(['', 'median', 'p95', 'peak'], rows))
+  console.log(table({ head: '', title: true, least: 16 }, ['median', 'p95', 'peak'], rows))
+  const share = `a running turn takes ${Math.round(100 * cores.perTurn)} % of one`
+  console.log(
+    `\n${bold(`Cores: ${cores.available}`)}, with a fifth kept back for starts: ${share}, so they bear ${cores.turns} at once`,
+  )
   console.log(
     `\n${bold('What fits')}, with what the pool keeps back: turns at once, or sessions kept live between turns\n`,
   )
-  console.log(
-    table(
-      ['memory', 'turns', 'live sessions'],
-      fits.map(({ memoryBytes, turns: most, sessions }) => [formatSize(memoryBytes), most, sessions]),
-    ),
-  )
+  const fitting = fits.map(({ memoryBytes, turns: most, boundBy, sessions }) => [
+    formatSize(memoryBytes),
+    most,
+    boundBy,
+    sessions,
+  ])
+  console.log(table({ head: 'memory' }, ['turns', 'bound by', 'live sessions'], fitting))
   if (filled !== undefined) {
     const { limitBytes, asking, turnsAtOnce, completed, refused, peakBytes: top, oomKills } = filled
     console.log(

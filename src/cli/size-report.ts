@@ -10,6 +10,9 @@ const LIMITS = [GIB, 2 * GIB, 4 * GIB, 8 * GIB]
 const ALLOWANCE = 2
 const ROUND_BYTES = 128 * MIB
 
+/** Of the cores, turns may take so much: the rest is for processes that start, and for the host. */
+const CORES_SHARE = 0.8
+
 /** What was measured, in bytes of private memory unless it says otherwise. */
 export interface Measured {
   /** The host process and its sentinel, with a pool that has no worker yet. */
@@ -22,6 +25,8 @@ export interface Measured {
   idle: readonly number[]
   /** The most that each turn had, with its tools. */
   turns: readonly number[]
+  /** Processor time of host and workers while turns ran, and how long those took, all added up. */
+  cpu: { seconds: number; turnSeconds: number }
   /** Turns that ended with an error, by what it was. */
   failed: Readonly<Record<string, number>>
 }
@@ -43,8 +48,10 @@ export interface Filled {
 /** How much fits a limit. */
 export interface Fit {
   memoryBytes: number
-  /** Turns at once. */
+  /** Turns at once, by memory and by the cores of this machine. */
   turns: number
+  /** Which of the two allows no more. */
+  boundBy: 'memory' | 'cores'
   /** Sessions kept live between their turns; hibernated ones need no memory. */
   sessions: number
 }
@@ -56,6 +63,8 @@ export interface SizeReport {
   start: { spikeBytes: number }
   idle: { medianBytes: number }
   running: { turns: number; medianBytes: number; p95Bytes: number; peakBytes: number }
+  /** Cores that there are, what one turn takes of a core, and how many turns at once they bear. */
+  cores: { available: number; perTurn: number; turns: number }
   failed: Readonly<Record<string, number>>
   fits: readonly Fit[]
   filled?: Filled
@@ -63,35 +72,55 @@ export interface SizeReport {
   config: string
 }
 
+/** The value that this share of them does not exceed. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0
 }
 
 /** What fits, when so much is kept back as the pool's own governor keeps. */
-function fit(memoryBytes: number, fixedBytes: number, running: number, idle: number): Fit {
+function fit(memoryBytes: number, fixedBytes: number, running: number, idle: number, byCores: number): Fit {
   const room = memoryBytes - fixedBytes - new Reserve().bytes(memoryBytes)
   const count = (each: number): number => Math.max(0, Math.floor(room / each))
-  return { memoryBytes, turns: count(running), sessions: count(idle) }
+  const byMemory = count(running)
+  return {
+    memoryBytes,
+    turns: Math.min(byMemory, byCores),
+    boundBy: byCores < byMemory ? 'cores' : 'memory',
+    sessions: count(idle),
+  }
 }
 
 const yamlSize = (bytes: number): string => `${Math.round(bytes / MIB)}MiB`
 
-function configFor(workerMemoryBytes: number, { memoryBytes, turns }: Fit, filled: Filled | undefined): string {
-  const how = filled === undefined ? 'fit' : 'ran at once in'
+/** Why so many turns. */
+function reasonFor({ memoryBytes, boundBy }: Fit, cores: number, filled: Filled | undefined): string {
+  if (filled !== undefined) return `ran at once in ${yamlSize(memoryBytes)}`
+  if (boundBy === 'memory') return `fit ${yamlSize(memoryBytes)}; leave it out to let the pool learn it`
+  return `${cores} ${cores === 1 ? 'core bears' : 'cores bear'} no more; without it the pool takes as many as fit its memory`
+}
+
+function configFor(workerMemoryBytes: number, fitting: Fit, cores: number, filled: Filled | undefined): string {
   return [
     'limits:',
-    `  turns: ${Math.max(1, filled?.turnsAtOnce.median ?? turns)}              # ${how} ${yamlSize(memoryBytes)}; leave it out to let the pool learn it`,
+    `  turns: ${Math.max(1, filled?.turnsAtOnce.median ?? fitting.turns)}              # ${reasonFor(fitting, cores, filled)}`,
     `  workerMemory: ${yamlSize(workerMemoryBytes)}   # ${ALLOWANCE} times the most that a turn needed here`,
   ].join('\n')
 }
 
-/** Makes a report of what was measured; `limitBytes` is what the config is for. */
+/** What a turn takes of a core, and how many the cores bear at once: one at least. */
+function bornBy(cores: number, { seconds, turnSeconds }: Measured['cpu']): SizeReport['cores'] {
+  const perTurn = turnSeconds > 0 ? seconds / turnSeconds : 0
+  const turns = perTurn > 0 ? Math.max(1, Math.floor((CORES_SHARE * cores) / perTurn)) : Number.MAX_SAFE_INTEGER
+  return { available: cores, perTurn, turns }
+}
+
+/** Makes a report of what was measured, for a config on a machine with this limit and these cores. */
 export function reportOf(
   agent: string,
   measured: Measured,
-  limitBytes: number,
-  filled: Filled | undefined,
+  { limitBytes, cores: available }: { limitBytes: number; cores: number },
+  filled?: Filled,
 ): SizeReport {
   const { baselineBytes, sharedBytes, starts, idle, turns, failed } = measured
   const running = {
@@ -101,7 +130,9 @@ export function reportOf(
     peakBytes: Math.max(...turns),
   }
   const medianIdle = quantile(idle, 0.5)
-  const fits = (limit: number): Fit => fit(limit, baselineBytes + sharedBytes, running.p95Bytes, medianIdle)
+  const cores = bornBy(available, measured.cpu)
+  const fits = (limit: number): Fit =>
+    fit(limit, baselineBytes + sharedBytes, running.p95Bytes, medianIdle, cores.turns)
   const workerMemory = Math.ceil((ALLOWANCE * running.peakBytes) / ROUND_BYTES) * ROUND_BYTES
   return {
     agent,
@@ -109,9 +140,10 @@ export function reportOf(
     start: { spikeBytes: Math.max(...starts) },
     idle: { medianBytes: medianIdle },
     running,
+    cores,
     failed,
     fits: [...new Set([...LIMITS, limitBytes])].toSorted((a, b) => a - b).map(fits),
     ...(filled === undefined ? {} : { filled }),
-    config: configFor(workerMemory, fits(limitBytes), filled),
+    config: configFor(workerMemory, fits(limitBytes), available, filled),
   }
 }

@@ -1,5 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { loadConfig } from '../config/load.ts'
@@ -116,11 +116,15 @@ async function measure(
   }
   const turns: number[] = []
   const failed: Record<string, number> = {}
+  const cpu = { seconds: 0, turnSeconds: 0 }
   for (let round = 1; round <= rounds; round += 1) {
     progress.say(`turns ${(round - 1) * workers + 1} to ${round * workers} of ${rounds * workers}`)
+    const before = host.trees.cpuSeconds()
     const { result, most } = await peaks(host.trees, host.ask('turns'))
+    cpu.seconds += Math.max(0, host.trees.cpuSeconds() - before)
+    cpu.turnSeconds += result.seconds
     turns.push(...most.values())
-    for (const [name, times] of Object.entries(result)) failed[name] = (failed[name] ?? 0) + times
+    for (const [name, times] of Object.entries(result.failed)) failed[name] = (failed[name] ?? 0) + times
   }
   progress.say('idle workers')
   await sleep(SETTLE_MS, undefined, { signal })
@@ -130,6 +134,7 @@ async function measure(
     starts,
     idle: [...host.trees.read().values()],
     turns,
+    cpu,
     failed,
   }
   await host.ask('close')
@@ -179,13 +184,14 @@ async function run(plan: Plan, tmp: string, progress: Progress, stop: AbortSigna
   })
   const measured = await measure(host, plan, open('measured', plan.workers), progress, stop)
   const limitBytes = plan.boxBytes ?? readMemory().limitBytes
-  const estimated = reportOf(plan.agent, measured, limitBytes, undefined)
+  const cores = availableParallelism()
+  const estimated = reportOf(plan.agent, measured, { limitBytes, cores })
   if (box === undefined) return estimated
   const fits = estimated.fits.find(({ memoryBytes }) => memoryBytes === limitBytes)?.turns ?? 0
   const asking = Math.max(4, 2 * fits)
   progress.say(`${asking} conversations fill the box, for ${Math.round((FILL.warmUpMs + FILL.ms) / 1_000)} s`)
   const filled = await fill(host, box, limitBytes, open('filled', undefined), asking)
-  return reportOf(plan.agent, measured, limitBytes, filled)
+  return reportOf(plan.agent, measured, { limitBytes, cores }, filled)
 }
 
 function boxOf(bytes: number, unwinding: AsyncDisposableStack): MemoryBox {

@@ -16,13 +16,3 @@ export function outliveReaders(): void {
 
 /** Aborted when nobody reads the output any more. */
 export const outputGone: AbortSignal = outputClosed.signal
-
-/** Node's warnings as ever, but not that SQLite is experimental: users can do nothing about it. */
-export function hideSqliteWarning(): void {
-  const listeners = process.listeners('warning')
-  process.removeAllListeners('warning')
-  process.on('warning', (warning) => {
-    if (warning.name === 'ExperimentalWarning' && warning.message.includes('SQLite')) return
-    for (const listener of listeners) listener(warning)
-  })
-}

@@ -47,7 +47,7 @@ export async function loadConfig(
 export function blame(file: string | undefined, error: unknown): unknown {
   if (file === undefined || !(error instanceof ConfigError)) return error
   const problem = error.message.slice(`${error.path}: `.length)
-  return new ConfigError(`${file}: ${error.path}`, problem, { cause: error })
+  return new ConfigError(`${file}: ${error.path}`, problem, { cause: error.cause })
 }
 
 function blamed<T>(file: string, check: () => T): T {

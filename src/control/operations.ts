@@ -1,7 +1,7 @@
 import { ConfigError } from '../errors.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { ImportOptions } from '../pool/upkeep.ts'
-import type { SessionPage } from '../store/store.ts'
+import type { SessionPage, SessionRecord } from '../store/store.ts'
 
 /** What can be asked of a pool from outside of its process. */
 export type Operation =
@@ -13,8 +13,36 @@ export type Operation =
   /** The lines of the session follow. */
   | { do: 'import'; options: ImportOptions }
   | { do: 'prune'; dryRun: boolean }
+  | { do: 'tenant'; tenant: string }
   | { do: 'erase'; tenant: string }
   | { do: 'backup'; path: string }
+
+/** What there is of a tenant. */
+export interface TenantSummary {
+  sessions: number
+  /** Of all its sessions. */
+  turns: number
+  /** Keys of sessions that run a turn now. */
+  running: string[]
+}
+
+const PAGE = 200
+
+/** Counts what there is of a tenant, which `list` gives page by page. */
+export async function summarize(
+  tenant: string,
+  list: (page: SessionPage) => Promise<Pick<SessionRecord, 'tenant' | 'key' | 'turns'>[]>,
+): Promise<Omit<TenantSummary, 'running'>> {
+  let [sessions, turns] = [0, 0]
+  let after: SessionPage['after']
+  for (;;) {
+    const page = await list({ tenant, limit: PAGE, ...(after === undefined ? {} : { after }) })
+    sessions += page.length
+    for (const session of page) turns += session.turns
+    if (page.length < PAGE) return { sessions, turns }
+    after = page.at(-1)
+  }
+}
 
 /** Does one operation: gives the lines that it makes, then its value. Throws what the pool throws. */
 export async function* operate(
@@ -45,6 +73,10 @@ export async function* operate(
     }
     case 'prune':
       return pool.prune(operation)
+    case 'tenant': {
+      const { tenant } = operation
+      return { ...(await summarize(tenant, (page) => pool.sessions(page))), running: pool.runningSessions(tenant) }
+    }
     case 'erase':
       return pool.eraseTenant(operation.tenant)
     case 'backup':

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import type { CapacityError } from '../errors.ts'
+import type { CapacityError, StoreErrorCode } from '../errors.ts'
 import type { ExitFacts, ProcessInfo, TerminateReport } from '../driver/driver.ts'
 import type { MemoryStats } from '../memory/governor.ts'
 import type { PressureLevel } from '../memory/pressure.ts'
@@ -96,6 +96,10 @@ export interface PoolEvents {
   'transcript.safe': [{ session: SessionRef }]
   /** Processes of hosts that are gone were ended; `left` could not be. */
   'orphans.reaped': [{ pids: number[]; left: number }]
+  /** Something keeps the pool from keeping what is said, such as a full disk, or no longer does. */
+  'store.health': [
+    { trouble: StoreErrorCode | undefined; from: StoreErrorCode | undefined; freeBytes: number | undefined },
+  ]
   /** A call of the store has ended. Told for each: what listens to it must be quick. */
   'store.called': [StoreCall]
   /** Something went wrong that no caller asked for. */

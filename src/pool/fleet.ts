@@ -192,6 +192,11 @@ export class Fleet {
     this.#spares.tend()
   }
 
+  /** Resolves when each spare that is being started now can be used, or has failed to start. */
+  sparesSettled(): Promise<void> {
+    return this.#spares.settled()
+  }
+
   /** Agents of these names have other definitions, or none: what is there follows them as far as it can, and else goes once it is idle. */
   redefine(names: Iterable<string>): void {
     for (const name of new Set(names)) {

@@ -32,6 +32,8 @@ import { Transcripts } from './transcripts.ts'
 import type { TranscriptsContext } from './transcripts.ts'
 import { storedBytes } from './stored-bytes.ts'
 import { watchedStore } from './store-calls.ts'
+import { StoreHealth } from './store-health.ts'
+import type { StoreHealthStats } from './store-health.ts'
 
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
 export interface PoolStats {
@@ -39,6 +41,8 @@ export interface PoolStats {
   workers: Record<WorkerState, number> & { total: number; spares: number }
   starts: { running: number; waiting: number }
   memory: MemoryStats
+  /** Whether what is said can be kept. */
+  store: StoreHealthStats
   /** Sessions that this host works on now. */
   activeSessions: number
   /** Since the pool began. */
@@ -84,6 +88,7 @@ export class Pool implements AsyncDisposable {
   readonly #fleet: Fleet
   readonly #upkeep: Upkeep
   readonly #pruning: Pruning
+  readonly #storeHealth: StoreHealth
   readonly #listening: Promise<void>
   #closing: Promise<void> | undefined
 
@@ -93,7 +98,11 @@ export class Pool implements AsyncDisposable {
     this.#counters = new Counters(this.#emitter)
     const agentOf = (name: string): Agent => this.#agentOf(name)
     const emitter = this.#emitter
-    const store = watchedStore(parts.store, parts.clock, (call) => emitter.tell('store.called', call))
+    this.#storeHealth = new StoreHealth({ ...parts, emitter })
+    const store = watchedStore(parts.store, parts.clock, (call) => {
+      if (call.failed) this.#storeHealth.noteFailure(call.error)
+      emitter.tell('store.called', call)
+    })
     const transcripts = new Transcripts({ ...parts, emitter })
     this.#sessions = new Sessions({ ...parts, store, emitter, transcripts, agentOf, fleet: () => this.#fleet })
     const conversationOf = ({ session }: Worker): Conversation | undefined =>
@@ -105,7 +114,10 @@ export class Pool implements AsyncDisposable {
       agentOf,
       findAgent: (name) => this.#findAgent(name),
       conversationOf,
-      tend: () => this.#pruning.tend(),
+      tend: () => {
+        this.#pruning.tend()
+        this.#storeHealth.tend()
+      },
     })
     this.#upkeep = new Upkeep({
       ...parts,
@@ -268,10 +280,19 @@ export class Pool implements AsyncDisposable {
       workers: { ...states, total, spares },
       starts: { running: starting, waiting: startsWaiting },
       memory: this.#fleet.memory(),
+      store: this.#storeHealth.stats,
       activeSessions: this.#sessions.active.size,
       totals: this.#counters.snapshot(),
       usage: this.#fleet.accounts.snapshot(),
     }
+  }
+
+  /**
+   * Resolves when the spares that are being started now can be used, or have failed to start, which is a `warning`. Right after
+   * `createPool()` these are the ones that are always kept (`spares.min`). For programs that wait before they take traffic.
+   */
+  ready(): Promise<void> {
+    return this.#fleet.sparesSettled()
   }
 
   /** Lets no new turn start until `resume()`; running ones go on. With `admission.mode: 'wait'` new ones wait, else they are refused. */
@@ -323,7 +344,11 @@ export class Pool implements AsyncDisposable {
         duringTurn: true,
       }),
     )
-    const upkeep = Promise.all([this.#listening.then(() => this.#parts.control.close()), this.#pruning.stop()])
+    const upkeep = Promise.all([
+      this.#listening.then(() => this.#parts.control.close()),
+      this.#pruning.stop(),
+      this.#storeHealth.stop(),
+    ])
     await this.#fleet.endAll()
     await turns
     await upkeep

@@ -19,6 +19,7 @@ import { KeptSessions } from './kept-sessions.ts'
 import { newTurn, outcomeOf } from './send.ts'
 import { checkConflict, existingDirectory, newRecord } from './session-record.ts'
 import type { NewSessionEvent } from './session-event.ts'
+import { infoOf } from './session-info.ts'
 import { Session } from './session.ts'
 import type { SendOptions, SessionHost, SessionIdentity, SessionInfo } from './session.ts'
 import type { Starter } from './starts.ts'
@@ -26,7 +27,7 @@ import { SteeringTurn } from './steering.ts'
 import { Traces } from './traces.ts'
 import type { Transcripts } from './transcripts.ts'
 import type { RunningTurn, Turn } from './turn.ts'
-import { NOTHING_USED, usageFrom } from './usage.ts'
+import { usageFrom } from './usage.ts'
 
 export interface SessionsContext {
   clock: Clock
@@ -345,10 +346,7 @@ export class Sessions implements SessionHost {
   }
 
   #describe(record: SessionRecord): SessionInfo {
-    const { tenant, key, agent, cwd, sdkSessionId, turns, usage, createdAt, lastUsedAt } = record
     const state = this.active.get(record)?.worker?.state
-    const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
-    const used = usage?.total ?? NOTHING_USED
-    return { tenant, key, agent, cwd, sdkSessionId, state: shown, turns, usage: used, createdAt, lastUsedAt }
+    return infoOf(record, state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated')
   }
 }

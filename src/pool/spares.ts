@@ -67,7 +67,7 @@ export class Spares {
   readonly #context: SpareContext
   readonly #kinds = new Map<string, Keeping>()
   /** Starts that are under way or queued, by kind. */
-  readonly #coming = new Map<string, number>()
+  readonly #coming = new Map<string, Set<Promise<void>>>()
   #stopped = false
 
   constructor(context: SpareContext) {
@@ -132,6 +132,11 @@ export class Spares {
     }
   }
 
+  /** Resolves when each spare that is being started now can be used, or has failed to start. */
+  async settled(): Promise<void> {
+    await Promise.all([...this.#coming.values()].flatMap((starts) => [...starts]))
+  }
+
   /** Starts no more. */
   stop(): void {
     this.#stopped = true
@@ -169,7 +174,7 @@ export class Spares {
   #present(keeping: Keeping): number {
     const now = this.#context.clock.now()
     const waiting = this.#waiting(keeping).filter((worker) => !isOverdue(worker, now)).length
-    return waiting + (this.#coming.get(idOf(keeping)) ?? 0)
+    return waiting + (this.#coming.get(idOf(keeping))?.size ?? 0)
   }
 
   #fill(keeping: Keeping, target: number): void {
@@ -197,25 +202,39 @@ export class Spares {
   }
 
   async #startOne(keeping: Keeping): Promise<void> {
-    const id = idOf(keeping)
     const permit = this.#context.gate.permitStart(keeping.tenant)
-    this.#coming.set(id, (this.#coming.get(id) ?? 0) + 1)
+    const settle = this.#noteComing(idOf(keeping))
     try {
-      await this.#context.launcher.launch(permit, 'spare', () => this.#start(keeping))
+      await this.#context.launcher.launch(permit, 'spare', async () => {
+        const worker = await this.#open(keeping)
+        settle()
+        // It may be taken already. The next start waits: both would need the cores.
+        await worker?.process.prepare()
+      })
     } catch (error) {
       if (!this.#stopped) this.#context.warn(`a spare of agent "${keeping.agent.name}" did not start`, error)
     } finally {
       permit.leave()
-      const left = (this.#coming.get(id) ?? 1) - 1
-      if (left === 0) this.#coming.delete(id)
-      else this.#coming.set(id, left)
+      settle()
     }
   }
 
-  async #start(keeping: Keeping): Promise<void> {
+  /** Counts a start until the returned function is called. */
+  #noteComing(id: string): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const starts = this.#coming.get(id) ?? new Set()
+    this.#coming.set(id, starts.add(promise))
+    return () => {
+      starts.delete(promise)
+      if (starts.size === 0 && this.#coming.get(id) === starts) this.#coming.delete(id)
+      resolve()
+    }
+  }
+
+  async #open(keeping: Keeping): Promise<Worker | undefined> {
     const { clock, starter } = this.#context
     const { agent, tenant, fingerprint, kind } = keeping
-    if (this.#stopped || keeping.dropped || this.#context.gate.suspended) return
+    if (this.#stopped || keeping.dropped || this.#context.gate.suspended) return undefined
     starter.checkBackoff(agent, fingerprint)
     const places = await this.#context.places(tenant)
     const sessionId = randomUUID()
@@ -241,12 +260,12 @@ export class Spares {
           )
     if (worker === undefined) {
       if (ownsCwd) await starter.removeWorkspace(cwd)
-      return
+      return undefined
     }
     const startedAt = clock.now()
     await starter.open(worker)
     keeping.demand.noteStart(clock.now() - startedAt)
-    await worker.process.prepare()
+    return worker
   }
 }
 

@@ -6,6 +6,8 @@ export interface StoreCall {
   operation: string
   ms: number
   failed: boolean
+  /** Why; undefined when it has not failed. */
+  error?: unknown
   /** How many events it was to keep; undefined for any other call. */
   events?: number
 }
@@ -42,7 +44,7 @@ const watch =
         return value
       },
       (error: unknown) => {
-        note({ operation, ms: clock.now() - begunAt, failed: true, ...kept })
+        note({ operation, ms: clock.now() - begunAt, failed: true, error, ...kept })
         throw error
       },
     )

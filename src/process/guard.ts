@@ -16,6 +16,9 @@ const FAREWELL = 'farewell'
 /** Runs as TypeScript from the sources, as JavaScript from the package. */
 const script = fileURLToPath(new URL(`./sentinel${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url))
 
+/** Deno gives a program no rights unless it is told to. */
+const RUNTIME_WORDS: readonly string[] = 'deno' in process.versions ? ['run', '--allow-all'] : []
+
 /** Keeps a sentinel beside this host, so that its processes do not outlive it. */
 export class Guard {
   readonly #clock: Clock
@@ -49,7 +52,7 @@ export class Guard {
     const sentinel = spawn(
       process.execPath,
       [
-        '--disable-warning=ExperimentalWarning',
+        ...RUNTIME_WORDS,
         script,
         String(pid),
         startTime,

@@ -4,7 +4,6 @@ import type { MiddlewareHandler } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
-import { ConfigError } from '../errors.ts'
 import type { Pool } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { agUi } from './ag-ui/routes.ts'
@@ -57,8 +56,8 @@ export interface Server {
   readonly connections: ConnectionLimits
   /** Changed by `listen()`; without, the server is `ready` from the beginning. */
   state: ServerState
-  /** From now on these keys and tokens hold. Throws ConfigError. */
-  updateKeys(options: Pick<ServerOptions, 'keys' | 'jwt'>): void
+  /** From now on these keys and tokens hold, and this default agent. Throws ConfigError, and has changed nothing then. */
+  update(options: Pick<ServerOptions, 'keys' | 'jwt' | 'defaultAgent'>): void
   /** Gives back what the server holds beside the pool. Called when that has closed. */
   close(): void
 }
@@ -79,18 +78,13 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const {
     keys,
     jwt,
-    defaultAgent,
     onDisconnect,
     tenantLimits,
     origins = [],
     managedAgents: defining = {},
     ...rest
-  } = readServerOptions(given)
-  if (defaultAgent !== undefined && !pool.agents.includes(defaultAgent))
-    throw new ConfigError(
-      'server.defaultAgent',
-      `there is no agent "${defaultAgent}"; known are: ${pool.agents.join(', ')}`,
-    )
+  } = readServerOptions(given, pool.agents)
+  let { defaultAgent } = rest
   const resources = new ResourceStore(resourceFile)
   const tokens = new BrowserTokens(resourceFile, clock)
   const authenticator = new Authenticator(
@@ -157,7 +151,11 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     set state(next) {
       state = next
     },
-    updateKeys: (next) => authenticator.update(readServerOptions(next)),
+    update(next) {
+      const read = readServerOptions(next, pool.agents)
+      authenticator.update(read)
+      defaultAgent = read.defaultAgent
+    },
     close() {
       measured.close()
       feeds.close()

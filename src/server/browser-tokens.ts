@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync } from '../sqlite.ts'
 import type { Clock } from '../clock.ts'
 import { BROWSER_TOKEN } from './caller.ts'
 import type { Caller, Scope } from './caller.ts'

@@ -5,7 +5,7 @@ import type { Server as HttpServer } from 'node:http'
 import { createAdaptorServer } from '@hono/node-server'
 import { systemClock } from '../clock.ts'
 import { ConfigError } from '../errors.ts'
-import type { Pool } from '../index.ts'
+import { listenProblem } from '../listen-problem.ts'
 import type { Server } from './app.ts'
 import { Connections } from './connections.ts'
 import { isLoopback } from './auth.ts'
@@ -22,6 +22,8 @@ export interface ListenOptions {
 export interface Listening {
   readonly url: string
   readonly port: number
+  /** Resolves when `/readyz` says ready for the first time, or the server drains before. */
+  readonly ready: Promise<void>
   /**
    * Ends in order: not ready, no new turns, running ones end or are cut by `cut`, their streams say how, the pool
    * closes, the socket closes. Repeated calls share one promise.
@@ -42,6 +44,15 @@ const LAST_WORDS_MS = 5_000
 /** The spares that are kept at least are waited for no longer before the server is ready. */
 const WARM_UP_MS = 60_000
 
+/** Throws ConfigError for a server that asks for no key on an address that others reach. */
+export function checkExposure(host: string, open: boolean): void {
+  if (!open || isLoopback(host)) return
+  throw new ConfigError(
+    'server.keys',
+    `there are none, and others can reach ${host}; give API keys or a token issuer, or listen on 127.0.0.1`,
+  )
+}
+
 /**
  * Gives a server its port. It is ready once the processes that are always kept have started. Throws ConfigError: no keys
  * on an address that others reach, or an address that cannot be had.
@@ -50,12 +61,7 @@ export async function listen(
   server: Server,
   { host = '127.0.0.1', port = 8080 }: ListenOptions = {},
 ): Promise<Listening> {
-  if (server.open && !isLoopback(host)) {
-    throw new ConfigError(
-      'server.keys',
-      `there are none, and others can reach ${host}; give API keys or a token issuer, or listen on 127.0.0.1`,
-    )
-  }
+  checkExposure(host, server.open)
   server.state = 'starting'
   const http = createAdaptorServer({
     fetch: server.fetch,
@@ -67,21 +73,19 @@ export async function listen(
   try {
     await once(http, 'listening')
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    throw new ConfigError('server.port', `cannot listen on ${host}:${port} (${code ?? String(error)})`, {
-      cause: error,
-    })
+    throw listenProblem('server.', host, port, error)
   }
   // An accept that failed, for want of descriptors for instance: the next one may succeed.
   http.on('error', (error) => server.logger.warn('a connection could not be accepted', { error }))
   const { port: taken } = http.address() as AddressInfo
-  void warm(server.pool).then(() => {
+  const ready = within(WARM_UP_MS, server.pool.ready()).then(() => {
     if (server.state === 'starting') server.state = 'ready'
   })
   let draining: Promise<void> | undefined
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${taken}`,
     port: taken,
+    ready,
     drain(cut) {
       draining ??= drain(server, http, cut)
       return draining
@@ -104,23 +108,14 @@ function refusedConnections({ logger, connections }: Server): () => void {
   }
 }
 
-/** Resolves when nothing starts that was to be there from the beginning. */
-function warm(pool: Pool): Promise<void> {
-  const isWarm = (): boolean => {
-    const { starts, workers } = pool.stats()
-    return starts.running + starts.waiting === 0 && workers.starting === 0
-  }
-  if (isWarm()) return Promise.resolve()
+/** Resolves when the work has ended, or after this time. */
+function within(ms: number, work: Promise<void>): Promise<void> {
   return new Promise((resolve) => {
-    const done = (): void => {
+    const cancel = systemClock.after(ms, resolve)
+    void work.finally(() => {
       cancel()
-      pool.off('worker.ready', look).off('worker.left', look)
       resolve()
-    }
-    // The event comes before the start is counted as done.
-    const look = (): void => void Promise.resolve().then(() => setImmediate(() => (isWarm() ? done() : undefined)))
-    const cancel = systemClock.after(WARM_UP_MS, done)
-    pool.on('worker.ready', look).on('worker.left', look)
+    })
   })
 }
 

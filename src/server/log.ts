@@ -1,4 +1,5 @@
 import { destination, pino, stdSerializers, stdTimeFunctions } from 'pino'
+import type { DestinationStream } from 'pino'
 import type { Logger } from '../telemetry/log.ts'
 
 /** How much a log says. */
@@ -6,13 +7,14 @@ export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
-/** A log of JSON lines on stderr. */
-export function jsonLog(level: LogLevel): Logger {
-  const log = pino(
-    { level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: stdSerializers.err } },
-    // Lines of a process that ends must not be lost, and those that follow a line on stdout should stand below it.
-    destination({ fd: 2, sync: true }),
-  )
+/** Lines of a process that ends must not be lost, and a line that follows one on stdout should stand below it. */
+const standardError = (): DestinationStream => destination({ fd: 2, sync: true })
+
+/** A log of JSON lines. Default: on stderr. */
+export function jsonLog(level: LogLevel, stream: DestinationStream = standardError()): Logger {
+  // A message and its cause stay apart: most of our messages quote their cause, and would say it twice.
+  const serializers = { error: stdSerializers.errWithCause }
+  const log = pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, serializers }, stream)
   return {
     debug: (message, facts) => log.debug(facts, message),
     info: (message, facts) => log.info(facts, message),

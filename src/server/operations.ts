@@ -2,7 +2,7 @@ import { Hono } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
 import type { Clock } from '../clock.ts'
-import type { CapacityReason, Pool } from '../index.ts'
+import type { CapacityReason, Pool, StoreErrorCode } from '../index.ts'
 import type { ServerContext, ServerEnv, ServerState } from './context.ts'
 
 const statusSchema = z.object({ status: z.string(), reason: z.string().optional() }).meta({ id: 'Status' })
@@ -15,6 +15,8 @@ const pressureSchema = z
     capacity: z.int().nullable(),
     /** How short memory is. */
     memory: z.enum(['none', 'high', 'critical']),
+    /** What keeps the store from working, such as `disk_full`; null: it works. */
+    store: z.enum(['disk_full', 'read_only', 'corrupt', 'store_failed']).nullable(),
     /** Why a turn would be refused now; null: it would not. */
     reason: z.string().nullable(),
     recentlyShed: z.int(),
@@ -57,10 +59,13 @@ export class RecentlyShed {
   }
 }
 
+type Obstacle = CapacityReason | StoreErrorCode | Exclude<ServerState, 'ready'>
+
 /** Why a turn that came now would be refused; undefined: it would not. */
-function obstacle(pool: Pool, state: ServerState): CapacityReason | Exclude<ServerState, 'ready'> | undefined {
+function obstacle(pool: Pool, state: ServerState): Obstacle | undefined {
   if (state !== 'ready') return state
-  const { turns, memory } = pool.stats()
+  const { turns, memory, store } = pool.stats()
+  if (store.trouble !== undefined) return store.trouble
   if (memory.pressure === 'critical' || turns.running >= memory.turnsThatFit) return 'memory'
   return turns.running >= turns.limit ? 'turns' : undefined
 }
@@ -97,7 +102,10 @@ export function operations(context: ServerContext, shed: RecentlyShed): Hono<Ser
       tags: ['operations'],
       responses: {
         200: answer('It would', statusSchema),
-        503: answer('It would not: starting, draining, or no memory for one more turn', statusSchema),
+        503: answer(
+          'It would not: starting, draining, no memory for one more turn, or a store that fails',
+          statusSchema,
+        ),
       },
     }),
     (c) => {
@@ -114,11 +122,12 @@ export function operations(context: ServerContext, shed: RecentlyShed): Hono<Ser
       responses: { 200: answer('Now', pressureSchema) },
     }),
     (c) => {
-      const { turns, memory } = pool.stats()
+      const { turns, memory, store } = pool.stats()
       const { running, waiting, limit } = turns
       const reason = obstacle(pool, state()) ?? null
       const capacity = Number.isFinite(limit) ? limit : null
-      return c.json({ running, waiting, capacity, memory: memory.pressure, reason, recentlyShed: shed.count })
+      const now = { memory: memory.pressure, store: store.trouble ?? null, reason, recentlyShed: shed.count }
+      return c.json({ running, waiting, capacity, ...now })
     },
   )
   return app
@@ -127,5 +136,6 @@ export function operations(context: ServerContext, shed: RecentlyShed): Hono<Ser
 /** A full pool is ready: it sheds by itself, and a balancer that took all full ones out would leave none. */
 function notReady({ pool, state }: ServerContext): string | undefined {
   if (state() !== 'ready') return state()
-  return pool.stats().memory.pressure === 'critical' ? 'memory' : undefined
+  const { memory, store } = pool.stats()
+  return store.trouble ?? (memory.pressure === 'critical' ? 'memory' : undefined)
 }

@@ -150,10 +150,13 @@ export function readServerConfig(input: unknown): ServerConfig {
   return config
 }
 
-/** Checks the options of `createServer()`. Throws ConfigError. */
-export function readServerOptions(input: ServerOptions): ServerOptions {
+/** Checks the options of `createServer()` for a pool of these agents. Throws ConfigError. */
+export function readServerOptions(input: ServerOptions, agents: readonly string[]): ServerOptions {
   const options = validate('server', z.strictObject(optionsShape), input) as ServerOptions
   checkTenants(options)
+  const { defaultAgent } = options
+  if (defaultAgent !== undefined && !agents.includes(defaultAgent))
+    throw new ConfigError('server.defaultAgent', `there is no agent "${defaultAgent}"; known are: ${agents.join(', ')}`)
   return options
 }
 

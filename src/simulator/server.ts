@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { ConfigError } from '../errors.ts'
+import { listenProblem } from '../listen-problem.ts'
 import { readBody, refuseBody, sendError, sendJson } from './http.ts'
 import { Model } from './model.ts'
 import { type ResolvedOptions, resolveOptions, type SimulatorOptions } from './options.ts'
@@ -74,10 +74,7 @@ class HttpSimulator implements Simulator {
       this.#server.listen(port, host)
       await once(this.#server, 'listening')
     } catch (cause) {
-      const { code, message } = cause as NodeJS.ErrnoException
-      const problem =
-        code === 'EADDRINUSE' ? `${port} is in use on ${host}; choose another, or 0 for a free one` : message
-      throw new ConfigError('port', problem, { cause })
+      throw listenProblem('', host, port, cause)
     }
     this.#port = (this.#server.address() as AddressInfo).port
   }
@@ -165,7 +162,7 @@ function sendModels(response: ServerResponse): void {
   sendJson(response, { data: MODELS, has_more: false, first_id: MODELS[0]?.id, last_id: MODELS.at(-1)?.id })
 }
 
-/** Starts a simulated model on loopback. Close it when done. Throws {@link ConfigError} for a bad option, or when it cannot listen. */
+/** Starts a simulated model on loopback. Close it when done. Throws ConfigError for a bad option, or when it cannot listen. */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const simulator = new HttpSimulator(resolveOptions(options))
   await simulator.listen()

@@ -3,13 +3,15 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, utime
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { DatabaseSync, backup } from 'node:sqlite'
+import { DatabaseSync, backup } from '../sqlite.ts'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
 import { HostRunningError, StoreError, storeError } from '../errors.ts'
 import { makePrivateFile } from '../private-file.ts'
+import { closedBy, isForbidden } from './access.ts'
 import { copyTree } from './copy-tree.ts'
-import type { PoolFiles, TenantPlaces } from './store.ts'
+import { checkDisk } from './disk-check.ts'
+import type { DiskState, PoolFiles, TenantPlaces } from './store.ts'
 import { unwritable } from './unwritable.ts'
 
 /** Everything below the data directory is for its owner only. */
@@ -18,7 +20,10 @@ const PRIVATE = 0o700
 /** A tenant's folder that nothing durable is in. */
 const TEMPORARY: ReadonlySet<string> = new Set(['tmp'])
 
-const STORE_FILE = 'pool.sqlite'
+/** The file of the store in a data directory. */
+export const STORE_FILE = 'pool.sqlite'
+
+const TENANTS = 'tenants'
 
 /** 108 on Linux and 104 on macOS, with the byte that ends it. */
 const LONGEST_SOCKET_PATH = 103
@@ -35,6 +40,14 @@ function folderOf(tenant: string): string {
     .slice(0, 32)
   return `${readable}~${createHash('sha256').update(tenant).digest('hex').slice(0, 16)}`
 }
+
+function unusable(path: string, cause: unknown): StoreError {
+  const who = isForbidden(cause) ? closedBy(path) : undefined
+  return storeError(`the data directory ${path} cannot be used${who === undefined ? '' : `: ${who}`}`, cause)
+}
+
+/** Where the files of a tenant are. */
+export const tenantDirectory = (dataDir: string, tenant: string): string => join(dataDir, TENANTS, folderOf(tenant))
 
 /** Step by step: in a file system that makes no directories (`/proc`), Node's `recursive` never returns. */
 function makeDirectory(path: string): void {
@@ -93,10 +106,7 @@ export class DataDir implements PoolFiles {
       this.#lock = new DatabaseSync(join(this.path, 'host.lock'), { timeout: 0 })
     } catch (error) {
       if (error instanceof StoreError) throw error
-      throw storeError(
-        `the data directory ${this.path} cannot be used`,
-        unwritable(join(this.path, 'host.lock')) ?? error,
-      )
+      throw unusable(this.path, unwritable(join(this.path, 'host.lock')) ?? error)
     }
     try {
       this.#lock.exec('BEGIN EXCLUSIVE')
@@ -150,10 +160,14 @@ export class DataDir implements PoolFiles {
         using database = new DatabaseSync(join(this.path, name), { readOnly: true })
         await backup(database, join(path, name))
       }
-      await copyTree(this.#tenants, join(path, 'tenants'), TEMPORARY)
+      await copyTree(this.#tenants, join(path, TENANTS), TEMPORARY)
     } catch (error) {
       throw storeError(`the backup ${path} cannot be written`, error)
     }
+  }
+
+  checkDisk(how: { thorough: boolean }): Promise<DiskState> {
+    return checkDisk(this.path, how)
   }
 
   async removeTenant(tenant: string): Promise<void> {
@@ -210,7 +224,7 @@ export class DataDir implements PoolFiles {
   }
 
   get #tenants(): string {
-    return join(this.path, 'tenants')
+    return join(this.path, TENANTS)
   }
 
   /** At once, so that a look for unknown tenants finds it used. */

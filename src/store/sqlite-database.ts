@@ -1,4 +1,6 @@
-import { DatabaseSync, backup } from 'node:sqlite'
+import { existsSync, statSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
+import { DatabaseSync, backup } from '../sqlite.ts'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { systemClock } from '../clock.ts'
 import type { CancelTimer } from '../clock.ts'
@@ -37,16 +39,51 @@ interface Write {
 /** Databases without a file. */
 const MEMORY = ':memory:'
 
-function open(path: string): { database: DatabaseSync; log: DiskSync | undefined } {
+interface Opened {
+  database: DatabaseSync
+  log: DiskSync | undefined
+}
+
+/** How a file is opened. */
+export interface OpenOptions {
+  /** It is only read, and has the schema of this release. Default `false`. */
+  readOnly?: boolean
+}
+
+/**
+ * Opens a file to read what it holds, and leaves nothing beside it. Where nothing can be written there, on a disk that is full or
+ * read-only, it is read as it is: which it may be, unless a host that died has left a log.
+ */
+export function openToRead(path: string): DatabaseSync {
+  const options = { timeout: BUSY_TIMEOUT_MS }
+  let database: DatabaseSync | undefined
+  try {
+    if (!existsSync(path)) throw new Error('there is no such file')
+    database = new DatabaseSync(path, options)
+    database.exec('PRAGMA query_only = ON')
+    database.prepare('SELECT count(*) FROM sqlite_schema').get()
+    return database
+  } catch (error) {
+    database?.close()
+    const logged = (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0
+    if (logged || !existsSync(path)) throw error
+    const url = pathToFileURL(path)
+    url.searchParams.set('immutable', '1')
+    return new DatabaseSync(url, { ...options, readOnly: true })
+  }
+}
+
+function open(path: string, { readOnly = false }: OpenOptions): Opened {
+  if (readOnly) return { database: openToRead(path), log: undefined }
   if (path !== MEMORY) makePrivateFile(path)
-  const database = new DatabaseSync(path)
+  const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS })
   try {
     const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() ?? {}
     const logged = mode === 'wal'
     // With a log SQLite itself goes to the disk for checkpoints alone: a commit's trip is made beside the event loop.
     database.exec(
       `PRAGMA synchronous = ${logged ? 'NORMAL' : 'FULL'}; PRAGMA secure_delete = ON;
-       PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_size_limit = ${LOG_SIZE_BYTES};
+       PRAGMA journal_size_limit = ${LOG_SIZE_BYTES};
        PRAGMA wal_autocheckpoint = ${LONGEST_LOG_PAGES}`,
     )
     migrate(database, path)
@@ -70,11 +107,11 @@ export class SqliteDatabase {
   #checkpointDue: CancelTimer | undefined
 
   /** Opens the file, or makes it, and brings its schema up to date. `onUndone`: writes were undone after they had run. Throws StoreError. */
-  constructor(path: string, onUndone: () => void) {
+  constructor(path: string, onUndone: () => void, options: OpenOptions = {}) {
     this.#onUndone = onUndone
     this.#path = path
     try {
-      const { database, log } = open(path)
+      const { database, log } = open(path, options)
       this.#database = database
       this.#log = log
     } catch (error) {

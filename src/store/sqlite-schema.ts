@@ -76,14 +76,20 @@ const MIGRATIONS = [
   `ALTER TABLE sessions ADD COLUMN usage TEXT`,
 ] as const
 
-/** Brings the schema up to date, each step as a whole. Throws StoreError for that of a newer release. */
-export function migrate(database: DatabaseSync, path: string): void {
+/** How many steps the schema lacks. Throws StoreError for that of a newer release. */
+export function schemaAge(database: DatabaseSync, path: string): number {
   const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number }
   if (version > MIGRATIONS.length) {
     throw new StoreError(
       `${path} has schema version ${version}, newer than the ${MIGRATIONS.length} of this release; upgrade claude-agent-pool`,
     )
   }
+  return MIGRATIONS.length - version
+}
+
+/** Brings the schema up to date, each step as a whole. Throws StoreError for that of a newer release. */
+export function migrate(database: DatabaseSync, path: string): void {
+  const version = MIGRATIONS.length - schemaAge(database, path)
   for (const [index, step] of MIGRATIONS.entries()) {
     if (index < version) continue
     database.exec(`BEGIN IMMEDIATE; ${step}; PRAGMA user_version = ${index + 1}; COMMIT`)

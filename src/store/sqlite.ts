@@ -4,6 +4,7 @@ import { EVENTS_PAGE_BYTES, badAppend } from './events.ts'
 import { EventEnds } from './event-ends.ts'
 import type { EventEnd } from './event-ends.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
+import type { OpenOptions } from './sqlite-database.ts'
 import type {
   EventRange,
   EventTotals,
@@ -77,9 +78,9 @@ export class SqliteStore implements Store {
   readonly #database: SqliteDatabase
   readonly #ends = new EventEnds()
 
-  /** Opens the file, or makes it, and brings its schema up to date. Throws StoreError. */
-  constructor(path: string) {
-    this.#database = new SqliteDatabase(path, () => this.#ends.forget())
+  /** Opens the file, or makes it, and brings its schema up to date, unless it is only read. Throws StoreError. */
+  constructor(path: string, options: OpenOptions = {}) {
+    this.#database = new SqliteDatabase(path, () => this.#ends.forget(), options)
   }
 
   async get(tenant: string, key: string): Promise<SessionRecord | undefined> {

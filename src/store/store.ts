@@ -1,3 +1,5 @@
+import type { StoreErrorCode } from '../errors.ts'
+
 /** Tokens, and what they cost by the CLI's own estimate. */
 export interface Usage {
   /** Without what came from the cache or went into it. */
@@ -57,6 +59,14 @@ export interface TenantPlaces {
   earlier: string
 }
 
+/** What a look at the disk of a data directory found. */
+export interface DiskState {
+  /** Undefined where the system does not say. */
+  freeBytes: number | undefined
+  /** Why nothing can be kept there; undefined: something can. */
+  trouble: StoreErrorCode | undefined
+}
+
 /** The files that a pool owns beside its store. */
 export interface PoolFiles {
   /** Removes all directories of a tenant. */
@@ -68,6 +78,8 @@ export interface PoolFiles {
   removeUnknownTenants(known: ReadonlySet<string>, options: { before: number; dryRun: boolean }): Promise<number>
   /** Copies the files of all tenants as they are now into this new directory, which stands for the data directory. */
   copyFiles(path: string): Promise<void>
+  /** Whether something can be kept on their disk. `thorough` writes a file to find out. */
+  checkDisk(how: { thorough: boolean }): Promise<DiskState>
   /** Where a copy has its store. */
   storeFileIn(path: string): string
 }

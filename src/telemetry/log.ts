@@ -34,6 +34,10 @@ export function logPool(pool: Pool, logger: Logger): void {
     const { agents: _, ...figures } = memory
     logger[level === 'none' ? 'info' : 'warn'](`memory pressure: ${level}, after ${from}`, figures)
   })
+  pool.on('store.health', ({ trouble, from, freeBytes }) => {
+    if (trouble === undefined) logger.info('the store works again', { from, freeBytes })
+    else logger.error(`the store fails: ${trouble}`, { trouble, freeBytes })
+  })
   pool.on('session.restarted', (event) => logger.warn('session began anew: its transcript was gone', event))
   pool.on('session.compacted', (event) => logger.info('session compacted: its transcript had grown too large', event))
   pool.on('session.deleted', (event) => logger.info('session deleted', event))

@@ -82,6 +82,13 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
     ({ memory }) => ['none', 'high', 'critical'].indexOf(memory.pressure),
   ],
   [
+    'gauge',
+    'store_trouble',
+    'Whether something keeps the store from working now: 1, by the code of its error; 0 where all is well',
+    ({ store }) => ({ label: 'code', values: { [store.trouble ?? 'none']: store.trouble === undefined ? 0 : 1 } }),
+  ],
+  ['gauge', 'disk_free_bytes', 'Free on the disk of the data directory', ({ store }) => store.freeBytes ?? Number.NaN],
+  [
     'counter',
     'transcripts_unsafe',
     'Times that something of a transcript was not copied or not written, by reason',

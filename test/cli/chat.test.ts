@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { Command, run } from './command.ts'
+import { Terminal, hasTerminal } from './terminal.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 /** Answers with some words, and then not for a long time. */
@@ -116,5 +117,18 @@ describe('The command chat', () => {
     expect(code).toBe(1)
     expect(stdout).toMatch(/API Error: 400 .*\n\[turn 2\] You said: hello\n$/)
     expect(stderr).toContain('the turn ended with an error')
+  })
+
+  test.skipIf(!hasTerminal)('shows a person the old conversation (needs `script` of util-linux)', async () => {
+    const cwd = await temporaryFolder()
+    await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), 'agents: { a: { allowedTools: [Bash] } }\n')
+    await run(['chat'], { cwd, input: 'My name is Ada.\n@sim bash echo from the tool\n' })
+    const chat = new Terminal(['chat'], { cwd })
+    const screen = await chat.shows(/\/help shows/)
+    expect(screen).toMatch(
+      /Continuing session chat, 2 turns\.\n> My name is Ada\.\n\[turn 1\] You said: My name is Ada\.\n> @sim bash[^]*· Bash: echo from the tool\n\[turn 2\] tool said: from the tool\n/,
+    )
+    chat.type('/exit')
+    expect(await chat.ended).toMatchObject({ code: 0 })
   })
 })

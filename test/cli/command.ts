@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 import { MARKER_VARIABLE } from '../../src/process/marker.ts'
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+/** The compiled command. */
+export const main: string = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
 /** What a command said, and how it ended. */
 export interface Ended {
@@ -23,12 +24,14 @@ export interface Ended {
 export class Command {
   readonly child: ChildProcessByStdio<Writable, Readable, Readable>
   readonly ended: Promise<Ended>
+  readonly cwd: string
   #stdout = ''
   #stderr = ''
   #heard = new Set<() => void>()
 
   constructor(args: readonly string[], { cwd, env = {} }: { cwd?: string; env?: Record<string, string> } = {}) {
     const { PATH = '', HOME = '' } = process.env
+    this.cwd = cwd ?? process.cwd()
     this.child = spawn(process.execPath, [main, ...args], { cwd, env: { PATH, HOME, ...env }, stdio: 'pipe' })
     this.child.stdin.on('error', () => undefined)
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => this.#hear(() => (this.#stdout += text)))
@@ -73,7 +76,7 @@ export class Command {
 }
 
 /** Processes that carry the mark of a host, which all that a pool starts inherit. */
-function ownedBy(host: number): string[] {
+export function ownedBy(host: number): string[] {
   return readdirSync('/proc').filter((pid) => {
     try {
       return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${MARKER_VARIABLE}=${host}:`)

@@ -1,11 +1,14 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { createTestPool } from '../../src/testing/index.ts'
 import type { TestPool } from '../../src/testing/index.ts'
 import { SqliteStore } from '../../src/store/sqlite.ts'
-import { run } from './command.ts'
+import { main, run } from './command.ts'
+import { Terminal, hasTerminal } from './terminal.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 /** A host without processes, on a real store in `dataDir`. */
@@ -77,7 +80,10 @@ describe.each(['beside a running host', 'where no host runs'])('sessions, %s,', 
         code: 1,
         stderr: expect.stringContaining('(session_conflict)'),
       })
-      expect(await command('sessions', 'delete', 'one')).toMatchObject({ code: 0, stdout: 'Deleted one\n' })
+      expect(await command('sessions', 'delete', 'one')).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(/^Deleted one of tenant default, 1 turn, /),
+      })
       const back = await command('sessions', 'import', file, '--key', 'again', '--json')
       expect(back).toMatchObject({ code: 0, stderr: '' })
       const { key, turns, cwd } = parsed(back.stdout) as { key: string; turns: number; cwd: string }
@@ -93,15 +99,47 @@ describe.each(['beside a running host', 'where no host runs'])('sessions, %s,', 
       })
     }))
 
-  test('are deleted one by one, or with their tenant', () =>
+  test('are deleted with all of their tenant, when it is named and that was confirmed', () =>
     on(async (command, dataDir) => {
+      const erase = (...args: string[]): ReturnType<typeof run> => command('sessions', 'delete', '--all', ...args)
+      const acme = join(dataDir, 'tenants', 'acme')
       expect(await command('sessions', 'delete')).toMatchObject({ code: 2, stderr: expect.stringContaining('--all') })
-      expect(await command('sessions', 'delete', '--tenant', 'acme', '--all')).toMatchObject({
-        code: 0,
-        stdout: 'Erased tenant acme\n',
+      expect(await erase('--yes')).toMatchObject({ code: 2, stderr: expect.stringContaining('--all: needs --tenant') })
+      const unsure = await erase('--tenant', 'acme')
+      expect(unsure).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('--all: needs --yes') })
+      const dry = await erase('--tenant', 'acme', '--dry-run')
+      expect(dry).toMatchObject({ code: 0, stdout: '' })
+      expect(dry.stderr).toMatch(/^All of tenant acme: 1 session with 1 turn, and \d+ KiB in .*tenants\/acme\n$/)
+      expect(parsed((await erase('--tenant', 'acme', '--dry-run', '--json')).stdout)).toMatchObject({
+        tenant: 'acme',
+        sessions: 1,
+        turns: 1,
+        running: [],
+        path: acme,
+        bytes: expect.any(Number),
       })
-      expect(existsSync(join(dataDir, 'tenants', 'acme'))).toBe(false)
+      expect(parsed((await command('sessions', 'list', '--json')).stdout)).toHaveLength(2)
+      expect(await erase('--tenant', 'acme', '--yes')).toMatchObject({ code: 0, stdout: 'Erased tenant acme\n' })
+      expect(existsSync(acme)).toBe(false)
+      expect(await erase('--tenant', 'acme', '--yes')).toMatchObject({
+        code: 0,
+        stderr: 'Nothing is kept of tenant acme\n',
+      })
       expect(parsed((await command('sessions', 'list', '--json')).stdout)).toMatchObject([{ key: 'one' }])
+    }))
+
+  test('are deleted one by one, and one that is not there keeps none of the others', () =>
+    on(async (command) => {
+      const dry = await command('sessions', 'delete', 'one', '--dry-run')
+      expect(dry).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(/^Would delete one of tenant default, 1 turn, /),
+      })
+      const { code, stdout, stderr } = await command('sessions', 'delete', 'nobody', 'one')
+      expect(code).toBe(1)
+      expect(stderr).toMatch(/there is no session "nobody".*\(session_not_found\)/)
+      expect(stdout).toMatch(/^Deleted one of tenant default/)
+      expect(parsed((await command('sessions', 'list', '--json')).stdout)).toMatchObject([{ key: 'two' }])
     }))
 
   test('are backed up into a directory that takes the place of theirs', () =>
@@ -132,6 +170,131 @@ test('Sessions that have outlived the config’s retention are shown, then remov
     more: false,
   })
   expect((await run(['sessions', 'list', '--data-dir', dataDir], { cwd })).stdout).toBe('No sessions.\n')
+})
+
+test('A session comes into a new place, which is made', async () => {
+  const cwd = await temporaryFolder()
+  const dataDir = await prepared(cwd)
+  const file = join(cwd, 'one.session')
+  await run(['sessions', 'export', 'one', file, '--data-dir', dataDir], { cwd })
+  const place = join(cwd, 'a', 'new', 'place')
+  expect(await run(['sessions', 'import', file, '--data-dir', place], { cwd })).toMatchObject({ code: 0, stderr: '' })
+  const list = await run(['sessions', 'list', '--data-dir', place, '--json'], { cwd })
+  expect(parsed(list.stdout)).toMatchObject([{ key: 'one', turns: 1 }])
+})
+
+/** The data directory as a release before this one left it. */
+async function outdated(
+  cwd: string,
+): Promise<{ dataDir: string; version: () => number; files: () => Promise<string[]> }> {
+  const dataDir = await prepared(cwd)
+  const path = join(dataDir, 'pool.sqlite')
+  const version = (): number => {
+    using database = new DatabaseSync(path, { readOnly: true })
+    return (database.prepare('PRAGMA user_version').get() as { user_version: number }).user_version
+  }
+  {
+    using database = new DatabaseSync(path)
+    database.exec('ALTER TABLE sessions DROP COLUMN usage; PRAGMA user_version = 2')
+  }
+  return { dataDir, version, files: async () => (await readdir(dataDir)).toSorted() }
+}
+
+test.each([
+  ['list'],
+  ['show', 'one'],
+  ['export', 'one', '-'],
+  ['prune', '--dry-run'],
+  ['delete', '--all', '--tenant', 'default', '--dry-run'],
+  ['delete', 'one', '--dry-run'],
+])('sessions %s leaves an old schema as it is', async (...words) => {
+  const cwd = await temporaryFolder()
+  const { dataDir, version, files } = await outdated(cwd)
+  const before = await files()
+  expect(await run(['sessions', ...words, '--data-dir', dataDir], { cwd })).toMatchObject({ code: 0 })
+  expect(await files()).toEqual(before)
+  expect(version()).toBe(2)
+})
+
+test('A backup leaves an old schema as it is, and can take its place', async () => {
+  const cwd = await temporaryFolder()
+  const { dataDir, version } = await outdated(cwd)
+  const to = join(cwd, 'backup')
+  expect(await run(['backup', to, '--data-dir', dataDir], { cwd })).toMatchObject({ code: 0, stderr: '' })
+  expect(version()).toBe(2)
+  expect(parsed((await run(['sessions', 'list', '--data-dir', to, '--json'], { cwd })).stdout)).toHaveLength(2)
+})
+
+test('A read changes no file, and leaves none', async () => {
+  const cwd = await temporaryFolder()
+  const dataDir = await prepared(cwd)
+  const stats = async (): Promise<unknown[]> =>
+    Promise.all(
+      (await readdir(dataDir)).toSorted().map(async (name) => [name, (await stat(join(dataDir, name))).mtimeMs]),
+    )
+  const before = await stats()
+  expect(await run(['sessions', 'list', '--data-dir', dataDir], { cwd })).toMatchObject({ code: 0, stderr: '' })
+  expect(await stats()).toEqual(before)
+})
+
+/** Somebody else: no file here is theirs. */
+const STRANGER = { uid: 65_534, gid: 65_534 }
+
+const canBeStranger = (): boolean => {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return false
+  return spawnSync(process.execPath, [main, '--version'], STRANGER).status === 0
+}
+
+describe.skipIf(!canBeStranger())("Another user's data directory (needs root, to be somebody else)", () => {
+  test.each([['sessions', 'list'], ['chat'], ['doctor']])('is called that by %s', async (...words) => {
+    const cwd = await temporaryFolder()
+    await chmod(cwd, 0o755)
+    const dataDir = await prepared(cwd)
+    await chmod(dataDir, 0o700)
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...words, '--data-dir', dataDir], {
+      ...STRANGER,
+      cwd,
+      env: { PATH: process.env['PATH'] ?? '', HOME: '/tmp' },
+      encoding: 'utf8',
+      input: '',
+    })
+    expect(stdout + stderr).toContain(dataDir)
+    expect(stdout + stderr).toMatch(/ belongs to (root|user 0), and this process runs as u(id|ser) 65534/)
+    expect(status).not.toBe(0)
+  })
+
+  test('its workers are not denied by ps', () => {
+    const { stderr } = spawnSync(process.execPath, [main, 'ps'], { ...STRANGER, cwd: '/', encoding: 'utf8' })
+    expect(stderr).toBe('Workers of other users are not shown: run it as their user, or as root.\n')
+  })
+})
+
+describe.skipIf(!hasTerminal)('On a terminal (needs `script` of util-linux)', () => {
+  test('the table of sessions is no wider than it', async () => {
+    const cwd = await temporaryFolder()
+    const dataDir = await prepared(cwd)
+    for (const columns of [60, 100]) {
+      const { code, screen } = await new Terminal(['sessions', 'list', '--data-dir', dataDir], { cwd, columns }).ended
+      expect(code).toBe(0)
+      expect(screen).toContain('acme')
+      expect(Math.max(...screen.split('\n').map((line) => line.length))).toBeLessThanOrEqual(columns)
+    }
+  })
+
+  test.each([
+    ['acme', 0, 'Erased tenant acme', 1],
+    ['y', 1, 'Nothing was erased', 2],
+  ])('all of a tenant goes if its name is typed: %s', async (typed, expected, words, left) => {
+    const cwd = await temporaryFolder()
+    const dataDir = await prepared(cwd)
+    const terminal = new Terminal(['sessions', 'delete', '--all', '--tenant', 'acme', '--data-dir', dataDir], { cwd })
+    expect(await terminal.shows(/to go on:/)).toMatch(/All of tenant acme: 1 session with 1 turn/)
+    terminal.type(typed)
+    const { code, screen } = await terminal.ended
+    expect([code, screen]).toEqual([expected, expect.stringContaining(words)])
+    const list = await run(['sessions', 'list', '--data-dir', dataDir, '--json'], { cwd })
+    expect(parsed(list.stdout)).toHaveLength(left)
+  })
 })
 
 test('Where no pool has ever run there is nothing to list, and nothing is made', async () => {

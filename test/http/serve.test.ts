@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { readFile, readdir, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -44,7 +45,9 @@ test('SIGHUP brings new agents and keys; a turn that runs finishes as it began',
   const running = await post(serving, 'ada', '@sim delay 1500\n@sim say done', { headers: { 'x-api-key': KEY } })
   await writeFile(join(serving.folder, 'claude-agent-pool.config.yaml'), config('b', `${KEY}-new`))
   serving.command.child.kill('SIGHUP')
-  await serving.command.said(/config read again/)
+  expect(await serving.command.said(/config read again/)).toMatch(
+    /"changed":\["agents.a","agents.b","server.keys"\],"needsRestart":\[\]/,
+  )
   expect((await post(serving, 'bob', 'x', { headers: { 'x-api-key': KEY } })).status).toBe(401)
   const next = await post(serving, 'bob', 'hello', { headers: { 'x-api-key': `${KEY}-new` } })
   expect(textOf(await new Frames(next).rest())).toBe('[turn 1] You said: hello')
@@ -52,6 +55,66 @@ test('SIGHUP brings new agents and keys; a turn that runs finishes as it began',
   await writeFile(join(serving.folder, 'claude-agent-pool.config.yaml'), 'agents: { b: { modle: x } }')
   serving.command.child.kill('SIGHUP')
   expect(await serving.command.said(/all stays as it was/)).toContain('agents.b.modle: is not an option')
+})
+
+test.each([
+  ['transcripts: never', 'transcripts: "never" is not one of: local, store'],
+  ['logLevel: info', 'logLevel: is not an option of a pool'],
+  ['server: { defaultAgent: nobody }', 'server.defaultAgent: there is no agent "nobody"'],
+  ['server: { host: 0.0.0.0 }', 'server.keys: there are none, and others can reach 0.0.0.0'],
+  ['server: { grace: soon }', 'server.grace: "soon" is not a number with a unit'],
+])('SIGHUP and --check refuse what a start refuses: %s', async (option, words) => {
+  const file = 'claude-agent-pool.config.yaml'
+  const serving = await serve(`agents: { a: { ${AGENT} } }`)
+  await writeFile(join(serving.folder, file), `agents: { a: { ${AGENT} }, b: {} }\n${option}\n`)
+  serving.command.child.kill('SIGHUP')
+  const said = await serving.command.said(/all stays as it was.*\n/)
+  const line = said.split('\n').find((each) => each.includes('all stays as it was')) ?? '{}'
+  const { message } = (JSON.parse(line) as { error: { message: string } }).error
+  expect(message.split(words)).toEqual([`${file}: `, expect.any(String)])
+  const { code, stderr } = await run(['serve', '--check'], { cwd: serving.folder })
+  expect([code, stderr]).toEqual([2, expect.stringContaining(words)])
+})
+
+test('SIGHUP says what needs a restart, again and again until there was one', async () => {
+  const serving = await serve(`agents: { a: { ${AGENT} } }`)
+  await writeFile(
+    join(serving.folder, 'claude-agent-pool.config.yaml'),
+    `agents: { a: { ${AGENT}, maxTurns: 9 } }\nlimits: { turns: 3 }\nserver: { grace: 1s, defaultAgent: a }\n`,
+  )
+  serving.command.child.kill('SIGHUP')
+  expect(await serving.command.said(/config read again/)).toMatch(
+    /"changed":\["agents.a.maxTurns","server.defaultAgent"\],"needsRestart":\["limits","server.grace"\]/,
+  )
+  serving.command.child.kill('SIGHUP')
+  await serving.command.said(/"changed":\[\],"needsRestart":\["limits","server.grace"\]/)
+})
+
+test('--check says what a valid config means, and starts nothing', async () => {
+  const cwd = await temporaryFolder()
+  await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), 'agents: { a: {}, b: {} }\nserver: { port: 9000 }\n')
+  const { code, stdout, stderr, left } = await run(['serve', '--check', '--json'], { cwd })
+  expect({ code, stderr, left }).toEqual({ code: 0, stderr: '', left: 0 })
+  expect(JSON.parse(stdout)).toEqual({
+    valid: true,
+    file: 'claude-agent-pool.config.yaml',
+    agents: ['a', 'b'],
+    host: '127.0.0.1',
+    port: 9000,
+    dataDir: join(cwd, '.claude-agent-pool'),
+    simulated: true,
+    keys: false,
+  })
+  expect(await readdir(cwd)).toEqual(['claude-agent-pool.config.yaml'])
+  expect((await run(['serve', '--check'], { cwd })).stdout).toContain('claude-agent-pool.config.yaml is valid')
+})
+
+test('a SIGTERM while it starts ends it in order', async () => {
+  const command = new Command(['serve', '--port', '0', '--log-level', 'info'], { cwd: await temporaryFolder() })
+  const lock = join(command.cwd, '.claude-agent-pool', 'host.lock')
+  while (!existsSync(lock)) await new Promise((resolve) => setImmediate(resolve))
+  command.child.kill('SIGTERM')
+  expect(await command.ended).toMatchObject({ code: 0, left: 0, stderr: expect.stringContaining('"drained"') })
 })
 
 test('SIGTERM under load: each turn ends by its result or says that it was cut, and nothing is left', async () => {
@@ -91,7 +154,7 @@ test('without keys it listens on loopback alone', async () => {
   expect([code, stderr]).toEqual([2, expect.stringContaining('server.keys: there are none')])
 })
 
-test('a port that is in use is one line', async () => {
+test('a port that is in use is one sentence', async () => {
   const serving = await serve('agents: { a: {} }')
   const { code, stderr } = await run([
     'serve',
@@ -100,7 +163,10 @@ test('a port that is in use is one line', async () => {
     '--data-dir',
     `${serving.folder}/x`,
   ])
-  expect([code, stderr.trim().split('\n')]).toEqual([2, [expect.stringContaining('EADDRINUSE')]])
+  expect([code, stderr.trim().split('\n')]).toEqual([
+    2,
+    [expect.stringContaining('is in use on 127.0.0.1 by another program')],
+  ])
 })
 
 test.runIf(process.platform === 'linux')('what the kernel shows of its environment holds no secret', async () => {

@@ -1,9 +1,9 @@
-import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { execFile, spawnSync } from 'node:child_process'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 const project = resolve(import.meta.dirname, '../..')
 const npmQuietly = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel', 'error']
@@ -42,11 +42,43 @@ beforeAll(async () => {
 
 afterAll(() => rm(home, { recursive: true, force: true }))
 
-test('the tarball holds the compiled files and nothing else', () => {
+test('the tarball holds the compiled files, the documentation and what deploys it, and nothing else', () => {
   expect(packed).toContain('dist/index.d.ts')
-  expect(
-    packed.filter((path) => !/^(dist\/.*\.(js|d\.ts)|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/.test(path)),
-  ).toEqual([])
+  expect(packed).toContain('docs/server.md')
+  const expected =
+    /^(dist\/.*\.(js|d\.ts)|docs\/.*\.(md|svg)|deploy\/[^/]+|package\.json|LICENSE|(README|CHANGELOG|SECURITY)\.md)$/
+  expect(packed.filter((path) => !expected.test(path))).toEqual([])
+})
+
+/** A heading as the anchors of Markdown name it. */
+const anchorOf = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-')
+
+test('every link of the installed documentation leads to a file of the package, and to a heading of it', async () => {
+  const root = join(home, 'node_modules/claude-agent-pool')
+  const broken: string[] = []
+  let links = 0
+  for (const page of packed.filter((path) => path.endsWith('.md'))) {
+    const text = (await readFile(join(root, page), 'utf8')).replaceAll(/^```[^]*?^```/gm, '')
+    for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue
+      links += 1
+      const [path = '', anchor] = target.split('#')
+      const place = path === '' ? join(root, page) : join(root, dirname(page), path)
+      const found = await stat(place).catch(() => undefined)
+      const headings =
+        found?.isFile() === true
+          ? [...(await readFile(place, 'utf8')).matchAll(/^#+ (.*)$/gm)].map(([, text = '']) => text)
+          : []
+      if (found === undefined || (anchor !== undefined && !headings.map(anchorOf).includes(anchor)))
+        broken.push(`${page}: ${target}`)
+    }
+  }
+  expect(broken).toEqual([])
+  expect(links).toBeGreaterThan(40)
 })
 
 test('both entry points load in plain Node', async () => {
@@ -58,8 +90,22 @@ test('both entry points load in plain Node', async () => {
   `
   const { stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script], { cwd: home })
   expect(stdout.trim()).toBe('function capacity true')
-  // Node 24 still calls its SQLite experimental.
-  expect(stderr.replace(/^\(node:\d+\) ExperimentalWarning: SQLite.*\n.*\n/, '')).toBe('')
+  expect(stderr).toBe('')
+})
+
+test("SQLite's warning is not shown to those who use the library, and all of their own are", async () => {
+  const script = `
+    const heard = []
+    process.on('warning', ({ name, message }) => heard.push(name + ': ' + message))
+    process.emitWarning('before', 'ExperimentalWarning')
+    const { createPool } = await import('claude-agent-pool')
+    process.emitWarning('after', 'ExperimentalWarning')
+    setImmediate(() => console.log(JSON.stringify(heard)))
+  `
+  const { stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script], { cwd: home })
+  expect(JSON.parse(stdout)).toEqual(['ExperimentalWarning: before', 'ExperimentalWarning: after'])
+  expect(stderr).toMatch(/ExperimentalWarning: before[^]*ExperimentalWarning: after/)
+  expect(stderr).not.toContain('SQLite')
 })
 
 test('the command is installed and runs', async () => {
@@ -92,4 +138,49 @@ test('a strict consumer type-checks, our declarations included', async () => {
   // Declarations of other packages have errors of their own: the MCP SDK's need the DOM.
   const ours = stdout.split('\n').filter((line) => !/^(node_modules\/(?!claude-agent-pool\/)|$)/.test(line))
   expect(ours).toEqual([])
+})
+
+/** Where a runtime is: as the variable says, or by PATH; undefined where it is not installed. */
+function runtime(variable: string, name: string): string | undefined {
+  const path = process.env[variable] ?? name
+  return spawnSync(path, ['--version']).status === 0 ? path : undefined
+}
+
+/** Two turns on the simulated model, and what guards the host's processes. */
+const smoke = `
+  import { readFileSync, readdirSync } from 'node:fs'
+  import { createPool } from 'claude-agent-pool'
+  import { startSimulator } from 'claude-agent-pool/simulator'
+  const simulator = await startSimulator()
+  const pool = await createPool({ agents: { a: {} }, dataDir: process.argv[2], api: { baseUrl: simulator.url, key: 'x' }, starts: { timeout: '2m' } })
+  const session = await pool.session('one', { agent: 'a' })
+  for (const prompt of ['hello', 'again']) console.log((await session.send(prompt).result).result)
+  const guards = readdirSync('/proc').filter((pid) => {
+    try { return readFileSync('/proc/' + pid + '/cmdline', 'latin1').includes('sentinel.js\\0' + process.pid + '\\0') } catch { return false }
+  })
+  console.log('guarded by ' + guards.length)
+  await pool.close()
+  await simulator[Symbol.asyncDispose]()
+  console.log('closed')
+`
+
+describe.each([
+  ['Bun', 'BUN', 'bun', []],
+  ['Deno', 'DENO', 'deno', ['run', '--allow-all']],
+] as const)('The package under %s', (name, variable, command, words) => {
+  const path = runtime(variable, command)
+  test.skipIf(path === undefined || process.platform !== 'linux')(
+    `runs turns, and is guarded (needs ${name}, by PATH or ${variable})`,
+    async () => {
+      await writeFile(join(home, 'smoke.mjs'), smoke)
+      const { stdout } = await run(path ?? '', [...words, 'smoke.mjs', join(home, `data-${command}`)], { cwd: home })
+      expect(stdout.split('\n')).toEqual([
+        '[turn 1] You said: hello',
+        '[turn 2] You said: again',
+        'guarded by 1',
+        'closed',
+        '',
+      ])
+    },
+  )
 })

@@ -130,7 +130,7 @@ const allowedImports: [from: string, imports: string[]][] = [
     'src/worker/worker.ts',
     ['./lifecycle.ts', '../driver/driver.ts', '../process/tree.ts', '../memory/usage.ts', '../errors.ts'],
   ],
-  ['src/store/sqlite.ts', ['./store.ts', '../errors.ts', '../process/marker.ts', 'node:sqlite']],
+  ['src/store/sqlite.ts', ['./store.ts', '../errors.ts', '../process/marker.ts', '../sqlite.ts']],
   ['src/driver/claude.ts', [sdk, '../process/spawn.ts', './environment.ts']],
   ['src/driver/environment.ts', ['../options/limits.ts']],
   [
@@ -189,6 +189,11 @@ const misplaced: [file: string, text: string, rule: string][] = [
   ['src/pool/default.ts', 'export default 1\n', 'no-default-export'],
   ['src/pool/any.ts', 'export const x = (y: any): unknown => y\n', 'no-explicit-any'],
   ['src/pool/hidden.ts', "export type X = import('../cli/main.ts').X\n", 'consistent-type-imports'],
+  [
+    'src/store/loud.ts',
+    "import { DatabaseSync } from 'node:sqlite'\nexport const x = DatabaseSync\n",
+    'no-restricted-imports',
+  ],
   ['src/pool/floating.ts', 'async function go(): Promise<void> {}\ngo()\n', 'no-floating-promises'],
   [
     'src/pool/misused.ts',
@@ -212,6 +217,7 @@ const misplaced: [file: string, text: string, rule: string][] = [
 const inPlace: [file: string, text: string][] = [
   ['src/clock.ts', 'export const now = (): number => performance.now() + Date.now()\nsetTimeout(now, 1).unref()\n'],
   ['src/simulator/pace.ts', 'setInterval(() => undefined, Date.now()).unref()\n'],
+  ['src/store/rows.ts', "import type { SQLInputValue } from 'node:sqlite'\nexport type Value = SQLInputValue\n"],
   ['src/cli/top.ts', "console.log(new Date(), process.env['HOME'])\n"],
   ['src/process/kill.ts', "process.kill(1, 'SIGTERM')\n"],
   ['src/create-pool.ts', "export const key = process.env['ANTHROPIC_API_KEY']\n"],

@@ -80,7 +80,7 @@ describe('The command simulate', () => {
     await using taken = await startSimulator()
     expect(await failure('--port', String(taken.port))).toEqual({
       code: 2,
-      lines: `port: ${taken.port} is in use on 127.0.0.1; choose another, or 0 for a free one`,
+      lines: `port: ${taken.port} is in use on 127.0.0.1 by another program; end that, choose another port, or 0 for any free one`,
     })
     expect(await failure('--host', '0.0.0.0')).toMatchObject({
       code: 2,

@@ -1,4 +1,4 @@
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync } from '../../sqlite.ts'
 import type { StatementSync } from 'node:sqlite'
 import { StoreError } from '../../errors.ts'
 import { makePrivateFile } from '../../private-file.ts'

@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -7,52 +6,8 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
 import { event } from '../../conformance/events.ts'
 import { record } from '../../conformance/sessions.ts'
+import { canMount, disk } from '../../fixtures/disk.ts'
 import { NO_SPARES, answer, fakes } from '../../fixtures/fakes.ts'
-
-/** Whether a file system can be made here: root, and not in a container that forbids it. */
-function canMount(): boolean {
-  const folder = mkdtempSync(join(tmpdir(), 'pool-mount-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder], { stdio: 'ignore' })
-    execFileSync('umount', [folder], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-}
-
-/** Until it fails. */
-function fillWith(write: (index: number) => void): void {
-  try {
-    for (let index = 1; ; index += 1) write(index)
-  } catch {
-    // Full.
-  }
-}
-
-/** A disk of its own. */
-function disk(): { path: string; fill: () => void; clear: () => void; remount: (how: 'ro' | 'rw') => void } {
-  const path = mkdtempSync(join(tmpdir(), 'pool-disk-'))
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m,nr_inodes=200,mode=700', 'tmpfs', path])
-  onTestFinished(() => {
-    execFileSync('umount', ['-l', path])
-    rmSync(path, { recursive: true })
-  })
-  const fillers = join(path, 'fillers')
-  return {
-    path,
-    fill() {
-      mkdirSync(fillers)
-      for (const size of [2 ** 18, 2 ** 12, 1])
-        fillWith(() => writeFileSync(join(fillers, '0'), Buffer.alloc(size), { flag: 'a' }))
-      fillWith((index) => writeFileSync(join(fillers, String(index)), ''))
-    },
-    clear: () => rmSync(fillers, { recursive: true }),
-    remount: (how) => void execFileSync('mount', ['-o', `remount,${how}`, path]),
-  }
-}
 
 const sound = (path: string): unknown => {
   const database = new DatabaseSync(path)

@@ -52,7 +52,7 @@ test('a tenant finds nothing of another: its session is one that does not exist'
 
 test('keys change while the server works', async () => {
   const { ask, server } = await served({ keys })
-  server.updateKeys({ keys: [{ tenant: 'acme', sha256: hashKey(OTHER) }] })
+  server.update({ keys: [{ tenant: 'acme', sha256: hashKey(OTHER) }] })
   expect((await ask('GET', '/sessions/s/messages', { headers: { 'x-api-key': KEY } })).status).toBe(401)
   expect((await ask('GET', '/sessions/s/messages', { headers: { 'x-api-key': OTHER } })).status).toBe(404)
 })

@@ -1,6 +1,15 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { StoreError } from '../../../src/errors.ts'
 import { hashKey } from '../../../src/server/auth.ts'
+import { MemoryStore } from '../../../src/store/memory.ts'
+import type { FakeClock } from '../../../src/testing/index.ts'
+import { canMount, disk } from '../../fixtures/disk.ts'
 import { served } from '../../fixtures/server.ts'
+
+/** Lets time pass until this is so: looks at the disk are real, and take as long as they take. */
+async function until(clock: FakeClock, isSo: () => boolean): Promise<void> {
+  while (!isSo()) await clock.advance(500)
+}
 
 test('probes need no key and tell what a load balancer must know', async () => {
   const { ask, server } = await served({ keys: [{ tenant: 'a', sha256: hashKey('x'.repeat(24)) }] })
@@ -26,6 +35,7 @@ test('pressure says what runs, what would be refused and what lately was', async
     waiting: 0,
     capacity: 1,
     memory: 'none',
+    store: null,
     reason: 'turns',
     recentlyShed: 1,
   })
@@ -44,6 +54,41 @@ test('memory that is critically short makes it unready, and nothing else does th
   expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ memory: 'critical', reason: 'memory' })
   memory.othersBytes = 0
   await clock.advance(3_000)
+  expect((await ask('GET', '/readyz')).status).toBe(200)
+})
+
+describe.skipIf(!canMount())('On a disk of its own (needs the right to mount)', () => {
+  test('a full disk makes it unready and is the reason in /pressure, until there is room again', async () => {
+    const { path, fill, clear } = disk()
+    const { ask, clock, told } = await served({}, { dataDir: path })
+    const ready = async (): Promise<unknown[]> => {
+      const response = await ask('GET', '/readyz')
+      return [response.status, ((await response.json()) as { reason?: string }).reason]
+    }
+    await clock.advance(5_000)
+    expect(await ready()).toEqual([200, undefined])
+    fill()
+    await until(clock, () => told('store.health').length === 1)
+    expect(await ready()).toEqual([503, 'disk_full'])
+    expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ store: 'disk_full', reason: 'disk_full' })
+    expect(await (await ask('GET', '/metrics')).text()).toMatch(/store_trouble\{code="disk_full"\} 1/)
+    clear()
+    await until(clock, () => told('store.health').length === 2)
+    expect(await ready()).toEqual([200, undefined])
+    expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ store: null, reason: null })
+  })
+})
+
+test('a store that fails for good makes it unready at once, and works again when it can be written', async () => {
+  const store = new MemoryStore()
+  const { ask, clock, session, told } = await served({}, { store })
+  const put = store.put.bind(store)
+  store.put = () => Promise.reject(new StoreError('no', { code: 'read_only' }))
+  await expect(session('one')).rejects.toThrow('no')
+  expect((await ask('GET', '/readyz')).status).toBe(503)
+  expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ store: 'read_only', reason: 'read_only' })
+  store.put = put
+  await until(clock, () => told('store.health').length === 2)
   expect((await ask('GET', '/readyz')).status).toBe(200)
 })
 

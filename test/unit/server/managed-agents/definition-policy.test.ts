@@ -54,7 +54,7 @@ describe('Who may define agents over /v1', () => {
 
   test('Keys that come while the server runs close it', async () => {
     const all = await served()
-    all.server.updateKeys({ keys })
+    all.server.update({ keys })
     expect((await send(all, '/v1/agents', PLAIN)).status).toBe(403)
   })
 
@@ -86,7 +86,7 @@ describe('Who may define agents over /v1', () => {
     const { id } = (await begun.json()) as { id: string }
     const made = await all.ask('POST', '/v1/sessions', { body: { agent: id, environment_id: 'env_local' } })
     const session = (await made.json()) as { id: string }
-    all.server.updateKeys({ keys: [{ tenant: 'default', sha256: hashKey(KEYS.acme) }] })
+    all.server.update({ keys: [{ tenant: 'default', sha256: hashKey(KEYS.acme) }] })
     const headers = { 'x-api-key': KEYS.acme }
     expect((await all.ask('GET', `/v1/sessions/${session.id}`, { headers })).status).toBe(200)
     const events = [{ type: 'user.message', content: [{ type: 'text', text: 'hello' }] }]
