@@ -21,6 +21,7 @@ const ALL = [
   'crowd',
   'http',
   'streams',
+  'hostile',
 ]
 const FLAGS = ['--json', '--quick']
 

@@ -1,4 +1,5 @@
 import { SessionBusyError, SessionConflictError } from '../errors.ts'
+import { eraseEvents } from './erase-events.ts'
 import type { SessionRecord, Store, StoredEvent } from '../store/store.ts'
 import type { ActiveSessions } from './active-sessions.ts'
 import { sessionGone } from './conversation.ts'
@@ -63,7 +64,10 @@ export class KeptSessions {
     await conversation.settled
     await conversation.opening?.catch(() => undefined)
     await conversation.worker?.leave('deleted')
-    if (!conversation.ephemeral) await store.remove(record.tenant, record.key)
+    if (!conversation.ephemeral) {
+      await eraseEvents(store, record.uid)
+      await store.remove(record.tenant, record.key)
+    }
     this.#active.delete(conversation)
     await Promise.all([traces.remove(record), store.flush()])
     emitter.tell('session.deleted', { session: conversation.ref })

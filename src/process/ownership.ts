@@ -61,7 +61,9 @@ export class Ownership {
     for (const entry of entries) {
       const { pid, startTime, ppid } = entry
       const seen = this.#seen.get(pid)
-      const worker = ppid === host ? this.#named(entry) : seen?.startTime === startTime ? seen.worker : undefined
+      // What was seen comes first: a host that is the init of its container adopts orphans, too.
+      const known = seen?.startTime === startTime ? seen.worker : undefined
+      const worker = known ?? (ppid === host ? this.#named(entry) : undefined)
       if (worker !== undefined) claims.claim(entry, worker)
     }
     claims.spread({ toMates: false })

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { Server as HttpServer, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, Server as HttpServer, ServerResponse } from 'node:http'
 import { isIPv6 } from 'node:net'
 import type { Socket } from 'node:net'
 import { ConfigError } from '../errors.ts'
@@ -19,6 +19,11 @@ export interface ConnectionLimits {
 }
 
 const MOST = 20_000
+
+const UNAUTHORIZED = 401
+
+/** Requests on one connection that wait for answers: clients send one at a time, and the parser passes on all that it has at once. */
+const MOST_PIPELINED = 16
 
 /** What is assumed where the system does not say. */
 const USUAL_DESCRIPTORS = 20_000
@@ -63,18 +68,22 @@ interface Connection {
   readonly network: string
   /** Requests that are not answered yet. */
   busy: number
+  /** A request with a key or token that is good has come over it. */
+  known: boolean
 }
 
 /**
  * The connections of one server. When there are too many, of all or of one address, the one that has been without a request for
- * longest is closed for the new one. A connection with a request is never closed for another.
+ * longest is closed for the new one: one that has never brought a good key if there is such a one. A connection with a request
+ * is never closed for another.
  */
 export class Connections {
   readonly #limits: ConnectionLimits
   readonly #onRefused: () => void
   readonly #bySocket = new Map<Socket, Connection>()
-  /** Those without a request, the one that has been so for longest first. */
-  readonly #idle = new Set<Connection>()
+  /** Those without a request, the one that has been so for longest first: those that nothing is known of, and the others. */
+  readonly #strangers = new Set<Connection>()
+  readonly #known = new Set<Connection>()
   readonly #counts = new Map<string, number>()
 
   /** `onRefused`: a connection was closed because there are too many. */
@@ -90,31 +99,45 @@ export class Connections {
   /** Watches over the connections of this server. */
   attach(server: HttpServer): void {
     server.on('connection', (socket: Socket) => this.#opened(socket))
-    server.on('request', ({ socket }, response: ServerResponse) => this.#asked(socket, response))
+    const listeners = server.listeners('request') as RequestListener[]
+    server.removeAllListeners('request')
+    server.on('request', (request, response) => {
+      if (this.#asked(request, response)) for (const listener of listeners) listener(request, response)
+    })
   }
 
   #opened(socket: Socket): void {
-    const connection: Connection = { socket, network: networkOf(socket.remoteAddress ?? ''), busy: 0 }
+    const connection: Connection = { socket, network: networkOf(socket.remoteAddress ?? ''), busy: 0, known: false }
     if (!this.#makeRoomFor(connection.network)) {
       this.#onRefused()
       socket.destroy()
       return
     }
     this.#bySocket.set(socket, connection)
-    this.#idle.add(connection)
+    this.#strangers.add(connection)
     this.#counts.set(connection.network, this.#countOf(connection.network) + 1)
     socket.once('close', () => this.#forget(connection))
   }
 
-  #asked(socket: Socket, response: ServerResponse): void {
+  /** False for a request that is not to be served. */
+  #asked({ socket, headers }: IncomingMessage, response: ServerResponse): boolean {
     const connection = this.#bySocket.get(socket)
-    if (connection === undefined) return
+    if (connection === undefined || connection.busy >= MOST_PIPELINED) {
+      socket.destroy()
+      return false
+    }
     connection.busy += 1
-    this.#idle.delete(connection)
+    this.#strangers.delete(connection)
+    this.#known.delete(connection)
     response.once('close', () => {
       connection.busy -= 1
-      if (connection.busy === 0 && this.#bySocket.has(socket)) this.#idle.add(connection)
+      const hasCredential = headers.authorization !== undefined || headers['x-api-key'] !== undefined
+      if (hasCredential && response.statusCode !== UNAUTHORIZED) connection.known = true
+      if (connection.busy > 0 || !this.#bySocket.has(socket)) return
+      const idle = connection.known ? this.#known : this.#strangers
+      idle.add(connection)
     })
+    return true
   }
 
   #makeRoomFor(network: string): boolean {
@@ -124,18 +147,21 @@ export class Connections {
 
   /** Closes the connection that has been without a request for longest, of this network or of all; false if none is without. */
   #evict(network?: string): boolean {
-    for (const connection of this.#idle) {
-      if (network !== undefined && connection.network !== network) continue
-      this.#onRefused()
-      connection.socket.destroy()
-      this.#forget(connection)
-      return true
+    for (const idle of [this.#strangers, this.#known]) {
+      for (const connection of idle) {
+        if (network !== undefined && connection.network !== network) continue
+        this.#onRefused()
+        connection.socket.destroy()
+        this.#forget(connection)
+        return true
+      }
     }
     return false
   }
 
   #forget(connection: Connection): void {
-    this.#idle.delete(connection)
+    this.#strangers.delete(connection)
+    this.#known.delete(connection)
     if (!this.#bySocket.delete(connection.socket)) return
     const left = this.#countOf(connection.network) - 1
     if (left === 0) this.#counts.delete(connection.network)

@@ -20,6 +20,12 @@ export interface Ended {
   left: number
 }
 
+interface CommandOptions {
+  cwd?: string
+  env?: Record<string, string>
+  limits?: { descriptors: number; heapMiB: number }
+}
+
 /** The command, running. */
 export class Command {
   readonly child: ChildProcessByStdio<Writable, Readable, Readable>
@@ -29,10 +35,14 @@ export class Command {
   #stderr = ''
   #heard = new Set<() => void>()
 
-  constructor(args: readonly string[], { cwd, env = {} }: { cwd?: string; env?: Record<string, string> } = {}) {
+  /** `limits`: how many descriptors it may have, and MiB of heap. */
+  constructor(args: readonly string[], { cwd, env = {}, limits }: CommandOptions = {}) {
     const { PATH = '', HOME = '' } = process.env
     this.cwd = cwd ?? process.cwd()
-    this.child = spawn(process.execPath, [main, ...args], { cwd, env: { PATH, HOME, ...env }, stdio: 'pipe' })
+    const own = [process.execPath, ...(limits === undefined ? [] : [`--max-old-space-size=${limits.heapMiB}`]), main]
+    const [program = '', ...rest] =
+      limits === undefined ? own : ['sh', '-c', `ulimit -n ${limits.descriptors} && exec "$@"`, 'sh', ...own]
+    this.child = spawn(program, [...rest, ...args], { cwd, env: { PATH, HOME, ...env }, stdio: 'pipe' })
     this.child.stdin.on('error', () => undefined)
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => this.#hear(() => (this.#stdout += text)))
     this.child.stderr.setEncoding('utf8').on('data', (text: string) => this.#hear(() => (this.#stderr += text)))

@@ -11,7 +11,10 @@ export interface Serving {
 }
 
 /** Starts it with this config and waits until it is ready. It is gone at the end of the test. */
-export async function serve(config: string, options: { env?: Record<string, string> } = {}): Promise<Serving> {
+export async function serve(
+  config: string,
+  options: { env?: Record<string, string>; limits?: { descriptors: number; heapMiB: number } } = {},
+): Promise<Serving> {
   const cwd = await temporaryFolder()
   await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), config)
   const command = new Command(['serve', '--port', '0', '--json', '--log-level', 'info'], { cwd, ...options })

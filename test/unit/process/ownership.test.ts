@@ -44,6 +44,12 @@ describe('A process belongs to the worker', () => {
     expect(owned(ownership, [{ ...orphan, startTime: 'later' }])).toEqual({ ...ours, 900_202: 'a' })
   })
 
+  it('that it was seen with, also when its host, the init of a container, adopts it', () => {
+    const ownership = new Ownership(HOST)
+    owned(ownership, [entry(900_201, B.pid)])
+    expect(owned(ownership, [entry(900_201, HOST.pid, { marker: names('a') })])).toEqual({ ...ours, 900_201: 'b' })
+  })
+
   it('whose session it is in, whatever it names', () => {
     const leader = entry(900_201, B.pid)
     const mate = entry(900_202, 1, { session: 900_201, marker: names('a') })

@@ -12,12 +12,15 @@ interface Site {
   /** A connection from this address of the machine. */
   open: (localAddress?: string) => Promise<Socket>
   /** Sends a request that is not answered yet. */
-  ask: (socket: Socket) => Promise<ServerResponse>
+  ask: (socket: Socket, key?: string) => Promise<ServerResponse>
   refused: () => number
+  /** Requests that were served. */
+  asked: () => number
 }
 
 async function site(limits: ConnectionLimits): Promise<Site> {
-  const http = createServer()
+  let requests = 0
+  const http = createServer(() => (requests += 1))
   let refused = 0
   const connections = new Connections(limits, () => (refused += 1))
   connections.attach(http)
@@ -40,12 +43,13 @@ async function site(limits: ConnectionLimits): Promise<Site> {
       await Promise.all([once(socket, 'connect'), accepted])
       return socket
     },
-    async ask(socket) {
+    async ask(socket, key) {
       const asked = once(http, 'request') as Promise<[unknown, ServerResponse]>
-      socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+      socket.write(`GET / HTTP/1.1\r\nHost: localhost\r\n${key === undefined ? '' : `X-Api-Key: ${key}\r\n`}\r\n`)
       return (await asked)[1]
     },
     refused: () => refused,
+    asked: () => requests,
   }
 }
 
@@ -74,6 +78,34 @@ test('a connection with a request is never closed for another, and counts as new
   await answered
   const [fourth] = [await open()]
   expect([busy.closed, fourth?.closed, connections.size]).toEqual([false, false, 2])
+})
+
+test('a connection that has brought a good key is closed after all those that have not', async () => {
+  const { open, ask } = await site({ max: 3, perAddress: 3 })
+  const answer = async (socket: Socket, key: string, status: number): Promise<void> => {
+    const response = await ask(socket, key)
+    const answered = once(response, 'close')
+    response.writeHead(status).end()
+    await answered
+  }
+  const known = await open()
+  await answer(known, 'good', 200)
+  const stranger = await open()
+  await answer(stranger, 'bad', 401)
+  const idle = await open()
+  await open()
+  await closed(stranger)
+  await open()
+  await closed(idle)
+  expect(known.closed).toBe(false)
+})
+
+test('a connection that sends many requests without waiting for answers is closed', async () => {
+  const { open, connections, asked } = await site({ max: 3, perAddress: 3 })
+  const socket = await open()
+  socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1_000))
+  await closed(socket)
+  expect([connections.size, asked()]).toEqual([0, 16])
 })
 
 test('when all connections are busy a new one is closed', async () => {
