@@ -10,11 +10,12 @@ const root = [
   '../clock.ts',
   '../small-file.ts',
   '../private-file.ts',
-  '../disk-use.ts',
   '../listen-problem.ts',
   '../sqlite.ts',
 ]
 const ports = ['../driver/driver.ts', '../store/store.ts']
+/** Files that agents can shape are reached through files/ alone. */
+const noDisk = ['!node:fs', '!node:fs/*']
 const sdk = '@anthropic-ai/claude-agent-sdk'
 
 interface Border {
@@ -60,13 +61,19 @@ const borders: Border[] = [
   },
   {
     files: ['src/driver/**'],
-    imports: [...root, '../store/store.ts', '../process/*.ts', '../memory/*.ts'],
-    says: `driver sees process, memory, store/store and the root files. Only claude.ts imports ${sdk}; its types come from driver.ts.`,
+    imports: [...root, '../store/store.ts', '../files/*.ts', '../process/*.ts', '../memory/*.ts', ...noDisk],
+    says: `driver sees files, process, memory, store/store and the root files; the disk through files. Only claude.ts imports ${sdk}; its types come from driver.ts.`,
+  },
+  {
+    // What they read and write is the host's own: output that waits, /proc, and where a directory really is.
+    files: ['src/driver/spool.ts', 'src/driver/processes.ts', 'src/driver/transcripts.ts'],
+    imports: [...root, '../files/*.ts', '../process/*.ts', '../memory/*.ts'],
+    says: 'driver sees files, process, memory and the root files.',
   },
   {
     files: ['src/driver/claude.ts'],
-    imports: [...root, '../store/store.ts', '../process/*.ts', '../memory/*.ts', sdk],
-    says: 'driver/claude sees the SDK, process, memory, store/store and the root files.',
+    imports: [...root, '../store/store.ts', '../files/*.ts', '../process/*.ts', '../memory/*.ts', sdk, ...noDisk],
+    says: 'driver/claude sees the SDK, files, process, memory, store/store and the root files.',
   },
   {
     files: ['src/driver/driver.ts'],
@@ -76,14 +83,19 @@ const borders: Border[] = [
   },
   {
     files: ['src/store/**'],
-    imports: [...root, '../driver/driver.ts', '../process/*.ts', '../memory/*.ts'],
-    says: 'store sees process, memory, driver/driver and the root files.',
+    imports: [...root, '../driver/driver.ts', '../files/*.ts', '../process/*.ts', '../memory/*.ts'],
+    says: 'store sees files, process, memory, driver/driver and the root files.',
   },
   {
     files: ['src/store/store.ts'],
-    imports: ['!node:*', '!node:*/*', '!./**', '../errors.ts', '../driver/driver.ts'],
-    types: ['../driver/driver.ts'],
-    says: 'store/store holds types: it sees errors and the types of driver/driver.',
+    imports: ['!node:*', '!node:*/*', '!./**', '../errors.ts', '../driver/driver.ts', '../files/problem.ts'],
+    types: ['../driver/driver.ts', '../files/problem.ts'],
+    says: 'store/store holds types: it sees errors and the types of driver/driver and files/problem.',
+  },
+  {
+    files: ['src/files/**'],
+    imports: ['../errors.ts', '../clock.ts', '../units.ts'],
+    says: 'files sees errors, clock and units.',
   },
   {
     files: ['src/process/**'],
@@ -103,8 +115,17 @@ const borders: Border[] = [
   },
   {
     files: ['src/pool/**'],
-    imports: [...root, ...ports, '../worker/*.ts', '../process/*.ts', '../memory/*.ts', 'zod'],
-    says: 'pool sees worker, process, memory, driver/driver, store/store and the root files; no driver or store of its own choice.',
+    imports: [
+      ...root,
+      ...ports,
+      '../files/*.ts',
+      '../worker/*.ts',
+      '../process/*.ts',
+      '../memory/*.ts',
+      'zod',
+      ...noDisk,
+    ],
+    says: 'pool sees files, worker, process, memory, driver/driver, store/store and the root files; no driver or store of its own choice, and no disk but through files.',
   },
   {
     files: ['src/control/**'],
@@ -203,6 +224,7 @@ const borders: Border[] = [
       '../simulator/*.ts',
       '../process/*.ts',
       '../memory/*.ts',
+      '../files/*.ts',
       '../store/*.ts',
       '../control/*.ts',
       '../driver/executable.ts',
@@ -214,7 +236,7 @@ const borders: Border[] = [
     ],
     spawns: true,
     time: true,
-    says: 'cli sees the public surface, errors, units, config, server, simulator, and what it operates: process, memory, store, control, driver/executable, driver/processes and pool/session-info.',
+    says: 'cli sees the public surface, errors, units, config, server, simulator, and what it operates: process, memory, files, store, control, driver/executable, driver/processes and pool/session-info.',
   },
 ]
 

@@ -1,5 +1,4 @@
 import { availableParallelism } from 'node:os'
-import { rm } from 'node:fs/promises'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { ControlSocket } from './control/server.ts'
@@ -102,8 +101,9 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const dataDir = new DataDir(path, clock)
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
-    const { spoolDir, runDir } = dataDir
-    const driver = options.driver ?? new ClaudeDriver({ clock, runDir, spoolDir, spoolLimitBytes: limits.spoolBytes })
+    const { spoolDir, runDir, tenantFiles } = dataDir
+    const spoolLimitBytes = limits.spoolBytes
+    const driver = options.driver ?? new ClaudeDriver({ clock, files: tenantFiles, runDir, spoolDir, spoolLimitBytes })
     const places = (tenant: string): Promise<TenantPlaces> => dataDir.tenant(tenant)
     const accounts = new Accounts({ clock, driver, places })
     await accounts.catchUpOpenTurns(store)
@@ -132,7 +132,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       runFiles: openRunFiles(runDir),
       places,
       environment: (places, agent) => agentEnvironment(host, places, agent.options.env ?? {}),
-      removeWorkspace: (path) => rm(path, { recursive: true, force: true, maxRetries: 3 }),
+      tenantFiles,
       release: () => dataDir.release(),
     })
     if (options.logger !== undefined) logPool(pool, options.logger)

@@ -19,6 +19,8 @@ export type PoolErrorCode =
   | 'read_only'
   | 'corrupt'
   | 'bad_archive'
+  | 'files_failed'
+  | 'files_left'
   | 'pool_closed'
 
 /** The base of every error that the pool raises. `name` is the class, `code` is stable, `message` says what to do. */
@@ -253,6 +255,54 @@ export function storeError(place: string, cause: unknown): StoreError {
 export class ArchiveError extends PoolError {
   constructor(problem: string, options?: ErrorOptions) {
     super('bad_archive', `the archive cannot be imported: ${problem}`, options)
+  }
+}
+
+/**
+ * Why the pool does not work with a file. `link`, `special` (a FIFO, socket or device), `kind` (a file in place of a folder or
+ * the reverse), `mount` (another file system): agents can make these, and the pool does not open them. `denied`: the rights are
+ * missing, and could not be given back. `too_large`, `too_deep`, `too_many`, `too_long`, `too_slow`: beyond a bound.
+ * `name`: the name is no text. `changed`: another process changed it meanwhile. `failed`: everything else.
+ */
+export type FileProblemReason =
+  | 'link'
+  | 'special'
+  | 'kind'
+  | 'mount'
+  | 'denied'
+  | 'too_large'
+  | 'too_deep'
+  | 'too_many'
+  | 'too_long'
+  | 'too_slow'
+  | 'name'
+  | 'changed'
+  | 'failed'
+
+/** A file that the pool left alone. */
+export interface FileProblem {
+  /** Relative to the folder of all tenants. Control characters are replaced, and long paths are cut. */
+  path: string
+  reason: FileProblemReason
+  /** Why, in words that follow the path. */
+  detail: string
+}
+
+/**
+ * Files of a tenant are not as the pool needs them (`files_failed`), or could not all be removed (`files_left`: remove the cause, then
+ * delete again). `problems` names up to 100 of them.
+ */
+export class FilesError extends PoolError {
+  readonly problems: readonly FileProblem[]
+
+  constructor(
+    code: 'files_failed' | 'files_left',
+    message: string,
+    problems: readonly FileProblem[],
+    options?: ErrorOptions,
+  ) {
+    super(code, message, options)
+    this.problems = problems
   }
 }
 

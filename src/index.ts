@@ -7,7 +7,7 @@ export { Pool } from './pool/pool.ts'
 export type { Removal, RetentionReason } from './pool/retention.ts'
 export type { StoreHealthStats } from './pool/store-health.ts'
 export type { PruneReport } from './pool/pruning.ts'
-export type { ImportOptions } from './pool/upkeep.ts'
+export type { BackupReport, ImportOptions } from './pool/upkeep.ts'
 export type { PoolStats } from './pool/pool.ts'
 export { Session } from './pool/session.ts'
 export type { SendOptions, SessionInfo } from './pool/session.ts'
@@ -58,6 +58,7 @@ export {
   AuthenticationError,
   CapacityError,
   ConfigError,
+  FilesError,
   HostRunningError,
   PoolClosedError,
   PoolError,
@@ -77,6 +78,8 @@ export type {
   CapacityReason,
   ExitCause,
   ExitFacts,
+  FileProblem,
+  FileProblemReason,
   PoolErrorCode,
   StartPhase,
   StoreErrorCode,

@@ -1,7 +1,9 @@
+import { dirname } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import type { TenantSummary } from '../control/operations.ts'
-import { bytesOn } from '../disk-use.ts'
 import { ConfigError, PoolError } from '../errors.ts'
+import { Problems } from '../files/problem.ts'
+import { TenantFiles } from '../files/tenant-files.ts'
 import type { SessionInfo } from '../index.ts'
 import { tenantDirectory } from '../store/data-dir.ts'
 import { formatSize } from '../units.ts'
@@ -35,22 +37,25 @@ async function eraseTenant(flags: DeleteFlags): Promise<number> {
     throw new ConfigError('--all', 'needs --tenant NAME: it removes all that this tenant has, for good')
   const summary = (await onDataDir(flags, { do: 'tenant', tenant })) as TenantSummary
   const path = tenantDirectory(await dataDirOf(flags), tenant)
-  const facts = { tenant, ...summary, path, bytes: await bytesOn(path) }
+  const files = new TenantFiles(dirname(path))
+  // What cannot be counted is named when it cannot be removed.
+  const bytes = await files.size(path, new Problems())
+  const facts = { tenant, ...summary, path, bytes, directory: (await files.facts(path)) !== undefined }
   if (!json) describe(facts)
   if (dryRun) {
     if (json) console.log(JSON.stringify({ ...facts, dryRun }))
     return EXIT.done
   }
-  if (facts.sessions === 0 && facts.bytes === 0) return EXIT.done
+  if (facts.sessions === 0 && !facts.directory) return EXIT.done
   if (!yes && !(await confirmed(tenant))) return EXIT.failed
   await onDataDir(flags, { do: 'erase', tenant })
   console.log(json ? JSON.stringify({ ...facts, deleted: 'all' }) : `Erased tenant ${printable(tenant)}`)
   return EXIT.done
 }
 
-function describe(facts: TenantSummary & { tenant: string; path: string; bytes: number }): void {
-  const { tenant, sessions, turns, running, path, bytes } = facts
-  if (sessions === 0 && bytes === 0) return console.error(`Nothing is kept of tenant ${printable(tenant)}`)
+function describe(facts: TenantSummary & { tenant: string; path: string; bytes: number; directory: boolean }): void {
+  const { tenant, sessions, turns, running, path, bytes, directory } = facts
+  if (sessions === 0 && !directory) return console.error(`Nothing is kept of tenant ${printable(tenant)}`)
   const now = running.length === 0 ? '' : `, ${running.length} of them in a turn now, which ends`
   console.error(
     `All of tenant ${printable(tenant)}: ${counted(sessions, 'session')} with ${counted(turns, 'turn')}${now}, and ${formatSize(bytes)} in ${path}`,

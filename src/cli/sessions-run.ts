@@ -3,7 +3,7 @@ import { open, rename, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { linesOf } from '../control/lines.ts'
 import { ConfigError } from '../errors.ts'
-import type { ImportOptions, PruneReport, SessionInfo, Usage } from '../index.ts'
+import type { BackupReport, FileProblem, ImportOptions, PruneReport, SessionInfo, Usage } from '../index.ts'
 import { formatDuration, formatSize } from '../units.ts'
 import { onDataDir } from './host.ts'
 import type { DataDirFlags } from './host.ts'
@@ -92,6 +92,14 @@ export async function show(key: string, { tenant, json, ...flags }: SessionFlags
   for (const [name, value] of rows) console.log(`${name.padEnd(14)}${value}`)
 }
 
+/** Says what an operation has left alone, beside what it prints. */
+function tellProblems(what: string, problems: readonly FileProblem[]): void {
+  for (const { path, detail } of problems) console.error(`${what}: ${path} ${detail}`)
+}
+
+/** A host of an earlier release tells nothing. */
+const leftOutOf = (report: unknown): readonly FileProblem[] => (report as BackupReport | undefined)?.leftOut ?? []
+
 /** Writes a session into a file, which is there as a whole or not at all. */
 export async function exportTo(
   key: string,
@@ -100,17 +108,19 @@ export async function exportTo(
 ): Promise<void> {
   const operation = { do: 'export', tenant, key, workspace } as const
   if (file === '-') {
-    await onDataDir(flags, operation, { take: (line) => process.stdout.write(line) })
-    return
+    const report = await onDataDir(flags, operation, { take: (line) => process.stdout.write(line) })
+    return tellProblems('Left out', leftOutOf(report))
   }
   const partial = `${file}.partial`
   const out = await open(partial, 'w', 0o600)
   try {
-    await onDataDir(flags, operation, { take: (line) => out.write(line) })
+    const leftOut = leftOutOf(await onDataDir(flags, operation, { take: (line) => out.write(line) }))
     await out.sync()
     const { size } = await out.stat()
     await rename(partial, file)
-    console.log(json === true ? JSON.stringify({ file, size }) : `Exported ${key} to ${file}, ${formatSize(size)}`)
+    const facts = { file, size, leftOut }
+    console.log(json === true ? JSON.stringify(facts) : `Exported ${key} to ${file}, ${formatSize(size)}`)
+    tellProblems('Left out', leftOut)
   } finally {
     await out.close()
     await rm(partial, { force: true })
@@ -155,12 +165,14 @@ export async function prune({
   console.log(
     `${verb} ${report.sessions.length} sessions, ${report.events} events and ${report.leftovers} leftovers${report.more ? '; more are due' : ''}`,
   )
+  tellProblems('Stays', report.problems)
 }
 
 /** Copies the data directory. */
 export async function backup(dir: string, { json, dataDir, config }: DataDirFlags & { json?: true }): Promise<void> {
   const flags = { ...(dataDir === undefined ? {} : { dataDir }), ...(config === undefined ? {} : { config }) }
   const path = resolve(dir)
-  await onDataDir(flags, { do: 'backup', path })
-  console.log(json === true ? JSON.stringify({ path }) : `Backed up to ${path}`)
+  const leftOut = leftOutOf(await onDataDir(flags, { do: 'backup', path }))
+  console.log(json === true ? JSON.stringify({ path, leftOut }) : `Backed up to ${path}`)
+  tellProblems('Left out', leftOut)
 }

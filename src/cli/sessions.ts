@@ -52,7 +52,7 @@ export function sessionsCommand(): Command {
       .option('--key <key>', 'another key than it had')
       .option('--tenant <name>', 'another tenant than it had')
       .option('--agent <name>', 'another agent than it had')
-      .option('--cwd <dir>', 'another directory than it had; not for a workspace of the pool')
+      .option('--cwd <dir>', 'where it runs, unless its agent says so; not for a workspace of the pool')
       .action(async (file: string, flags) => (await run()).importFrom(file, flags)),
   )
   root.addCommand(

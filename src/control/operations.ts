@@ -65,8 +65,7 @@ export async function* operate(
       return undefined
     }
     case 'export':
-      yield* pool.exportSession(operation.key, operation)
-      return undefined
+      return { leftOut: yield* pool.exportSession(operation.key, operation) }
     case 'import': {
       const session = await pool.importSession(input, operation.options)
       return session.info()

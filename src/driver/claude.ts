@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
 import type { Clock } from '../clock.ts'
-import { ResumeError, StartError } from '../errors.ts'
+import { ResumeError, StartError, StoreError } from '../errors.ts'
+import type { TenantFiles } from '../files/tenant-files.ts'
 import { HostCgroup } from '../process/cgroup.ts'
 import { Guard } from '../process/guard.ts'
 import { Reaper } from '../process/reaper.ts'
@@ -35,18 +36,7 @@ import { GatedProcess } from './gated-process.ts'
 import { PromptInput } from './input.ts'
 import { inOrder } from './processes.ts'
 import { Spool } from './spool.ts'
-import { removeScratch, tidyScratch } from './scratch.ts'
-import { forgetCopy, reconcile } from './mirror.ts'
-import { resumeLoad } from './resume-load.ts'
-import { transcriptUsage } from './transcript-usage.ts'
-import {
-  conversationSizes,
-  removeKeepsakes,
-  removeTranscript,
-  removeUnknown,
-  transcriptFiles,
-  transcriptNames,
-} from './transcripts.ts'
+import { ConversationFiles } from './conversation-files.ts'
 
 /** Nothing can be heard any more of a process that broke the protocol: no reason to wait for it. */
 const BROKEN_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
@@ -59,6 +49,8 @@ const NEVER_STARTED: TerminateReport = { stage: 'gone', ms: 0, processes: 0, str
 
 export interface ClaudeDriverOptions {
   clock: Clock
+  /** The way to what processes keep. */
+  files: TenantFiles
   /** Where hosts note their workers. */
   runDir: string
   /** Where output waits whose reader does not read. */
@@ -85,6 +77,7 @@ class ClaudeProcess implements AgentProcess {
   readonly #spec: StartSpec
   readonly #clock: Clock
   readonly #driver: ClaudeDriverOptions
+  readonly #files: ConversationFiles
   readonly #oom: OomWatch
   readonly #cgroup: HostCgroup | undefined
   readonly #input = new PromptInput()
@@ -98,9 +91,14 @@ class ClaudeProcess implements AgentProcess {
   #terminating: Promise<TerminateReport> | undefined
   #prepared: Promise<void> | undefined
 
-  constructor(spec: StartSpec, driver: ClaudeDriverOptions, oom: OomWatch, cgroup: HostCgroup | undefined) {
+  constructor(
+    spec: StartSpec,
+    driver: ClaudeDriverOptions,
+    { files, oom, cgroup }: { files: ConversationFiles; oom: OomWatch; cgroup: HostCgroup | undefined },
+  ) {
     this.#cgroup = cgroup
     this.#oom = oom
+    this.#files = files
     this.#spec = spec
     this.#driver = driver
     this.#clock = driver.clock
@@ -191,7 +189,7 @@ class ClaudeProcess implements AgentProcess {
     this.#exited.resolve({ cause: 'not_started', exitCode: null, signal: null, stderr: '' })
     if (!this.#reading) this.#release()
     // What cannot be tidied away now goes after a later start: no reason to call this end a failure.
-    if (this.pid !== undefined) await tidyScratch(this.#spec.tmpDir, this.pid).catch(() => undefined)
+    if (this.pid !== undefined) await this.#files.tidy(this.#spec.tmpDir, this.pid).catch(() => undefined)
     return report
   }
 
@@ -327,6 +325,7 @@ function exitSentence({ cause, exitCode, signal, stderr }: ExitFacts): string {
 /** Runs agents as `claude` processes through the Agent SDK. */
 export class ClaudeDriver implements Driver {
   readonly #options: ClaudeDriverOptions
+  readonly #files: ConversationFiles
   readonly #oom: OomWatch
   readonly #table = new ProcessTable()
   #cgroup: HostCgroup | undefined
@@ -335,11 +334,13 @@ export class ClaudeDriver implements Driver {
 
   constructor(options: ClaudeDriverOptions) {
     this.#options = options
+    this.#files = new ConversationFiles(options.files)
     this.#oom = new OomWatch(options.clock)
   }
 
   attach({ trouble, reaped }: DriverListeners): void {
     const { clock, runDir } = this.#options
+    this.#files.attach(trouble)
     this.#cgroup = HostCgroup.make()
     this.#guard = new Guard(clock, { runDir, cgroup: this.#cgroup?.path }, trouble)
     this.#reaper = new Reaper(clock, runDir, reaped)
@@ -347,7 +348,7 @@ export class ClaudeDriver implements Driver {
 
   start(spec: StartSpec): AgentProcess {
     this.#guard?.post()
-    return new ClaudeProcess(spec, this.#options, this.#oom, this.#cgroup)
+    return new ClaudeProcess(spec, this.#options, { files: this.#files, oom: this.#oom, cgroup: this.#cgroup })
   }
 
   trees(): ReadonlyMap<string, ProcessInfo[]> {
@@ -365,10 +366,11 @@ export class ClaudeDriver implements Driver {
 
   async fork(place: TranscriptPlace, cwd: string): Promise<string> {
     try {
-      const sessionStore = await transcriptFiles(place, cwd)
+      const sessionStore = await this.#files.asStore(place, cwd)
       const { sessionId } = await forkSession(place.sessionId, { dir: place.cwd, sessionStore })
       return sessionId
     } catch (error) {
+      if (error instanceof StoreError) throw error
       throw new ResumeError(`the conversation ${place.sessionId} could not be forked: ${(error as Error).message}`, {
         cause: error,
       })
@@ -376,37 +378,30 @@ export class ClaudeDriver implements Driver {
   }
 
   reconcile(place: TranscriptPlace, store: SessionStore): Promise<void> {
-    return reconcile(place, store)
+    return this.#files.reconcile(place, store)
   }
 
-  async forget(place: TranscriptPlace, store: SessionStore): Promise<void> {
-    await forgetCopy(place, store)
-    await removeTranscript(place)
-    await removeKeepsakes(place)
-    await removeScratch(place.tmpDir, place.sessionId)
+  forget(place: TranscriptPlace, store: SessionStore): Promise<void> {
+    return this.#files.forget(place, store)
   }
 
-  forgetUnknown(
-    { configDir }: { configDir: string },
-    known: ReadonlySet<string>,
-    options: { before: number; dryRun: boolean },
-  ): Promise<number> {
-    return removeUnknown(configDir, known, options)
+  forgetUnknown(...unknown: Parameters<Driver['forgetUnknown']>): Promise<number> {
+    return this.#files.forgetUnknown(...unknown)
   }
 
-  sizes({ configDir }: { configDir: string }): Promise<ReadonlyMap<string, number>> {
-    return conversationSizes(configDir)
+  sizes(tenant: { configDir: string }): Promise<ReadonlyMap<string, number>> {
+    return this.#files.sizes(tenant)
   }
 
   transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }> {
-    return transcriptNames(place)
+    return this.#files.transcript(place)
   }
 
   usage(place: TranscriptPlace, after: number): Promise<TranscriptUsage> {
-    return transcriptUsage(place, after)
+    return this.#files.usage(place, after)
   }
 
   resumeLoad(place: TranscriptPlace, above: number): Promise<ResumeLoad | undefined> {
-    return resumeLoad(place, above)
+    return this.#files.resumeLoad(place, above)
   }
 }

@@ -1,8 +1,7 @@
-import { open, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import type { FileFacts, TenantFiles } from '../files/tenant-files.ts'
 import type { ResumeLoad, TranscriptPlace } from './driver.ts'
 import { parseEntry } from './transcript-entry.ts'
-import { transcriptNames } from './transcripts.ts'
+import { transcriptFile, transcriptFolders } from './transcripts.ts'
 
 /** The row that the CLI writes when it has put a summary in the place of what was said before. */
 interface Boundary {
@@ -17,54 +16,67 @@ function boundaryIn(line: string): Boundary | undefined {
   const row = parseEntry<{
     subtype?: unknown
     uuid: string
-    compactMetadata?: { preservedMessages?: { uuids?: string[] } }
+    compactMetadata?: { preservedMessages?: { uuids?: unknown } }
   }>(line)
   if (row?.subtype !== 'compact_boundary') return undefined
-  return { uuid: row.uuid, kept: row.compactMetadata?.preservedMessages?.uuids ?? [] }
+  const uuids = row.compactMetadata?.preservedMessages?.uuids
+  return { uuid: row.uuid, kept: Array.isArray(uuids) ? uuids.map(String) : [] }
 }
 
 const isAnswer = (line: string): boolean => line.includes('"type":"assistant"')
 
-const sizeOf = (line: string): number => Buffer.byteLength(line) + 1
-
-async function* linesOf(path: string): AsyncGenerator<string> {
-  await using file = await open(path)
-  yield* file.readLines()
-}
+/** What is looked through of one transcript. Of a longer line only the size counts. */
+const BOUNDS = { from: 'start', lineBytes: 32 * 2 ** 20, fileBytes: 512 * 2 ** 20 } as const
 
 /** Bytes of the rows that have these ids, before that row. */
-async function keptBytes(path: string, { uuid, kept }: Boundary): Promise<number> {
+async function keptBytes(files: TenantFiles, path: string, { uuid, kept }: Boundary): Promise<number> {
   const ids = kept.map((id) => `"uuid":"${id}"`)
-  let bytes = 0
-  for await (const line of linesOf(path)) {
-    if (boundaryIn(line)?.uuid === uuid) break
-    if (ids.some((id) => line.includes(id))) bytes += sizeOf(line)
+  let sum = 0
+  for await (const { text = '', bytes } of files.lines(path, BOUNDS)) {
+    if (boundaryIn(text)?.uuid === uuid) break
+    if (ids.some((id) => text.includes(id))) sum += bytes + 1
   }
-  return bytes
+  return sum
 }
 
 /**
  * What a process would have to load of a conversation; undefined where its transcript has no more than `above` bytes, or
- * is not there. The CLI leaves what it has summed up in the file, and passes over it.
+ * is not there. The CLI leaves what it has summed up in the file, and passes over it. Throws FilesError for one that is no plain file.
  */
-export async function resumeLoad(place: TranscriptPlace, above: number): Promise<ResumeLoad | undefined> {
-  const { folder, names } = await transcriptNames(place)
-  const path = join(folder, names[0] ?? `${place.sessionId}.jsonl`)
-  const { size: fileBytes } = (await stat(path).catch(() => undefined)) ?? { size: 0 }
-  if (fileBytes <= above) return undefined
+export async function resumeLoad(
+  files: TenantFiles,
+  place: TranscriptPlace,
+  above: number,
+): Promise<ResumeLoad | undefined> {
+  const found = await mainTranscript(files, place)
+  // What is no file is not passed over for its size: the lines refuse it by name.
+  if (found === undefined || (found.kind === 'file' && found.size <= above)) return undefined
+  const { path } = found
   let last: Boundary | undefined
-  let bytes = 0
+  let sum = 0
   let answered = false
-  for await (const line of linesOf(path)) {
-    const boundary = boundaryIn(line)
+  for await (const { text, bytes } of files.lines(path, BOUNDS)) {
+    const boundary = boundaryIn(text ?? '')
     if (boundary !== undefined) {
       last = boundary
-      bytes = 0
+      sum = 0
       answered = false
     }
-    bytes += sizeOf(line)
-    answered ||= isAnswer(line)
+    sum += bytes + 1
+    answered ||= text === undefined || isAnswer(text)
   }
-  const kept = last === undefined || last.kept.length === 0 ? 0 : await keptBytes(path, last)
-  return { fileBytes, bytes: bytes + kept, compaction: last?.uuid, summedUp: !answered && kept === 0 }
+  const kept = last === undefined || last.kept.length === 0 ? 0 : await keptBytes(files, path, last)
+  return { fileBytes: found.size, bytes: sum + kept, compaction: last?.uuid, summedUp: !answered && kept === 0 }
+}
+
+async function mainTranscript(
+  files: TenantFiles,
+  place: TranscriptPlace,
+): Promise<(FileFacts & { path: string }) | undefined> {
+  for (const folder of await transcriptFolders(files, place)) {
+    const path = transcriptFile(folder, place.sessionId)
+    const found = await files.facts(path)
+    if (found !== undefined) return { ...found, path }
+  }
+  return undefined
 }

@@ -1,15 +1,14 @@
-import type { Stats } from 'node:fs'
-import { appendFile, lstat, mkdir, open, readlink, readdir, symlink } from 'node:fs/promises'
-import { dirname, isAbsolute, join, normalize, sep } from 'node:path'
+import { join } from 'node:path'
 import { z } from 'zod'
 import { ArchiveError } from '../errors.ts'
+import type { Problems } from '../files/problem.ts'
+import type { TenantFiles } from '../files/tenant-files.ts'
+import { ArchivedFiles } from './archived-files.ts'
+import type { ArchiveRoots } from './archived-files.ts'
 import type { SessionRecord, Store, StoredEvent, Usage, UsageRecord } from '../store/store.ts'
 
 const FORMAT = 'claude-agent-pool session'
 const VERSION = 1
-
-/** Files travel in pieces of this size: a line of an archive stays within a few megabytes. */
-const PIECE_BYTES = 1024 * 1024
 
 const EVENTS_AT_ONCE = 500
 
@@ -28,6 +27,8 @@ type Line =
   | { event: StoredEvent }
   /** One of some pieces of a file, in order, in base64. */
   | { file: { in: Root; name: string; mode: number; data: string } }
+  /** So many zeros of a file, in the place of a piece. Earlier releases do not know it, and refuse such an archive. */
+  | { hole: { in: Root; name: string; mode: number; bytes: number } }
   | { link: { name: string; target: string } }
   /** The last line, with the number of all lines. */
   | { end: { lines: number } }
@@ -85,6 +86,14 @@ const line: z.ZodType<Line> = z.union([
       data: z.base64(),
     }),
   }),
+  z.strictObject({
+    hole: z.strictObject({
+      in: z.enum(['transcript', 'workspace']),
+      name: z.string(),
+      mode: z.int(),
+      bytes: z.int().nonnegative(),
+    }),
+  }),
   z.strictObject({ link: z.strictObject({ name: z.string(), target: z.string() }) }),
   z.strictObject({ end: z.strictObject({ lines: z.int() }) }),
 ])
@@ -93,6 +102,9 @@ const line: z.ZodType<Line> = z.union([
 export interface ArchiveSource {
   record: SessionRecord
   store: Store
+  tenantFiles: TenantFiles
+  /** Gets what could not be read. */
+  problems: Problems
   /** The transcripts of its conversation, by names relative to the folder. */
   transcript: { folder: string; names: readonly string[] }
   /** Undefined: its workspace stays behind. */
@@ -112,7 +124,8 @@ export async function* writeArchive(source: ArchiveSource, now: number): AsyncGe
   yield encode({ end: { lines: lines + 1 } })
 }
 
-async function* itemsOf({ record, store, transcript, workspace }: ArchiveSource): AsyncGenerator<Line> {
+async function* itemsOf(source: ArchiveSource): AsyncGenerator<Line> {
+  const { record, store, transcript, workspace } = source
   for (let after = 0; ;) {
     const events = await store.readEvents(record.uid, { after, limit: EVENTS_AT_ONCE })
     for (const event of events) yield { event }
@@ -120,31 +133,25 @@ async function* itemsOf({ record, store, transcript, workspace }: ArchiveSource)
     if (last === undefined) break
     after = last.number
   }
-  for (const name of transcript.names) yield* filesOf('transcript', transcript.folder, name)
-  if (workspace === undefined) return
-  for (const name of await readdir(workspace, { recursive: true })) yield* filesOf('workspace', workspace, name)
+  for (const name of transcript.names) yield* filesOf(source, 'transcript', join(transcript.folder, name), name)
+  if (workspace !== undefined) yield* filesOf(source, 'workspace', workspace)
 }
 
-/** A file in pieces, or a link; anything else has nothing that could travel. */
-async function* filesOf(place: Root, folder: string, name: string): AsyncGenerator<Line> {
-  const path = join(folder, name)
-  // What goes away while the session is taken out was no part of it.
-  const found: Stats | undefined = await lstat(path).catch(() => undefined)
-  if (found?.isSymbolicLink() === true && place === 'workspace') {
-    yield { link: { name, target: await readlink(path) } }
-  }
-  if (found?.isFile() !== true) return
-  const mode = found.mode & 0o777
-  const file = await open(path)
-  try {
-    const buffer = Buffer.alloc(PIECE_BYTES)
-    for (let first = true; ; first = false) {
-      const { bytesRead } = await file.read(buffer, 0, PIECE_BYTES)
-      if (bytesRead === 0 && !first) return
-      yield { file: { in: place, name, mode, data: buffer.toString('base64', 0, bytesRead) } }
-    }
-  } finally {
-    await file.close()
+/** Files in pieces, and links; anything else has nothing that could travel. */
+async function* filesOf(
+  { tenantFiles, problems }: ArchiveSource,
+  place: Root,
+  path: string,
+  only?: string,
+): AsyncGenerator<Line> {
+  const kind = only === undefined ? 'folder' : 'file'
+  for await (const content of tenantFiles.contents(path, problems, { only: kind })) {
+    const name = only ?? content.path
+    if (content.kind === 'file') {
+      yield { file: { in: place, name, mode: content.mode, data: content.data.toString('base64') } }
+    } else if (content.kind === 'hole') {
+      yield { hole: { in: place, name, mode: content.mode, bytes: content.bytes } }
+    } else if (place === 'workspace') yield { link: { name, target: content.target } }
   }
 }
 
@@ -163,16 +170,24 @@ export async function openArchive(lines: AsyncIterable<string>): Promise<OpenArc
 }
 
 /** Where what an archive holds goes. */
-export interface ArchiveTarget {
-  transcript: string
-  workspace: string
+export interface ArchiveTarget extends ArchiveRoots {
+  tenantFiles: TenantFiles
   /** Called with events in their order, numbered from 1. */
   events: (events: StoredEvent[]) => Promise<void>
 }
 
-/** Brings back all that follows the first line. Throws ArchiveError when it is damaged or cut short. */
+/** Brings back all that follows the first line. Throws ArchiveError when it is damaged, cut short, or would reach beyond its session. */
 export async function readArchive({ rest }: OpenArchive, target: ArchiveTarget): Promise<void> {
-  const links: { name: string; target: string }[] = []
+  const files = new ArchivedFiles(target.tenantFiles, target)
+  try {
+    await readLines(rest, target, files)
+    await files.finish()
+  } finally {
+    files.drop()
+  }
+}
+
+async function readLines(rest: AsyncIterator<string>, target: ArchiveTarget, files: ArchivedFiles): Promise<void> {
   const events: StoredEvent[] = []
   let number = 1
   let lines = 1
@@ -183,16 +198,17 @@ export async function readArchive({ rest }: OpenArchive, target: ArchiveTarget):
     const item = parse(line, next.value, lines)
     if ('event' in item) {
       // Numbers begin at 1 wherever a session begins, also when its oldest events were removed.
-      events.push({ ...item.event, number })
+      events.push({ ...checkEvent(item.event, lines), number })
       number += 1
       if (events.length >= EVENTS_AT_ONCE) await target.events(events.splice(0))
     } else if ('file' in item) {
-      const { in: place, name, mode, data } = item.file
-      const path = within(place === 'transcript' ? target.transcript : target.workspace, name)
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-      await appendFile(path, Buffer.from(data, 'base64'), { mode })
+      const { data, ...piece } = item.file
+      await files.add(piece, (file) => file.write(Buffer.from(data, 'base64')))
+    } else if ('hole' in item) {
+      const { bytes, ...piece } = item.hole
+      await files.add(piece, (file) => file.skip(bytes))
     } else if ('link' in item) {
-      links.push(item.link)
+      files.addLink(item.link)
     } else {
       if (item.end.lines !== lines) throw new ArchiveError(`it says ${item.end.lines} lines and has ${lines}`)
       ended = true
@@ -200,21 +216,17 @@ export async function readArchive({ rest }: OpenArchive, target: ArchiveTarget):
   }
   if (!ended) throw new ArchiveError(`it ends after ${lines} lines, before its end`)
   if (events.length > 0) await target.events(events)
-  // Last, so that no file is written through one of them.
-  for (const { name, target: to } of links) {
-    const path = within(target.workspace, name)
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-    await symlink(to, path)
-  }
 }
 
-/** Names come from a file that anybody may have made. */
-function within(folder: string, name: string): string {
-  const clean = normalize(name)
-  if (isAbsolute(clean) || clean === '.' || clean === '..' || clean.startsWith(`..${sep}`) || clean.includes('\0')) {
-    throw new ArchiveError(`"${name}" would lie outside of the session`)
+/** Whoever reads the events later counts on JSON. */
+function checkEvent(event: StoredEvent, number: number): StoredEvent {
+  try {
+    const value: unknown = JSON.parse(event.json)
+    if (typeof value === 'object' && value !== null) return event
+  } catch {
+    // Said below.
   }
-  return join(folder, clean)
+  throw new ArchiveError(`line ${number} has an event that is none`)
 }
 
 function parse<T>(schema: z.ZodType<T>, text: string, number: number): T {

@@ -269,10 +269,10 @@ export class Dispatch {
     await this.#settleIdentity(conversation, agent, tenantPlaces)
     const { cwd, sdkSessionId } = record
     if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
-    await starter.checkCwd(cwd)
+    await starter.checkCwd({ cwd, ownsCwd: record.ownsCwd })
     await conversation.save()
     if (record.begun) {
-      await this.#context.transcripts.reconcile(record)
+      await this.#context.transcripts.checkResume(record)
       await this.#catchUp(conversation)
       await this.#context.largeTranscripts.checkStart(record)
     }

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { CapacityError, StoreErrorCode } from '../errors.ts'
 import type { ExitFacts, ProcessInfo, TerminateReport } from '../driver/driver.ts'
+import type { Problems } from '../files/problem.ts'
 import type { MemoryStats } from '../memory/governor.ts'
 import type { PressureLevel } from '../memory/pressure.ts'
 import type { DepartureReason, SessionRef, WorkerPurpose } from '../worker/worker.ts'
@@ -108,6 +109,12 @@ export interface PoolEvents {
 
 /** The pool's events. A listener that throws is reported as a warning and harms nobody else. */
 export class PoolEmitter extends EventEmitter<PoolEvents> {
+  /** Warns of files that were left alone, if there are any. */
+  warnOf(message: string, problems: Problems): void {
+    const error = problems.error('files_failed', message)
+    if (error !== undefined) this.tell('warning', { message, error })
+  }
+
   /** Tells all listeners, whatever they do. */
   tell<Name extends keyof PoolEvents>(name: Name, ...[payload]: PoolEvents[Name]): void {
     for (const listener of this.listeners(name)) {

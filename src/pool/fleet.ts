@@ -1,6 +1,7 @@
 import { repeatedly } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
+import type { TenantFiles } from '../files/tenant-files.ts'
 import { Governor } from '../memory/governor.ts'
 import type { MemoryStats } from '../memory/governor.ts'
 import type { MemorySource } from '../memory/source.ts'
@@ -44,6 +45,8 @@ export interface FleetParts {
   claudePath: string | undefined
   random: () => number
   places: (tenant: string) => Promise<TenantPlaces>
+  /** The way to what tenants have made. */
+  tenantFiles: TenantFiles
   environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
 }
 
@@ -106,7 +109,7 @@ export class Fleet {
     const { gate, launcher } = this
     this.#residents = new Residents(registry, clock)
     this.#residents.listen(emitter)
-    const { places, agentOf, environment, random, claudePath } = context
+    const { places, agentOf, environment, random, claudePath, tenantFiles } = context
     const listeners = this.#listeners()
     this.#starter = new Starter({
       clock,
@@ -116,6 +119,7 @@ export class Fleet {
       workerMemoryBytes: limits.workerMemoryBytes,
       listeners,
       places,
+      tenantFiles,
       environment,
       random,
       claudePath,

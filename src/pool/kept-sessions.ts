@@ -1,4 +1,4 @@
-import { SessionBusyError, SessionConflictError } from '../errors.ts'
+import { FilesError, SessionBusyError, SessionConflictError, SessionGoneError } from '../errors.ts'
 import { eraseEvents } from './erase-events.ts'
 import type { SessionRecord, Store, StoredEvent } from '../store/store.ts'
 import type { ActiveSessions } from './active-sessions.ts'
@@ -36,7 +36,7 @@ export class KeptSessions {
   /** True while this host has a process or a turn of it. */
   isLive(session: Pick<SessionRecord, 'tenant' | 'key'>): boolean {
     const active = this.#active.get(session)
-    return active !== undefined && !active.quiet
+    return active !== undefined && active.gone === undefined && !active.quiet
   }
 
   /** The SDK's ids of all conversations that a session has had. */
@@ -44,18 +44,21 @@ export class KeptSessions {
     return this.#context.traces.conversations(record)
   }
 
-  /** Ends what runs, then removes the session with all that it left. One that failed may be asked for again. */
-  erase(conversation: Conversation): Promise<void> {
-    conversation.erasing ??= this.#erase(conversation).catch((error: unknown) => {
+  /**
+   * Ends what runs, then removes the session with all that it left. Throws FilesError when files of it stay: then its record stays,
+   * too, it runs no more turns, and its removal may be asked for again. Without `files`, these are left to the caller.
+   */
+  erase(conversation: Conversation, { files = true }: { files?: boolean } = {}): Promise<void> {
+    conversation.erasing ??= this.#erase(conversation, files).catch((error: unknown) => {
       conversation.erasing = undefined
       throw error
     })
     return conversation.erasing
   }
 
-  async #erase(conversation: Conversation): Promise<void> {
+  async #erase(conversation: Conversation, files: boolean): Promise<void> {
     const { record } = conversation
-    const { store, traces, emitter } = this.#context
+    const { store, emitter } = this.#context
     conversation.hold()
     const gone = sessionGone(record.key, 'session_deleted')
     conversation.end(gone)
@@ -64,26 +67,50 @@ export class KeptSessions {
     await conversation.settled
     await conversation.opening?.catch(() => undefined)
     await conversation.worker?.leave('deleted')
+    // Files first: as long as some are there, the record says whose they are.
+    if (files) await this.#removeTraces(conversation)
     if (!conversation.ephemeral) {
       await eraseEvents(store, record.uid)
       await store.remove(record.tenant, record.key)
     }
     this.#active.delete(conversation)
-    await Promise.all([traces.remove(record), store.flush()])
+    await store.flush()
     emitter.tell('session.deleted', { session: conversation.ref })
   }
 
-  /** Ends what runs of a session, and removes it. */
+  async #removeTraces(conversation: Conversation): Promise<void> {
+    const { record, ephemeral } = conversation
+    try {
+      await this.#context.traces.remove(record)
+    } catch (error) {
+      if (!(error instanceof FilesError)) throw error
+      // No record says of such a one that it was there: what stays is a leftover.
+      if (ephemeral) return this.#context.emitter.tell('warning', { message: 'a query has left files behind', error })
+      const message = `session "${record.key}" is deleted but for some of its files; delete it again to remove them`
+      conversation.end(new SessionGoneError('session_deleted', message))
+      throw error
+    }
+  }
+
+  /** Ends what runs of a session, and removes it from the store. Its files are left to the caller. */
   async eraseRecord(record: SessionRecord): Promise<void> {
     const conversation = await this.#active.load(record)
-    if (conversation !== undefined) await this.erase(this.#active.current(conversation))
+    if (conversation !== undefined) await this.#eraseSparing(this.#active.current(conversation))
+  }
+
+  async #eraseSparing(conversation: Conversation): Promise<void> {
+    // A removal with its files that was under way may fail for them.
+    await conversation.erasing?.catch(() => undefined)
+    await this.erase(conversation, { files: false })
   }
 
   /** Removes a session that nobody has used since that time; false when somebody has, or uses it now. */
   async removeUnused(session: Pick<SessionRecord, 'tenant' | 'key' | 'lastUsedAt'>): Promise<boolean> {
     const conversation = await this.#active.load(session)
     if (conversation === undefined) return false
-    if (!conversation.quiet || conversation.record.lastUsedAt !== session.lastUsedAt) {
+    const isUsed = !conversation.quiet || conversation.record.lastUsedAt !== session.lastUsedAt
+    // One whose removal has failed before is used by nobody.
+    if (conversation.gone === undefined && isUsed) {
       this.#active.forgetIfQuiet(conversation)
       return false
     }
@@ -98,7 +125,7 @@ export class KeptSessions {
     this.#closedTenants.add(tenant)
     try {
       const active = [...this.#active].filter(({ record }) => record.tenant === tenant)
-      await Promise.all(active.map((conversation) => this.erase(conversation)))
+      await Promise.all(active.map((conversation) => this.#eraseSparing(conversation)))
       await this.#context.fleet().endTenant(tenant)
       await work()
     } finally {
@@ -124,7 +151,7 @@ export class KeptSessions {
     record: SessionRecord,
     fill: (events: (events: StoredEvent[]) => Promise<void>) => Promise<void>,
   ): Promise<void> {
-    const { store, traces, emitter } = this.#context
+    const { store, emitter } = this.#context
     this.#active.checkOpen()
     checkName('key', record.key)
     checkName('tenant', record.tenant)
@@ -144,17 +171,25 @@ export class KeptSessions {
         return this.#active.activate(record)
       })
       .catch(async (error: unknown) => {
-        await traces.remove(record)
+        await this.#removeArrived(record)
         throw error
       })
     if (found !== undefined) this.#active.forgetIfQuiet(found)
     if (!adopted) {
-      await traces.remove(record)
+      await this.#removeArrived(record)
       throw new SessionConflictError(
         `there is a session "${record.key}" already; import it under another key, or delete that one`,
       )
     }
     const { tenant, key, agent } = record
     emitter.tell('session.created', { session: { tenant, key, agent } })
+  }
+
+  /** Removes what has come of a session that does not come. What stays is found as a leftover. */
+  async #removeArrived(record: SessionRecord): Promise<void> {
+    await this.#context.traces.remove(record).catch((error: unknown) => {
+      const message = `files of the session "${record.key}", which was not imported, stay`
+      this.#context.emitter.tell('warning', { message, error })
+    })
   }
 }

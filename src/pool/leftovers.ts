@@ -1,7 +1,8 @@
-import { readdir, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
+import type { Problems } from '../files/problem.ts'
+import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Retention } from '../options/retention.ts'
 import type { PoolFiles, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 
@@ -12,13 +13,20 @@ export interface LeftoversContext {
   driver: Driver
   retention: Retention
   places: (tenant: string) => Promise<TenantPlaces>
-  removeWorkspace: (path: string) => Promise<void>
+  tenantFiles: TenantFiles
   /** Tenants, directories and conversations of processes that are there now. */
   inUse: () => { tenant: string; cwd: string; sdkSessionId: string | undefined }[]
 }
 
 /** A look removes no more copies than this: the next one goes on. */
 const MAX_COPIES = 200
+
+/** One look: what it is about, and what it met. */
+export interface Look {
+  dryRun: boolean
+  stopped: () => boolean
+  problems: Problems
+}
 
 /** What no session and no process knows: sessions that were cut short as they began or went, and tenants that are no more. */
 export class Leftovers {
@@ -28,47 +36,63 @@ export class Leftovers {
     this.#context = context
   }
 
-  /** Removes what is old enough, or only counts it in a dry run; how many files, folders, copies and directories of tenants that is. */
-  async remove(
-    records: readonly SessionRecord[],
-    { dryRun, stopped }: { dryRun: boolean; stopped: () => boolean },
-  ): Promise<number> {
+  /**
+   * Removes what is old enough, or only counts it in a dry run; how many files, folders, copies and directories of tenants that
+   * is. What stays is noted, and the work goes on.
+   */
+  async remove(records: readonly SessionRecord[], look: Look): Promise<number> {
     const { clock, retention, files, inUse } = this.#context
     if (!Number.isFinite(retention.leftoversMs)) return 0
     const before = clock.wall() - retention.leftoversMs
     let removed = 0
     for (const [tenant, ofTenant] of Map.groupBy(records, (record) => record.tenant)) {
-      if (stopped()) return removed
-      removed += await this.#removeOf(tenant, ofTenant, { before, dryRun })
+      if (look.stopped()) return removed
+      try {
+        removed += await this.#removeWorkspaces(tenant, ofTenant, { ...look, before })
+        removed += await this.#removeConversations(tenant, ofTenant, { ...look, before })
+      } catch (error) {
+        look.problems.take(error)
+      }
     }
-    removed += await this.#removeCopies({ before, dryRun })
+    removed += await this.#removeCopies({ ...look, before })
     const tenants = new Set([...records, ...inUse()].map(({ tenant }) => tenant))
-    return removed + (await files.removeUnknownTenants(tenants, { before, dryRun }))
+    return removed + (await files.removeUnknownTenants(tenants, { ...look, before }))
   }
 
-  async #removeOf(
+  async #removeWorkspaces(
     tenant: string,
     records: readonly SessionRecord[],
-    { before, dryRun }: { before: number; dryRun: boolean },
+    { before, dryRun, problems }: Look & { before: number },
   ): Promise<number> {
-    const { places, driver, inUse, removeWorkspace } = this.#context
-    const { configDir, tmpDir, workspaces, earlier } = await places(tenant)
+    const { places, tenantFiles, inUse } = this.#context
+    const { workspaces } = await places(tenant)
     const users = [...records, ...inUse()]
     const directories = new Set(users.flatMap(({ cwd }) => (cwd === undefined ? [] : [basename(cwd)])))
     let removed = 0
-    for (const name of await readdir(workspaces)) {
+    for (const { name } of await tenantFiles.list(workspaces)) {
       const path = join(workspaces, name)
-      const found = await stat(path).catch(() => undefined)
+      const found = await tenantFiles.facts(path)
       if (directories.has(name) || found === undefined || found.mtimeMs >= before) continue
-      removed += 1
-      if (!dryRun) await removeWorkspace(path)
+      const failed = problems.count
+      if (!dryRun) await tenantFiles.remove(path, problems)
+      if (problems.count === failed) removed += 1
     }
+    return removed
+  }
+
+  async #removeConversations(
+    tenant: string,
+    records: readonly SessionRecord[],
+    { before, dryRun, problems }: Look & { before: number },
+  ): Promise<number> {
+    const { places, driver, tenantFiles, inUse } = this.#context
+    const { configDir, tmpDir, earlier } = await places(tenant)
     const uids = new Set(records.map(({ uid }) => uid))
-    for (const uid of await readdir(earlier)) {
-      if (!uids.has(uid) && !dryRun) await rm(join(earlier, uid), { force: true })
+    for (const { name } of await tenantFiles.list(earlier)) {
+      if (!uids.has(name) && !dryRun) await tenantFiles.remove(join(earlier, name), problems)
     }
-    const known = new Set(users.flatMap(({ sdkSessionId }) => sdkSessionId ?? []))
-    return removed + (await driver.forgetUnknown({ configDir, tmpDir }, known, { before, dryRun }))
+    const known = new Set([...records, ...inUse()].flatMap(({ sdkSessionId }) => sdkSessionId ?? []))
+    return driver.forgetUnknown({ configDir, tmpDir }, known, { before, dryRun })
   }
 
   /** The store's copies of transcripts. */

@@ -1,6 +1,7 @@
 import type { MemoryStats } from '../memory/governor.ts'
 import type { Options, Query } from '../driver/driver.ts'
 import { ConfigError, PoolClosedError } from '../errors.ts'
+import type { FileProblem } from '../errors.ts'
 import type { Retention } from '../options/retention.ts'
 import type { RunFiles } from '../process/run-files.ts'
 import type { PoolFiles, SessionPage, Store } from '../store/store.ts'
@@ -22,7 +23,7 @@ import type { PruneReport } from './pruning.ts'
 import { openQuery } from './query.ts'
 import type { QueryPrompt } from './query.ts'
 import { Upkeep } from './upkeep.ts'
-import type { ImportOptions } from './upkeep.ts'
+import type { BackupReport, ImportOptions } from './upkeep.ts'
 import type { Session, SessionInfo } from './session.ts'
 import { recordRuns } from './run-record.ts'
 import { existingDirectory } from './session-record.ts'
@@ -65,7 +66,6 @@ export interface PoolParts extends FleetParts {
   copiesTranscripts: boolean
   /** The store's copies of a tenant's transcripts. */
   transcriptStore: TranscriptsContext['transcriptStore']
-  removeWorkspace: (path: string) => Promise<void>
   /** Where other processes ask this pool. */
   control: { listen(pool: Pool): Promise<void>; close(): Promise<void> }
   /** Called last when the pool closes. */
@@ -121,8 +121,10 @@ export class Pool implements AsyncDisposable {
     })
     this.#upkeep = new Upkeep({
       ...parts,
+      emitter,
       transcripts,
       sessions: this.#sessions.kept,
+      cwdOfAgent: (name) => this.#findAgent(name)?.options.cwd,
     })
     this.#pruning = new Pruning({
       ...parts,
@@ -210,9 +212,13 @@ export class Pool implements AsyncDisposable {
 
   /**
    * A session with its events, its transcript and (unless told otherwise) the workspace that the pool made for it, as
-   * lines of JSON. Throws SessionGoneError, SessionBusyError while a turn of it runs.
+   * lines of JSON; returns the files that were left out, which are a `warning`, too. Throws SessionGoneError, SessionBusyError while a
+   * turn of it runs, FilesError when its workspace is beyond all bounds.
    */
-  exportSession(key: string, options: { tenant?: string; workspace?: boolean } = {}): AsyncGenerator<string> {
+  exportSession(
+    key: string,
+    options: { tenant?: string; workspace?: boolean } = {},
+  ): AsyncGenerator<string, readonly FileProblem[]> {
     return this.#upkeep.export(key, options)
   }
 
@@ -226,7 +232,10 @@ export class Pool implements AsyncDisposable {
     return this.#pruning.prune({ dryRun })
   }
 
-  /** Ends all that runs for a tenant, and removes its sessions and directories. It may begin anew then. */
+  /**
+   * Ends all that runs for a tenant, and removes its sessions and directories. It may begin anew then. Throws FilesError when files
+   * stay: all else is gone, and it can be repeated until they are.
+   */
   eraseTenant(tenant: string): Promise<void> {
     return this.#upkeep.eraseTenant(tenant)
   }
@@ -236,8 +245,11 @@ export class Pool implements AsyncDisposable {
     return storedBytes(this.#parts.store, tenant)
   }
 
-  /** Writes a consistent copy of the data directory into a new one, while work goes on. Throws StoreError, ConfigError. */
-  backup(path: string): Promise<void> {
+  /**
+   * Writes a consistent copy of the data directory into a new one, while work goes on; resolves with the files that were left out, which
+   * are a `warning`, too. Throws StoreError, ConfigError.
+   */
+  backup(path: string): Promise<BackupReport> {
     return this.#upkeep.backup(path)
   }
 

@@ -1,4 +1,6 @@
-import { bytesOn } from '../disk-use.ts'
+import { FilesError } from '../errors.ts'
+import type { FileProblem } from '../errors.ts'
+import { Problems } from '../files/problem.ts'
 import type { RetentionRule } from '../options/retention.ts'
 import type { SessionRecord } from '../store/store.ts'
 import { EventTrim } from './event-trim.ts'
@@ -18,6 +20,8 @@ export interface PruneReport {
   leftovers: number
   /** More is due than one look removes; the next goes on. */
   more: boolean
+  /** Files that could not be removed or counted, at most 100. */
+  problems: readonly FileProblem[]
 }
 
 export interface PruningContext extends LeftoversContext {
@@ -71,23 +75,18 @@ export class Pruning {
   }
 
   async prune({ dryRun }: { dryRun: boolean }): Promise<PruneReport> {
-    const { clock, sessions, emitter } = this.#context
+    const { clock, emitter, sessions } = this.#context
+    const problems = new Problems()
     const records = await this.#records()
     const due = dueForRemoval(
-      await this.#measured(records),
+      await this.#measured(records, problems),
       {
         ofTenant: (tenant) => this.#ruleOfTenant(tenant),
         ofAgent: (agent) => this.#ruleOfAgent(agent),
       },
       clock.wall(),
     )
-    const removals = due.slice(0, MAX_REMOVALS)
-    const removed: Removal[] = []
-    for (const removal of removals) {
-      if (this.#stopped) break
-      // It may have come to life, or been used, since it was looked at.
-      if (dryRun || (await sessions.removeUnused(removal))) removed.push(removal)
-    }
+    const { removed, more } = await this.#removeDue(due, { dryRun, problems })
     for (const removal of dryRun ? [] : removed) emitter.tell('session.expired', removal)
     const gone = new Set(due.map(({ tenant, key }) => `${tenant}\0${key}`))
     let events = 0
@@ -100,8 +99,29 @@ export class Pruning {
         { dryRun },
       )
     }
-    const leftovers = await this.#leftovers.remove(records, { dryRun, stopped: () => this.#stopped })
-    return { sessions: removed, events, leftovers, more: due.length > removals.length }
+    const leftovers = await this.#leftovers.remove(records, { dryRun, stopped: () => this.#stopped, problems })
+    emitter.warnOf('not all that has outlived its retention could be removed or counted', problems)
+    return { sessions: removed, events, leftovers, more, problems: problems.found }
+  }
+
+  /** Removes a bounded number. One that cannot be removed is noted, and stands in nobody's way. */
+  async #removeDue(
+    due: readonly Removal[],
+    { dryRun, problems }: { dryRun: boolean; problems: Problems },
+  ): Promise<{ removed: Removal[]; more: boolean }> {
+    const removed: Removal[] = []
+    for (const [index, removal] of due.entries()) {
+      if (this.#stopped) break
+      if (removed.length >= MAX_REMOVALS) return { removed, more: index < due.length }
+      try {
+        // It may have come to life, or been used, since it was looked at.
+        if (dryRun || (await this.#context.sessions.removeUnused(removal))) removed.push(removal)
+      } catch (error) {
+        if (!(error instanceof FilesError)) throw error
+        problems.take(error)
+      }
+    }
+    return { removed, more: false }
   }
 
   #ruleOfTenant(tenant: string): RetentionRule {
@@ -123,16 +143,21 @@ export class Pruning {
     }
   }
 
-  async #measured(records: readonly SessionRecord[]): Promise<KeptSession[]> {
+  async #measured(records: readonly SessionRecord[], problems: Problems): Promise<KeptSession[]> {
     const { driver, places, sessions } = this.#context
     const sized = this.#wantsSizes()
     const kept: KeptSession[] = []
     for (const [tenant, ofTenant] of Map.groupBy(records, (record) => record.tenant)) {
-      const sizes: ReadonlyMap<string, number> = sized ? await driver.sizes(await places(tenant)) : new Map()
+      let sizes: ReadonlyMap<string, number> = new Map()
+      try {
+        if (sized) sizes = await driver.sizes(await places(tenant))
+      } catch (error) {
+        problems.take(error)
+      }
       for (const record of ofTenant) {
         if (this.#stopped) return kept
         const { key, agent, uid, lastUsedAt } = record
-        const bytes = sized ? await this.#bytesOf(record, sizes) : 0
+        const bytes = sized ? await this.#bytesOf(record, sizes, problems) : 0
         kept.push({ tenant, key, agent, uid, lastUsedAt, bytes, live: sessions.isLive(record) })
       }
     }
@@ -146,14 +171,15 @@ export class Pruning {
     )
   }
 
-  async #bytesOf(record: SessionRecord, sizes: ReadonlyMap<string, number>): Promise<number> {
-    const { store, sessions } = this.#context
+  async #bytesOf(record: SessionRecord, sizes: ReadonlyMap<string, number>, problems: Problems): Promise<number> {
+    const { store, sessions, tenantFiles } = this.#context
     const { tenant, uid, cwd, ownsCwd } = record
     let { size } = await store.eventTotals(uid)
-    for (const id of await sessions.conversationsOf(record)) {
+    const conversations = await sessions.conversationsOf(record).catch((error: unknown) => problems.take(error))
+    for (const id of conversations ?? []) {
       size += (sizes.get(id) ?? 0) + (await store.transcriptSize(tenant, id))
     }
-    return size + (ownsCwd && cwd !== undefined ? await bytesOn(cwd) : 0)
+    return size + (ownsCwd && cwd !== undefined ? await tenantFiles.size(cwd, problems) : 0)
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { ConfigError, SessionConflictError } from '../errors.ts'
+import { chosenPath } from '../files/host-paths.ts'
 import type { SessionRecord } from '../store/store.ts'
 
 /** The record of a session that begins now. */
@@ -42,13 +42,13 @@ export function checkConflict(record: SessionRecord, agent: string | undefined, 
 /** The absolute path of a directory that exists. Throws ConfigError. */
 export async function existingDirectory(path: string): Promise<string> {
   const absolute = resolve(path)
-  const found = await stat(absolute).catch(() => undefined)
+  const found = await chosenPath(absolute)
   if (found === undefined) {
     throw new ConfigError(
       'cwd',
       `${absolute} does not exist; make it first, or leave cwd out for a workspace of the pool`,
     )
   }
-  if (!found.isDirectory()) throw new ConfigError('cwd', `${absolute} is not a directory`)
+  if (found !== 'folder') throw new ConfigError('cwd', `${absolute} is not a directory`)
   return absolute
 }

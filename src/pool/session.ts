@@ -103,7 +103,10 @@ export class Session {
     return this.#host.fork(this.#identity, key)
   }
 
-  /** Ends what runs and removes the session: its record, transcript and workspace. Deleting twice is no error. */
+  /**
+   * Ends what runs and removes the session: its record, transcript and workspace. Deleting twice is no error. Throws FilesError when
+   * files stay: the session runs no more turns then, and can be deleted again until they are gone.
+   */
   delete(): Promise<void> {
     return this.#host.remove(this.#identity)
   }

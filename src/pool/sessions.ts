@@ -1,9 +1,10 @@
 import type { Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
 import { CapacityError, ConfigError, PoolClosedError, SessionBusyError, SessionConflictError } from '../errors.ts'
+import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Limits } from '../options/limits.ts'
 import { wholeNumber } from '../options/section.ts'
-import type { EventRange, SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
+import type { EventRange, PoolFiles, SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 import { ActiveSessions } from './active-sessions.ts'
 import type { Agent } from './agent.ts'
 import { sessionGone } from './conversation.ts'
@@ -22,7 +23,6 @@ import type { NewSessionEvent } from './session-event.ts'
 import { infoOf } from './session-info.ts'
 import { Session } from './session.ts'
 import type { SendOptions, SessionHost, SessionIdentity, SessionInfo } from './session.ts'
-import type { Starter } from './starts.ts'
 import { SteeringTurn } from './steering.ts'
 import { Traces } from './traces.ts'
 import type { Transcripts } from './transcripts.ts'
@@ -39,7 +39,8 @@ export interface SessionsContext {
   fleet: () => Fleet
   agentOf: (name: string) => Agent
   places: (tenant: string) => Promise<TenantPlaces>
-  removeWorkspace: Starter['removeWorkspace']
+  files: PoolFiles
+  tenantFiles: TenantFiles
   transcripts: Transcripts
 }
 
@@ -191,7 +192,12 @@ export class Sessions implements SessionHost {
       if (forked?.record.uid !== fork.uid) throw taken
       this.active.forgetIfQuiet(forked)
     } catch (error) {
-      await this.#traces.remove(fork)
+      await this.#traces.remove(fork).catch((left: unknown) =>
+        this.#context.emitter.tell('warning', {
+          message: `files of the fork "${key}", which was not made, stay`,
+          error: left,
+        }),
+      )
       throw error
     }
     return this.handle(fork)

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Conversation as ConversationSpec, Driver, Options } from '../driver/driver.ts'
-import { StartError, storeError } from '../errors.ts'
+import { StartError } from '../errors.ts'
+import { chosenPath } from '../files/host-paths.ts'
+import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Residency } from '../options/residency.ts'
 import type { Starts } from '../options/starts.ts'
 import type { TenantPlaces } from '../store/store.ts'
@@ -25,6 +26,7 @@ export interface StarterContext {
   workerMemoryBytes: number
   listeners: WorkerListeners
   places: (tenant: string) => Promise<TenantPlaces>
+  tenantFiles: TenantFiles
   environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
   random: () => number
   /** The `claude` to run; undefined lets the SDK look for it. */
@@ -81,20 +83,22 @@ export class Starter {
   /** Makes a fresh workspace of the tenant, named after the conversation. */
   async makeWorkspace(places: TenantPlaces, sessionId: string): Promise<string> {
     const path = join(places.workspaces, sessionId)
-    await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-      throw storeError(`the workspace ${path} cannot be made`, error)
-    })
+    await this.#context.tenantFiles.makeFolder(path)
     return path
   }
 
+  /** Throws FilesError for what could not be removed. */
   async removeWorkspace(path: string): Promise<void> {
-    await rm(path, { recursive: true, force: true, maxRetries: 3 })
+    await this.#context.tenantFiles.erase(path)
   }
 
-  /** Throws StartError when there is no such directory: the CLI's own words for it are about the binary. */
-  async checkCwd(cwd: string): Promise<void> {
-    const found = await stat(cwd).catch(() => undefined)
-    if (found?.isDirectory() === true) return
+  /**
+   * Throws StartError when there is no such directory: the CLI's own words for it are about the binary. Throws FilesError when the
+   * agent has put something else in the place of its workspace.
+   */
+  async checkCwd({ cwd, ownsCwd }: { cwd: string; ownsCwd: boolean }): Promise<void> {
+    const found = ownsCwd ? await this.#context.tenantFiles.folderAt(cwd) : await chosenPath(cwd)
+    if (found === 'folder') return
     throw new StartError(
       'spawn',
       `the working directory ${cwd} does not exist any more; make it again or delete the session`,

@@ -1,5 +1,7 @@
 import type { Driver, SDKMessage, SessionStore } from '../driver/driver.ts'
-import type { SessionRecord, TenantPlaces } from '../store/store.ts'
+import { FilesError, ResumeError } from '../errors.ts'
+import type { Problems } from '../files/problem.ts'
+import type { PoolFiles, SessionRecord, TenantPlaces } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { PoolEmitter, TranscriptTrouble } from './events.ts'
 
@@ -7,6 +9,7 @@ export interface TranscriptsContext {
   driver: Driver
   emitter: PoolEmitter
   places: (tenant: string) => Promise<TenantPlaces>
+  files: Pick<PoolFiles, 'placesOf'>
   /** Whether what the CLI writes of a conversation is copied to the store. */
   copiesTranscripts: boolean
   /** The store's copies of a tenant's transcripts. */
@@ -30,7 +33,30 @@ export class Transcripts {
     return { sessionStore: { append: (key, entries) => store.append(key, entries), load: async () => null } }
   }
 
-  /** Before a conversation is resumed: what either side lacks it gets from the other. Throws what the store or the disk throw. */
+  /**
+   * Before a conversation is resumed: its transcript is a plain file that agrees with its copy. Throws ResumeError for one that is none,
+   * and StoreError.
+   */
+  async checkResume(conversation: ConversationPlace): Promise<void> {
+    const { tenant, cwd, sdkSessionId } = conversation
+    if (cwd === undefined || sdkSessionId === undefined) return
+    const { driver, files, emitter } = this.#context
+    try {
+      const { configDir, tmpDir } = files.placesOf(tenant)
+      await driver.resumeLoad({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, Infinity)
+      await this.reconcile(conversation)
+    } catch (error) {
+      if (!(error instanceof FilesError)) throw error
+      if (error.problems.every(({ reason }) => reason === 'too_large'))
+        return emitter.tell('warning', {
+          message: `the transcript ${sdkSessionId} is not compared with its copy`,
+          error,
+        })
+      throw new ResumeError(`its transcript cannot be used: ${error.message}`, { cause: error })
+    }
+  }
+
+  /** What either side lacks it gets from the other. Throws FilesError and StoreError. */
   async reconcile({ tenant, cwd, sdkSessionId }: ConversationPlace): Promise<void> {
     if (!this.#context.copiesTranscripts || cwd === undefined || sdkSessionId === undefined) return
     const { configDir, tmpDir } = await this.#context.places(tenant)
@@ -38,18 +64,26 @@ export class Transcripts {
     await this.#context.driver.reconcile(place, this.#context.transcriptStore(tenant))
   }
 
-  /** The files of a conversation, written again from a copy where they are gone: also one that another pool has made. */
-  async files(conversation: ConversationPlace): Promise<{ folder: string; names: string[] }> {
+  /**
+   * The files of a conversation, written again from a copy where they are gone: also one that another pool has made. What cannot be read
+   * is noted.
+   */
+  async files(conversation: ConversationPlace, problems: Problems): Promise<{ folder: string; names: string[] }> {
     const { tenant, cwd, sdkSessionId } = conversation
     if (cwd === undefined || sdkSessionId === undefined) return { folder: '', names: [] }
     const { driver, places, transcriptStore } = this.#context
-    const { configDir, tmpDir } = await places(tenant)
-    const place = { configDir, tmpDir, cwd, sessionId: sdkSessionId }
-    await this.reconcile(conversation)
-    const found = await driver.transcript(place)
-    if (found.names.length > 0) return found
-    await driver.reconcile(place, transcriptStore(tenant))
-    return driver.transcript(place)
+    try {
+      const { configDir, tmpDir } = await places(tenant)
+      const place = { configDir, tmpDir, cwd, sessionId: sdkSessionId }
+      await this.reconcile(conversation).catch((error: unknown) => problems.take(error))
+      const found = await driver.transcript(place)
+      if (found.names.length > 0) return found
+      await driver.reconcile(place, transcriptStore(tenant))
+      return await driver.transcript(place)
+    } catch (error) {
+      problems.take(error)
+      return { folder: '', names: [] }
+    }
   }
 
   /** Removes the copy of a conversation that is removed. */

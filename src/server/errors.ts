@@ -65,6 +65,11 @@ const CLOSING =
 
 const STORE: Translation = { type: 'api_error', instead: 'the server could not read or write its store' }
 
+const FILES: Translation = {
+  type: 'api_error',
+  instead: 'the server could not work with all files of this session; its log names them',
+}
+
 /** Exhaustive, so that a new code does not compile without its place on the wire. */
 const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   capacity: { type: 'rate_limit_error' },
@@ -87,6 +92,8 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   disk_full: STORE,
   read_only: STORE,
   corrupt: STORE,
+  files_failed: FILES,
+  files_left: FILES,
   bad_archive: { type: 'invalid_request_error', retry: false },
 }
 

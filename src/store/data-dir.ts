@@ -1,15 +1,26 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { DatabaseSync, backup } from '../sqlite.ts'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
-import { HostRunningError, StoreError, storeError } from '../errors.ts'
+import { FilesError, HostRunningError, StoreError, storeError } from '../errors.ts'
+import type { Problems } from '../files/problem.ts'
+import { TenantFiles } from '../files/tenant-files.ts'
 import { makePrivateFile } from '../private-file.ts'
 import { closedBy, isForbidden } from './access.ts'
-import { copyTree } from './copy-tree.ts'
 import { checkDisk } from './disk-check.ts'
 import type { DiskState, PoolFiles, TenantPlaces } from './store.ts'
 import { unwritable } from './unwritable.ts'
@@ -82,13 +93,19 @@ function makeOwn(path: string): void {
   if ((mode & 0o077) !== 0) chmodSync(path, PRIVATE)
 }
 
-const removeDirectory = (path: string): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 3 })
+const namesIn = (path: string): Promise<string[]> =>
+  readdir(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw storeError(`${path} cannot be read`, error)
+  })
 
 /** The directory that a host owns: its store, its tenants' config dirs and workspaces, and the lock that keeps others out. */
 export class DataDir implements PoolFiles {
   readonly path: string
   /** What other processes must say to be answered by the host: only this user can read it. */
   readonly controlSecret: string = randomBytes(32).toString('hex')
+  /** The way to what tenants have made below it. */
+  readonly tenantFiles: TenantFiles
   readonly #lock: DatabaseSync
   readonly #clock: Pick<Clock, 'wall'>
   /** Directories of tenants that are being removed. */
@@ -98,6 +115,7 @@ export class DataDir implements PoolFiles {
   constructor(path: string, clock: Pick<Clock, 'wall'> = systemClock) {
     this.#clock = clock
     this.path = resolve(path)
+    this.tenantFiles = new TenantFiles(this.#tenants)
     try {
       makeDirectory(this.path)
       makeOwn(this.path)
@@ -152,15 +170,20 @@ export class DataDir implements PoolFiles {
     return join(path, STORE_FILE)
   }
 
-  /** Copies the files of all tenants, and databases beside the store, into another data directory. What goes away meanwhile is left out. */
-  async copyFiles(path: string): Promise<void> {
+  /**
+   * Copies the files of all tenants, and databases beside the store, into another data directory. What goes away meanwhile is left
+   * out; what cannot be copied is noted.
+   */
+  async copyFiles(path: string, problems: Problems): Promise<void> {
     try {
       for (const name of await readdir(this.path)) {
         if (!name.endsWith('.sqlite') || name === STORE_FILE) continue
         using database = new DatabaseSync(join(this.path, name), { readOnly: true })
         await backup(database, join(path, name))
       }
-      await copyTree(this.#tenants, join(path, TENANTS), TEMPORARY)
+      const tenants = join(path, TENANTS)
+      mkdirSync(tenants, { mode: PRIVATE })
+      for (const name of await namesIn(this.#tenants)) await this.#copyTenant(name, tenants, problems)
     } catch (error) {
       throw storeError(`the backup ${path} cannot be written`, error)
     }
@@ -170,46 +193,56 @@ export class DataDir implements PoolFiles {
     return checkDisk(this.path, how)
   }
 
-  async removeTenant(tenant: string): Promise<void> {
-    await removeDirectory(join(this.#tenants, folderOf(tenant)))
+  async removeTenant(tenant: string, problems: Problems): Promise<void> {
+    await this.tenantFiles.remove(join(this.#tenants, folderOf(tenant)), problems)
   }
 
   async removeUnknownTenants(
     known: ReadonlySet<string>,
-    { before, dryRun }: { before: number; dryRun: boolean },
+    { before, dryRun, problems }: { before: number; dryRun: boolean; problems: Problems },
   ): Promise<number> {
     const folders = new Set([...known].map(folderOf))
     let removed = 0
-    for (const name of await readdir(this.#tenants).catch(() => [])) {
+    for (const name of await namesIn(this.#tenants)) {
       const root = join(this.#tenants, name)
       // Looked at and taken in one go: whoever needs the directory has noted its use before, or waits until it is gone.
-      const found = statSync(root, { throwIfNoEntry: false })
+      const found = lstatSync(root, { throwIfNoEntry: false })
       if (folders.has(name) || found === undefined || found.mtimeMs >= before) continue
-      removed += 1
-      if (dryRun) continue
-      const removing = removeDirectory(root).finally(() => this.#removing.delete(root))
-      this.#removing.set(root, removing)
-      await removing
+      const failed = problems.count
+      if (!dryRun) {
+        const removing = this.tenantFiles.remove(root, problems).finally(() => this.#removing.delete(root))
+        this.#removing.set(root, removing)
+        await removing
+      }
+      if (problems.count === failed) removed += 1
     }
     return removed
   }
 
-  /** The tenant's places, made if need be. Rejects with StoreError. */
-  async tenant(tenant: string): Promise<TenantPlaces> {
+  placesOf(tenant: string): TenantPlaces {
     const root = join(this.#tenants, folderOf(tenant))
-    const removing = this.#removing.get(root)
-    if (removing !== undefined) await removing.catch(() => undefined)
-    this.#noteUse(root)
-    const places = {
+    return {
       home: join(root, 'home'),
       configDir: join(root, 'config'),
       tmpDir: join(root, 'tmp'),
       workspaces: join(root, 'workspaces'),
       earlier: join(root, 'earlier'),
     }
+  }
+
+  /** The tenant's places, made if need be. Rejects with StoreError, or FilesError where the tenant has put something else there. */
+  async tenant(tenant: string): Promise<TenantPlaces> {
+    const root = join(this.#tenants, folderOf(tenant))
+    const removing = this.#removing.get(root)
+    if (removing !== undefined) await removing.catch(() => undefined)
+    this.#noteUse(root)
+    const places = this.placesOf(tenant)
     try {
-      for (const place of Object.values(places)) await mkdir(place, { recursive: true, mode: PRIVATE })
+      makeDirectory(this.#tenants)
+      const names = Object.values(places).map((place) => basename(place))
+      await this.tenantFiles.makeFolders(root, names)
     } catch (error) {
+      if (error instanceof FilesError) throw error
       throw storeError(`the directories of tenant "${tenant}" cannot be made`, error)
     }
     return places
@@ -223,6 +256,16 @@ export class DataDir implements PoolFiles {
     this.#lock.close()
   }
 
+  /** One that cannot be copied keeps no other one back. */
+  async #copyTenant(name: string, to: string, problems: Problems): Promise<void> {
+    const from = join(this.#tenants, name)
+    try {
+      await this.tenantFiles.copyOut(from, join(to, name), { problems, except: TEMPORARY })
+    } catch (error) {
+      problems.take(error)
+    }
+  }
+
   get #tenants(): string {
     return join(this.path, TENANTS)
   }
@@ -231,7 +274,7 @@ export class DataDir implements PoolFiles {
   #noteUse(root: string): void {
     const now = this.#clock.wall() / 1_000
     try {
-      utimesSync(root, now, now)
+      lutimesSync(root, now, now)
     } catch {
       // It is not there yet, or nothing can be written, and so nothing is removed.
     }

@@ -1,4 +1,5 @@
 import type { StoreErrorCode } from '../errors.ts'
+import type { Problems } from '../files/problem.ts'
 
 /** Tokens, and what they cost by the CLI's own estimate. */
 export interface Usage {
@@ -69,15 +70,20 @@ export interface DiskState {
 
 /** The files that a pool owns beside its store. */
 export interface PoolFiles {
-  /** Removes all directories of a tenant. */
-  removeTenant(tenant: string): Promise<void>
+  /** A tenant's places, whether they are there or not. */
+  placesOf(tenant: string): TenantPlaces
+  /** Removes all directories of a tenant. What stays is noted. */
+  removeTenant(tenant: string, problems: Problems): Promise<void>
   /**
    * Removes the directories of tenants that are not `known` and were last used before that time, in milliseconds since the
-   * epoch, or only counts them in a dry run; how many that is.
+   * epoch, or only counts them in a dry run; how many that is. What stays is noted.
    */
-  removeUnknownTenants(known: ReadonlySet<string>, options: { before: number; dryRun: boolean }): Promise<number>
-  /** Copies the files of all tenants as they are now into this new directory, which stands for the data directory. */
-  copyFiles(path: string): Promise<void>
+  removeUnknownTenants(
+    known: ReadonlySet<string>,
+    options: { before: number; dryRun: boolean; problems: Problems },
+  ): Promise<number>
+  /** Copies the files of all tenants as they are now into this new directory, which stands for the data directory. What stays behind is noted. */
+  copyFiles(path: string, problems: Problems): Promise<void>
   /** Whether something can be kept on their disk. `thorough` writes a file to find out. */
   checkDisk(how: { thorough: boolean }): Promise<DiskState>
   /** Where a copy has its store. */

@@ -61,6 +61,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
     'src/process/tree.ts',
     ['../memory/usage.ts', '../worker/worker.ts', '../pool/gate.ts', '../store/sqlite.ts', '../index.ts'],
   ],
+  ['src/files/walk.ts', ['../pool/gate.ts', '../store/store.ts', '../driver/driver.ts', '../process/tree.ts', 'zod']],
   ['src/memory/usage.ts', ['../process/tree.ts', '../driver/claude.ts', 'node:child_process', 'node:perf_hooks']],
   [
     'src/worker/worker.ts',
@@ -70,7 +71,8 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ['src/store/store.ts', ['./sqlite.ts', '../process/tree.ts', '../options/limits.ts', 'node:fs']],
   ['src/driver/driver.ts', ['./claude.ts', '../process/tree.ts', '../store/store.ts', 'node:fs']],
   ['src/driver/claude.ts', ['../pool/gate.ts', '../worker/worker.ts', '../store/sqlite.ts', 'yaml', `${sdk}/core`]],
-  ['src/driver/environment.ts', ['../pool/gate.ts', sdk]],
+  ['src/driver/claude.ts', ['node:fs', 'node:fs/promises']],
+  ['src/driver/environment.ts', ['../pool/gate.ts', sdk, 'node:fs', 'node:fs/promises']],
   [
     'src/pool/pool.ts',
     [
@@ -89,6 +91,8 @@ const forbiddenImports: [from: string, imports: string[]][] = [
       'claude-agent-pool',
       'yaml',
       'node:child_process',
+      'node:fs',
+      'node:fs/promises',
       sdk,
     ],
   ],
@@ -107,7 +111,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
 const typesOnly: [from: string, imports: string[]][] = [
   ['src/clock.ts', ['./driver/driver.ts']],
   ['src/driver/driver.ts', [sdk]],
-  ['src/store/store.ts', ['../driver/driver.ts']],
+  ['src/store/store.ts', ['../driver/driver.ts', '../files/problem.ts']],
   ['src/telemetry/log.ts', ['../pool/pool.ts']],
   ['src/testing/driver.ts', ['../pool/pool.ts']],
   ['src/server/app.ts', ['../pool/pool.ts', '../driver/driver.ts']],
@@ -125,6 +129,7 @@ const allowedImports: [from: string, imports: string[]][] = [
     'src/process/tree.ts',
     ['./marker.ts', '../errors.ts', '../options/limits.ts', '../clock.ts', 'node:child_process', 'node:fs/promises'],
   ],
+  ['src/files/walk.ts', ['./folder.ts', '../errors.ts', '../clock.ts', '../units.ts', 'node:fs', 'node:fs/promises']],
   ['src/memory/usage.ts', ['./limit.ts', '../clock.ts', 'node:os']],
   [
     'src/worker/worker.ts',
@@ -132,10 +137,18 @@ const allowedImports: [from: string, imports: string[]][] = [
   ],
   ['src/store/sqlite.ts', ['./store.ts', '../errors.ts', '../process/marker.ts', '../sqlite.ts']],
   ['src/driver/claude.ts', [sdk, '../process/spawn.ts', './environment.ts']],
-  ['src/driver/environment.ts', ['../options/limits.ts']],
+  ['src/driver/environment.ts', ['../options/limits.ts', '../files/tenant-files.ts']],
+  ['src/driver/spool.ts', ['node:fs', 'node:fs/promises']],
   [
     'src/pool/pool.ts',
-    ['./gate.ts', '../worker/worker.ts', '../process/reaper.ts', '../memory/governor.ts', '../clock.ts'],
+    [
+      './gate.ts',
+      '../files/tenant-files.ts',
+      '../worker/worker.ts',
+      '../process/reaper.ts',
+      '../memory/governor.ts',
+      '../clock.ts',
+    ],
   ],
   ['src/telemetry/log.ts', ['../index.ts', '../errors.ts', '../clock.ts', 'node:diagnostics_channel']],
   ['src/testing/driver.ts', ['../index.ts', '../clock.ts', '../errors.ts', '../driver/driver.ts']],

@@ -2,6 +2,7 @@ import { mkdir, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import { TenantFiles } from '../../src/files/tenant-files.ts'
 import { ClaudeDriver } from '../../src/driver/claude.ts'
 import { findClaudeExecutable } from '../../src/driver/executable.ts'
 import type { AgentProcess } from '../../src/driver/driver.ts'
@@ -83,6 +84,7 @@ test('A directory that is reached by a link is one place for claim and resume', 
 async function park(site: Site): Promise<AgentProcess> {
   const home = await site.directory('home')
   const driver = new ClaudeDriver({
+    files: new TenantFiles(site.dataDir),
     clock: systemClock,
     runDir: join(site.root, 'run'),
     spoolDir: join(site.root, 'spool'),

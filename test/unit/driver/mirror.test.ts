@@ -5,12 +5,14 @@ import type { SessionStore, TranscriptPlace } from '../../../src/driver/driver.t
 import { forgetCopy, reconcile } from '../../../src/driver/mirror.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import { sessionStore } from '../../../src/store/session-store.ts'
+import { TenantFiles } from '../../../src/files/tenant-files.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const sessionId = '11111111-1111-4111-8111-111111111111'
 const MAIN = { projectKey: '-nowhere-project', sessionId }
 const SUB = { ...MAIN, subpath: 'subagents/agent-1' }
 
+let files: TenantFiles
 let place: TranscriptPlace
 let store: SessionStore
 let main: string
@@ -28,6 +30,7 @@ async function write(file: string, text: string): Promise<void> {
 
 beforeEach(async () => {
   const configDir = await temporaryFolder()
+  files = new TenantFiles(dirname(configDir))
   place = { configDir, tmpDir: configDir, cwd: '/nowhere/project', sessionId }
   store = sessionStore(new MemoryStore(), 't', { wall: () => 0 })
   main = join(configDir, 'projects', '-nowhere-project', `${sessionId}.jsonl`)
@@ -37,7 +40,7 @@ beforeEach(async () => {
 test('files that are gone are written again, with those of subagents, and nothing else is left there', async () => {
   await store.append(MAIN, entries(1, 3))
   await store.append(SUB, entries(7, 8))
-  await reconcile(place, store)
+  await reconcile(files, place, store)
   expect(await readFile(main, 'utf8')).toBe(lines(entries(1, 3)))
   expect(await readFile(sub, 'utf8')).toBe(lines(entries(7, 8)))
   expect((await readdir(dirname(main))).toSorted()).toEqual([sessionId, `${sessionId}.jsonl`])
@@ -47,7 +50,7 @@ test('a copy that lacks something becomes what the files say, in their order', a
   await store.append(MAIN, [...entries(1, 1), ...entries(4, 4)])
   await write(main, lines([...entries(1, 2), { type: 'title' }, ...entries(3, 4)]))
   await write(sub, lines(entries(7, 8)))
-  await reconcile(place, store)
+  await reconcile(files, place, store)
   expect(await store.load(MAIN)).toEqual([...entries(1, 2), { type: 'title' }, ...entries(3, 4)])
   expect(await store.load(SUB)).toEqual(entries(7, 8))
 })
@@ -55,7 +58,7 @@ test('a copy that lacks something becomes what the files say, in their order', a
 test('a copy that lacks nothing is left alone, also when it knows more', async () => {
   await store.append(MAIN, entries(1, 5))
   await write(main, lines(entries(1, 4)))
-  await reconcile(place, store)
+  await reconcile(files, place, store)
   expect(await store.load(MAIN)).toEqual(entries(1, 5))
   expect(await readFile(main, 'utf8')).toBe(lines(entries(1, 4)))
 })
@@ -63,12 +66,12 @@ test('a copy that lacks nothing is left alone, also when it knows more', async (
 test('a line that is being written is left for the next time', async () => {
   await write(main, lines(entries(1, 2)))
   await appendFile(main, '{"type":"user","uu')
-  await reconcile(place, store)
+  await reconcile(files, place, store)
   expect(await store.load(MAIN)).toEqual(entries(1, 2))
 })
 
 test('where neither side has anything nothing is made', async () => {
-  await reconcile(place, store)
+  await reconcile(files, place, store)
   expect(await store.load(MAIN)).toBeNull()
   expect(await readdir(place.configDir)).toEqual([])
 })
@@ -76,7 +79,7 @@ test('where neither side has anything nothing is made', async () => {
 test('forgetting removes the copy with those of subagents', async () => {
   await store.append(MAIN, entries(1, 1))
   await store.append(SUB, entries(2, 2))
-  await forgetCopy(place, store)
+  await forgetCopy(files, place, store)
   expect(await store.load(MAIN)).toBeNull()
   expect(await store.load(SUB)).toBeNull()
 })

@@ -3,17 +3,20 @@ import { dirname, join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import { formatWall } from '../../../src/clock.ts'
 import type { TranscriptPlace } from '../../../src/driver/driver.ts'
+import { TenantFiles } from '../../../src/files/tenant-files.ts'
 import { transcriptUsage } from '../../../src/driver/transcript-usage.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const sessionId = '11111111-1111-4111-8111-111111111111'
 
+let files: TenantFiles
 let place: TranscriptPlace
 let main: string
 let sub: string
 
 beforeEach(async () => {
   const configDir = await temporaryFolder()
+  files = new TenantFiles(dirname(configDir))
   place = { configDir, tmpDir: configDir, cwd: '/nowhere/project', sessionId }
   main = join(configDir, 'projects', '-nowhere-project', `${sessionId}.jsonl`)
   sub = join(dirname(main), sessionId, 'subagents', 'agent-1.jsonl')
@@ -41,7 +44,7 @@ async function write(file: string, entries: readonly object[], end = ''): Promis
 
 /** The total that is saved, and the answers beside it. */
 async function read(after = 0): Promise<{ saved: number | undefined; unsaved: string[] }> {
-  const { saved: total, unsaved } = await transcriptUsage(place, after)
+  const { saved: total, unsaved } = await transcriptUsage(files, place, after)
   return { saved: total?.total_cost_usd, unsaved: unsaved.map(({ at, answer: { id } }) => `${id} at ${at}`) }
 }
 

@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { HostRunningError, StoreError } from '../../../src/errors.ts'
+import { Problems } from '../../../src/files/problem.ts'
 import { DataDir } from '../../../src/store/data-dir.ts'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
 import { record } from '../../conformance/sessions.ts'
@@ -118,7 +119,8 @@ test('a tenant whose directories go as somebody needs them has them all the same
   let now = 1_000_000
   const dir = new DataDir(path, { wall: () => now })
   onTestFinished(() => dir.release())
-  const remove = (): Promise<number> => dir.removeUnknownTenants(new Set(), { before: now, dryRun: false })
+  const remove = (): Promise<number> =>
+    dir.removeUnknownTenants(new Set(), { before: now, dryRun: false, problems: new Problems() })
   for (let round = 0; round < 40; round += 1) {
     now += 1_000
     const removed = remove()
@@ -139,7 +141,8 @@ test('directories of tenants go by the time of their last use, whatever their na
   await dir.tenant('used')
   await dir.tenant('used')
   const known = new Set(['known', 'Not A Folder Name'])
-  const removed = (dryRun: boolean): Promise<number> => dir.removeUnknownTenants(known, { before: now, dryRun })
+  const removed = (dryRun: boolean): Promise<number> =>
+    dir.removeUnknownTenants(known, { before: now, dryRun, problems: new Problems() })
   for (const tenant of ['known', 'Not A Folder Name', 'old']) await dir.tenant(tenant)
   now += 1_000
   await dir.tenant('used')

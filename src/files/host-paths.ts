@@ -1,0 +1,27 @@
+import { mkdir, rename, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { Problems } from './problem.ts'
+import { TenantFiles } from './tenant-files.ts'
+
+/** What is at a path that the caller or operator chose, links followed; undefined where nothing is, or it cannot be reached. */
+export async function chosenPath(path: string): Promise<'folder' | 'other' | undefined> {
+  const found = await stat(path).catch(() => undefined)
+  if (found === undefined) return undefined
+  return found.isDirectory() ? 'folder' : 'other'
+}
+
+/** Fills a new folder, which is there as a whole or not at all. Throws what `fill` throws, and system errors. */
+export async function newCopy(path: string, fill: (partial: string) => Promise<void>): Promise<void> {
+  const partial = `${path}.partial`
+  // What was copied may be as deep as an agent has made it.
+  const files = new TenantFiles(dirname(path))
+  await files.erase(partial)
+  try {
+    await mkdir(partial, { recursive: true, mode: 0o700 })
+    await fill(partial)
+    await rename(partial, path)
+  } catch (error) {
+    await files.remove(partial, new Problems())
+    throw error
+  }
+}
