@@ -16,6 +16,8 @@ export interface ActiveSessionsContext {
   emitter: PoolEmitter
   traces: Traces
   keepsEvents: boolean
+  agentOf: (name: string) => Agent
+  describe: ConversationHost['describe']
   run: ConversationHost['run']
 }
 
@@ -34,11 +36,13 @@ export class ActiveSessions {
 
   constructor(context: ActiveSessionsContext) {
     this.#context = context
-    const { store, clock, keepsEvents, run, traces, emitter } = context
+    const { store, clock, keepsEvents, agentOf, describe, run, traces, emitter } = context
     this.#host = {
       store,
       clock,
       keepsEvents,
+      permissionsOf: (agent) => agentOf(agent).permissions,
+      describe,
       run,
       leaveBehind: (record) => traces.leaveBehind(record),
       onIdle: (conversation) => this.forgetIfQuiet(conversation),
@@ -124,7 +128,9 @@ export class ActiveSessions {
   ): Promise<Conversation | undefined> {
     const record = await this.#context.store.get(tenant, key)
     if (record === undefined) return begin?.()
-    return this.activate(record)
+    // One that was forgotten as quiet while somebody was about to use it may have been taken up again meanwhile.
+    const active = this.get(record)
+    return active?.record.uid === record.uid ? active : this.activate(record)
   }
 
   /** Takes up a session that the store knows. */

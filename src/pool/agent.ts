@@ -9,6 +9,7 @@ import { validate } from '../options/section.ts'
 import { readSpares } from '../options/spares.ts'
 import type { SpareBounds, SpareOptions } from '../options/spares.ts'
 import type { SessionRef } from '../worker/worker.ts'
+import type { Permissions } from './held-calls.ts'
 import { suggestionFor } from './suggestion.ts'
 import type { TurnLimits } from './turn.ts'
 
@@ -112,10 +113,23 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
    * (ResumeError, or as `onStaleResume` says). `"compact"`: the agent's model sums it up, after a turn or before the next one.
    */
   onLargeTranscript?: 'refuse' | 'compact'
+  /**
+   * What this agent's permission policy says of a tool, by the CLI's name of it: told in the events of its calls. It decides
+   * nothing. Default: what the CLI decides, up to 250 ms after it comes to a call.
+   */
+  evaluatedPermission?: (toolName: string) => 'allow' | 'ask' | 'deny'
 }
 
 /** The keys that are the pool's and not the SDK's: a process knows nothing of them. */
-const POOL_KEYS = ['spares', 'claimableSpares', 'limits', 'residency', 'onStaleResume', 'onLargeTranscript'] as const
+const POOL_KEYS = [
+  'spares',
+  'claimableSpares',
+  'limits',
+  'residency',
+  'onStaleResume',
+  'onLargeTranscript',
+  'evaluatedPermission',
+] as const
 
 type ProcessOptions = Omit<AgentOptions, (typeof POOL_KEYS)[number]>
 
@@ -195,6 +209,8 @@ export interface Agent {
   readonly residency: Residency | undefined
   readonly onStaleResume: 'error' | 'fresh'
   readonly onLargeTranscript: 'refuse' | 'compact'
+  /** What is known of its calls before the CLI decides. */
+  readonly permissions: Permissions
 }
 
 const nameSchema = z
@@ -287,6 +303,7 @@ export function readAgent(
     residency: own,
     onStaleResume,
     onLargeTranscript,
+    evaluatedPermission,
     ...processOptions
   } = options
   const spareless = ownProcess && hasOwnServers(options) ? { min: 0, max: 0 } : undefined
@@ -301,7 +318,18 @@ export function readAgent(
     residency: own === undefined ? undefined : readAgentResidency(`${path}.residency`, own, residency),
     onStaleResume: readWord(`${path}.onStaleResume`, onStaleResume, ['error', 'fresh']),
     onLargeTranscript: readWord(`${path}.onLargeTranscript`, onLargeTranscript, ['refuse', 'compact']),
+    permissions: readPermissions(path, options, ownProcess),
   })
+}
+
+/** Where the CLI may ask, processes tell when it comes to a call. A query's events are not kept. */
+function readPermissions(path: string, options: AgentOptions, ownProcess: boolean): Permissions {
+  const { evaluatedPermission, permissionMode, canUseTool } = options
+  if (evaluatedPermission !== undefined && typeof evaluatedPermission !== 'function')
+    throw new ConfigError(`${path}.evaluatedPermission`, 'is not a function of a tool’s name')
+  if (evaluatedPermission !== undefined) return { of: evaluatedPermission, callsTold: false }
+  if (permissionMode === 'bypassPermissions') return { of: () => 'allow', callsTold: false }
+  return { of: () => undefined, callsTold: !ownProcess && canUseTool !== undefined && permissionMode !== 'dontAsk' }
 }
 
 /** Checks the agents of a pool, whose `residency` holds for what they leave out. Throws ConfigError. */

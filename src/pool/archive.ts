@@ -61,6 +61,7 @@ const header: z.ZodType<{ record: ArchivedRecord }> = z.object({
         saved: usage,
         reckoned: usage.optional(),
         notedAt: z.number().optional(),
+        activeMs: z.number().optional(),
       })
       .optional(),
     createdAt: z.number(),

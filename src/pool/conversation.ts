@@ -3,9 +3,13 @@ import { PoolClosedError, SessionBusyError, SessionGoneError, TurnInterruptedErr
 import type { SessionRecord, Store } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { SessionRef } from '../worker/worker.ts'
+import type { Permissions } from './held-calls.ts'
 import { Journal } from './journal.ts'
+import type { NewSessionEvent } from './session-event.ts'
+import type { SendOptions, SessionInfo } from './session.ts'
 import type { RunningTurn } from './turn.ts'
 import { TurnRecord } from './turn-record.ts'
+import { noteActivity } from './usage.ts'
 
 /** What `send()` does while a turn of the session runs. */
 export type OnBusy = 'reject' | 'queue' | 'interrupt' | 'steer'
@@ -19,6 +23,10 @@ export interface ConversationHost {
   readonly clock: Clock
   /** Whether the events of sessions are kept. */
   readonly keepsEvents: boolean
+  /** What is known of the calls of this agent before the CLI decides on them. */
+  permissionsOf(agent: string): Permissions
+  /** The session as it is now. */
+  describe(record: SessionRecord): SessionInfo
   run(conversation: Conversation, turn: RunningTurn): Promise<void>
   /** Its present conversation is about to be replaced by another, and goes with the session. */
   leaveBehind(record: SessionRecord): Promise<void>
@@ -99,8 +107,15 @@ export class Conversation {
   }
 
   /** Gives the turn its place in the session's journal, if there is one. */
-  keep(turn: RunningTurn): void {
-    if (this.journal !== undefined) turn.keepIn(new TurnRecord(this.journal, turn.message))
+  keep(turn: RunningTurn, { showPrompt = true, lastEvents }: Pick<SendOptions, 'showPrompt' | 'lastEvents'>): void {
+    if (this.journal === undefined) return
+    const record = new TurnRecord(this.journal, turn.message, {
+      permissions: this.#host.permissionsOf(this.record.agent),
+      showPrompt,
+      lastEvents: () => (lastEvents === undefined ? [] : this.#lastEvents(lastEvents)),
+      ran: (ms) => noteActivity(this.record, ms),
+    })
+    turn.keepIn(record)
   }
 
   /** Runs the turn now, or does what the caller wants when another one runs. Never throws: it ends the turn. */
@@ -189,6 +204,16 @@ export class Conversation {
     )
     this.release()
     this.#host.onIdle(this)
+  }
+
+  /** The end of a turn does not depend on what its caller adds. */
+  #lastEvents(make: NonNullable<SendOptions['lastEvents']>): readonly NewSessionEvent[] {
+    try {
+      return make(this.#host.describe(this.record))
+    } catch (error) {
+      this.#host.warn(`the last events of a turn of session "${this.record.key}" could not be made`, error)
+      return []
+    }
   }
 
   #enqueue(turn: RunningTurn, first = false): void {

@@ -1,8 +1,10 @@
 import { formatWall } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { EventRange, Store } from '../store/store.ts'
+import { activityOfOpenTurn } from './activity.ts'
 import type { EventPreview, NewSessionEvent, SessionEvent } from './session-event.ts'
 import { idle, newEventId, sessionError } from './turn-events.ts'
+import { noteActivity } from './usage.ts'
 
 /** An event with its number: 1 for the first of its session, without gaps. */
 export interface NumberedEvent {
@@ -104,6 +106,11 @@ export class Journal {
     return formatWall(this.#clock.wall())
   }
 
+  /** Monotonic milliseconds. */
+  get now(): number {
+    return this.#clock.now()
+  }
+
   /** Resolves after this time. */
   elapsed(ms: number): Promise<void> {
     return new Promise((resolve) => this.#clock.after(ms, resolve))
@@ -125,13 +132,6 @@ export class Journal {
   gather(events: readonly NewSessionEvent[], turn?: 'open' | 'closed'): Promise<NumberedEvent[]> {
     this.#ahead += events.length
     return this.#add(this.#complete(events), turn)
-  }
-
-  /** Says more of an event that nobody has been told yet; of any other all is said. */
-  amend(id: string, change: Partial<SessionEvent>): void {
-    for (const { events } of this.#additions)
-      for (const entry of events)
-        if (entry.event.id === id) Object.assign(entry, entryOf({ ...entry.event, ...change } as SessionEvent))
   }
 
   /** Replaces an event by what it has become. Those who have read it are not told again. */
@@ -346,9 +346,11 @@ function isUnderWay(mark: SessionEvent | undefined): boolean {
   return mark !== undefined
 }
 
-/** After a start: says of every turn whose host died that it was cut short. */
+/** After a start: says of every turn whose host died that it was cut short, and notes how long it ran. */
 export async function closeOpenTurns(store: Store, clock: Clock): Promise<void> {
-  for (const { uid } of await store.openTurns()) {
-    await new Journal(uid, { store, clock, onIdle: () => undefined }).ready()
+  for (const session of await store.openTurns()) {
+    noteActivity(session, await activityOfOpenTurn(store, session.uid))
+    await store.touch(session)
+    await new Journal(session.uid, { store, clock, onIdle: () => undefined }).ready()
   }
 }

@@ -1,4 +1,4 @@
-import type { CanUseTool, OnElicitation, OnUserDialog, Options } from '../driver/driver.ts'
+import type { CanUseTool, HookCallback, OnElicitation, OnUserDialog, Options } from '../driver/driver.ts'
 import type { PermissionAnswer, PermissionQuestion } from '../worker/worker.ts'
 import type { Agent, PoolCanUseTool, PoolOnElicitation, WorkerContext } from './agent.ts'
 import { clientToolName } from './turn-events.ts'
@@ -14,6 +14,8 @@ const SAFE = {
 /** What the worker learns from its agent's callbacks. */
 export interface CallbackListeners {
   permissionRequest(change: 1 | -1): void
+  /** The CLI comes to a tool call, right before it decides whether that may run. */
+  called(toolUseId: string): void
   asked(question: PermissionQuestion): void
   answered(question: PermissionQuestion, answer: PermissionAnswer): void
 }
@@ -57,6 +59,7 @@ export function sdkOptions(
     ...(mcpServers === undefined
       ? {}
       : { mcpServers: typeof mcpServers === 'function' ? mcpServers(context) : mcpServers }),
+    ...(agent.permissions.callsTold ? { hooks: withCalls(rest.hooks, listeners) } : {}),
     ...(canUseTool === undefined ? {} : { canUseTool: asking(canUseTool, context, listeners, counted) }),
     ...(onElicitation === undefined ? {} : { onElicitation: elicitation(onElicitation, context, counted) }),
     ...(onUserDialog === undefined ? {} : { onUserDialog: dialog(onUserDialog, counted) }),
@@ -82,6 +85,15 @@ const asking =
         throw error
       }
     })
+
+/** The agent's hooks, and one that decides nothing. */
+const withCalls = (hooks: Options['hooks'], listeners: CallbackListeners): NonNullable<Options['hooks']> => {
+  const tell: HookCallback = (input) => {
+    if (input.hook_event_name === 'PreToolUse') listeners.called(input.tool_use_id)
+    return Promise.resolve({})
+  }
+  return { ...hooks, PreToolUse: [...(hooks?.PreToolUse ?? []), { hooks: [tell] }] }
+}
 
 const elicitation =
   (onElicitation: PoolOnElicitation, context: WorkerContext, counted: Counted): OnElicitation =>

@@ -63,7 +63,7 @@ export interface AgentToolUseEvent extends Happened {
   type: 'agent.tool_use'
   name: string
   input: Record<string, unknown>
-  /** `ask` once somebody was asked for permission. */
+  /** What the permission is: it runs, somebody is asked, or it is refused. Left out when its turn ended before that was known. */
   evaluated_permission?: 'allow' | 'ask' | 'deny'
 }
 

@@ -2,10 +2,11 @@ import type { SessionRecord } from '../store/store.ts'
 import type { SessionInfo } from './session.ts'
 import { NOTHING_USED } from './usage.ts'
 
-/** What callers are told of a session. */
+/** What callers are told of a session. `runningMs`: for how long the turn that runs has been at work. */
 export const infoOf = (
   { tenant, key, agent, cwd, sdkSessionId, turns, usage, createdAt, lastUsedAt }: SessionRecord,
   state: SessionInfo['state'],
+  runningMs = 0,
 ): SessionInfo => ({
   tenant,
   key,
@@ -15,6 +16,7 @@ export const infoOf = (
   state,
   turns,
   usage: usage?.total ?? NOTHING_USED,
+  activeMs: (usage?.activeMs ?? 0) + runningMs || undefined,
   createdAt,
   lastUsedAt,
 })

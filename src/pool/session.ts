@@ -20,6 +20,10 @@ export interface SendOptions {
   context?: readonly string[]
   /** The limits of this turn, where they differ from the agent's. */
   limits?: TurnLimitOptions
+  /** False: the session's events do not show the prompt, because no user has sent it. Default `true`. */
+  showPrompt?: boolean
+  /** Events of the caller's own that come right before the turn's last one, made of what the session is then. Default: none. */
+  lastEvents?: (session: SessionInfo) => readonly NewSessionEvent[]
 }
 
 /** A session as it is now. Times are milliseconds since the epoch. */
@@ -36,6 +40,11 @@ export interface SessionInfo {
   turns: number
   /** What it has used since it was created, over all its processes and hosts. A fork begins at nothing. */
   usage: Usage
+  /**
+   * How long its turns have run, less the time in which they waited for answers, in milliseconds; with the turn that runs.
+   * Undefined until one has, and where events are not kept.
+   */
+  activeMs: number | undefined
   createdAt: number
   lastUsedAt: number
 }

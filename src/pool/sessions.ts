@@ -74,6 +74,7 @@ export class Sessions implements SessionHost {
     this.active = new ActiveSessions({
       ...context,
       traces,
+      describe: (record) => this.#describe(record),
       run: (conversation, turn) => this.#run(conversation, turn),
     })
     this.kept = new KeptSessions({ ...context, traces, active: this.active })
@@ -321,16 +322,17 @@ export class Sessions implements SessionHost {
     return newTurn(input, options, { clock, limits: () => ({ turnTimeMs, silenceMs, ...agentOf(agent).limits }) })
   }
 
-  #admit(found: Conversation, turn: RunningTurn, { onBusy }: SendOptions): void {
+  #admit(found: Conversation, turn: RunningTurn, options: SendOptions): void {
     if (this.active.closed) turn.fail(new PoolClosedError())
     if (turn.phase === 'ended') {
       this.active.forgetIfQuiet(found)
       return
     }
     const conversation = this.active.current(found)
-    conversation.keep(turn)
+    conversation.keep(turn, options)
     const startedAt = this.#context.clock.now()
     void turn.ended.then(() => this.#report(conversation, turn, startedAt))
+    const { onBusy } = options
     conversation.admit(turn, onBusy === undefined || onBusy === 'steer' ? 'reject' : onBusy)
   }
 
@@ -352,7 +354,9 @@ export class Sessions implements SessionHost {
   }
 
   #describe(record: SessionRecord): SessionInfo {
-    const state = this.active.get(record)?.worker?.state
-    return infoOf(record, state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated')
+    const active = this.active.get(record)
+    const state = active?.worker?.state
+    const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
+    return infoOf(record, shown, active?.running?.record?.activeMs)
   }
 }

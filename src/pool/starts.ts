@@ -127,6 +127,7 @@ export class Starter {
     }
     const callbacks: CallbackListeners = {
       permissionRequest: (change) => made.worker?.notePermissionRequest(change),
+      called: (toolUseId) => made.worker?.called(toolUseId),
       asked: (question) => made.worker?.permissionAsked(question),
       answered: (question, answer) => made.worker?.permissionAnswered(question, answer),
     }

@@ -1,5 +1,8 @@
 import type { SDKMessage, SDKUserMessage } from '../driver/driver.ts'
 import { TurnInterruptedError } from '../errors.ts'
+import { Activity } from './activity.ts'
+import { HeldCalls } from './held-calls.ts'
+import type { GatedCall, Permissions } from './held-calls.ts'
 import type { PermissionAnswer, PermissionQuestion } from '../worker/worker.ts'
 import type { Journal, NumberedEvent } from './journal.ts'
 import type { NewSessionEvent, SessionEvent } from './session-event.ts'
@@ -10,10 +13,23 @@ const OVERTAKEN_MS = 200
 
 type Phase = 'new' | 'waiting' | 'begun' | 'closed'
 
+/** What a turn is to leave beside what it says itself. */
+export interface TurnRecordOptions {
+  /** What is known of the permissions of its calls before the CLI decides. */
+  permissions: Permissions
+  /** False: its prompt is no user's, and is not told. */
+  showPrompt: boolean
+  /** What comes right before its last event. */
+  lastEvents: () => readonly NewSessionEvent[]
+  /** Told once, when it has ended, how long it has run without waiting for answers, in milliseconds. */
+  ran: (activeMs: number) => void
+}
+
 /** What one turn leaves in its session's journal. */
 export class TurnRecord {
   readonly #journal: Journal
   readonly #prompt: SDKUserMessage
+  readonly #options: TurnRecordOptions
   readonly #events = new TurnEvents()
   readonly #kept = Promise.withResolvers<NumberedEvent>()
   /** Calls without a result, as they were recorded. */
@@ -23,14 +39,24 @@ export class TurnRecord {
   readonly #told = new Set<string>()
   /** Calls that were told with their question, before the message that they came in. */
   readonly #toldAhead = new Set<string>()
+  readonly #held: HeldCalls
   /** One after the other, so that no answer is told before its question. */
   #asking: Promise<unknown> = Promise.resolve()
   #phase: Phase = 'new'
+  /** True while the events say that the turn waits for answers. */
+  #paused = false
   #requestOver: (() => void) | undefined
+  readonly #activity = new Activity()
 
-  constructor(journal: Journal, prompt: SDKUserMessage) {
+  constructor(journal: Journal, prompt: SDKUserMessage, options: TurnRecordOptions) {
     this.#journal = journal
     this.#prompt = prompt
+    this.#options = options
+    this.#held = new HeldCalls({
+      permissions: options.permissions,
+      elapsed: (ms) => journal.elapsed(ms),
+      tell: (call) => this.#tell([call]),
+    })
     this.kept.catch(ignore)
   }
 
@@ -44,9 +70,14 @@ export class TurnRecord {
     return this.#journal.flush()
   }
 
+  /** How long it has run without waiting for answers, in milliseconds; 0 once that is told. */
+  get activeMs(): number {
+    return this.#activity.until(this.#journal.now)
+  }
+
   /** Keeps the prompt of a turn that has to wait. What goes wrong rejects `kept`. */
   async accept(): Promise<void> {
-    if (this.#phase !== 'new') return
+    if (this.#phase !== 'new' || !this.#options.showPrompt) return
     this.#phase = 'waiting'
     this.#journal.waiting += 1
     try {
@@ -66,16 +97,16 @@ export class TurnRecord {
     if (phase === 'waiting') this.#journal.waiting -= 1
     this.#phase = 'begun'
     this.#journal.running += 1
+    this.#activity.resume(this.#journal.now)
     const running: NewSessionEvent = { type: 'session.status_running' }
     if (waited === undefined) {
-      const prompt = await this.#journal
-        .append([promptEvent(this.#prompt), running], 'open')
-        .catch((error: unknown) => {
-          // Nothing of this turn is kept, so neither is its end.
-          this.#close()
-          this.#kept.reject(error)
-          throw error
-        })
+      const shown = this.#options.showPrompt ? [promptEvent(this.#prompt)] : []
+      const prompt = await this.#journal.append([...shown, running], 'open').catch((error: unknown) => {
+        // Nothing of this turn is kept, so neither is its end.
+        this.#close()
+        this.#kept.reject(error)
+        throw error
+      })
       this.#kept.resolve(prompt[0] as NumberedEvent)
     } else {
       await Promise.all([this.#processed(waited), this.#journal.append([running], 'open')])
@@ -95,14 +126,23 @@ export class TurnRecord {
     if (this.#phase !== 'begun') return
     const { events: all, previews } = this.#events.map(message, last)
     if (!this.#events.inStream) this.#requestOver?.()
-    const events = all.filter((event) => !isCall(event) || !this.#toldAhead.delete(event.id as string))
+    if (message.type === 'system' && message.subtype === 'permission_denied')
+      this.#held.decided(toolUseEventId(message.tool_use_id), 'deny')
+    const events = all.flatMap((event) => this.#ready(event))
     if (previews.length > 0) this.#journal.preview(previews)
-    if (last) this.#close()
+    if (last) {
+      events.splice(-1, 0, ...this.#held.takeAll(), ...this.#options.lastEvents())
+      this.#close()
+    }
     if (events.length === 0) return
-    const asked = events.map((event) => this.#withQuestion(event))
-    const added = last ? this.#journal.append(asked, this.#journal.turnAfter) : this.#journal.gather(asked)
+    const added = last ? this.#journal.append(events, this.#journal.turnAfter) : this.#journal.gather(events)
     this.#noteCalls(events, added)
     await added
+  }
+
+  /** The CLI is about to decide whether this call may run. */
+  called(toolUseId: string): void {
+    this.#held.reached(toolUseEventId(toolUseId))
   }
 
   /** The turn is interrupted on request. */
@@ -120,33 +160,40 @@ export class TurnRecord {
 
   /** The agent waits for a permission. */
   asked(question: PermissionQuestion): void {
-    const id = toolUseEventId(question.toolUseId)
+    const { toolUseId, name, input, subagent } = question
+    const id = toolUseEventId(toolUseId)
     this.#openQuestions.add(id)
-    // The call has come just before; once it was told, the list must not say more than the streams did.
-    if (question.asks === 'permission') this.#journal.amend(id, { evaluated_permission: 'ask' })
+    if (question.asks === 'permission') this.#held.decided(id, 'ask')
     this.#inOrder(async () => {
       await this.#caughtUp()
       const call = await this.#calls.get(id)
       // Who is asked must see for what: the calls of subagents are told nowhere else, and a question may overtake its message.
-      const { toolUseId, name, input, subagent } = question
-      const untold = call === undefined ? [this.#withQuestion(toolUseEvent(toolUseId, name, input))] : []
+      const untold = call === undefined ? [withQuestion(toolUseEvent(toolUseId, name, input))] : []
       if (call === undefined && !subagent) this.#toldAhead.add(id)
-      const stop = idle({ type: 'requires_action', event_ids: [...this.#openQuestions] })
-      await this.#journal.append([...untold, stop])
+      // One that was answered since, or before it was asked, keeps nobody waiting.
+      const waits = this.#openQuestions.has(id)
+      const stop = waits ? [idle({ type: 'requires_action', event_ids: [...this.#openQuestions] })] : []
+      if (waits && !this.#paused) this.#activity.pause(this.#journal.now)
+      this.#paused ||= waits
+      if (untold.length + stop.length > 0) await this.#journal.append([...untold, ...stop])
     })
   }
 
   /** It was given or refused. */
   answered({ asks, toolUseId }: PermissionQuestion, { result, message }: PermissionAnswer): void {
     const id = toolUseEventId(toolUseId)
+    this.#openQuestions.delete(id)
     this.#inOrder(async () => {
-      this.#openQuestions.delete(id)
       const events: NewSessionEvent[] = []
       const denial = result === 'deny' && message !== undefined ? { deny_message: message } : {}
       if (asks === 'permission' && !this.#told.has(id))
         events.push({ type: 'user.tool_confirmation', tool_use_id: id, result, ...denial })
-      if (this.#openQuestions.size === 0) events.push({ type: 'session.status_running' })
-      await this.#journal.append(events)
+      if (this.#paused && this.#openQuestions.size === 0) {
+        this.#paused = false
+        this.#activity.resume(this.#journal.now)
+        events.push({ type: 'session.status_running' })
+      }
+      if (events.length > 0) await this.#journal.append(events)
     })
   }
 
@@ -154,8 +201,10 @@ export class TurnRecord {
   ended(failure: Error | undefined): void {
     const { phase } = this
     if (phase === 'closed') return
+    const extra = phase === 'begun' ? [...this.#held.takeAll(), ...this.#options.lastEvents()] : []
     this.#close()
     const end = this.#ending(phase, failure)
+    end.splice(-1, 0, ...extra)
     this.#kept.reject(failure ?? new TurnInterruptedError('the turn ended before it began'))
     // One that cannot be written now is written before the next turn begins.
     if (end.length > 0) this.#journal.append(end, this.#journal.turnAfter).catch(ignore)
@@ -177,7 +226,10 @@ export class TurnRecord {
 
   #close(): void {
     if (this.#phase === 'waiting') this.#journal.waiting -= 1
-    if (this.#phase === 'begun') this.#journal.running -= 1
+    if (this.#phase === 'begun') {
+      this.#journal.running -= 1
+      this.#options.ran(this.#activity.end(this.#journal.now))
+    }
     this.#phase = 'closed'
   }
 
@@ -185,9 +237,23 @@ export class TurnRecord {
     return this.#journal.replace({ number, event: { ...event, processed_at: this.#journal.time } as SessionEvent })
   }
 
-  #withQuestion(event: NewSessionEvent): NewSessionEvent {
-    if (event.type !== 'agent.tool_use' && event.type !== 'agent.mcp_tool_use') return event
-    return this.#openQuestions.has(event.id ?? '') ? { ...event, evaluated_permission: 'ask' } : event
+  /** What an event amounts to now: a call may have been told, or wait, and what it waits for may be there with its result. */
+  #ready(event: NewSessionEvent): NewSessionEvent[] {
+    const held = (id: string): NewSessionEvent[] => [this.#held.take(id, 'allow') ?? [], event].flat()
+    if (event.type === 'agent.tool_result') return held(event.tool_use_id)
+    if (event.type === 'agent.mcp_tool_result') return held(event.mcp_tool_use_id)
+    if (!isCall(event)) return [event]
+    if (this.#toldAhead.delete(event.id as string)) return []
+    if (!isGated(event)) return [event]
+    const told = this.#held.hear(event)
+    return told === undefined ? [] : [told]
+  }
+
+  #tell(events: NewSessionEvent[]): void {
+    if (this.#phase !== 'begun') return
+    const added = this.#journal.gather(events)
+    this.#noteCalls(events, added)
+    added.catch(ignore)
   }
 
   #noteCalls(events: readonly NewSessionEvent[], added: Promise<NumberedEvent[]>): void {
@@ -218,5 +284,12 @@ export class TurnRecord {
 
 const isCall = ({ type }: NewSessionEvent): boolean =>
   type === 'agent.tool_use' || type === 'agent.mcp_tool_use' || type === 'agent.custom_tool_use'
+
+const isGated = (event: NewSessionEvent): event is GatedCall =>
+  event.type === 'agent.tool_use' || event.type === 'agent.mcp_tool_use'
+
+/** A call that somebody is asked about, as its event. */
+const withQuestion = (event: NewSessionEvent): NewSessionEvent =>
+  isGated(event) ? { ...event, evaluated_permission: 'ask' } : event
 
 const ignore = (): void => undefined

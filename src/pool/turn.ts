@@ -287,6 +287,10 @@ export class RunningTurn implements Turn, TurnSink {
     return true
   }
 
+  toolCalled(toolUseId: string): void {
+    this.#record?.called(toolUseId)
+  }
+
   permissionAsked(question: PermissionQuestion): void {
     this.#record?.asked(question)
   }

@@ -1,5 +1,5 @@
 import type { SDKResultMessage } from '../driver/driver.ts'
-import type { Usage, UsageRecord } from '../store/store.ts'
+import type { SessionRecord, Usage, UsageRecord } from '../store/store.ts'
 
 export const NOTHING_USED: Usage = Object.freeze({
   inputTokens: 0,
@@ -17,6 +17,12 @@ export const usageFrom = (notedAt: number): UsageRecord => ({
   saved: NOTHING_USED,
   notedAt,
 })
+
+/** A turn of this session has run for so long, in milliseconds. */
+export function noteActivity(session: SessionRecord, ms: number): void {
+  session.usage ??= usageFrom(session.createdAt)
+  session.usage.activeMs = (session.usage.activeMs ?? 0) + ms
+}
 
 export const addUsage = (a: Usage, b: Usage): Usage => ({
   inputTokens: a.inputTokens + b.inputTokens,

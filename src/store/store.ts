@@ -24,6 +24,8 @@ export interface UsageRecord {
   reckoned?: Usage | undefined
   /** When something was added last, in milliseconds since the epoch; undefined in records of earlier releases. */
   notedAt?: number | undefined
+  /** How long its turns have run, less the time in which they waited for answers, in milliseconds. Undefined: not at all. */
+  activeMs?: number | undefined
 }
 
 /** A session's durable identity. Its key is the caller's; everything else is the pool's. */

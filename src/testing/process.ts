@@ -151,13 +151,14 @@ export class FakeProcess implements AgentProcess {
     this.exit(exit)
   }
 
-  /** Says any message of the SDK. */
+  /** Says any message of the SDK. For the tool calls in it, `PreToolUse` hooks without a matcher are called; what they answer is ignored. */
   say(message: SDKMessage): void {
     if (this.#gone) throw new Error('a process that has gone says nothing')
     this.#said.push(message)
     this.lastOutputAt = this.#context.clock.now()
     this.#wake?.()
     this.#context.changed()
+    void this.#callHooks(message)
   }
 
   /** Says a text, as the assistant. */
@@ -268,6 +269,25 @@ export class FakeProcess implements AgentProcess {
   terminate(graces: Graces): Promise<TerminateReport> {
     this.#terminating ??= this.#terminate(graces)
     return this.#terminating
+  }
+
+  async #callHooks(message: SDKMessage): Promise<void> {
+    if (message.type !== 'assistant') return
+    const hooks = (this.spec.options.hooks?.PreToolUse ?? []).filter(({ matcher }) => matcher === undefined)
+    const common = {
+      session_id: this.#id,
+      transcript_path: '',
+      cwd: this.spec.cwd,
+      hook_event_name: 'PreToolUse' as const,
+    }
+    for (const { type, ...block } of message.message.content) {
+      if (type !== 'tool_use' || !('name' in block)) continue
+      const { id, name, input } = block
+      for (const hook of hooks.flatMap((matcher) => matcher.hooks)) {
+        const call = { ...common, tool_use_id: id, tool_name: name, tool_input: input }
+        await hook(call, id, { signal: new AbortController().signal })
+      }
+    }
   }
 
   #awaitReady(): void {

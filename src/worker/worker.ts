@@ -55,6 +55,8 @@ export interface PermissionAnswer {
 export interface TurnSink {
   /** Takes one message; true when it was the last of the turn. */
   accept(message: SDKMessage): boolean
+  /** The process is about to decide whether a tool call may run. */
+  toolCalled?(toolUseId: string): void
   permissionAsked?(question: PermissionQuestion): void
   permissionAnswered?(question: PermissionQuestion, answer: PermissionAnswer): void
   /** The process has ended, and everything it said was delivered. */
@@ -316,6 +318,10 @@ export class Worker {
     this.openPermissionRequests += change
     if (change === -1) this.lastAnswerAt = this.#clock.now()
     this.#notePin()
+  }
+
+  called(toolUseId: string): void {
+    this.#sink?.toolCalled?.(toolUseId)
   }
 
   permissionAsked(question: PermissionQuestion): void {

@@ -3,7 +3,7 @@ import { StoreError } from '../../../src/errors.ts'
 import type { JournalEntry, Session, SessionEvent } from '../../../src/index.ts'
 import type { SDKMessage } from '../../../src/driver/driver.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
-import type { StoredEvent } from '../../../src/store/store.ts'
+import type { SessionRecord, StoredEvent } from '../../../src/store/store.ts'
 import type { FakeClock } from '../../../src/testing/index.ts'
 import { answer, fakes, NO_SPARES, outcome } from '../../fixtures/fakes.ts'
 
@@ -79,6 +79,14 @@ class SlowStore extends MemoryStore {
     if (this.obstacle !== undefined) throw this.obstacle
     this.appended.push([...events])
     await super.appendEvents(uid, events, turn)
+  }
+}
+
+/** A store that takes its time to find sessions. */
+class LateStore extends MemoryStore {
+  override async get(tenant: string, key: string): Promise<SessionRecord | undefined> {
+    await new Promise((resolve) => setImmediate(resolve))
+    return super.get(tenant, key)
   }
 }
 
@@ -395,53 +403,56 @@ test.each([
 })
 
 test.each([
-  ['comes with its call, which says so', 'ask'],
-  ['comes later than its call, of which all is said by then', undefined],
-])('a question for permission pauses the turn, and its answer resumes it: it %s', async (_, permission) => {
-  const question = Promise.withResolvers<void>()
-  const canUseTool = async (): Promise<{ behavior: 'deny'; message: string }> => {
-    await question.promise
-    return { behavior: 'deny', message: 'not today' }
-  }
-  const { session, driver, clock } = await fakes({ agents: { assistant: { ...NO_SPARES, canUseTool } } })
-  driver.onStart = (process) => {
-    process.answersAtOnce = false
-  }
-  const s = await session('k')
-  const reader = s.events()
-  const turn = s.send('hello')
-  const process = await driver.process(0)
-  await driver.until(() => process.prompts.length === 1)
-  process.say(toolUse('toolu_1'))
-  const reading = until(reader, ({ type }) => type === 'agent.tool_use')
-  if (permission === undefined) await heard(clock)
-  const asked = process.spec.options.canUseTool?.(
-    'Bash',
-    { command: 'ls' },
-    {
-      signal: new AbortController().signal,
-      toolUseID: 'toolu_1',
-      requestId: 'r',
-    },
-  )
-  await heard(clock)
-  const told = (await reading).at(-1)?.event
-  const use = told as { id: string; evaluated_permission?: string }
-  expect(use.evaluated_permission).toBe(permission)
-  const paused = await until(reader, isIdle)
-  expect(paused.at(-1)?.event).toMatchObject({ stop_reason: { type: 'requires_action', event_ids: [use.id] } })
-  expect((await kept(s)).find(({ event }) => event.type === 'agent.tool_use')?.event).toEqual(told)
-  question.resolve()
-  await asked
-  const resumed = await until(reader, ({ type }) => type === 'session.status_running')
-  expect(resumed.map(({ event }) => event)).toMatchObject([
-    { type: 'user.tool_confirmation', tool_use_id: use.id, result: 'deny', deny_message: 'not today' },
-    { type: 'session.status_running' },
-  ])
-  process.finish()
-  await turn.result
-  await reader.return?.()
-})
+  ['comes with its call', 0],
+  ['comes later than its call, which waits for it', 60],
+])(
+  'a question for permission is told in its call, pauses the turn, and its answer resumes it: it %s',
+  async (_, ms) => {
+    const question = Promise.withResolvers<void>()
+    const canUseTool = async (): Promise<{ behavior: 'deny'; message: string }> => {
+      await question.promise
+      return { behavior: 'deny', message: 'not today' }
+    }
+    const { session, driver, clock } = await fakes({ agents: { assistant: { ...NO_SPARES, canUseTool } } })
+    driver.onStart = (process) => {
+      process.answersAtOnce = false
+    }
+    const s = await session('k')
+    const reader = s.events()
+    const turn = s.send('hello')
+    const process = await driver.process(0)
+    await driver.until(() => process.prompts.length === 1)
+    process.say(toolUse('toolu_1'))
+    const reading = until(reader, ({ type }) => type === 'agent.tool_use')
+    await clock.advance(ms)
+    const asked = process.spec.options.canUseTool?.(
+      'Bash',
+      { command: 'ls' },
+      {
+        signal: new AbortController().signal,
+        toolUseID: 'toolu_1',
+        requestId: 'r',
+      },
+    )
+    await heard(clock)
+    const told = (await reading).at(-1)?.event
+    const use = told as { id: string; evaluated_permission?: string }
+    expect(use.evaluated_permission).toBe('ask')
+    const paused = await until(reader, isIdle)
+    expect(paused.at(-1)?.event).toMatchObject({ stop_reason: { type: 'requires_action', event_ids: [use.id] } })
+    expect((await kept(s)).find(({ event }) => event.type === 'agent.tool_use')?.event).toEqual(told)
+    question.resolve()
+    await asked
+    const resumed = await until(reader, ({ type }) => type === 'session.status_running')
+    expect(resumed.map(({ event }) => event)).toMatchObject([
+      { type: 'user.tool_confirmation', tool_use_id: use.id, result: 'deny', deny_message: 'not today' },
+      { type: 'session.status_running' },
+    ])
+    process.finish()
+    await turn.result
+    await reader.return?.()
+  },
+)
 
 const toolUse = (id: string): SDKMessage =>
   ({
@@ -531,6 +542,19 @@ test('a reader that waits leaves at once, and with it goes what it held', async 
   expect(await waiting).toEqual({ done: true, value: undefined })
   expect(await reader.next()).toEqual({ done: true, value: undefined })
   await expect.poll(() => pool.stats().activeSessions).toBe(0)
+})
+
+test('a reader that begins while its session is looked up elsewhere hears what is added there', async () => {
+  const store = new LateStore()
+  const { session } = await fakes({ store })
+  const s = await session('k')
+  const reader = s.events()
+  const lookedUp = session('k')
+  const first = reader.next()
+  const other = await lookedUp
+  await other.append([{ type: 'session.updated', title: 'Orders' }])
+  expect((await first).value?.number).toBe(1)
+  await reader.return?.()
 })
 
 test.each([

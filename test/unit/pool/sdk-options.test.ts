@@ -7,6 +7,7 @@ import type { CallbackListeners } from '../../../src/pool/sdk-options.ts'
 
 const deaf: CallbackListeners = {
   permissionRequest: () => undefined,
+  called: () => undefined,
   asked: () => undefined,
   answered: () => undefined,
 }
