@@ -17,6 +17,7 @@ import type { ServerContext, ServerEnv, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
 import { Quotas } from './limits.ts'
 import { DefinitionPolicy } from './managed-agents/definition-policy.ts'
+import { SqliteAnswers } from './kept-answers.ts'
 import { managedAgents } from './managed-agents/managed-agents.ts'
 import { ResourceStore } from './managed-agents/resource-store.ts'
 import { messages } from './messages.ts'
@@ -86,6 +87,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   } = readServerOptions(given, pool.agents)
   let { defaultAgent } = rest
   const resources = new ResourceStore(resourceFile)
+  const answers = new SqliteAnswers(resourceFile)
   const tokens = new BrowserTokens(resourceFile, clock)
   const authenticator = new Authenticator(
     { ...(keys === undefined ? {} : { keys }), ...(jwt === undefined ? {} : { jwt }) },
@@ -125,7 +127,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   app.route('/', messages(context))
   app.route('/', agUi(context))
   app.route('/', browserTokenRoutes(context))
-  app.route('/', managedAgents(context, resources, policy))
+  app.route('/', managedAgents(context, { store: resources, answers, policy }))
   app.get('/openapi.json', openapi(app))
   app.notFound((c) =>
     fail(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path}`), c.var.requestId),
@@ -160,6 +162,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
       measured.close()
       feeds.close()
       resources.close()
+      answers.close()
       tokens.close()
     },
   }

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { formatWall } from '../clock.ts'
 import type { ServerContext, ServerEnv } from './context.ts'
 import { ApiError } from './errors.ts'
+import { refuseIdempotencyKey } from './idempotency.ts'
 import { bodyOf, jsonBody } from './json-body.ts'
 import { errorAnswers } from './openapi.ts'
 
@@ -60,6 +61,7 @@ export function browserTokenRoutes(context: ServerContext): Hono<ServerEnv> {
         ...errorAnswers(400, 401, 403, 413, 429),
       },
     }),
+    refuseIdempotencyKey,
     jsonBody(LARGEST_BODY, `the body has more than ${LARGEST_BODY / 1024} KiB`),
     (c) => {
       const { agents, sessions, expires_in: seconds } = readRequest(c.req.raw)

@@ -22,6 +22,8 @@ interface ApiErrorFacts {
   /** Where it differs from that of the type. */
   status?: number
   headers?: Readonly<Record<string, string>>
+  /** True: something of the request was done all the same. */
+  happened?: boolean
   cause?: unknown
 }
 
@@ -30,13 +32,16 @@ export class ApiError extends Error {
   readonly type: ApiErrorType
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
+  readonly happened: boolean
 
-  constructor(type: ApiErrorType, message: string, { status, headers = {}, cause }: ApiErrorFacts = {}) {
+  constructor(type: ApiErrorType, message: string, facts: ApiErrorFacts = {}) {
+    const { status, headers = {}, happened = false, cause } = facts
     super(message, cause === undefined ? {} : { cause })
     this.name = 'ApiError'
     this.type = type
     this.status = status ?? STATUS[type]
     this.headers = headers
+    this.happened = happened
   }
 
   /** The body of the answer. */

@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import type { Context } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
+import { refuseIdempotencyKey } from './idempotency.ts'
 import { bodyOf, jsonBody } from './json-body.ts'
 import { streamAnswer } from './context.ts'
 import type { ServerContext, ServerEnv } from './context.ts'
@@ -50,6 +51,7 @@ export function messages(context: ServerContext): Hono<ServerEnv> {
       },
       responses: { 200: stream, ...errorAnswers(400, 401, 404, 409, 413, 429, 500, 529) },
     }),
+    refuseIdempotencyKey,
     jsonBody(LARGEST_BODY, `a prompt has at most ${LARGEST_BODY / 1024} KiB`),
     async (c) => {
       const key = sessionId(c.req.param('id'))
@@ -87,6 +89,7 @@ export function messages(context: ServerContext): Hono<ServerEnv> {
         ...errorAnswers(400, 401, 404, 429, 529),
       },
     }),
+    refuseIdempotencyKey,
     async (c) => {
       const key = sessionId(c.req.param('id'))
       c.set('session', key)

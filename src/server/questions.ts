@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
+import { toolUseEventId } from '../index.ts'
 import type { AgentOptions, PoolCanUseTool, PoolOnElicitation, SessionRef } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { formatDuration } from '../units.ts'
@@ -44,6 +45,9 @@ interface Open {
   settle(answer: Answer, by: string): void
 }
 
+/** Where a question is asked. */
+type Place = Pick<SessionRef, 'tenant' | 'key'>
+
 const DEADLINE_MS = 600_000
 
 /** An agent that asks without end gets a no without a wait. */
@@ -73,6 +77,8 @@ export class Questions {
   readonly #open = new Map<string, Map<string, Open>>()
   /** Answers may come twice. */
   readonly #settled = new Set<string>()
+  /** Answers that came before their questions: by session, then by the event of the tool call. */
+  readonly #ahead = new Map<string, Map<string, { answer: Answer; by: string }>>()
 
   constructor({ clock = systemClock, deadlineMs = DEADLINE_MS, logger }: QuestionsOptions = {}) {
     this.#clock = clock
@@ -136,14 +142,53 @@ export class Questions {
     return this.#open.get(place)?.has(id) === true || this.#settled.has(`${place}\0${id}`)
   }
 
+  /** The question that waits about the tool call of this event. */
+  openCall({ tenant, key }: Place, callEventId: string): Question | undefined {
+    return this.#openCall(idOf(tenant, key), callEventId)?.question
+  }
+
+  /** True when the question about the tool call of this event was settled lately. */
+  hasSettledCall({ tenant, key }: Place, callEventId: string): boolean {
+    return this.#settled.has(`${idOf(tenant, key)}\0${callEventId}`)
+  }
+
+  /**
+   * Answers the question about the tool call of this event. The answer to one that is not asked yet waits for it, until
+   * `turnEnded()`. Of those a session has 32 at most: the oldest goes first.
+   */
+  answerCall({ tenant, key }: Place, callEventId: string, answer: Answer, by: string): void {
+    const place = idOf(tenant, key)
+    const open = this.#openCall(place, callEventId)
+    if (open !== undefined) return open.settle(answer, by)
+    const ahead = this.#ahead.get(place) ?? new Map<string, { answer: Answer; by: string }>()
+    this.#ahead.set(place, ahead.set(callEventId, { answer, by }))
+    const [oldest] = ahead.keys()
+    if (ahead.size > MAX_OPEN_OF_SESSION && oldest !== undefined) ahead.delete(oldest)
+  }
+
+  /** What was answered ahead in this session is asked no more. */
+  turnEnded({ tenant, key }: Place): void {
+    this.#ahead.delete(idOf(tenant, key))
+  }
+
+  #openCall(place: string, callEventId: string): Open | undefined {
+    const open = [...(this.#open.get(place)?.values() ?? [])]
+    return open.find(({ question: { tool } }) => tool !== undefined && toolUseEventId(tool.id) === callEventId)
+  }
+
   #ask(session: SessionRef | undefined, signal: AbortSignal, asked: Asked): Promise<Answer> {
     if (session === undefined) return Promise.resolve({ allow: false, message: 'There is no session to ask in.' })
     const place = idOf(session.tenant, session.key)
-    const siblings = this.#open.get(place) ?? new Map<string, Open>()
-    this.#open.set(place, siblings)
     const askedAt = this.#clock.wall()
     const id = asked.tool?.id ?? `ask_${randomUUID()}`
     const question: Question = { id, session, ...asked, askedAt, expiresAt: askedAt + this.#deadlineMs }
+    const ahead = asked.tool === undefined ? undefined : this.#takeAhead(place, toolUseEventId(asked.tool.id))
+    if (ahead !== undefined) {
+      this.#note(question, ahead.answer, ahead.by)
+      return Promise.resolve(ahead.answer)
+    }
+    const siblings = this.#open.get(place) ?? new Map<string, Open>()
+    this.#open.set(place, siblings)
     if (siblings.size >= MAX_OPEN_OF_SESSION || siblings.has(id)) {
       this.#note(question, { allow: false }, 'limit')
       return Promise.resolve({ allow: false, message: 'Too much is being asked at once.' })
@@ -169,11 +214,21 @@ export class Questions {
     return promise
   }
 
+  #takeAhead(place: string, callEventId: string): { answer: Answer; by: string } | undefined {
+    const ahead = this.#ahead.get(place)
+    const found = ahead?.get(callEventId)
+    ahead?.delete(callEventId)
+    if (ahead?.size === 0) this.#ahead.delete(place)
+    return found
+  }
+
   #note(question: Question, { allow }: Answer, by: string): void {
     const { id, kind, tool, session } = question
-    this.#settled.add(`${idOf(session.tenant, session.key)}\0${id}`)
-    const [oldest] = this.#settled
-    if (this.#settled.size > MAX_SETTLED && oldest !== undefined) this.#settled.delete(oldest)
+    for (const name of tool === undefined ? [id] : [id, toolUseEventId(tool.id)]) {
+      this.#settled.add(`${idOf(session.tenant, session.key)}\0${name}`)
+      const [oldest] = this.#settled
+      if (this.#settled.size > MAX_SETTLED && oldest !== undefined) this.#settled.delete(oldest)
+    }
     this.#logger?.info(`${kind} ${allow ? 'allowed' : 'denied'}`, {
       by,
       question: id,

@@ -6,6 +6,7 @@ import type { Context } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import type { Session } from '../../index.ts'
 import { checkThread } from '../browser-tokens.ts'
+import { refuseIdempotencyKey } from '../idempotency.ts'
 import { jsonBody } from '../json-body.ts'
 import { streamAnswer } from '../context.ts'
 import type { ServerContext, ServerEnv } from '../context.ts'
@@ -47,6 +48,7 @@ export function agUi(context: ServerContext): Hono<ServerEnv> {
         ...errorAnswers(400, 401, 403, 404, 409, 413, 429, 529),
       },
     }),
+    refuseIdempotencyKey,
     jsonBody(LARGEST_BODY, `a run has at most ${LARGEST_BODY / 2 ** 20} MiB`),
     async (c) => {
       const agent = c.req.param('agent')

@@ -59,15 +59,21 @@ const enabledOf = ({ mcp_server_name: server, default_config, configs }: McpTool
     ? [`mcp__${server}`]
     : configs.flatMap(({ name, enabled }) => (enabled ? [`mcp__${server}__${name}`] : []))
 
-/** Decides each call by the policy of its tool: the CLI by itself would ask for nothing that it takes for harmless. */
-function permissionHook(definition: AgentDefinition): HookCallback {
+/** What the definition's policies say of a tool, by the CLI's name of it. */
+export function permissionPolicy(definition: AgentDefinition): (toolName: string) => PermissionDecision {
   const builtIn = new Map<string, PermissionDecision>(
     builtInTools(definition).map(({ name, ask }) => [TOOL_NAMES[name], ask ? 'ask' : 'allow']),
   )
+  return (toolName) => builtIn.get(toolName) ?? decisionOfMcp(definition, toolName)
+}
+
+/** Decides each call by the policy of its tool: the CLI by itself would ask for nothing that it takes for harmless. */
+function permissionHook(definition: AgentDefinition): HookCallback {
+  const decide = permissionPolicy(definition)
   return (input) => {
     if (input.hook_event_name !== 'PreToolUse') return Promise.resolve({})
     const { hook_event_name: hookEventName, tool_name: name } = input
-    const permissionDecision = builtIn.get(name) ?? decisionOfMcp(definition, name)
+    const permissionDecision = decide(name)
     const reason = permissionDecision === 'deny' ? `${name} is not enabled for this agent` : 'the policy of this tool'
     return Promise.resolve({
       hookSpecificOutput: { hookEventName, permissionDecision, permissionDecisionReason: reason },

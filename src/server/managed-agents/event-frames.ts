@@ -7,13 +7,18 @@ import { frame } from '../stream.ts'
 import { newId } from './ids.ts'
 import { wireEvent } from './wire-event.ts'
 
+/** The Python client passes over frames whose names it does not know, and this is one: what `data` says it is, it takes. */
+const UNKNOWN_TO_CLIENTS = 'session.usage'
+
+const nameOf = ({ type }: JournalEntry['event']): string => (type === UNKNOWN_TO_CLIENTS ? 'message' : type)
+
 /** Encoded once for all streams that follow. */
 const encoded = new WeakMap<object, Uint8Array<ArrayBuffer>>()
 
 function encode({ number, event }: JournalEntry): Uint8Array<ArrayBuffer> {
   let chunk = encoded.get(event)
   if (chunk === undefined) {
-    chunk = frame(event.type, JSON.stringify(wireEvent(event)), number === undefined ? undefined : String(number))
+    chunk = frame(nameOf(event), JSON.stringify(wireEvent(event)), number === undefined ? undefined : String(number))
     encoded.set(event, chunk)
   }
   return chunk

@@ -1,20 +1,29 @@
 import { Hono } from 'hono'
 import type { ServerContext, ServerEnv } from '../context.ts'
+import { Idempotency } from '../idempotency.ts'
+import type { KeptAnswers } from '../kept-answers.ts'
 import { Agents } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
+import { Budgets } from './budgets.ts'
 import { clientCalls } from './client-calls.ts'
 import type { DefinitionPolicy } from './definition-policy.ts'
 import { Environments } from './environments.ts'
 import { SentEvents } from './events.ts'
 import { PoolAgents } from './pool-agents.ts'
-import { refuseWorkspace } from './request.ts'
+import { readBodies, refuseWorkspace } from './request.ts'
 import type { ResourceStore } from './resource-store.ts'
 import { agentRoutes, environmentRoutes } from './routes.ts'
 import { sessionRoutes } from './session-routes.ts'
 import { ApiSessions } from './sessions.ts'
 
+interface ManagedAgentsParts {
+  store: ResourceStore
+  answers: KeptAnswers
+  policy: DefinitionPolicy
+}
+
 /** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/sessions`. */
-export function managedAgents(context: ServerContext, store: ResourceStore, policy: DefinitionPolicy): Hono<ServerEnv> {
+export function managedAgents(context: ServerContext, { store, answers, policy }: ManagedAgentsParts): Hono<ServerEnv> {
   const { pool, clock, quotas, questions, logger } = context
   const now = (): number => clock.wall()
   const configured: ConfiguredAgents = {
@@ -38,9 +47,15 @@ export function managedAgents(context: ServerContext, store: ResourceStore, poli
   })
   const warn = (message: string, error: unknown): void => logger.warn(message, { error })
   // Sessions also go by retention, by the command line, and by other routes.
-  pool.on('session.deleted', ({ session: { tenant, key } }) => store.remove('session', tenant, key))
+  pool.on('session.deleted', ({ session: { tenant, key } }) => {
+    store.remove('session', tenant, key)
+    answers
+      .forgetSession(tenant, key)
+      .catch((error: unknown) => warn('the answers about a deleted session were not removed', error))
+  })
+  pool.on('turn.ended', ({ session }) => questions.turnEnded(session))
   const app = new Hono<ServerEnv>()
-  app.use('/v1/*', refuseWorkspace)
+  app.use('/v1/*', refuseWorkspace, readBodies, new Idempotency({ clock, answers, warn }).handle)
   const agentsOf = agentRoutes(agents, async (tenant, params, id) => {
     await policy.check(tenant, agents.drafted(tenant, params, id))
     quotas.define(tenant, 'definitions', store.count('agent', tenant))
@@ -50,9 +65,8 @@ export function managedAgents(context: ServerContext, store: ResourceStore, poli
   })
   app.route('/v1/agents', agentsOf)
   app.route('/v1/environments', environmentsOf)
-  app.route(
-    '/v1/sessions',
-    sessionRoutes({ context, sessions, sent: new SentEvents({ sessions, questions, quotas, warn }) }),
-  )
+  const budgets = new Budgets({ sessions, warn })
+  const sent = new SentEvents({ sessions, questions, quotas, budgets })
+  app.route('/v1/sessions', sessionRoutes({ context, sessions, budgets, sent }))
   return app
 }

@@ -1,5 +1,5 @@
 import type { AgentOptions, Pool } from '../../index.ts'
-import { agentOptions } from './agent-options.ts'
+import { agentOptions, permissionPolicy } from './agent-options.ts'
 import type { ClientCalls } from './agent-options.ts'
 import { configuredName } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
@@ -46,7 +46,10 @@ export class PoolAgents {
     this.#defined.delete(name)
     this.#defined.set(name, made)
     if (known?.base === made.base && known.ceiling === made.ceiling) return name
-    const options = typeof base === 'string' ? agentOptions(definition, this.#calls) : { ...base, ...NO_SPARES }
+    const options =
+      typeof base === 'string'
+        ? { ...agentOptions(definition, this.#calls), evaluatedPermission: permissionPolicy(definition) }
+        : { ...base, ...NO_SPARES }
     // Its running total goes on over all its processes: the CLI stops at the ceiling of the session, not of a turn.
     const bounded = made.ceiling === undefined ? options : { ...options, maxBudgetUsd: made.ceiling }
     this.#pool.defineAgent(name, bounded)

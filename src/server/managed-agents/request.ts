@@ -1,8 +1,9 @@
 import type { MiddlewareHandler } from 'hono'
 import type { z } from 'zod'
 import type { ServerEnv } from '../context.ts'
-import { bodyOf } from '../json-body.ts'
+import { bodyOf, jsonBody } from '../json-body.ts'
 import { ApiError } from '../errors.ts'
+import { isUpload } from '../idempotency.ts'
 import { parse } from './schema.ts'
 
 const WORKSPACE = 'anthropic-workspace-id'
@@ -19,7 +20,15 @@ export const refuseWorkspace: MiddlewareHandler<ServerEnv> = (c, next) => {
 /** The largest body that the API takes. */
 export const LARGEST_BODY: number = 32 * 1024 * 1024
 
+const read = jsonBody(LARGEST_BODY, `a request has at most ${LARGEST_BODY / 2 ** 20} MB`, { optional: true })
+
+/** Reads and bounds the bodies of the API, but for uploads. */
+export const readBodies: MiddlewareHandler<ServerEnv> = (c, next) =>
+  c.req.method !== 'POST' || isUpload(c.req) ? next() : read(c, next)
+
 /** The body of a request, checked. Throws ApiError. */
 export async function readBody<T>(request: Request, schema: z.ZodType<T>): Promise<T> {
-  return parse(schema, bodyOf(request))
+  const body = bodyOf(request)
+  if (body === undefined) throw new ApiError('invalid_request_error', 'the body is not JSON')
+  return parse(schema, body)
 }

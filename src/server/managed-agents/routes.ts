@@ -2,8 +2,8 @@ import { Hono } from 'hono'
 import type { MiddlewareHandler } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import type { z } from 'zod'
-import { jsonBody } from '../json-body.ts'
 import type { ServerEnv } from '../context.ts'
+import { IDEMPOTENCY_KEY } from '../idempotency.ts'
 import { errorAnswers } from '../openapi.ts'
 import type { Agents } from './agents.ts'
 import { environmentCreate, environmentUpdate } from './environments.ts'
@@ -12,7 +12,7 @@ import type { ListRequest } from './kept.ts'
 import { readLimit, readTime } from './pages.ts'
 import type { Page } from './pages.ts'
 import { checkQuery, readNumber, readSwitch } from './query.ts'
-import { LARGEST_BODY, readBody } from './request.ts'
+import { readBody } from './request.ts'
 import { agentCreate, agentUpdate } from './schema.ts'
 import type { AgentCreate, AgentUpdate } from './schema.ts'
 
@@ -27,15 +27,27 @@ interface Described {
   summary: string
   body?: z.ZodType
   query?: readonly string[]
+  /** A POST, which may be sent again. */
+  post?: true
 }
 
+const KEY = {
+  name: IDEMPOTENCY_KEY,
+  in: 'header',
+  description: 'A request that is sent again with the same key gets the first answer, for 24 hours',
+  schema: { type: 'string', maxLength: 255 },
+} as const
+
 /** What a route says of itself in `/openapi.json`. Query parameters that it does not name are refused. */
-export function described({ operationId, summary, body, query = [] }: Described): MiddlewareHandler<ServerEnv> {
+export function described({ operationId, summary, body, query = [], post }: Described): MiddlewareHandler<ServerEnv> {
   const description = describeRoute({
     operationId,
     summary,
     tags: ['managed agents'],
-    parameters: query.map((name) => ({ name, in: 'query', schema: { type: 'string' } })),
+    parameters: [
+      ...query.map((name) => ({ name, in: 'query', schema: { type: 'string' } }) as const),
+      ...(post === true || body !== undefined ? [KEY] : []),
+    ],
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: resolver(body) as never } } } }),
@@ -54,12 +66,6 @@ export function described({ operationId, summary, body, query = [] }: Described)
   // The description hangs on the handler.
   return Object.assign(checked, description)
 }
-
-/** Bounds the bodies of the API. */
-export const bounded: MiddlewareHandler<ServerEnv> = jsonBody(
-  LARGEST_BODY,
-  `a request has at most ${LARGEST_BODY / 2 ** 20} MB`,
-)
 
 /** Throws ApiError if the tenant may not make this, or change the one of that id to it. */
 type Vet<Params> = (tenant: string, params: Params, id?: string) => Promise<void> | void
@@ -85,7 +91,6 @@ function resourceRoutes<Create, Update>(
   app.post(
     '/',
     described({ operationId: `create${kind}`, summary: `Create an ${noun}`, body: bodies.create }),
-    bounded,
     async (c) => {
       const { tenant } = c.var.caller
       const params = await readBody(c.req.raw, bodies.create)
@@ -110,7 +115,6 @@ function resourceRoutes<Create, Update>(
   app.post(
     '/:id',
     described({ operationId: `update${kind}`, summary: `Change an ${noun}`, body: bodies.update }),
-    bounded,
     async (c) => {
       const { tenant } = c.var.caller
       const params = await readBody(c.req.raw, bodies.update)
@@ -118,8 +122,10 @@ function resourceRoutes<Create, Update>(
       return c.json(resources.update(tenant, c.req.param('id'), params))
     },
   )
-  app.post('/:id/archive', described({ operationId: `archive${kind}`, summary: `Archive an ${noun}` }), (c) =>
-    c.json(resources.archive(c.var.caller.tenant, c.req.param('id'))),
+  app.post(
+    '/:id/archive',
+    described({ operationId: `archive${kind}`, summary: `Archive an ${noun}`, post: true }),
+    (c) => c.json(resources.archive(c.var.caller.tenant, c.req.param('id'))),
   )
   return app
 }

@@ -1,22 +1,26 @@
+import { isDeepStrictEqual } from 'node:util'
 import { Hono } from 'hono'
 import type { Context } from 'hono'
 import { streamAnswer } from '../context.ts'
 import type { ServerContext, ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
+import { refuseIdempotencyKey } from '../idempotency.ts'
 import { PING } from '../stream.ts'
+import type { Budgets } from './budgets.ts'
 import { Frames } from './event-frames.ts'
 import { listEvents } from './event-list.ts'
 import type { SentEvents } from './events.ts'
 import { readLimit } from './pages.ts'
 import { TIME_BOUNDS, readBounds, readList, readNumber, readOrder, readSwitch } from './query.ts'
 import { readBody } from './request.ts'
-import { bounded, described, pageAnswer } from './routes.ts'
+import { described, pageAnswer } from './routes.ts'
 import { eventSend, sessionCreate, sessionUpdate } from './session-schema.ts'
 import type { ApiSessions, Found, SessionStatus } from './sessions.ts'
 
 interface SessionRoutes {
   context: ServerContext
   sessions: ApiSessions
+  budgets: Budgets
   sent: SentEvents
 }
 
@@ -27,7 +31,7 @@ const PREVIEWED = ['agent.message', 'agent.thinking']
 const NONE: readonly string[] = []
 
 /** `/v1/sessions` and what is below them. */
-export function sessionRoutes({ context, sessions, sent }: SessionRoutes): Hono<ServerEnv> {
+export function sessionRoutes({ context, sessions, budgets, sent }: SessionRoutes): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
   const find = (c: Context<ServerEnv>): Promise<Found> => {
     const id = c.req.param('id') ?? ''
@@ -37,7 +41,6 @@ export function sessionRoutes({ context, sessions, sent }: SessionRoutes): Hono<
   app.post(
     '/',
     described({ operationId: 'createSession', summary: 'Create a session', body: sessionCreate }),
-    bounded,
     async (c) => {
       const params = await readBody(c.req.raw, sessionCreate)
       const found = await sessions.create(c.var.caller.tenant, params)
@@ -81,14 +84,17 @@ export function sessionRoutes({ context, sessions, sent }: SessionRoutes): Hono<
   app.post(
     '/:id',
     described({ operationId: 'updateSession', summary: 'Change a session', body: sessionUpdate }),
-    bounded,
     async (c) => {
-      const found = await find(c)
-      return c.json(await sessions.show(await sessions.update(found, await readBody(c.req.raw, sessionUpdate))))
+      const before = await find(c)
+      const after = await sessions.update(before, await readBody(c.req.raw, sessionUpdate))
+      if (!isDeepStrictEqual(before.resource.budget, after.resource.budget)) await budgets.changed(after)
+      return c.json(await sessions.show(after))
     },
   )
-  app.post('/:id/archive', described({ operationId: 'archiveSession', summary: 'Archive a session' }), async (c) =>
-    c.json(await sessions.show(await sessions.archive(await find(c)))),
+  app.post(
+    '/:id/archive',
+    described({ operationId: 'archiveSession', summary: 'Archive a session', post: true }),
+    async (c) => c.json(await sessions.show(await sessions.archive(await find(c)))),
   )
   app.delete('/:id', described({ operationId: 'deleteSession', summary: 'Delete a session' }), async (c) =>
     c.json(await sessions.delete(await find(c))),
@@ -96,11 +102,10 @@ export function sessionRoutes({ context, sessions, sent }: SessionRoutes): Hono<
   app.post(
     '/:id/events',
     described({ operationId: 'sendEvents', summary: 'Send events to a session', body: eventSend }),
-    bounded,
     async (c) => {
       const found = await find(c)
       const { events } = await readBody(c.req.raw, eventSend)
-      return c.json({ data: await sent.send(found, events, c.var.caller.name) })
+      return c.json({ data: await sent.sendAll(found, events, c.var.caller.name) })
     },
   )
   app.get(
@@ -119,6 +124,7 @@ export function sessionRoutes({ context, sessions, sent }: SessionRoutes): Hono<
       summary: 'Follow what is said in a session, from now on or behind Last-Event-ID',
       query: ['event_deltas[]'],
     }),
+    refuseIdempotencyKey,
     async (c) => {
       const previews = readList(c.req.queries(), 'event_deltas', PREVIEWED)
       const { session } = await find(c)

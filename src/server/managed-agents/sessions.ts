@@ -1,5 +1,5 @@
 import { formatWall, parseWall } from '../../clock.ts'
-import type { Pool, Session, SessionEvent } from '../../index.ts'
+import type { Pool, Session, SessionEvent, SessionInfo } from '../../index.ts'
 import { SessionGoneError } from '../../index.ts'
 import { ApiError } from '../errors.ts'
 import type { Quotas } from '../limits.ts'
@@ -26,7 +26,7 @@ export interface WireSession extends SessionResource {
   type: 'session'
   status: SessionStatus
   usage: Record<string, unknown>
-  stats: { duration_seconds: number }
+  stats: { active_seconds: number; duration_seconds: number }
   outcome_evaluations: []
   resources: []
   vault_ids: []
@@ -132,8 +132,8 @@ export class ApiSessions {
       type: 'session',
       ...shown,
       status,
-      usage: wireUsage(info.usage),
-      stats: { duration_seconds: seconds },
+      usage: wireUsage(info),
+      stats: { active_seconds: secondsOf(info.activeMs), duration_seconds: seconds },
       outcome_evaluations: [],
       resources: [],
       vault_ids: [],
@@ -288,16 +288,25 @@ export const isGone = (error: unknown): boolean =>
 
 type Status = Extract<SessionEvent, { type: 'session.status_running' | 'session.status_idle' }>
 
-/** The event that says what the session does. */
-export async function lastStatus(session: Session): Promise<Status | undefined> {
+/** The events that say what the session does, newest first. */
+export async function lastStatuses(session: Session, limit: number): Promise<Status[]> {
   const types = ['session.status_running', 'session.status_idle']
-  const [last] = await session.history({ types, descending: true, limit: 1 })
-  return last?.event as Status | undefined
+  const statuses = await session.history({ types, descending: true, limit })
+  return statuses.map(({ event }) => event as Status)
 }
 
+/** The event that says what the session does. */
+export async function lastStatus(session: Session): Promise<Status | undefined> {
+  const [last] = await lastStatuses(session, 1)
+  return last
+}
+
+const secondsOf = (ms = 0): number => Math.round(ms) / 1000
+
 /** What was used, as the wire tells it. */
-export function wireUsage(usage: Awaited<ReturnType<Session['info']>>['usage']): Record<string, unknown> {
+export function wireUsage({ usage, activeMs }: SessionInfo): Record<string, unknown> {
   return {
+    active_seconds: secondsOf(activeMs),
     input_tokens: usage.inputTokens,
     output_tokens: usage.outputTokens,
     cache_read_input_tokens: usage.cacheReadTokens,

@@ -266,8 +266,8 @@ describe('A budget', () => {
         .toBe('idle')
       await turn(all, id, 'more')
       expect(optionsFor(all, 'more')?.maxBudgetUsd).toBeUndefined()
-      const types = typesOf((await all.client.beta.sessions.events.list(id)).data ?? [])
-      expect(types).not.toContain('session.usage')
+      const said = (await all.client.beta.sessions.events.list(id)).data ?? []
+      expect(JSON.stringify(said)).not.toContain('budget_reached')
     },
   )
 
@@ -286,9 +286,70 @@ describe('A budget', () => {
     expect((await events.send(id, { events: [say('more')] })).data).toHaveLength(1)
   })
 
+  test('that cut a turn short lets it go on by itself once it is raised, without a word of the user’s', async () => {
+    const all = await withAgent()
+    const { id } = await all.begin({ budget: cents('100') })
+    ;(await leaveRunning(all, id)).finish({ costUsd: 1.5, subtype: 'error_max_budget_usd' })
+    const { events } = all.client.beta.sessions
+    await expect
+      .poll(async () => (await events.list(id, { order: 'desc', limit: 2 })).data, { timeout: 5_000 })
+      .toMatchObject([
+        { type: 'session.status_idle', stop_reason: { type: 'budget_reached' } },
+        { type: 'session.usage', usage: { list_cost: { amount: '150' } }, budget: cents('100') },
+      ])
+    await all.client.beta.sessions.update(id, { title: 'Orders' })
+    expect((await all.client.beta.sessions.retrieve(id)).status).toBe('idle')
+    await all.client.beta.sessions.update(id, { budget: cents('200') })
+    await expect
+      .poll(async () => (await events.list(id, { order: 'desc', limit: 1 })).data?.[0], { timeout: 5_000 })
+      .toMatchObject({ type: 'session.status_idle', stop_reason: { type: 'end_turn' } })
+    const said = (await events.list(id)).data ?? []
+    expect(typesOf(said).filter((type) => type === 'user.message')).toHaveLength(1)
+    expect(typesOf(said)).toContain('agent.message')
+    expect(said.at(-2)).toMatchObject({ budget: cents('200') })
+    expect(optionsFor(all, 'has been raised')?.maxBudgetUsd).toBe(2)
+  })
+
+  test('that is removed lets the turn go on that it had cut short', async () => {
+    const all = await withAgent()
+    const { id } = await all.begin({ budget: cents('100') })
+    ;(await leaveRunning(all, id)).finish({ costUsd: 1.5, subtype: 'error_max_budget_usd' })
+    const { events } = all.client.beta.sessions
+    const last = async () => (await events.list(id, { order: 'desc', limit: 1 })).data?.[0]
+    await expect.poll(last, { timeout: 5_000 }).toMatchObject({ stop_reason: { type: 'budget_reached' } })
+    await all.client.beta.sessions.update(id, { budget: null })
+    await expect.poll(last, { timeout: 5_000 }).toMatchObject({ stop_reason: { type: 'end_turn' } })
+    expect(optionsFor(all, 'has been raised')?.maxBudgetUsd).toBeUndefined()
+  })
+
   test.each(['0', '1.5', '-1', 'all'])('of %s is none', async (amount) => {
     const { begin } = await withAgent()
     expect((await refusal(begin({ budget: cents(amount) }))).message).toContain('whole cents')
+  })
+})
+
+test('What a session has used and how long it has run is told by the session, and at the end of each turn', async () => {
+  const all = await withAgent()
+  const { id, usage, stats } = await all.begin()
+  expect([usage.active_seconds, stats.active_seconds]).toEqual([0, 0])
+  const process = await leaveRunning(all, id)
+  await all.clock.advance(1_500)
+  const during = await all.client.beta.sessions.retrieve(id)
+  expect([during.usage.active_seconds, during.stats.active_seconds]).toEqual([1.5, 1.5])
+  process.finish({ costUsd: 0.5 })
+  const { events } = all.client.beta.sessions
+  const ended = async () => typesOf((await events.list(id)).data ?? []).slice(-2)
+  await expect.poll(ended, { timeout: 5_000 }).toEqual(['session.usage', 'session.status_idle'])
+  await all.clock.advance(10_000)
+  const after = await all.client.beta.sessions.retrieve(id)
+  expect(after.stats).toEqual({ active_seconds: 1.5, duration_seconds: 12 })
+  expect(after.usage).toMatchObject({ active_seconds: 1.5, list_cost: { amount: '50', currency: 'USD' } })
+  const [snapshot] = (await events.list(id, { types: ['session.usage'] })).data ?? []
+  expect(snapshot).toEqual({
+    type: 'session.usage',
+    id: expect.any(String),
+    processed_at: expect.any(String),
+    usage: after.usage,
   })
 })
 
