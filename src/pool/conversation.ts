@@ -6,13 +6,10 @@ import type { SessionRef } from '../worker/worker.ts'
 import type { Permissions } from './held-calls.ts'
 import { Journal } from './journal.ts'
 import type { NewSessionEvent } from './session-event.ts'
-import type { SendOptions, SessionInfo } from './session.ts'
+import type { OnBusy, SendOptions, SessionInfo } from './session.ts'
 import type { RunningTurn } from './turn.ts'
 import { TurnRecord } from './turn-record.ts'
 import { noteActivity } from './usage.ts'
-
-/** What `send()` does while a turn of the session runs. */
-export type OnBusy = 'reject' | 'queue' | 'interrupt' | 'steer'
 
 /** Turns of one session that may wait for the one that runs. */
 const MAX_QUEUED = 16

@@ -5,8 +5,10 @@ import type { NumberedEvent } from './journal.ts'
 import type { NewSessionEvent } from './session-event.ts'
 import type { TurnLimitOptions } from '../options/limits.ts'
 import type { Usage } from '../store/store.ts'
-import type { OnBusy } from './conversation.ts'
 import type { OnLeave, Turn } from './turn.ts'
+
+/** What `send()` does while a turn of the session runs. */
+export type OnBusy = 'reject' | 'queue' | 'interrupt' | 'steer'
 
 /** How one turn is sent. */
 export interface SendOptions {

@@ -1,4 +1,4 @@
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync } from '../sqlite.ts'
 
 /** Which request it is: one that says the same of itself is the same, sent again. */
 export interface RequestName {

@@ -64,7 +64,7 @@ async function run(client: Anthropic, id: string, random: Random) {
     inputSchema: SCHEMA,
     async run({ number }) {
       await dawdle(random)
-      return `order ${number} is on its way`
+      return `order ${String(number)} is on its way`
     },
   })
   const runner = sessions.events.toolRunner(id, { tools: [lookup] })

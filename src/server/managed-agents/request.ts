@@ -18,7 +18,7 @@ export const refuseWorkspace: MiddlewareHandler<ServerEnv> = (c, next) => {
 }
 
 /** The largest body that the API takes. */
-export const LARGEST_BODY: number = 32 * 1024 * 1024
+const LARGEST_BODY = 32 * 1024 * 1024
 
 const read = jsonBody(LARGEST_BODY, `a request has at most ${LARGEST_BODY / 2 ** 20} MB`, { optional: true })
 
