@@ -9,6 +9,9 @@ import { MODEL, openSite, until } from '../fixtures/real-pool.ts'
 const TOOLSET = { type: 'agent_toolset_20260401' as const }
 const text = (words: string) => ({ type: 'user.message' as const, content: [{ type: 'text' as const, text: words }] })
 
+const permissionOf = ({ name, evaluated_permission }: { name: string; evaluated_permission?: string }) =>
+  `${name}: ${evaluated_permission ?? 'unknown'}`
+
 /** A message has no time until the agent has seen it. */
 const withoutTimes = (event: object) => ({ ...event, processed_at: undefined })
 
@@ -35,6 +38,7 @@ describe('A session of the official client', () => {
       'span.model_request_start',
       'agent.message',
       'span.model_request_end',
+      'session.usage',
       'session.status_idle',
     ])
     expect(wordsOf(events)).toEqual(['[turn 1] You said: hello'])
@@ -45,6 +49,9 @@ describe('A session of the official client', () => {
     const after = await client.beta.sessions.retrieve(id)
     expect(after).toMatchObject({ status: 'idle', usage: { list_cost: { currency: 'USD' } } })
     expect(after.usage.output_tokens).toBeGreaterThan(0)
+    expect(after.usage.active_seconds).toBeGreaterThan(0)
+    expect(after.stats.active_seconds).toBe(after.usage.active_seconds)
+    expect(events.at(-2)).toMatchObject({ usage: after.usage })
   })
 
   test('begins with its initial events, and previews what it says', async () => {
@@ -147,7 +154,9 @@ describe('A tool that asks', () => {
     })
     const before = await readTurn(stream)
     const calls = before.filter((event) => event.type === 'agent.tool_use')
-    expect(calls.map(({ name }) => name)).toEqual(['bash', 'read'])
+    expect(calls.map(permissionOf)).toEqual(['bash: allow', 'read: ask'])
+    const listed = (await client.beta.sessions.events.list(id)).data ?? []
+    expect(listed.filter(({ type }) => type === 'agent.tool_use')).toEqual(calls)
     expect(before.at(-1)).toMatchObject({ stop_reason: { type: 'requires_action', event_ids: [calls[1]?.id] } })
   })
 
@@ -178,7 +187,9 @@ describe('A tool that asks', () => {
     })
     const events = await readTurn(stream)
     const calls = events.filter((event) => event.type === 'agent.mcp_tool_use')
-    expect(calls.map(({ name }) => name)).toEqual(['look', 'erase', 'order'])
+    expect(calls.map(permissionOf)).toEqual(['look: allow', 'erase: deny', 'order: ask'])
+    const listed = (await client.beta.sessions.events.list(id)).data ?? []
+    expect(listed.filter(({ type }) => type === 'agent.mcp_tool_use')).toEqual(calls)
     const results = events.filter((event) => event.type === 'agent.mcp_tool_result')
     expect(results.map(({ is_error }) => is_error)).toEqual([false, true])
     expect(events.at(-1)).toMatchObject({ stop_reason: { type: 'requires_action', event_ids: [calls[2]?.id] } })
@@ -256,6 +267,7 @@ test('Another tenant finds nothing of a session', async () => {
   const keys = ['ada', 'bob'].map((tenant) => ({ tenant, key: `cap_${tenant}_0123456789abcdef0123` }))
   const { as } = official(await site.pool(), {
     keys: keys.map(({ tenant, key }) => ({ tenant, sha256: hashKey(key) })),
+    managedAgents: { define: true },
   })
   const [ada, bob] = keys.map(({ key }) => as(key)) as [Anthropic, Anthropic]
   const agent = await ada.beta.agents.create({ name: 'Hers', model: MODEL })
