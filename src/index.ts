@@ -12,13 +12,20 @@ export type { PoolStats } from './pool/pool.ts'
 export { Session } from './pool/session.ts'
 export type { OnBusy, SendOptions, SessionInfo } from './pool/session.ts'
 export type { SessionOptions } from './pool/sessions.ts'
-export type { MessageContent, TurnInput } from './pool/input.ts'
+export type { MessageContent, PromptMetadata, TurnInput } from './pool/input.ts'
 export { toolUseEventId } from './pool/turn-events.ts'
 export type { EventOptions, JournalEntry, SessionEvents } from './pool/event-reader.ts'
 export type { NumberedEvent } from './pool/journal.ts'
 export type { EventContent, EventPreview, NewSessionEvent, SessionEvent } from './pool/session-event.ts'
 export type { OnLeave, Turn, Warmth } from './pool/turn.ts'
-export type { AgentOptions, ClientToolCall, PoolCanUseTool, PoolOnElicitation, WorkerContext } from './pool/agent.ts'
+export type {
+  AgentOptions,
+  ClientToolCall,
+  PoolCanUseTool,
+  PoolOnElicitation,
+  PrepareTurn,
+  WorkerContext,
+} from './pool/agent.ts'
 export type { PoolEvents, TurnSummary, WorkerDetails, WorkerInfo } from './pool/events.ts'
 export type { Totals } from './pool/counters.ts'
 export type { QueryPrompt } from './pool/query.ts'

@@ -57,7 +57,15 @@ export interface WorkerContext {
    * it waits for a result, and its silence does not count. The tool's server is to be named `client_tools`.
    */
   awaitClient<T>(call: ClientToolCall, work: () => Promise<T>): Promise<T>
+  /**
+   * Calls `prepare` before each prompt that begins a turn; the prompt waits until it resolves. When it rejects, the turn fails
+   * with a ConfigError.
+   */
+  beforeTurn(prepare: PrepareTurn): void
 }
+
+/** Makes a process ready for a turn, which is known by the id that `send()` gave it. */
+export type PrepareTurn = (turn: { id: string }) => Promise<void>
 
 /** A call of a tool that somebody outside executes. */
 export interface ClientToolCall {
@@ -98,6 +106,8 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
    * own. Called once for each process.
    */
   mcpServers?: McpServers | ((context: WorkerContext) => McpServers)
+  /** In-process servers beside `mcpServers`, which may then be a plain object. Called once for each process. */
+  inProcessServers?: (context: WorkerContext) => McpServers
   /** Spares for new conversations in workspaces that the pool makes, or in this agent's `cwd`. Default `{ min: 0, max: 2 }`. */
   spares?: SpareOptions
   /** Spares for new conversations whose `cwd` the caller chooses. Default `{ min: 0, max: 2 }`. */
@@ -158,6 +168,7 @@ const SDK_KEYS: Record<keyof ProcessOptions, true> = {
   hooks: true,
   includeHookEvents: true,
   includePartialMessages: true,
+  inProcessServers: true,
   managedSettings: true,
   maxBudgetUsd: true,
   maxThinkingTokens: true,

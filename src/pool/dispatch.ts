@@ -104,7 +104,7 @@ export class Dispatch {
     const { emitter, accounts } = this.#context
     const ended = (): boolean => turn.phase === 'ended'
     try {
-      if (!ended()) await this.#begin(conversation, turn)
+      if (!ended()) await Promise.all([this.#begin(conversation, turn), worker.prepare(turn)])
       if (ended()) return
       emitter.tell('turn.started', { id: turn.id, session: conversation.ref, worker: worker.id, warmth })
       accounts.begin(turn, worker, conversation)

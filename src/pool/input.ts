@@ -22,13 +22,53 @@ function contextBlock(text: string): { type: 'text'; text: string } {
   return block
 }
 
-/** Makes the SDK's message of what a caller sends, `context` before it. Throws ConfigError for nothing at all. */
-export function toUserMessage(input: TurnInput, context: readonly string[] = []): SDKUserMessage {
+/** What a caller keeps with a prompt. */
+export type PromptMetadata = Readonly<Record<string, unknown>>
+
+/** By what the SDK's message carries: its copies carry the same. */
+const kept = new WeakMap<object, PromptMetadata>()
+
+/** What the caller of `send()` keeps with this prompt. */
+export const metadataOf = ({ message }: SDKUserMessage): PromptMetadata | undefined => kept.get(message)
+
+/** Characters of JSON. */
+const LARGEST_METADATA = 64 * 1024
+
+/** What a prompt carries beside what the user says. */
+interface PromptExtras {
+  context?: readonly string[] | undefined
+  metadata?: PromptMetadata | undefined
+}
+
+/**
+ * Makes the SDK's message of what a caller sends, `context` before it. Throws ConfigError for nothing at all, and for
+ * metadata that is not JSON or too large.
+ */
+export function toUserMessage(input: TurnInput, { context = [], metadata }: PromptExtras = {}): SDKUserMessage {
   const prompt = toPrompt(input)
-  if (context.length === 0) return prompt
   const { content } = prompt.message
   const said = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content
-  return { ...prompt, message: { role: 'user', content: [...context.map(contextBlock), ...said] as MessageContent } }
+  const whole: SDKUserMessage =
+    context.length === 0
+      ? prompt
+      : { ...prompt, message: { role: 'user', content: [...context.map(contextBlock), ...said] as MessageContent } }
+  if (metadata === undefined) return whole
+  const carrying = { ...whole, message: { ...whole.message } }
+  kept.set(carrying.message, checkedMetadata(metadata))
+  return carrying
+}
+
+function checkedMetadata(metadata: PromptMetadata): PromptMetadata {
+  let json: string | undefined
+  try {
+    json = JSON.stringify(metadata)
+  } catch (cause) {
+    throw new ConfigError('metadata', 'is not JSON', { cause })
+  }
+  if (json === undefined || !json.startsWith('{')) throw new ConfigError('metadata', 'is not an object of JSON')
+  if (json.length > LARGEST_METADATA)
+    throw new ConfigError('metadata', `has ${json.length} characters of JSON; at most ${LARGEST_METADATA} are kept`)
+  return JSON.parse(json) as PromptMetadata
 }
 
 function toPrompt(input: TurnInput): SDKUserMessage {

@@ -1,6 +1,6 @@
 import type { CanUseTool, HookCallback, OnElicitation, OnUserDialog, Options } from '../driver/driver.ts'
 import type { PermissionAnswer, PermissionQuestion } from '../worker/worker.ts'
-import type { Agent, PoolCanUseTool, PoolOnElicitation, WorkerContext } from './agent.ts'
+import type { Agent, PoolCanUseTool, PoolOnElicitation, PrepareTurn, WorkerContext } from './agent.ts'
 import { clientToolName } from './turn-events.ts'
 
 /** Options that are unsafe when left out; an agent may set them otherwise. */
@@ -18,6 +18,7 @@ export interface CallbackListeners {
   called(toolUseId: string): void
   asked(question: PermissionQuestion): void
   answered(question: PermissionQuestion, answer: PermissionAnswer): void
+  beforeTurn(prepare: PrepareTurn): void
 }
 
 /** The SDK options of one process of this agent. */
@@ -27,7 +28,8 @@ export function sdkOptions(
   listeners: CallbackListeners,
   claudePath: string | undefined,
 ): Options {
-  const { canUseTool, mcpServers, onElicitation, onUserDialog, cwd, env, ...rest } = agent.processOptions
+  const { canUseTool, mcpServers, inProcessServers, onElicitation, onUserDialog, cwd, env, ...rest } =
+    agent.processOptions
   const counted = async <T>(ask: () => Promise<T>): Promise<T> => {
     listeners.permissionRequest(1)
     try {
@@ -50,16 +52,19 @@ export function sdkOptions(
           listeners.answered(question, { result: 'allow' })
         }
       }),
+    beforeTurn: (prepare) => listeners.beforeTurn(prepare),
+  }
+  const servers = {
+    ...inProcessServers?.(context),
+    ...(typeof mcpServers === 'function' ? mcpServers(context) : mcpServers),
   }
   return {
     permissionMode: canUseTool === undefined ? 'dontAsk' : 'default',
     ...(claudePath === undefined ? {} : { pathToClaudeCodeExecutable: claudePath }),
     ...SAFE,
     ...rest,
-    ...(mcpServers === undefined
-      ? {}
-      : { mcpServers: typeof mcpServers === 'function' ? mcpServers(context) : mcpServers }),
     ...(agent.permissions.callsTold ? { hooks: withCalls(rest.hooks, listeners) } : {}),
+    ...(mcpServers === undefined && inProcessServers === undefined ? {} : { mcpServers: servers }),
     ...(canUseTool === undefined ? {} : { canUseTool: asking(canUseTool, context, listeners, counted) }),
     ...(onElicitation === undefined ? {} : { onElicitation: elicitation(onElicitation, context, counted) }),
     ...(onUserDialog === undefined ? {} : { onUserDialog: dialog(onUserDialog, counted) }),

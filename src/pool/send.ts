@@ -23,7 +23,7 @@ export function newTurn(
     checkOneOf('onBusy', options.onBusy ?? 'reject', ['reject', 'queue', 'interrupt', 'steer'])
     checkOneOf('onLeave', onLeave, ['interrupt', 'detach'])
     const limits = { ...base.limits(), ...readTurnLimits('limits', options.limits) }
-    const turn = new RunningTurn(toUserMessage(input, options.context), { clock, limits, onLeave })
+    const turn = new RunningTurn(toUserMessage(input, options), { clock, limits, onLeave })
     listenToSignal(turn, options.signal)
     return turn
   } catch (error) {

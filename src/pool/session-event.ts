@@ -24,6 +24,15 @@ interface Happened extends Identified {
 export interface UserMessageEvent extends Sent {
   type: 'user.message'
   content: EventContent[]
+  /** What its sender keeps with it: `metadata` of `send()`. The Managed Agents API does not show it. */
+  metadata?: Readonly<Record<string, unknown>>
+}
+
+/** What the SDK's messages call the same. The Managed Agents API does not show it. */
+export interface SdkIds {
+  /** The answer of the model that it came in. */
+  message_id?: string
+  tool_use_id?: string
 }
 
 export interface UserInterruptEvent extends Sent {
@@ -52,6 +61,7 @@ export interface SystemMessageEvent extends Sent {
 export interface AgentMessageEvent extends Happened {
   type: 'agent.message'
   content: { type: 'text'; text: string }[]
+  sdk?: SdkIds
 }
 
 /** It thought; what, is not told. */
@@ -63,6 +73,7 @@ export interface AgentToolUseEvent extends Happened {
   type: 'agent.tool_use'
   name: string
   input: Record<string, unknown>
+  sdk?: SdkIds
   /** What the permission is: it runs, somebody is asked, or it is refused. Left out when its turn ended before that was known. */
   evaluated_permission?: 'allow' | 'ask' | 'deny'
 }
@@ -72,6 +83,7 @@ export interface AgentMcpToolUseEvent extends Happened {
   mcp_server_name: string
   name: string
   input: Record<string, unknown>
+  sdk?: SdkIds
   evaluated_permission?: 'allow' | 'ask' | 'deny'
 }
 
@@ -79,6 +91,7 @@ export interface AgentCustomToolUseEvent extends Happened {
   type: 'agent.custom_tool_use'
   name: string
   input: Record<string, unknown>
+  sdk?: SdkIds
 }
 
 export interface AgentToolResultEvent extends Happened {

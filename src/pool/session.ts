@@ -1,5 +1,5 @@
 import type { EventOptions, SessionEvents } from './event-reader.ts'
-import type { TurnInput } from './input.ts'
+import type { PromptMetadata, TurnInput } from './input.ts'
 import type { EventRange } from '../store/store.ts'
 import type { NumberedEvent } from './journal.ts'
 import type { NewSessionEvent } from './session-event.ts'
@@ -20,6 +20,11 @@ export interface SendOptions {
   onLeave?: OnLeave
   /** What the agent is to know beside the prompt. It sees it as system reminders; the session's events do not show it. */
   context?: readonly string[]
+  /**
+   * Kept in the event of the prompt, for the caller alone: JSON of his own, such as the id of the message. At most 64 Ki
+   * characters. The agent does not see it.
+   */
+  metadata?: PromptMetadata
   /** The limits of this turn, where they differ from the agent's. */
   limits?: TurnLimitOptions
   /** False: the session's events do not show the prompt, because no user has sent it. Default `true`. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Conversation as ConversationSpec, Driver, Options } from '../driver/driver.ts'
-import { StartError } from '../errors.ts'
+import { ConfigError, StartError } from '../errors.ts'
 import { chosenPath } from '../files/host-paths.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Residency } from '../options/residency.ts'
@@ -12,7 +12,7 @@ import { Backoff } from '../worker/backoff.ts'
 import { Worker } from '../worker/worker.ts'
 import type { SessionRef, WorkerListeners, WorkerPurpose, WorkerRules } from '../worker/worker.ts'
 import { formatDuration } from '../units.ts'
-import type { Agent } from './agent.ts'
+import type { Agent, PrepareTurn } from './agent.ts'
 import { shareOfMaxAge } from './residency.ts'
 import { sdkOptions } from './sdk-options.ts'
 import type { CallbackListeners } from './sdk-options.ts'
@@ -120,6 +120,7 @@ export class Starter {
     const id = `w-${randomUUID().slice(0, 8)}`
     // The callbacks are made before the worker that they speak for.
     const made: { worker?: Worker } = {}
+    const preparations: PrepareTurn[] = []
     const context = {
       get session(): SessionRef | undefined {
         return made.worker?.session
@@ -130,6 +131,7 @@ export class Starter {
       called: (toolUseId) => made.worker?.called(toolUseId),
       asked: (question) => made.worker?.permissionAsked(question),
       answered: (question, answer) => made.worker?.permissionAnswered(question, answer),
+      beforeTurn: (prepare) => void preparations.push((turn) => prepared(prepare, turn)),
     }
     const process = driver.start({
       workerId: id,
@@ -163,6 +165,7 @@ export class Starter {
         rules: this.rulesOf(agent),
         shareOfMaxAge: shareOfMaxAge(() => this.#context.random()),
         listeners,
+        preparations,
       },
     )
     made.worker = worker
@@ -187,5 +190,15 @@ export class Starter {
     const backoff = this.#backoffs.get(fingerprint) ?? new Backoff()
     backoff.failed(error, this.#context.clock.now())
     this.#backoffs.set(fingerprint, backoff)
+  }
+}
+
+/** What an agent's own code throws is told as an error of its options. */
+async function prepared(prepare: PrepareTurn, turn: { id: string }): Promise<void> {
+  try {
+    await prepare(turn)
+  } catch (cause) {
+    const problem = cause instanceof Error ? cause.message : String(cause)
+    throw new ConfigError('beforeTurn', `failed for turn ${turn.id}: ${problem}`, { cause })
   }
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { SDKMessage, SDKResultMessage } from '../driver/driver.ts'
+import type { SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
 import { TurnInterruptedError } from '../errors.ts'
 import { toUserMessage } from './input.ts'
 import type { TurnInput } from './input.ts'
@@ -16,11 +16,15 @@ export class SteeringTurn implements Turn {
   readonly #reader: Reader
   readonly #accepted = Promise.withResolvers<NumberedEvent | undefined>()
 
-  constructor(turn: RunningTurn, input: TurnInput, { signal, context }: Pick<SendOptions, 'signal' | 'context'> = {}) {
+  constructor(
+    turn: RunningTurn,
+    input: TurnInput,
+    { signal, context, metadata }: Pick<SendOptions, 'signal' | 'context' | 'metadata'> = {},
+  ) {
     this.#turn = turn
     this.#reader = turn.follow()
     this.#accepted.promise.catch(() => undefined)
-    this.result = this.#steer(input, context)
+    this.result = this.#steer(() => toUserMessage(input, { context, metadata }))
     this.result.catch(() => undefined)
     if (signal !== undefined) this.#listenTo(signal)
   }
@@ -54,8 +58,8 @@ export class SteeringTurn implements Turn {
     return this.#turn.interrupt()
   }
 
-  async #steer(input: TurnInput, context: readonly string[] | undefined): Promise<SDKResultMessage> {
-    const error = await this.#hand(input, context)
+  async #steer(prompt: () => SDKUserMessage): Promise<SDKResultMessage> {
+    const error = await this.#hand(prompt)
     if (error === undefined) return this.#turn.result
     this.#accepted.reject(error)
     this.#reader.end(error)
@@ -63,9 +67,9 @@ export class SteeringTurn implements Turn {
   }
 
   /** What kept the prompt from being sent; undefined when it was. */
-  async #hand(input: TurnInput, context: readonly string[] | undefined): Promise<Error | undefined> {
+  async #hand(prompt: () => SDKUserMessage): Promise<Error | undefined> {
     try {
-      if (await this.#turn.steer(toUserMessage(input, context), this.#accepted.resolve)) return undefined
+      if (await this.#turn.steer(prompt(), this.#accepted.resolve)) return undefined
     } catch (error) {
       return error as Error
     }

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
-import { isContext } from './input.ts'
+import { isContext, metadataOf } from './input.ts'
 import type {
   EventContent,
   EventPreview,
@@ -188,12 +188,13 @@ export class TurnEvents {
       if (block.type === 'text') {
         if (block.text !== '') {
           const content = [{ type: 'text' as const, text: block.text }]
-          told.events.push({ type: 'agent.message', id: this.#arrived('agent.message'), content })
+          const sdk = { message_id: message.id }
+          told.events.push({ type: 'agent.message', id: this.#arrived('agent.message'), content, sdk })
         }
       } else if (block.type === 'thinking' || block.type === 'redacted_thinking') {
         told.events.push({ type: 'agent.thinking', id: this.#arrived('agent.thinking') })
       } else if (block.type === 'tool_use') {
-        told.events.push(this.#call(block))
+        told.events.push(this.#call(block, message.id))
       }
     }
   }
@@ -203,8 +204,8 @@ export class TurnEvents {
     return at === -1 ? this.#newId() : (this.#announced.splice(at, 1)[0]?.id as string)
   }
 
-  #call({ id, name, input }: { id: string; name: string; input: unknown }): NewSessionEvent {
-    const event = toolUseEvent(id, name, input as Record<string, unknown>)
+  #call({ id, name, input }: { id: string; name: string; input: unknown }, messageId: string): NewSessionEvent {
+    const event = toolUseEvent(id, name, input as Record<string, unknown>, messageId)
     if (event.type === 'agent.mcp_tool_use') remember(this.#mcpCalls, id)
     if (event.type === 'agent.custom_tool_use') remember(this.#clientCalls, id)
     return event
@@ -249,18 +250,26 @@ export class TurnEvents {
   }
 }
 
-/** The event of a tool call, by the SDK's id of the call. */
-export function toolUseEvent(toolUseId: string, name: string, input: Record<string, unknown>): NewSessionEvent {
+/** The event of a tool call, by the SDK's id of the call. `messageId`: of the answer that it came in, where that is known. */
+export function toolUseEvent(
+  toolUseId: string,
+  name: string,
+  input: Record<string, unknown>,
+  messageId?: string,
+): NewSessionEvent {
   const [, server, tool] = MCP_TOOL.exec(name) ?? []
   const id = toolUseEventId(toolUseId)
-  if (server === undefined || tool === undefined) return { type: 'agent.tool_use', id, name, input }
-  if (server === CLIENT_TOOLS) return { type: 'agent.custom_tool_use', id, name: tool, input }
-  return { type: 'agent.mcp_tool_use', id, mcp_server_name: server, name: tool, input }
+  const sdk = { tool_use_id: toolUseId, ...(messageId === undefined ? {} : { message_id: messageId }) }
+  if (server === undefined || tool === undefined) return { type: 'agent.tool_use', id, name, input, sdk }
+  if (server === CLIENT_TOOLS) return { type: 'agent.custom_tool_use', id, name: tool, input, sdk }
+  return { type: 'agent.mcp_tool_use', id, mcp_server_name: server, name: tool, input, sdk }
 }
 
 /** The event of a prompt. */
-export function promptEvent({ message }: SDKUserMessage): NewSessionEvent {
-  return { type: 'user.message', content: contentOf(message.content) }
+export function promptEvent(prompt: SDKUserMessage): NewSessionEvent {
+  const metadata = metadataOf(prompt)
+  const content = contentOf(prompt.message.content)
+  return { type: 'user.message', content, ...(metadata === undefined ? {} : { metadata }) }
 }
 
 export const sessionError = (

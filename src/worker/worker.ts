@@ -150,6 +150,7 @@ export class Worker {
   readonly #clock: Clock
   readonly #graces: Graces
   readonly #listeners: WorkerListeners
+  readonly #preparations: readonly ((turn: { id: string }) => Promise<void>)[]
 
   constructor(
     facts: WorkerFacts,
@@ -161,6 +162,8 @@ export class Worker {
       /** Of `residency.maxAgeMs`: workers of one age need not leave together. */
       shareOfMaxAge: number
       listeners: WorkerListeners
+      /** What its agent's in-process tools do before each turn. Default: nothing. */
+      preparations?: readonly ((turn: { id: string }) => Promise<void>)[]
     },
   ) {
     this.id = facts.id
@@ -178,6 +181,7 @@ export class Worker {
     this.#clock = context.clock
     this.#graces = context.graces
     this.#listeners = context.listeners
+    this.#preparations = context.preparations ?? []
     this.#rules = context.rules
     this.#shareOfMaxAge = context.shareOfMaxAge
     this.startedAt = this.#clock.now()
@@ -262,6 +266,11 @@ export class Worker {
     this.#change('begin')
     this.reserved = false
     this.#sink = sink
+  }
+
+  /** Resolves when the in-process tools of its agent are ready for this turn; rejects as they do. */
+  async prepare(turn: { id: string }): Promise<void> {
+    for (const prepare of this.#preparations) await prepare(turn)
   }
 
   /** Hands a prompt to the process: it may run from then on. False: it was not handed over. */

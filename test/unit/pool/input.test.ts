@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../../src/errors.ts'
-import { checkName, toUserMessage } from '../../../src/pool/input.ts'
+import { checkName, metadataOf, toUserMessage } from '../../../src/pool/input.ts'
 
 describe('a prompt', () => {
   test('may be text or content blocks', () => {
@@ -21,6 +21,35 @@ describe('a prompt', () => {
 
   test.each([undefined, null, 7, {}, { type: 'assistant' }])('may not be %j', (input) => {
     expect(() => toUserMessage(input as never)).toThrow(ConfigError)
+  })
+})
+
+describe('metadata of a prompt', () => {
+  const cyclic: Record<string, unknown> = {}
+  cyclic['self'] = cyclic
+
+  test('goes with it and its copies, and not to the agent', () => {
+    const prompt = toUserMessage('Hello', { metadata: { id: 'm1' } })
+    expect(metadataOf({ ...prompt, priority: 'now' })).toEqual({ id: 'm1' })
+    expect(JSON.stringify(prompt)).not.toContain('m1')
+  })
+
+  test('is kept as it was', () => {
+    const metadata = { id: 'm1' }
+    const prompt = toUserMessage('Hello', { metadata })
+    metadata.id = 'm2'
+    expect(metadataOf(prompt)).toEqual({ id: 'm1' })
+  })
+
+  test.each<[unknown, string]>([
+    [cyclic, 'is not JSON'],
+    [{ n: 1n }, 'is not JSON'],
+    [['m1'], 'is not an object of JSON'],
+    ['m1', 'is not an object of JSON'],
+    [null, 'is not an object of JSON'],
+    [{ id: 'x'.repeat(65_536) }, 'characters of JSON; at most 65536 are kept'],
+  ])('is refused when it cannot be kept', (metadata, problem) => {
+    expect(() => toUserMessage('Hello', { metadata: metadata as never })).toThrow(problem)
   })
 })
 

@@ -10,6 +10,7 @@ const deaf: CallbackListeners = {
   called: () => undefined,
   asked: () => undefined,
   answered: () => undefined,
+  beforeTurn: () => undefined,
 }
 
 const optionsOf = (
@@ -36,6 +37,13 @@ describe('in-process servers', () => {
     const other = optionsOf({ mcpServers }, { session })
     expect(contexts.map((context) => context.session)).toEqual([undefined, session])
     expect(one.mcpServers?.['tools']).not.toBe(other.mcpServers?.['tools'])
+  })
+
+  test('may stand beside a plain mcpServers, whose names win', () => {
+    const files = { type: 'stdio', command: 'files' } as const
+    const own = tools()
+    const inProcessServers = (): Record<string, ReturnType<typeof tools>> => ({ tools: own, files: tools() })
+    expect(optionsOf({ mcpServers: { files }, inProcessServers }).mcpServers).toEqual({ tools: own, files })
   })
 
   test('of other processes are passed on as they are', () => {
