@@ -176,8 +176,9 @@ const borders: Border[] = [
       'jose',
       'pino',
       'zod',
+      '@modelcontextprotocol/sdk/types.js',
     ],
-    types: ['../driver/driver.ts', '../pool/*.ts'],
+    types: ['../driver/driver.ts', '../pool/*.ts', '@modelcontextprotocol/sdk/types.js'],
     says: 'server sees the public surface (index, the root files, the types of driver/driver and pool), telemetry, and the libraries of HTTP: nothing below the pool.',
   },
   {

@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { ConfigError } from '../errors.ts'
 import type { Logger, PoolOptions } from '../index.ts'
-import { Questions, createServer, currentRequest, jsonLog, listen } from '../server/index.ts'
+import { ClientTools, Questions, createServer, currentRequest, jsonLog, listen } from '../server/index.ts'
 import type { Listening } from '../server/index.ts'
 import { readDisk } from './doctor-facts.ts'
 import { EXIT } from './exit.ts'
@@ -18,11 +18,16 @@ import { announce, describePlan } from './serve-words.ts'
 const RESOURCE_FILE = 'api.sqlite'
 
 /** The agents as a server wants them: clients see text as it comes, and are asked where `permissionMode` asks somebody. */
-function forServer({ agents, ...rest }: PoolOptions, logger: Logger, questions: Questions): PoolOptions {
-  const adapted = Object.entries(agents).map(([name, agent]) => [
-    name,
-    questions.for({ includePartialMessages: true, ...agent }),
-  ])
+function forServer(
+  { agents, ...rest }: PoolOptions,
+  logger: Logger,
+  questions: Questions,
+  clientTools: ClientTools | undefined,
+): PoolOptions {
+  const adapted = Object.entries(agents).map(([name, given]) => {
+    const agent = questions.for({ includePartialMessages: true, ...given })
+    return [name, clientTools?.for(agent) ?? agent]
+  })
   return { logger, ...rest, agents: Object.fromEntries(adapted) as PoolOptions['agents'] }
 }
 
@@ -35,11 +40,15 @@ export async function serve(given: ServeFlags): Promise<number> {
   if (flags.check === true) return check(plan, flags)
   // One for all definitions to come: an agent that did not change must not look as if it had.
   const questions = new Questions({ logger, deadlineMs: plan.answerWithinMs })
-  await using opened = await openPool(flags, plan.config, (options) => forServer(options, logger, questions))
+  const clientTools = plan.options.agUi?.clientTools === false ? undefined : new ClientTools(questions)
+  await using opened = await openPool(flags, plan.config, (options) =>
+    forServer(options, logger, questions, clientTools),
+  )
   const server = createServer(opened.pool, {
     ...plan.options,
     logger,
     questions,
+    ...(clientTools === undefined ? {} : { clientTools }),
     resourceFile: join(plan.dataDir, RESOURCE_FILE),
   })
   const listening = await listen(server, plan)

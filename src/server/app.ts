@@ -6,6 +6,7 @@ import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
 import type { Pool } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
+import type { ClientTools } from './ag-ui/client-tools.ts'
 import { agUi } from './ag-ui/routes.ts'
 import { Authenticator, refuseStrangers } from './auth.ts'
 import { browserTokenRoutes } from './browser-token-routes.ts'
@@ -27,10 +28,10 @@ import { crossOrigin } from './origins.ts'
 import { Questions } from './questions.ts'
 import { inRequest } from './request-scope.ts'
 import { RecentlyShed, operations } from './operations.ts'
-import { readServerOptions, readTenantLimits } from './options.ts'
+import { readAgUi, readServerOptions, readTenantLimits } from './options.ts'
 import type { ServerOptions } from './options.ts'
 import { Storage } from './storage.ts'
-import { TurnFeeds } from './turn-feed.ts'
+import { TurnFeeds, graceOf } from './turn-feed.ts'
 
 /** What `createServer()` takes that no config file can hold. */
 export interface ServerParts {
@@ -40,6 +41,8 @@ export interface ServerParts {
   clock?: Clock
   /** Where the pool's agents ask: the one that their options came from. Default: they ask nobody here. */
   questions?: Questions
+  /** Gives agents the tools of front ends: the one that their options came from. Default: there are none here. */
+  clientTools?: ClientTools
   /** The SQLite file of `/v1`: its agents, environments and sessions. Default: none; they are gone when the server closes. */
   resourceFile?: string
 }
@@ -74,6 +77,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     clock = systemClock,
     questions = new Questions({ clock }),
     resourceFile = ':memory:',
+    clientTools,
     ...given
   } = options
   const {
@@ -82,6 +86,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     onDisconnect,
     tenantLimits,
     origins = [],
+    agUi: agUiOptions,
     managedAgents: defining = {},
     ...rest
   } = readServerOptions(given, pool.agents)
@@ -95,7 +100,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     clock,
   )
   const connections = readConnectionLimits(rest.connections)
-  const feeds = new TurnFeeds(pool, clock, onDisconnect ?? 'detach')
+  const feeds = new TurnFeeds(pool, clock)
   const limits = readTenantLimits(tenantLimits)
   const storage = new Storage({
     pool,
@@ -112,8 +117,11 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     logger,
     feeds,
     questions,
+    clientTools,
     tokens,
     quotas: new Quotas({ pool, clock, limits, storage, connections: connections.max }),
+    disconnectGraceMs: graceOf(onDisconnect ?? 'detach'),
+    agUi: readAgUi(agUiOptions),
     defaultAgent: () => defaultAgent ?? pool.agents[0] ?? '',
     state: () => state,
   }

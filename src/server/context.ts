@@ -2,10 +2,12 @@ import type { Context } from 'hono'
 import type { Clock } from '../clock.ts'
 import type { Pool } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
+import type { ClientTools } from './ag-ui/client-tools.ts'
 import type { Bodies } from './bodies.ts'
 import type { BrowserTokens } from './browser-tokens.ts'
 import type { Caller } from './caller.ts'
 import type { Quotas } from './limits.ts'
+import type { AgUi } from './options.ts'
 import type { Questions } from './questions.ts'
 import { pullStream } from './stream.ts'
 import type { StreamEnd } from './stream.ts'
@@ -22,8 +24,13 @@ export interface ServerContext {
   readonly feeds: TurnFeeds
   /** What agents ask people. */
   readonly questions: Questions
+  /** Undefined: the tools of front ends are given to no agent. */
+  readonly clientTools: ClientTools | undefined
   readonly tokens: BrowserTokens
   readonly logger: Logger
+  /** How long a turn goes on whose reader at `/sessions/{id}/messages` has gone, in milliseconds. */
+  readonly disconnectGraceMs: number
+  readonly agUi: AgUi
   /** The agent of new sessions whose creator names none. */
   readonly defaultAgent: () => string
   readonly state: () => ServerState

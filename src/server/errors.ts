@@ -68,6 +68,8 @@ const TOO_LARGE =
 const CLOSING =
   'the server is closing and takes nothing new; nothing was sent: try again at another server, or at this one later'
 
+const BUSY = 'a turn of this session runs, or too many wait already; nothing was sent: try again when it has ended'
+
 const STORE: Translation = { type: 'api_error', instead: 'the server could not read or write its store' }
 
 const FILES: Translation = {
@@ -79,7 +81,7 @@ const FILES: Translation = {
 const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   capacity: { type: 'rate_limit_error' },
   pool_closed: { type: 'overloaded_error', instead: CLOSING },
-  session_busy: { type: 'invalid_request_error', status: 409, retry: false },
+  session_busy: { type: 'invalid_request_error', status: 409, retry: false, instead: BUSY },
   session_conflict: { type: 'invalid_request_error', status: 409, retry: false },
   session_deleted: { type: 'not_found_error', instead: 'the session was deleted' },
   session_not_found: { type: 'not_found_error' },

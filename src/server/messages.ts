@@ -125,7 +125,7 @@ function readAfter(feed: TurnFeed, lastEventId: string | undefined): number {
 }
 
 function answer(context: ServerContext, c: Context<ServerEnv>, feed: TurnFeed, after: number): Response {
-  const reader = feed.read(after)
+  const reader = feed.read(after, context.disconnectGraceMs)
   const source = frames(feed, reader, isPartial(c.req.query('partial')))
   return streamAnswer(context, c, source, { ping: PING, leave: (how) => reader.leave(how !== 'ended') })
 }

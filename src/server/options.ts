@@ -51,6 +51,19 @@ export interface TenantLimitOptions {
   storage?: string
 }
 
+/** How front ends that speak AG-UI are served. */
+export interface AgUiOptions {
+  /**
+   * How long the turn of a run that was aborted, or whose connection was lost, goes on before it is interrupted. A client
+   * that comes back in time re-attaches. `"none"`: the turn goes on to its end. Default `"5s"`.
+   */
+  disconnectGrace?: string
+  /** What a new message does to the turn that runs in its thread. Default `"interrupt"`. */
+  onBusy?: 'interrupt' | 'steer' | 'queue'
+  /** Whether agents may call the tools that front ends bring along. Default `true`. */
+  clientTools?: boolean
+}
+
 /** What `createServer()` takes beside the pool. */
 export interface ServerOptions {
   /** API keys. Neither keys nor `jwt`: everybody is the tenant `default`, which only a server on loopback may do. */
@@ -58,8 +71,9 @@ export interface ServerOptions {
   jwt?: JwtOptions
   /** The agent of new sessions whose creator names none. Default: the first one there is. */
   defaultAgent?: string
-  /** What a client that goes away does to its turn. Default `"detach"`: it goes on. */
+  /** What a client of `/sessions/{id}/messages` that goes away does to its turn. Default `"detach"`: it goes on. */
   onDisconnect?: OnDisconnect
+  agUi?: AgUiOptions
   tenantLimits?: TenantLimitOptions
   /** Origins of web pages that may call the server from a browser, such as `https://app.example`. Default: none. */
   origins?: readonly string[]
@@ -85,6 +99,12 @@ export interface ServerConfig extends ServerOptions {
 export interface TenantLimits extends Required<Omit<TenantLimitOptions, 'storage'>> {
   /** Bytes. */
   storage: number
+}
+
+/** `agUi`, resolved. */
+export interface AgUi extends Required<Pick<AgUiOptions, 'onBusy' | 'clientTools'>> {
+  /** In milliseconds. */
+  readonly disconnectGraceMs: number
 }
 
 const name = z.string().min(1).max(256)
@@ -118,6 +138,13 @@ const optionsShape = {
     .max(100, 'are more than 100')
     .optional(),
   onDisconnect: z.enum(['detach', 'interrupt']).optional(),
+  agUi: z
+    .strictObject({
+      disconnectGrace: z.string().optional(),
+      onBusy: z.enum(['interrupt', 'steer', 'queue']).optional(),
+      clientTools: z.boolean().optional(),
+    })
+    .optional(),
   tenantLimits: z
     .strictObject({
       requestsPerMinute: positive.optional(),
@@ -147,7 +174,15 @@ export function readServerConfig(input: unknown): ServerConfig {
     if (config[key] !== undefined) parseDuration(`server.${key}`, config[key])
   readTenantLimits(config.tenantLimits)
   checkTenants(config)
+  readAgUi(config.agUi)
   return config
+}
+
+/** Throws ConfigError. */
+export function readAgUi({ disconnectGrace = '5s', onBusy = 'interrupt', clientTools = true }: AgUiOptions = {}): AgUi {
+  const disconnectGraceMs =
+    disconnectGrace === 'none' ? Infinity : parseDuration('server.agUi.disconnectGrace', disconnectGrace)
+  return { disconnectGraceMs, onBusy, clientTools }
 }
 
 /** Checks the options of `createServer()` for a pool of these agents. Throws ConfigError. */

@@ -5,6 +5,9 @@ import type { Pool, PoolEvents, SendOptions, Session, SessionRef, Turn, TurnInpu
 /** What a client leaving does to the turn that it was reading. */
 export type OnDisconnect = 'detach' | 'interrupt'
 
+/** The same as a grace, in milliseconds: for so long a turn goes on without a reader before it is interrupted. */
+export const graceOf = (onDisconnect: OnDisconnect): number => (onDisconnect === 'detach' ? Infinity : 0)
+
 /** What is kept of a turn for readers that come or come back, in characters of JSON; the oldest goes first. */
 const KEPT = 1024 * 1024
 
@@ -27,7 +30,7 @@ export interface FeedEntry {
 
 /** One client's way through a feed. It ends with the turn, or throws what ended that. */
 export interface FeedReader extends AsyncIterator<FeedEntry, undefined> {
-  /** Leaves. As a disconnect it may interrupt the turn; without, the turn goes on. */
+  /** Leaves. A disconnect may interrupt the turn after its grace; without one, the turn goes on. */
   leave(disconnected: boolean): void
   return(): Promise<IteratorResult<FeedEntry, undefined>>
 }
@@ -40,9 +43,12 @@ export class TurnFeed {
   readonly begun: Promise<void>
   /** Settles at the turn's end. Never rejects. */
   readonly ended: Promise<void>
-  readonly #onDisconnect: OnDisconnect
+  readonly #clock: Clock
   readonly #begun = Promise.withResolvers<void>()
   readonly #readers = new Set<Reader>()
+  #cancelGrace: CancelTimer | undefined
+  #stopped = false
+  #answered = false
   #entries: FeedEntry[] = []
   #kept = 0
   #last = 0
@@ -50,10 +56,10 @@ export class TurnFeed {
   #failure: Error | undefined
   #room: (() => void) | undefined
 
-  constructor(turn: Turn, session: Pick<SessionRef, 'tenant' | 'key'>, onDisconnect: OnDisconnect) {
+  constructor(turn: Turn, session: Pick<SessionRef, 'tenant' | 'key'>, clock: Clock) {
     this.turn = turn
     this.session = session
-    this.#onDisconnect = onDisconnect
+    this.#clock = clock
     this.begun = this.#begun.promise
     this.ended = this.#pump()
   }
@@ -77,11 +83,43 @@ export class TurnFeed {
     return this.#last
   }
 
-  /** Reads what comes after this number: from the oldest message that is still there. */
-  read(after = 0): FeedReader {
-    const reader = new Reader(this, after)
+  /** True while its last reader has gone and another may still come, before it is interrupted. */
+  get inGrace(): boolean {
+    return this.#cancelGrace !== undefined
+  }
+
+  /** True once it was interrupted on behalf of a client. */
+  get stopped(): boolean {
+    return this.#stopped
+  }
+
+  /**
+   * Reads what comes after this number: from the oldest message that is still there. `graceMs`: when this reader
+   * disconnects as the last one, how long the turn goes on.
+   */
+  read(after: number, graceMs: number): FeedReader {
+    const reader = new Reader(this, after, graceMs)
+    this.goOn()
     this.#readers.add(reader)
     return reader
+  }
+
+  /** True once the agent has said something or called a tool. */
+  get answered(): boolean {
+    return this.#answered
+  }
+
+  /** The turn is wanted again: it is not interrupted at the end of its grace. */
+  goOn(): void {
+    this.#cancelGrace?.()
+    this.#cancelGrace = undefined
+  }
+
+  /** Interrupts the turn; resolves when its process has taken note. */
+  stop(): Promise<void> {
+    this.goOn()
+    this.#stopped ||= !this.#over
+    return this.turn.interrupt()
   }
 
   /** For readers. */
@@ -99,8 +137,9 @@ export class TurnFeed {
   left(reader: Reader, disconnected: boolean): void {
     this.#readers.delete(reader)
     this.moved()
-    if (disconnected && this.#onDisconnect === 'interrupt' && this.#readers.size === 0 && !this.#over)
-      void this.turn.interrupt()
+    if (!disconnected || this.#readers.size > 0 || this.#over || reader.graceMs === Infinity) return
+    if (reader.graceMs === 0) void this.stop()
+    else this.#cancelGrace = this.#clock.after(reader.graceMs, () => void this.stop())
   }
 
   async #pump(): Promise<void> {
@@ -113,12 +152,14 @@ export class TurnFeed {
       this.#failure = error as Error
     }
     this.#over = true
+    this.goOn()
     this.#begun.resolve()
     for (const reader of this.#readers) reader.wake()
   }
 
   #add(message: SDKMessage): void {
     const json = JSON.stringify(message)
+    this.#answered ||= isAnswer(message)
     this.#last += 1
     this.#entries.push({ number: this.#last, message, json })
     this.#kept += json.length
@@ -147,16 +188,26 @@ export class TurnFeed {
   }
 }
 
+/** What the CLI says in the model's place is no answer. */
+function isAnswer(message: SDKMessage): boolean {
+  if (message.type !== 'assistant' || message.error !== undefined || message.parent_tool_use_id !== null) return false
+  return message.message.content.some(
+    (block) => block.type === 'tool_use' || (block.type === 'text' && block.text.trim() !== ''),
+  )
+}
+
 class Reader implements FeedReader {
   readonly #feed: TurnFeed
   #wake: (() => void) | undefined
   #left = false
   /** The number of the last message it was given. */
   at: number
+  readonly graceMs: number
 
-  constructor(feed: TurnFeed, after: number) {
+  constructor(feed: TurnFeed, after: number, graceMs: number) {
     this.#feed = feed
     this.at = after
+    this.graceMs = graceMs
   }
 
   wake(): void {
@@ -200,17 +251,15 @@ const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
 export class TurnFeeds {
   readonly #pool: Pool
   readonly #clock: Clock
-  readonly #onDisconnect: OnDisconnect
   /** By the id of their turn. */
   readonly #beginning = new Map<string, TurnFeed>()
   readonly #started = ({ id }: PoolEvents['turn.started'][0]): void => this.#beginning.get(id)?.noteBegun()
   readonly #feeds = new Map<string, TurnFeed>()
   readonly #ended = new Map<string, CancelTimer>()
 
-  constructor(pool: Pool, clock: Clock, onDisconnect: OnDisconnect) {
+  constructor(pool: Pool, clock: Clock) {
     this.#pool = pool
     this.#clock = clock
-    this.#onDisconnect = onDisconnect
     pool.on('turn.started', this.#started)
   }
 
@@ -221,7 +270,7 @@ export class TurnFeeds {
 
   /** Starts a turn that no leaving client ends, unless the server was told so. */
   send(session: Session, input: TurnInput, options: Omit<SendOptions, 'onLeave'> = {}): TurnFeed {
-    const feed = new TurnFeed(session.send(input, { ...options, onLeave: 'detach' }), session, this.#onDisconnect)
+    const feed = new TurnFeed(session.send(input, { ...options, onLeave: 'detach' }), session, this.#clock)
     this.#beginning.set(feed.turn.id, feed)
     void feed.begun.then(() => this.#beginning.delete(feed.turn.id))
     const id = idOf(session.tenant, session.key)

@@ -8,6 +8,15 @@ const AGENT = 'spares: { max: 0 }, claimableSpares: { max: 0 }, model: claude-so
 const interruptsOf = (event: object | undefined): { id: string; reason: string; message: string }[] =>
   (event as { outcome?: { interrupts?: { id: string; reason: string; message: string }[] } }).outcome?.interrupts ?? []
 
+/** Waits until no turn runs. */
+async function untilIdle(url: string): Promise<void> {
+  for (;;) {
+    const { running } = (await (await fetch(`${url}/pressure`)).json()) as { running: number }
+    if (running === 0) return
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
 test('the official client talks to a real process, thoughts and tools included', async () => {
   const { url } = await serve(`agents: { a: { ${AGENT}, allowedTools: [Bash] } }`)
   const front = new FrontEnd(`${url}/ag-ui/a`, { threadId: 'thread' })
@@ -19,6 +28,108 @@ test('the official client talks to a real process, thoughts and tools included',
   expect(front.conversation.join('\n')).toContain('tool tool-output')
   await front.say('and now?').run()
   expect(front.conversation.at(-1)).toBe('assistant [turn 2] You said: and now?')
+})
+
+test('a run that is aborted interrupts its process after its grace, and the next message is the next turn', async () => {
+  const { url } = await serve(`agents: { a: { ${AGENT} } }\nserver: { agUi: { disconnectGrace: 300ms } }`)
+  const front = new FrontEnd(`${url}/ag-ui/a`, { threadId: 'thread' })
+  const stopped = front.say('@sim tokens 20000 pace 20')
+  await stopped.run({}, ({ type }) => type === 'TEXT_MESSAGE_CONTENT' && front.agent.abortRun())
+  await untilIdle(url)
+  // It counts as run.
+  const again = await front.run()
+  expect(again.events.at(-1)).toMatchObject({ outcome: { type: 'cancelled' } })
+  await front.say('and now?').run()
+  expect(front.conversation.at(-1)).toBe('assistant [turn 2] You said: and now?')
+})
+
+test('a run that comes back in time re-attaches to its turn, and has all of its answer', async () => {
+  const { url } = await serve(`agents: { a: { ${AGENT} } }\nserver: { agUi: { disconnectGrace: 10m } }`)
+  const front = new FrontEnd(`${url}/ag-ui/a`, { threadId: 'thread' })
+  await front
+    .say('@sim tokens 100 pace 50')
+    .run({}, ({ type }) => type === 'TEXT_MESSAGE_CONTENT' && front.agent.abortRun())
+  const { events } = await front.run()
+  expect(events.at(-1)).toMatchObject({ outcome: { type: 'success' } })
+  const fresh = new FrontEnd(`${url}/ag-ui/a`, { threadId: 'thread' })
+  await fresh.run()
+  expect(front.conversation).toEqual(fresh.conversation)
+  expect(front.conversation).toHaveLength(2)
+})
+
+test('a message after an aborted run goes to the agent at once', async () => {
+  const { url } = await serve(`agents: { a: { ${AGENT} } }\nserver: { agUi: { disconnectGrace: 10m } }`)
+  const front = new FrontEnd(`${url}/ag-ui/a`, { threadId: 'thread' })
+  await front
+    .say('@sim tokens 20000 pace 20')
+    .run({}, ({ type }) => type === 'TEXT_MESSAGE_CONTENT' && front.agent.abortRun())
+  const { events } = await front.say('and now?').run()
+  expect(events.at(-1)).toMatchObject({ outcome: { type: 'success' } })
+  expect(front.conversation.at(-1)).toBe('assistant [turn 2] You said: and now?')
+})
+
+test('a message runs once, also when the server was restarted before it came again', async () => {
+  const config = `agents: { a: { ${AGENT} } }`
+  const first = await serve(config)
+  const front = new FrontEnd(`${first.url}/ag-ui/a`, { threadId: 'thread' })
+  await front.say('hello').run()
+  const [said] = front.agent.messages
+  first.command.child.kill('SIGTERM')
+  await first.command.ended
+  const second = await serve(config, { folder: first.folder })
+  const back = new FrontEnd(`${second.url}/ag-ui/a`, { threadId: 'thread' })
+  if (said !== undefined) back.agent.addMessage(said)
+  const { types } = await back.run()
+  expect(types).toContain('TEXT_MESSAGE_CONTENT')
+  expect(back.conversation).toEqual(front.conversation)
+  await back.say('and now?').run()
+  expect(back.conversation.at(-1)).toBe('assistant [turn 2] You said: and now?')
+})
+
+test('a tool of the front end is called by the agent and executed by the official client', async () => {
+  const { url } = await serve(`agents: { a: { ${AGENT} } }`)
+  const front = new FrontEnd(`${url}/ag-ui/a`, { threadId: 'thread' })
+  const parameters = { type: 'object', properties: { city: { type: 'string' } } }
+  const tools = [{ name: 'getWeather', description: 'Tells the weather.', parameters }]
+  const calling = '@sim tool mcp__client_tools__getWeather {"city":"Rome"}'
+  const { pending } = await front.say(calling).run({ tools })
+  expect(pending).toHaveLength(1)
+  front.agent.addMessage({ id: 'r', role: 'tool', toolCallId: pending[0] ?? '', content: 'sunny in Rome' })
+  const { events } = await front.run({ tools })
+  expect(events.at(-1)).toMatchObject({ outcome: { type: 'success' } })
+  expect(front.conversation).toEqual([
+    `user ${calling}`,
+    'assistant getWeather({"city":"Rome"})',
+    'tool sunny in Rome',
+    'assistant [turn 1] tool said: sunny in Rome',
+  ])
+  // A live process gets other tools with the next run.
+  const others = [{ name: 'getTime', description: 'Tells the time.' }]
+  const next = await front.say('@sim tool mcp__client_tools__getTime').run({ tools: others })
+  front.agent.addMessage({ id: 's', role: 'tool', toolCallId: next.pending[0] ?? '', content: 'noon' })
+  await front.run({ tools: others })
+  expect(front.conversation.at(-1)).toBe('assistant [turn 2] tool said: noon')
+})
+
+test('documents reach the model', async () => {
+  const { url } = await serve(`agents: { a: { ${AGENT} } }`)
+  const front = new FrontEnd(`${url}/ag-ui/a`, { threadId: 'thread' })
+  const pdf = Buffer.from('%PDF-1.7 and so on').toString('base64')
+  front.agent.addMessage({
+    id: 'd',
+    role: 'user',
+    content: [
+      { type: 'text', text: 'Read these.' },
+      { type: 'document', source: { type: 'data', mimeType: 'application/pdf', value: pdf } },
+      {
+        type: 'document',
+        source: { type: 'data', mimeType: 'text/plain', value: Buffer.from('Plain.').toString('base64') },
+      },
+    ],
+  })
+  const { events } = await front.run()
+  expect(events.at(-1)).toMatchObject({ outcome: { type: 'success' } })
+  expect(front.conversation.at(-1)).toContain('You said: Read these.')
 })
 
 test('a tool call that needs leave waits for it, and the log says who gave it', async () => {

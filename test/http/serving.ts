@@ -10,12 +10,15 @@ export interface Serving {
   readonly folder: string
 }
 
-/** Starts it with this config and waits until it is ready. It is gone at the end of the test. */
+/** Starts it with this config and waits until it is ready. It is gone at the end of the test. Default `folder`: a new one. */
 export async function serve(
   config: string,
-  options: { env?: Record<string, string>; limits?: { descriptors: number; heapMiB: number } } = {},
+  {
+    folder,
+    ...options
+  }: { env?: Record<string, string>; folder?: string; limits?: { descriptors: number; heapMiB: number } } = {},
 ): Promise<Serving> {
-  const cwd = await temporaryFolder()
+  const cwd = folder ?? (await temporaryFolder())
   await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), config)
   const command = new Command(['serve', '--port', '0', '--json', '--log-level', 'info'], { cwd, ...options })
   const { url } = JSON.parse(/^\{"url".*$/m.exec(await command.said(/^\{"url".*\n/m))?.[0] ?? '{}') as { url: string }

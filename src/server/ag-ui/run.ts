@@ -1,99 +1,153 @@
 import { EventType } from '@ag-ui/core'
-import type { AGUIEvent, Message, RunAgentInput } from '@ag-ui/core'
+import type { AGUIEvent, RunAgentInput } from '@ag-ui/core'
 import { formatWall } from '../../clock.ts'
 import type { SDKResultMessage } from '../../driver/driver.ts'
-import { PoolError } from '../../index.ts'
+import { PoolError, TurnInterruptedError } from '../../index.ts'
 import { toApiError } from '../errors.ts'
 import type { Question, Questions } from '../questions.ts'
 import type { FeedReader, TurnFeed } from '../turn-feed.ts'
+import { CatchUp } from './catch-up.ts'
+import type { CatchUpParts } from './catch-up.ts'
 import { schemaOf } from './input.ts'
-import { Translator } from './translator.ts'
+import { watch } from './question-watch.ts'
+import { hasAnswer } from './threads.ts'
+import type { ThreadTurn } from './threads.ts'
+import type { Translator } from './translator.ts'
 
-/** One turn as AG-UI sees it: a run, or several with interrupts between them. */
-export class ThreadTurn {
-  readonly feed: TurnFeed
-  readonly translator: Translator = new Translator()
-  /** The last message that was told of. */
-  at = 0
-  /** What the last run ended with: to be answered, all of it, by the next one. */
-  announced: readonly Question[] = []
-  /** True while a run of it is being streamed. */
-  reader: FeedReader | undefined
-
-  /** What an earlier reading has told of: this one tells it anew. */
-  readonly retold: ReadonlySet<string>
-
-  constructor(feed: TurnFeed, retold: Iterable<string> = []) {
-    this.feed = feed
-    this.retold = new Set(retold)
-  }
-
-  /** The same turn from its beginning, for a front end that has missed some of it. */
-  again(): ThreadTurn {
-    return new ThreadTurn(this.feed, [...this.retold, ...this.translator.messages.map(({ id }) => id)])
-  }
+/** A turn that a run follows. */
+export interface Followed extends ThreadTurn {
+  /** True for the run that begins it. */
+  fresh: boolean
+  /** Called with the questions that the run ends with. */
+  announce(questions: readonly Question[]): void
 }
 
-type Step =
-  | { kind: 'message'; step: Awaited<ReturnType<FeedReader['next']>> }
-  | { kind: 'failed'; error: Error }
-  | { kind: 'asked' }
+/** What a run is made of. */
+export interface RunParts extends CatchUpParts {
+  questions: Questions
+}
 
-/** The events of one run, from its beginning to its end, whatever becomes of the turn. `reader` ends it from outside. */
-export async function* runEvents(
-  input: RunAgentInput,
-  turn: ThreadTurn,
+type Step = { kind: 'message'; step: Awaited<ReturnType<FeedReader['next']>> } | { kind: 'failed'; error: Error }
+
+/** The events of a run that follows a turn, whatever becomes of that. `reader` ends it from outside. */
+export async function* followed(
+  parts: RunParts,
+  turn: Followed,
   reader: FeedReader,
-  questions: Questions,
 ): AsyncGenerator<AGUIEvent, undefined> {
-  const { translator, feed } = turn
+  const { input } = parts
   yield* beginning(input)
-  if (turn.at === 0 && turn.retold.size > 0) {
-    const messages = input.messages.filter(({ id }) => !turn.retold.has(id))
-    yield { type: EventType.MESSAGES_SNAPSHOT, messages }
+  const catchUp = new CatchUp(parts)
+  yield* await catchUp.toTurn(turn)
+  const translator = catchUp.translator(turn)
+  const ending = yield* untilItEnds(turn.feed, reader, parts.questions, translator)
+  if (ending.kind === 'asked') {
+    turn.announce(ending.open)
+    yield* interrupted(input, turn, translator, ending.open)
+    return undefined
   }
-  using asked = watch(questions, feed)
-  let next: Promise<Step> | undefined
-  let result: SDKResultMessage | undefined
-  for (;;) {
-    next ??= nextOf(reader)
-    const step = await Promise.race([next, asked.due])
-    if (step.kind === 'asked') {
-      asked.reset()
-      const open = questions.open(feed.session.tenant, feed.session.key)
-      // What was said before the question comes before it, and is written to its end.
-      if (open.length === 0 || turn.at < feed.last || translator.writing) continue
-      yield* interrupted(input, turn, open)
-      return undefined
-    }
-    next = undefined
-    if (step.kind === 'failed') {
-      yield* failed(translator, step.error)
-      return undefined
-    }
-    if (step.step.done === true) break
-    const { message, number } = step.step.value
-    yield* translator.take(message)
-    turn.at = number
-    if (message.type === 'result') result = message
-    asked.look()
+  yield* translator.close()
+  if (ending.kind === 'failed' && !(ending.error instanceof TurnInterruptedError)) yield failed(ending.error)
+  else if (ending.kind === 'failed' || wasInterrupted(ending.result, turn.feed)) yield cancelled(input)
+  else if (ending.result === undefined || ending.result.is_error) yield unsuccessful(ending.result, ending.modelError)
+  else if (!hasAnswer(ending.result, turn.feed.answered)) yield unanswered()
+  else {
+    yield* await catchUp.toEnd(turn)
+    yield succeeded(input)
   }
-  yield* finished(input, translator, result)
   return undefined
 }
 
-/** A run that has nothing to tell but how things stand. */
-export function* emptyRun(input: RunAgentInput): Generator<AGUIEvent, undefined> {
+type Ending =
+  | { kind: 'result'; result: SDKResultMessage | undefined; modelError: string | undefined }
+  | { kind: 'failed'; error: Error }
+  | { kind: 'asked'; open: readonly Question[] }
+
+/** Tells what the turn says, until it ends or waits for the front end. */
+async function* untilItEnds(
+  feed: TurnFeed,
+  reader: FeedReader,
+  questions: Questions,
+  translator: Translator,
+): AsyncGenerator<AGUIEvent, Ending> {
+  using asked = watch(questions, feed.session)
+  let next: Promise<Step> | undefined
+  let result: SDKResultMessage | undefined
+  let modelError: string | undefined
+  let at = 0
+  for (;;) {
+    next ??= nextOf(reader)
+    const step = await Promise.race([next, asked.due])
+    if (step === undefined) {
+      asked.reset()
+      const open = questions.open(feed.session.tenant, feed.session.key)
+      // What was said before the question comes before it, and is written to its end.
+      if (open.length === 0 || at < feed.last || translator.writing) continue
+      return { kind: 'asked', open }
+    }
+    next = undefined
+    if (step.kind === 'failed') return step
+    if (step.step.done === true) return { kind: 'result', result, modelError }
+    const { message, number } = step.step.value
+    yield* translator.take(message)
+    at = number
+    if (message.type === 'result') result = message
+    if (message.type === 'assistant') modelError = message.error ?? modelError
+    asked.look()
+  }
+}
+
+/** The same run, which ends with an error where it would break off. Its first event is its beginning. */
+export async function* toItsEnd(
+  events: Iterable<AGUIEvent> | AsyncIterable<AGUIEvent>,
+): AsyncGenerator<AGUIEvent, undefined> {
+  try {
+    for await (const event of events) yield event
+  } catch (error) {
+    yield failed(error as Error)
+  }
+  return undefined
+}
+
+/** A run that shows the conversation and has nothing else to tell. */
+export async function* shown(parts: RunParts): AsyncGenerator<AGUIEvent, undefined> {
+  yield* beginning(parts.input)
+  yield* await new CatchUp(parts).toHistory()
+  yield succeeded(parts.input)
+  return undefined
+}
+
+/** A run whose message was answered before: its answer again. `number`: of the event of that message. */
+export async function* retold(
+  parts: RunParts,
+  message: string,
+  number: number | undefined,
+): AsyncGenerator<AGUIEvent, undefined> {
+  yield* beginning(parts.input)
+  yield* await new CatchUp(parts).toAnswer(message, number)
+  yield succeeded(parts.input)
+  return undefined
+}
+
+/** A run whose message was interrupted. */
+export async function* stopped(parts: RunParts): AsyncGenerator<AGUIEvent, undefined> {
+  yield* beginning(parts.input)
+  yield* await new CatchUp(parts).toHistory()
+  yield cancelled(parts.input)
+  return undefined
+}
+
+/** A run in a thread in which nothing was said. */
+export function* nothing(input: RunAgentInput): Generator<AGUIEvent, undefined> {
   yield* beginning(input)
-  const { threadId, runId } = input
-  yield { type: EventType.RUN_FINISHED, threadId, runId, outcome: { type: 'success' } }
+  yield succeeded(input)
 }
 
 /** A run that cannot be. */
-export function* refusedRun(input: RunAgentInput, message: string): Generator<AGUIEvent, undefined> {
+export function* refused(input: RunAgentInput, code: string, message: string): Generator<AGUIEvent, undefined> {
   const { threadId, runId } = input
   yield { type: EventType.RUN_STARTED, threadId, runId }
-  yield { type: EventType.RUN_ERROR, message, code: 'interrupt_open' }
+  yield { type: EventType.RUN_ERROR, message, code }
 }
 
 function* beginning({ threadId, runId, state }: RunAgentInput): Generator<AGUIEvent, void> {
@@ -101,12 +155,20 @@ function* beginning({ threadId, runId, state }: RunAgentInput): Generator<AGUIEv
   if (state !== undefined && state !== null) yield { type: EventType.STATE_SNAPSHOT, snapshot: state }
 }
 
-function* interrupted(input: RunAgentInput, turn: ThreadTurn, open: readonly Question[]): Generator<AGUIEvent, void> {
-  for (const { tool } of open) if (tool !== undefined) yield* turn.translator.announce(tool)
-  turn.announced = open
-  yield snapshot(input, turn.translator)
-  const { threadId, runId } = input
-  const interrupts = open.map((question) => ({
+function* interrupted(
+  input: RunAgentInput,
+  { clientCalls }: ThreadTurn,
+  translator: Translator,
+  open: readonly Question[],
+): Generator<AGUIEvent, void> {
+  for (const { tool } of open) if (tool !== undefined) yield* translator.announce(tool)
+  const asked = open.filter(({ kind }) => kind !== 'tool_call')
+  if (asked.length === 0) {
+    // The front end runs the tools that are its own, and comes back with their results.
+    yield succeeded(input, [...new Set([...clientCalls, ...open.map(({ id }) => id)])])
+    return
+  }
+  const interrupts = asked.map((question) => ({
     id: question.id,
     reason: question.kind === 'permission' ? 'tool_call' : 'input_required',
     message: question.message,
@@ -114,47 +176,57 @@ function* interrupted(input: RunAgentInput, turn: ThreadTurn, open: readonly Que
     expiresAt: formatWall(question.expiresAt),
     ...(question.tool === undefined ? {} : { toolCallId: question.tool.id }),
   }))
+  const { threadId, runId } = input
   yield { type: EventType.RUN_FINISHED, threadId, runId, outcome: { type: 'interrupt', interrupts } }
 }
 
-function* finished(
-  input: RunAgentInput,
-  translator: Translator,
-  result: SDKResultMessage | undefined,
-): Generator<AGUIEvent, void> {
-  yield* translator.close()
+/** True for a client of AG-UI 1.0: those before know no other outcome than success and interrupt, and no more of a success. */
+const isCurrent = ({ protocolVersion }: RunAgentInput): boolean => protocolVersion !== undefined
+
+/** `pending`: calls of the front end's tools that wait for it. Clients before 1.0 see themselves which these are. */
+function succeeded(input: RunAgentInput, pending: readonly string[] = []): AGUIEvent {
   const { threadId, runId } = input
-  if (result === undefined || (result.is_error && !wasInterrupted(result))) {
-    const said = result?.subtype === 'success' ? result.result : undefined
-    yield {
-      type: EventType.RUN_ERROR,
-      message: said ?? 'the turn ended with an error',
-      code: result?.subtype ?? 'no_result',
-    }
-    return
-  }
-  yield snapshot(input, translator)
-  const outcome = wasInterrupted(result) ? ({ type: 'cancelled' } as const) : ({ type: 'success' } as const)
-  yield { type: EventType.RUN_FINISHED, threadId, runId, outcome }
+  const pendingToolCallIds = pending.length > 0 && isCurrent(input) ? { pendingToolCallIds: [...pending] } : {}
+  return { type: EventType.RUN_FINISHED, threadId, runId, outcome: { type: 'success', ...pendingToolCallIds } }
 }
 
-function* failed(translator: Translator, error: Error): Generator<AGUIEvent, void> {
-  yield* translator.close()
+function cancelled(input: RunAgentInput): AGUIEvent {
+  const { threadId, runId } = input
+  return isCurrent(input)
+    ? { type: EventType.RUN_FINISHED, threadId, runId, outcome: { type: 'cancelled' } }
+    : { type: EventType.RUN_ERROR, message: 'the turn was interrupted', code: 'cancelled' }
+}
+
+/** What the model's API answered instead, in the words of the session's events. */
+const MODEL_ERRORS: Readonly<Record<string, string>> = {
+  rate_limit: 'model_rate_limited_error',
+  overloaded: 'model_overloaded_error',
+  billing_error: 'billing_error',
+}
+
+/** The end of a turn whose result is an error. Where the subtype says "success", the error was the model's. */
+function unsuccessful(result: SDKResultMessage | undefined, modelError: string | undefined): AGUIEvent {
+  const type = EventType.RUN_ERROR
+  if (result === undefined) return { type, message: 'the turn ended without a result', code: 'no_result' }
+  if (result.subtype !== 'success') return { type, message: 'the turn ended with an error', code: result.subtype }
+  const code = MODEL_ERRORS[modelError ?? ''] ?? 'model_request_failed_error'
+  return { type, message: result.result, code }
+}
+
+const unanswered = (): AGUIEvent => ({
+  type: EventType.RUN_ERROR,
+  message: 'the agent ended its turn without an answer; send the message again to try it again',
+  code: 'no_answer',
+})
+
+function failed(error: Error): AGUIEvent {
   const code = error instanceof PoolError ? error.code : 'error'
-  yield { type: EventType.RUN_ERROR, message: toApiError(error).message, code }
+  return { type: EventType.RUN_ERROR, message: toApiError(error).message, code }
 }
 
-const wasInterrupted = ({ terminal_reason: reason }: SDKResultMessage): boolean =>
-  reason?.startsWith('aborted') === true
-
-/** The whole conversation of this thread, as far as the front end and this turn know it. */
-function snapshot({ messages }: RunAgentInput, translator: Translator): AGUIEvent {
-  const told = new Map(translator.messages.map((message) => [message.id, message]))
-  const known = new Set(messages.map(({ id }) => id))
-  const before = messages.map((message): Message => told.get(message.id) ?? message)
-  const after = translator.messages.filter(({ id }) => !known.has(id))
-  // What is told of later must not change what was sent.
-  return { type: EventType.MESSAGES_SNAPSHOT, messages: structuredClone([...before, ...after]) }
+function wasInterrupted(result: SDKResultMessage | undefined, feed: TurnFeed): boolean {
+  if (result?.terminal_reason?.startsWith('aborted') === true) return true
+  return feed.stopped && result?.is_error !== false
 }
 
 const nextOf = (reader: FeedReader): Promise<Step> =>
@@ -162,35 +234,3 @@ const nextOf = (reader: FeedReader): Promise<Step> =>
     (step): Step => ({ kind: 'message', step }),
     (error: Error): Step => ({ kind: 'failed', error }),
   )
-
-interface Watch extends Disposable {
-  /** Resolves when it is time to look at the questions. */
-  readonly due: Promise<Step>
-  /** It is. */
-  look(): void
-  /** Somebody looks: from now on it is about what comes. */
-  reset(): void
-}
-
-/** Says when to look at the questions of a session: at the beginning, when one is asked, and when told. */
-function watch(questions: Questions, { session }: TurnFeed): Watch {
-  let next = Promise.withResolvers<Step>()
-  const look = (): void => next.resolve({ kind: 'asked' })
-  const heard = ({ session: { tenant, key } }: Question): void => {
-    if (tenant === session.tenant && key === session.key) look()
-  }
-  questions.events.on('asked', heard)
-  look()
-  return {
-    get due() {
-      return next.promise
-    },
-    look,
-    reset() {
-      next = Promise.withResolvers<Step>()
-    },
-    [Symbol.dispose]() {
-      questions.events.off('asked', heard)
-    },
-  }
-}

@@ -1,23 +1,41 @@
 import { EventType } from '@ag-ui/core'
-import type { AGUIEvent, Message } from '@ag-ui/core'
+import type { AGUIEvent } from '@ag-ui/core'
 import type { SDKMessage } from '../../driver/driver.ts'
-
-type Block = 'text' | 'thinking' | 'tool'
+import { isClientTool } from './client-tools.ts'
+import { textId, toolText } from './history.ts'
+import {
+  endOf,
+  resultEvent,
+  startOfText,
+  startOfThought,
+  startOfTool,
+  textEvents,
+  thoughtId,
+  toolEvents,
+} from './told-events.ts'
+import type { Block } from './told-events.ts'
 
 /** A block of an answer that is being written. */
 interface OpenBlock {
   readonly kind: Block
   /** Of the message, or of the tool call. */
   readonly id: string
+  /** Characters of it that the front end has already. */
+  held: number
 }
 
-/** What `tool_result` blocks hold. */
-type ToolContent = string | readonly { type: string; text?: string }[] | undefined
+/** How far messages, tool calls and thoughts of one turn were told, by their ids. */
+export type Told = Map<string, 'partly' | 'whole'>
 
-const textOf = (content: ToolContent): string =>
-  typeof content === 'string'
-    ? content
-    : (content ?? []).map(({ type, text }) => (type === 'text' ? (text ?? '') : `[${type}]`)).join('\n')
+/** What a front end has when it begins to follow a turn. */
+export interface Holdings {
+  /** Ids of messages and tool calls that it has whole. */
+  readonly whole: ReadonlySet<string>
+  /** Calls of tools whose results it has. */
+  readonly results: ReadonlySet<string>
+  /** Characters of each thought that it has some of. */
+  readonly thoughts: ReadonlyMap<string, number>
+}
 
 /** How often a message's blocks of one kind came in pieces, and how often whole: the same, and then it is told. */
 interface Count {
@@ -32,21 +50,27 @@ interface Written {
 
 /**
  * Makes AG-UI's events of the SDK's messages. Pieces come as they are written, whole messages where there were no pieces;
- * nothing comes twice, also not in the run that follows an interrupt.
+ * nothing comes twice, also not what the front end has from an earlier run.
  */
 export class Translator {
   /** By index in the message that is being written. */
   readonly #open = new Map<number, OpenBlock>()
   /** What was told in pieces and will come again as a whole, by message. */
   readonly #written = new Map<string, Written>()
-  readonly #toolCalls = new Set<string>()
-  readonly #results = new Set<string>()
-  readonly #messages: Message[] = []
+  readonly #toolCalls: Set<string>
+  readonly #results: Set<string>
+  readonly #clientCalls: Set<string>
+  readonly #holdings: Holdings
+  readonly #told: Told
   #message = ''
 
-  /** All messages that it has told of, whole. */
-  get messages(): readonly Message[] {
-    return this.#messages
+  /** `told` and `clientCalls`, those without a result, are kept up for those who follow the same turn later. */
+  constructor(holdings: Holdings, { told, clientCalls }: { told: Told; clientCalls: Set<string> }) {
+    this.#holdings = holdings
+    this.#told = told
+    this.#clientCalls = clientCalls
+    this.#toolCalls = new Set(holdings.whole)
+    this.#results = new Set(holdings.results)
   }
 
   /** True while something is being written. */
@@ -59,7 +83,9 @@ export class Translator {
     // What a subagent does is its parent's tool call; that has its result.
     if ('parent_tool_use_id' in message && message.parent_tool_use_id !== null) return []
     if (message.type === 'stream_event') return this.#piece(message.event as unknown as Piece)
-    if (message.type === 'assistant') return this.#whole(message.message as unknown as Whole)
+    // What the CLI says in the model's place is no answer: the run ends with it.
+    if (message.type === 'assistant')
+      return message.error === undefined ? this.#whole(message.message as unknown as Whole) : []
     if (message.type === 'user') return this.#toolResults(message.message.content)
     return []
   }
@@ -71,7 +97,7 @@ export class Translator {
 
   /** Ends what is being written: a run may not end with anything open. */
   close(): AGUIEvent[] {
-    const events = [...this.#open.values()].flatMap((block) => endOf(block))
+    const events = [...this.#open.values()].flatMap((block) => this.#endOf(block))
     this.#open.clear()
     return events
   }
@@ -88,7 +114,7 @@ export class Translator {
       case 'content_block_stop': {
         const block = this.#open.get(event.index ?? 0)
         this.#open.delete(event.index ?? 0)
-        return block === undefined ? [] : endOf(block)
+        return block === undefined ? [] : this.#endOf(block)
       }
       default:
         return []
@@ -100,37 +126,41 @@ export class Translator {
     if (type === 'text') {
       const messageId = textId(this.#message, written.texts.pieces)
       written.texts.pieces += 1
-      this.#open.set(index, { kind: 'text', id: messageId })
-      this.#messages.push({ id: messageId, role: 'assistant', content: '' })
-      return [{ type: EventType.TEXT_MESSAGE_START, messageId, role: 'assistant' }]
+      return this.#holdings.whole.has(messageId) ? [] : this.#begin(index, 'text', messageId, startOfText(messageId))
     }
     if (type === 'thinking') {
       const messageId = thoughtId(this.#message, written.thoughts.pieces)
       written.thoughts.pieces += 1
-      this.#open.set(index, { kind: 'thinking', id: messageId })
-      this.#messages.push({ id: messageId, role: 'reasoning', content: '' })
-      return startOfThought(messageId)
+      return this.#begin(index, 'thinking', messageId, startOfThought(messageId))
     }
     if (type !== 'tool_use' || this.#toolCalls.has(id)) return []
-    this.#open.set(index, { kind: 'tool', id })
-    return this.#startTool(id, name, this.#message)
+    this.#noteCall(id, name)
+    return this.#begin(index, 'tool', id, startOfTool(id, name, this.#message))
+  }
+
+  #begin(index: number, kind: Block, id: string, events: AGUIEvent[]): AGUIEvent[] {
+    this.#open.set(index, { kind, id, held: this.#holdings.thoughts.get(id) ?? 0 })
+    this.#told.set(id, 'partly')
+    return events
+  }
+
+  #endOf(block: OpenBlock): AGUIEvent[] {
+    this.#told.set(block.id, 'whole')
+    return endOf(block)
   }
 
   #delta(index: number, { type, text = '', thinking = '', partial_json = '' }: PieceDelta): AGUIEvent[] {
     const block = this.#open.get(index)
     if (block === undefined) return []
-    if (type === 'text_delta' && text !== '' && block.kind === 'text') {
-      this.#append(block.id, text)
+    if (type === 'text_delta' && text !== '' && block.kind === 'text')
       return [{ type: EventType.TEXT_MESSAGE_CONTENT, messageId: block.id, delta: text }]
+    if (type === 'thinking_delta' && block.kind === 'thinking') {
+      const delta = thinking.slice(block.held)
+      block.held -= thinking.length - delta.length
+      return delta === '' ? [] : [{ type: EventType.REASONING_MESSAGE_CONTENT, messageId: block.id, delta }]
     }
-    if (type === 'thinking_delta' && thinking !== '' && block.kind === 'thinking') {
-      this.#append(block.id, thinking)
-      return [{ type: EventType.REASONING_MESSAGE_CONTENT, messageId: block.id, delta: thinking }]
-    }
-    if (type === 'input_json_delta' && partial_json !== '' && block.kind === 'tool') {
-      this.#appendArguments(block.id, partial_json)
+    if (type === 'input_json_delta' && partial_json !== '' && block.kind === 'tool')
       return [{ type: EventType.TOOL_CALL_ARGS, toolCallId: block.id, delta: partial_json }]
-    }
     return []
   }
 
@@ -150,46 +180,34 @@ export class Translator {
 
   #wholeText({ texts }: Written, message: string, text: string): AGUIEvent[] {
     texts.wholes += 1
-    if (texts.wholes <= texts.pieces || text === '') return []
-    const messageId = textId(message, texts.wholes - 1)
-    this.#messages.push({ id: messageId, role: 'assistant', content: text })
-    return [
-      { type: EventType.TEXT_MESSAGE_START, messageId, role: 'assistant' },
-      { type: EventType.TEXT_MESSAGE_CONTENT, messageId, delta: text },
-      { type: EventType.TEXT_MESSAGE_END, messageId },
-    ]
+    const id = textId(message, texts.wholes - 1)
+    if (texts.wholes <= texts.pieces || text === '' || this.#holdings.whole.has(id)) return []
+    this.#told.set(id, 'whole')
+    return textEvents(id, text)
   }
 
   #wholeThought({ thoughts }: Written, message: string, thought: string): AGUIEvent[] {
     thoughts.wholes += 1
-    if (thoughts.wholes <= thoughts.pieces || thought === '') return []
     const messageId = thoughtId(message, thoughts.wholes - 1)
-    this.#messages.push({ id: messageId, role: 'reasoning', content: thought })
+    const delta = thought.slice(this.#holdings.thoughts.get(messageId) ?? 0)
+    if (thoughts.wholes <= thoughts.pieces || delta === '') return []
+    this.#told.set(messageId, 'whole')
     return [
       ...startOfThought(messageId),
-      { type: EventType.REASONING_MESSAGE_CONTENT, messageId, delta: thought },
+      { type: EventType.REASONING_MESSAGE_CONTENT, messageId, delta },
       ...endOf({ kind: 'thinking', id: messageId }),
     ]
   }
 
   #wholeTool(id: string, name: string, input: object, message: string | undefined): AGUIEvent[] {
-    const delta = JSON.stringify(input)
-    const start = this.#startTool(id, name, message)
-    this.#appendArguments(id, delta)
-    return [...start, { type: EventType.TOOL_CALL_ARGS, toolCallId: id, delta }, ...endOf({ kind: 'tool', id })]
+    this.#noteCall(id, name)
+    this.#told.set(id, 'whole')
+    return toolEvents(id, name, JSON.stringify(input), message)
   }
 
-  #startTool(id: string, name: string, message: string | undefined): AGUIEvent[] {
+  #noteCall(id: string, name: string): void {
     this.#toolCalls.add(id)
-    // The client hangs a call on the message of this id, or begins one with it.
-    const parent = message === undefined || message === '' ? id : message
-    let owner = this.#messages.find((other) => other.id === parent)
-    if (owner?.role !== 'assistant') {
-      owner = { id: parent, role: 'assistant', toolCalls: [] }
-      this.#messages.push(owner)
-    }
-    owner.toolCalls = [...(owner.toolCalls ?? []), { id, type: 'function', function: { name, arguments: '' } }]
-    return [{ type: EventType.TOOL_CALL_START, toolCallId: id, toolCallName: name, parentMessageId: parent }]
+    if (isClientTool(name)) this.#clientCalls.add(id)
   }
 
   #toolResults(content: unknown): AGUIEvent[] {
@@ -197,28 +215,12 @@ export class Translator {
     return (content as { type: string; tool_use_id?: string; content?: ToolContent }[]).flatMap(
       (block): AGUIEvent[] => {
         const id = block.tool_use_id ?? ''
+        this.#clientCalls.delete(id)
         if (block.type !== 'tool_result' || !this.#toolCalls.has(id) || this.#results.has(id)) return []
         this.#results.add(id)
-        const result = textOf(block.content)
-        const messageId = `${id}:result`
-        this.#messages.push({ id: messageId, role: 'tool', toolCallId: id, content: result })
-        return [{ type: EventType.TOOL_CALL_RESULT, messageId, toolCallId: id, content: result, role: 'tool' }]
+        return [resultEvent(id, toolText(block.content))]
       },
     )
-  }
-
-  #append(id: string, text: string): void {
-    const message = this.#messages.findLast((other) => other.id === id)
-    if (message?.role === 'assistant' || message?.role === 'reasoning')
-      message.content = `${message.content ?? ''}${text}`
-  }
-
-  #appendArguments(id: string, json: string): void {
-    for (const message of this.#messages) {
-      if (message.role !== 'assistant') continue
-      const call = message.toolCalls?.find((other) => other.id === id)
-      if (call !== undefined) call.function.arguments += json
-    }
   }
 
   #writtenOf(message: string): Written {
@@ -231,23 +233,8 @@ export class Translator {
   }
 }
 
-const textId = (message: string, index: number): string => (index === 0 ? message : `${message}:${index}`)
-
-const thoughtId = (message: string, index: number): string => `${message}:thought${index === 0 ? '' : index}`
-
-const startOfThought = (messageId: string): AGUIEvent[] => [
-  { type: EventType.REASONING_START, messageId },
-  { type: EventType.REASONING_MESSAGE_START, messageId, role: 'reasoning' },
-]
-
-function endOf({ kind, id }: OpenBlock): AGUIEvent[] {
-  if (kind === 'text') return [{ type: EventType.TEXT_MESSAGE_END, messageId: id }]
-  if (kind === 'tool') return [{ type: EventType.TOOL_CALL_END, toolCallId: id }]
-  return [
-    { type: EventType.REASONING_MESSAGE_END, messageId: id },
-    { type: EventType.REASONING_END, messageId: id },
-  ]
-}
+/** What `tool_result` blocks hold. */
+type ToolContent = string | readonly { type: string; text?: string }[] | undefined
 
 /** What the translator reads of the Messages API's stream. */
 interface Piece {

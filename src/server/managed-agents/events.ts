@@ -1,12 +1,13 @@
 import type { NewSessionEvent, NumberedEvent, Session, SessionEvent, TurnInput } from '../../index.ts'
 import { SessionBusyError } from '../../index.ts'
+import type { ContentBlock } from '../content-block.ts'
 import { ApiError, toApiError } from '../errors.ts'
 import type { Quotas } from '../limits.ts'
 import type { Questions } from '../questions.ts'
 import { CallAnswers } from './call-answers.ts'
 import type { Budgets } from './budgets.ts'
 import type { ApiSessions, Found } from './sessions.ts'
-import type { ContentBlock, SentEvent } from './session-schema.ts'
+import type { SentEvent } from './session-schema.ts'
 
 interface EventsContext {
   sessions: ApiSessions

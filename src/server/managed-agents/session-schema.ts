@@ -1,24 +1,11 @@
 import { z } from 'zod'
+import type { ContentBlock } from '../content-block.ts'
 import { agentOverrides, metadata, metadataPatch, unsupported } from './schema.ts'
 import type { AgentOverrides, MetadataPatch } from './schema.ts'
 
 const MAX_EVENTS = 50
 
 const MAX_INITIAL_EVENTS = 50
-
-/** A content block of a user's message. */
-export type ContentBlock =
-  | { type: 'text'; text: string }
-  | { type: 'image'; source: { type: 'base64'; data: string; media_type: string } | { type: 'url'; url: string } }
-  | {
-      type: 'document'
-      source:
-        | { type: 'base64'; data: string; media_type: string }
-        | { type: 'text'; data: string; media_type: 'text/plain' }
-        | { type: 'url'; url: string }
-      title?: string | null | undefined
-      context?: string | null | undefined
-    }
 
 /** What a client may send. */
 export type SentEvent =

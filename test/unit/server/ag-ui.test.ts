@@ -5,8 +5,19 @@ import { Questions } from '../../../src/server/questions.ts'
 import type { SDKMessage } from '../../../src/driver/driver.ts'
 import { FakeClock, resultMessage } from '../../../src/testing/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
-import { FrontEnd } from '../../fixtures/ag-ui.ts'
-import type { Run } from '../../fixtures/ag-ui.ts'
+import {
+  BASH,
+  begin,
+  frontEnd,
+  manual,
+  messageStart,
+  piece,
+  prompted,
+  runOf,
+  toolResult,
+  whole,
+  writeText,
+} from '../../fixtures/ag-ui-fakes.ts'
 import { NO_SPARES } from '../../fixtures/fakes.ts'
 import { served } from '../../fixtures/server.ts'
 import type { ServedFakes } from '../../fixtures/server.ts'
@@ -26,91 +37,6 @@ const parsers: Record<string, (response: Response) => Promise<object[]>> = {
     return events
   },
 }
-
-const URL_OF = 'http://localhost/ag-ui/assistant'
-
-const frontEnd = ({ server }: ServedFakes, threadId = 'thread', headers: Record<string, string> = {}): FrontEnd =>
-  new FrontEnd(URL_OF, {
-    threadId,
-    headers,
-    async fetch(url, init) {
-      const response = await server.fetch(new Request(url, init))
-      // As behind a socket: who aborts its request reads no further.
-      const { signal = null } = init
-      const body = response.body?.pipeThrough(new TransformStream(), signal === null ? {} : { signal })
-      return new Response(body ?? null, response)
-    },
-  })
-
-const piece = (event: object): SDKMessage =>
-  ({ type: 'stream_event', event, parent_tool_use_id: null, uuid: 'u', session_id: 's' }) as unknown as SDKMessage
-
-const USAGE = { input_tokens: 0, output_tokens: 0, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
-
-const messageStart = (id: string): SDKMessage =>
-  piece({ type: 'message_start', message: { id, type: 'message', role: 'assistant', content: [], usage: USAGE } })
-
-const whole = (id: string, ...content: object[]): SDKMessage =>
-  ({
-    type: 'assistant',
-    message: { id, role: 'assistant', content, model: 'claude-fake', usage: USAGE },
-    parent_tool_use_id: null,
-  }) as unknown as SDKMessage
-
-const toolResult = (id: string, content: string): SDKMessage =>
-  ({
-    type: 'user',
-    message: { role: 'user', content: [{ type: 'tool_result', tool_use_id: id, content }] },
-    parent_tool_use_id: null,
-  }) as unknown as SDKMessage
-
-const BASH = { type: 'tool_use', id: 'call1', name: 'Bash', input: { command: 'ls' } }
-
-/** A message of one text, in pieces and then whole, as the CLI tells it. */
-function writeText(process: FakeProcess, id: string, ...parts: string[]): void {
-  process.say(messageStart(id))
-  process.say(piece({ type: 'content_block_start', index: 0, content_block: { type: 'text' } }))
-  for (const text of parts)
-    process.say(piece({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } }))
-  process.say(whole(id, { type: 'text', text: parts.join('') }))
-  process.say(piece({ type: 'content_block_stop', index: 0 }))
-}
-
-/** A server whose processes do what the test says. */
-async function manual(
-  options: Parameters<typeof served>[0] = {},
-  poolOptions: Parameters<typeof served>[1] = {},
-): Promise<ServedFakes> {
-  const all = await served(options, poolOptions)
-  all.driver.onStart = (process) => (process.answersAtOnce = false)
-  return all
-}
-
-const prompted = async ({ driver }: ServedFakes, prompts = 1): Promise<FakeProcess> => {
-  const process = await driver.process(0)
-  await driver.until(() => process.prompts.length === prompts && process.unanswered === 1)
-  return process
-}
-
-/** A run whose process has its prompt. */
-const begin = async (
-  all: ServedFakes,
-  words: string,
-): Promise<{ front: FrontEnd; running: Promise<Run>; process: FakeProcess }> => {
-  const front = frontEnd(all).say(words)
-  const running = front.run()
-  return { front, running, process: await prompted(all) }
-}
-
-/** The body of a run. */
-const runOf = (changes: object): object => ({
-  threadId: 'thread',
-  runId: 'r',
-  messages: [],
-  tools: [],
-  context: [],
-  ...changes,
-})
 
 test('a message that comes whole is a run with one text', async () => {
   const front = frontEnd(await served()).say('hello')
@@ -262,7 +188,7 @@ describe('the front end gives', () => {
       .say('go')
       .run({ context: [{ description: 'page', value: 'cart' }] })
     expect(all.driver.processes[0]?.prompts[0]?.message.content).toEqual([
-      { type: 'text', text: '<context>\npage: cart\n</context>' },
+      { type: 'text', text: '<system-reminder>\n<context>\npage: cart\n</context>\n</system-reminder>' },
       { type: 'text', text: 'go' },
     ])
   })
@@ -313,14 +239,6 @@ describe('a front end that loses its connection', () => {
     expect(front.conversation).toEqual(['user go', 'assistant Once upon'])
     expect(process.prompts).toHaveLength(1)
   })
-
-  test('finds an empty run when all was over long ago', async () => {
-    const all = await served()
-    const front = frontEnd(all).say('go')
-    await front.run()
-    await all.clock.advance(60_000)
-    expect((await front.run()).types).toEqual(['RUN_STARTED', 'STATE_SNAPSHOT', 'RUN_FINISHED'])
-  })
 })
 
 describe('permission requests', () => {
@@ -357,8 +275,7 @@ describe('permission requests', () => {
     const { front, running, process } = await begin(all, 'list')
     process.say(whole('m1', BASH))
     const decision = request(process, { input: BASH.input })
-    const { types, events } = await running
-    expect(types.slice(-2)).toEqual(['MESSAGES_SNAPSHOT', 'RUN_FINISHED'])
+    const { events } = await running
     expect(events.at(-1)).toMatchObject({
       outcome: {
         type: 'interrupt',

@@ -8,7 +8,7 @@ import type { FakeProcess } from '../../../src/testing/index.ts'
 async function running(all: Fakes): Promise<{ feed: TurnFeed; process: FakeProcess }> {
   all.driver.onStart = (process) => (process.answersAtOnce = false)
   const session = await all.session('s')
-  const feed = new TurnFeed(session.send('go', { onLeave: 'detach' }), session, 'detach')
+  const feed = new TurnFeed(session.send('go', { onLeave: 'detach' }), session, all.clock)
   const process = await all.driver.process(0)
   await all.driver.until(() => process.unanswered === 1)
   return { feed, process }
@@ -23,11 +23,11 @@ test('readers come at any time and find what is still there', async () => {
   process.finish()
   await feed.ended
   const numbers: number[] = []
-  const reader = feed.read()
+  const reader = feed.read(0, Infinity)
   for (let next = await reader.next(); next.done !== true; next = await reader.next()) numbers.push(next.value.number)
   expect(numbers).toEqual([1, 2])
-  expect((await feed.read(1).next()).value).toMatchObject({ number: 2 })
-  expect((await feed.read(2).next()).done).toBe(true)
+  expect((await feed.read(1, Infinity).next()).value).toMatchObject({ number: 2 })
+  expect((await feed.read(2, Infinity).next()).done).toBe(true)
 })
 
 test('a turn that nobody reads keeps about a mebibyte of what it said', async () => {
@@ -37,7 +37,7 @@ test('a turn that nobody reads keeps about a mebibyte of what it said', async ()
   process.finish()
   await feed.ended
   const kept: FeedEntry[] = []
-  const reader = feed.read()
+  const reader = feed.read(0, Infinity)
   for (let next = await reader.next(); next.done !== true; next = await reader.next()) kept.push(next.value)
   const size = kept.reduce((sum, { json }) => sum + json.length, 0)
   expect(size).toBeLessThanOrEqual(1024 * KiB)
@@ -48,7 +48,7 @@ test('a turn that nobody reads keeps about a mebibyte of what it said', async ()
 test('a turn waits for a reader that is behind, until it has read or left', async () => {
   const all = await fakes()
   const { feed, process } = await running(all)
-  const reader = feed.read()
+  const reader = feed.read(0, Infinity)
   for (let number = 0; number < 10; number += 1) process.sayText('x'.repeat(100 * KiB))
   await all.clock.settle()
   expect(feed.last).toBeLessThan(6)

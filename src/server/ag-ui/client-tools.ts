@@ -1,0 +1,197 @@
+import type { Tool } from '@ag-ui/core'
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
+import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
+import type { CallToolRequest, CallToolResult } from '@modelcontextprotocol/sdk/types.js'
+import { systemClock } from '../../clock.ts'
+import type { Clock } from '../../clock.ts'
+import type { AgentOptions, SessionRef, WorkerContext } from '../../index.ts'
+import { ApiError } from '../errors.ts'
+import type { Answer, Questions } from '../questions.ts'
+import { toolResult } from '../tool-result.ts'
+import type { TurnFeed } from '../turn-feed.ts'
+
+/** The MCP server, in the host, of the tools that front ends bring along. */
+const CLIENT_TOOLS = 'client_tools'
+
+const SERVER = `mcp__${CLIENT_TOOLS}`
+
+const PREFIX = `${SERVER}__`
+
+/** A process that does not ask for its new tools by then goes without them. */
+const LISTED_MS = 10_000
+
+/** Results that came before their calls were asked, of one turn. */
+const MOST_EARLY = 100
+
+export const isClientTool = (name: string): boolean => name.startsWith(PREFIX)
+
+/** What a front end calls a tool that the CLI calls so: its own tools have the names that it gave them. */
+export const clientToolName = (name: string): string => (isClientTool(name) ? name.slice(PREFIX.length) : name)
+
+/** What one turn has of its front end. */
+interface Brought {
+  readonly tools: readonly Tool[]
+  /** Aborted when the turn has ended: nobody waits for a result any more. */
+  readonly ended: AbortSignal
+  /** Results by the ids of their calls. The CLI asks for several one after the other. */
+  readonly results: Map<string, Answer>
+}
+
+const NOTHING: Brought = { tools: [], ended: new AbortController().signal, results: new Map() }
+
+/** The tools of front ends: they bring them along with a run, the agent calls them, and the front end executes them. */
+export class ClientTools {
+  readonly #questions: Questions
+  readonly #clock: Clock
+  /** By the id of the turn. */
+  readonly #brought = new Map<string, Brought>()
+  /** Told of calls that no front end has answered: what the agent was told instead. */
+  onUnanswered: ((session: SessionRef, toolCallId: string, answer: Answer) => void) | undefined
+
+  constructor(questions: Questions, clock: Clock = systemClock) {
+    this.#questions = questions
+    this.#clock = clock
+  }
+
+  /** For an agent's options: its processes have the tools of whatever front end they work for. */
+  readonly servers: NonNullable<AgentOptions['inProcessServers']> = (context) => {
+    const processTools = new ProcessTools({
+      context,
+      questions: this.#questions,
+      clock: this.#clock,
+      broughtBy: (turn) => this.#brought.get(turn),
+      unanswered: (...call) => this.onUnanswered?.(...call),
+    })
+    return { [CLIENT_TOOLS]: { type: 'sdk', name: CLIENT_TOOLS, instance: processTools.server } }
+  }
+
+  /** The same agent, with the tools of front ends, unless its `disallowedTools` name `mcp__client_tools`. */
+  for(agent: AgentOptions): AgentOptions {
+    const { allowedTools = [], disallowedTools = [], inProcessServers } = agent
+    if (disallowedTools.includes(SERVER) || inProcessServers !== undefined) return agent
+    return { ...agent, inProcessServers: this.servers, allowedTools: [...allowedTools, SERVER] }
+  }
+
+  /** True for an agent that `for()` has made. */
+  serves({ inProcessServers }: AgentOptions): boolean {
+    return inProcessServers === this.servers
+  }
+
+  /** The turn may use these tools until it ends. */
+  give({ turn: { id }, ended }: TurnFeed, tools: readonly Tool[]): void {
+    const over = new AbortController()
+    this.#brought.set(id, { tools, ended: over.signal, results: new Map() })
+    void ended.then(() => {
+      this.#brought.delete(id)
+      over.abort()
+    })
+  }
+
+  /** Keeps the result of a call that the agent has made and the CLI has not asked for yet. */
+  keep({ turn: { id } }: TurnFeed, toolCallId: string, answer: Answer): void {
+    const results = this.#brought.get(id)?.results
+    if (results !== undefined && results.size < MOST_EARLY) results.set(toolCallId, answer)
+  }
+}
+
+interface ProcessToolsParts {
+  context: WorkerContext
+  questions: Questions
+  clock: Clock
+  broughtBy: (turn: string) => Brought | undefined
+  unanswered: NonNullable<ClientTools['onUnanswered']>
+}
+
+/** The tools of one process: those that its turn has brought. */
+class ProcessTools {
+  readonly server = new McpServer(
+    { name: CLIENT_TOOLS, version: '1' },
+    { capabilities: { tools: { listChanged: true } } },
+  )
+  readonly #parts: ProcessToolsParts
+  #brought: Brought = NOTHING
+  #listed: (() => void) | undefined
+
+  constructor(parts: ProcessToolsParts) {
+    this.#parts = parts
+    this.server.server.setRequestHandler(ListToolsRequestSchema, () => {
+      this.#listed?.()
+      return { tools: this.#brought.tools.map(toMcp) }
+    })
+    this.server.server.setRequestHandler(CallToolRequestSchema, ({ params }, { signal }) => this.#call(params, signal))
+    parts.context.beforeTurn(({ id }) => this.#change(parts.broughtBy(id) ?? NOTHING))
+  }
+
+  /** The process asks for its tools before the prompt that may need them comes to it. */
+  async #change(brought: Brought): Promise<void> {
+    const isSame = JSON.stringify(brought.tools) === JSON.stringify(this.#brought.tools)
+    this.#brought = brought
+    if (isSame) return
+    const listed = Promise.withResolvers<void>()
+    this.#listed = listed.resolve
+    const cancel = this.#parts.clock.after(LISTED_MS, listed.resolve)
+    // A process that has gone asks for nothing: its turn ends by that.
+    if (this.server.isConnected()) this.server.server.sendToolListChanged().catch(listed.resolve)
+    await listed.promise
+    cancel()
+    this.#listed = undefined
+  }
+
+  async #call(
+    { name, arguments: input = {}, _meta: meta }: CallToolRequest['params'],
+    signal: AbortSignal,
+  ): Promise<CallToolResult> {
+    const toolUseId = meta?.['claudecode/toolUseId']
+    if (typeof toolUseId !== 'string') throw new Error('the call has no id that its result could be given to')
+    const { context, questions, unanswered } = this.#parts
+    const { results, ended } = this.#brought
+    const early = results.get(toolUseId)
+    if (early !== undefined) return toolResult(early)
+    const { session } = context
+    const tool = { id: toolUseId, name: `${PREFIX}${name}`, input }
+    const withdrawn = AbortSignal.any([signal, ended])
+    const answer = await context.awaitClient({ toolUseId, name, input }, () =>
+      questions.callTool(session, withdrawn, tool),
+    )
+    if (session !== undefined && !results.has(toolUseId)) unanswered(session, toolUseId, answer)
+    return toolResult(answer)
+  }
+}
+
+const NO_PARAMETERS = { type: 'object' as const, properties: {} }
+
+interface McpTool {
+  name: string
+  description: string
+  inputSchema: typeof NO_PARAMETERS
+}
+
+const toMcp = ({ name, description, parameters }: Tool): McpTool => ({
+  name,
+  description,
+  inputSchema: { ...NO_PARAMETERS, ...(parameters as object | undefined) },
+})
+
+const MOST_TOOLS = 100
+
+/** Characters of JSON. */
+const LARGEST_TOOLS = 256 * 1024
+
+/** Throws ApiError (invalid_request_error) for tools that no agent can be given. */
+export function checkTools(tools: readonly Tool[]): void {
+  const refuse = (problem: string): never => {
+    throw new ApiError('invalid_request_error', `tools${problem}`)
+  }
+  if (tools.length > MOST_TOOLS) refuse(`: are ${tools.length}; at most ${MOST_TOOLS} are taken`)
+  if (JSON.stringify(tools).length > LARGEST_TOOLS) refuse(`: have more than ${LARGEST_TOOLS / 1024} KiB`)
+  const names = new Set<string>()
+  for (const [index, { name, parameters }] of tools.entries()) {
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(name))
+      refuse(`.${index}.name: "${name.slice(0, 80)}" is not 1 to 64 of letters, digits, "_", "-"`)
+    if (names.has(name)) refuse(`.${index}.name: "${name}" is there twice`)
+    names.add(name)
+    const { type = 'object' } = (parameters ?? {}) as { type?: unknown }
+    if (typeof (parameters ?? {}) !== 'object' || Array.isArray(parameters) || type !== 'object')
+      refuse(`.${index}.parameters: is not a JSON Schema of an object`)
+  }
+}
