@@ -3,7 +3,7 @@ import type { BetaManagedAgentsStreamSessionEvents } from '@anthropic-ai/sdk/res
 import { betaTool } from '@anthropic-ai/sdk/helpers/beta/json-schema'
 import { expect, test } from 'vitest'
 import { seeded } from '../../bench/shared/seeded.ts'
-import { official, wordsOf } from '../fixtures/official-client.ts'
+import { officialOverHttp, wordsOf } from '../fixtures/official-client.ts'
 import { MODEL, openSite } from '../fixtures/real-pool.ts'
 
 /** More for a run by hand: `TOOL_RUNNER_RUNS=200 TOOL_RUNNER_SEED=7`. */
@@ -86,7 +86,7 @@ test(
   async () => {
     const site = await openSite()
     const pool = await site.pool()
-    const { client } = official(pool)
+    const client = await officialOverHttp(pool)
     const agent = await client.beta.agents.create({
       name: 'Helper',
       model: MODEL,
