@@ -1,6 +1,5 @@
-/** Child of turn-types.ts: runs a live turn of the pool in the given `src`, and prints the functions that V8 saw called, as JSON. */
+/** `record.ts SRC TESTING`: runs a live turn on what the module TESTING exports, and prints the functions of SRC that V8 saw called, as JSON. */
 import { Session } from 'node:inspector/promises'
-import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 /** A function that ran: where it stands in its file, in UTF-16 units. */
@@ -17,12 +16,12 @@ interface AnyPool {
   }
 }
 
-const [, , src = ''] = process.argv
+const [, , src = '', testing = ''] = process.argv
 const inspector = new Session()
 inspector.connect()
 await inspector.post('Profiler.enable')
 await inspector.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false })
-const { createTestPool } = (await import(pathToFileURL(join(src, 'testing/index.ts')).href)) as {
+const { createTestPool } = (await import(pathToFileURL(testing).href)) as {
   createTestPool: () => Promise<AnyPool & AsyncDisposable>
 }
 /** Long enough for all that needs no time: the fake clock stands still. */
@@ -40,7 +39,7 @@ await session.send('second').result
 await quiet()
 const { result } = await inspector.post('Profiler.takePreciseCoverage')
 const ran: Ran[] = result
-  .filter(({ url }) => url.startsWith(pathToFileURL(join(src, '/')).href))
+  .filter(({ url }) => url.startsWith(pathToFileURL(`${src}/`).href))
   .flatMap(({ url, functions }) =>
     functions.flatMap(({ functionName: name, ranges: [range] }) =>
       range === undefined || range.count === 0 ? [] : [{ url, name, start: range.startOffset, end: range.endOffset }],
