@@ -53,6 +53,9 @@ const DEADLINE_MS = 600_000
 /** An agent that asks without end gets a no without a wait. */
 const MAX_OPEN_OF_SESSION = 32
 
+/** Answers that came before their questions. */
+const MAX_AHEAD_OF_SESSION = 100
+
 const MAX_SETTLED = 10_000
 
 const answersSchema = {
@@ -154,7 +157,7 @@ export class Questions {
 
   /**
    * Answers the question about the tool call of this event. The answer to one that is not asked yet waits for it, until
-   * `turnEnded()`. Of those a session has 32 at most: the oldest goes first.
+   * `turnEnded()`. Of those a session has 100 at most: the oldest goes first.
    */
   answerCall({ tenant, key }: Place, callEventId: string, answer: Answer, by: string): void {
     const place = idOf(tenant, key)
@@ -163,7 +166,7 @@ export class Questions {
     const ahead = this.#ahead.get(place) ?? new Map<string, { answer: Answer; by: string }>()
     this.#ahead.set(place, ahead.set(callEventId, { answer, by }))
     const [oldest] = ahead.keys()
-    if (ahead.size > MAX_OPEN_OF_SESSION && oldest !== undefined) ahead.delete(oldest)
+    if (ahead.size > MAX_AHEAD_OF_SESSION && oldest !== undefined) ahead.delete(oldest)
   }
 
   /** What was answered ahead in this session is asked no more. */

@@ -4,16 +4,10 @@ import { toolUseEventId } from '../../index.ts'
 import type { Question, Questions } from '../questions.ts'
 import { toolAnswer } from '../tool-result.ts'
 import type { ContentBlock } from '../content-block.ts'
-import type { ClientTools } from './client-tools.ts'
 import { toolBlocks } from './content.ts'
 import { keepsNone } from './history.ts'
 import { answerOf } from './input.ts'
 import type { ThreadTurn } from './threads.ts'
-
-interface AnswersContext {
-  questions: Questions
-  clientTools: ClientTools | undefined
-}
 
 /** What a run answers, and in whose name. */
 interface Given {
@@ -60,7 +54,7 @@ function problemOf(
 
 /** Gives the results that a run brings to the tool calls that wait for them, or that the agent has just made. */
 export async function giveResults(
-  { questions, clientTools }: AnswersContext,
+  questions: Questions,
   { session, input, by }: Omit<Given, 'announced'>,
   turn: ThreadTurn | undefined,
 ): Promise<void> {
@@ -72,9 +66,8 @@ export async function giveResults(
     if (!waiting.has(id) && !turn.clientCalls.has(id)) continue
     turn.clientCalls.delete(id)
     const answer = toolAnswer(await record(session, message), message.error === undefined)
-    // The CLI comes to one call after the other: this one may be asked by now, or is asked later.
-    clientTools?.keep(turn.feed, id, answer)
-    questions.answer(session, id, answer, by)
+    // The CLI comes to one call after the other: this one is asked by now, or later.
+    questions.answerCall(session, toolUseEventId(id), answer, by)
   }
 }
 

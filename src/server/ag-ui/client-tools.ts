@@ -20,9 +20,6 @@ const PREFIX = `${SERVER}__`
 /** A process that does not ask for its new tools by then goes without them. */
 const LISTED_MS = 10_000
 
-/** Results that came before their calls were asked, of one turn. */
-const MOST_EARLY = 100
-
 export const isClientTool = (name: string): boolean => name.startsWith(PREFIX)
 
 /** What a front end calls a tool that the CLI calls so: its own tools have the names that it gave them. */
@@ -33,11 +30,9 @@ interface Brought {
   readonly tools: readonly Tool[]
   /** Aborted when the turn has ended: nobody waits for a result any more. */
   readonly ended: AbortSignal
-  /** Results by the ids of their calls. The CLI asks for several one after the other. */
-  readonly results: Map<string, Answer>
 }
 
-const NOTHING: Brought = { tools: [], ended: new AbortController().signal, results: new Map() }
+const NOTHING: Brought = { tools: [], ended: new AbortController().signal }
 
 /** The tools of front ends: they bring them along with a run, the agent calls them, and the front end executes them. */
 export class ClientTools {
@@ -80,17 +75,11 @@ export class ClientTools {
   /** The turn may use these tools until it ends. */
   give({ turn: { id }, ended }: TurnFeed, tools: readonly Tool[]): void {
     const over = new AbortController()
-    this.#brought.set(id, { tools, ended: over.signal, results: new Map() })
+    this.#brought.set(id, { tools, ended: over.signal })
     void ended.then(() => {
       this.#brought.delete(id)
       over.abort()
     })
-  }
-
-  /** Keeps the result of a call that the agent has made and the CLI has not asked for yet. */
-  keep({ turn: { id } }: TurnFeed, toolCallId: string, answer: Answer): void {
-    const results = this.#brought.get(id)?.results
-    if (results !== undefined && results.size < MOST_EARLY) results.set(toolCallId, answer)
   }
 }
 
@@ -144,16 +133,14 @@ class ProcessTools {
     const toolUseId = meta?.['claudecode/toolUseId']
     if (typeof toolUseId !== 'string') throw new Error('the call has no id that its result could be given to')
     const { context, questions, unanswered } = this.#parts
-    const { results, ended } = this.#brought
-    const early = results.get(toolUseId)
-    if (early !== undefined) return toolResult(early)
     const { session } = context
     const tool = { id: toolUseId, name: `${PREFIX}${name}`, input }
-    const withdrawn = AbortSignal.any([signal, ended])
+    const withdrawn = AbortSignal.any([signal, this.#brought.ended])
     const answer = await context.awaitClient({ toolUseId, name, input }, () =>
       questions.callTool(session, withdrawn, tool),
     )
-    if (session !== undefined && !results.has(toolUseId)) unanswered(session, toolUseId, answer)
+    // A client's answer has content, also where its tool has failed.
+    if (session !== undefined && answer.content === undefined) unanswered(session, toolUseId, answer)
     return toolResult(answer)
   }
 }

@@ -81,7 +81,7 @@ export class Runs {
     if (messages.length > 0 && isAsked) return () => ({ events: refused(input, 'interrupt_open', OPEN) })
     const problem = giveAnswers(questions, { ...asked, announced: thread.announced })
     if (problem !== undefined) return () => ({ events: refused(input, 'interrupt_open', problem) })
-    await giveResults(this.#context, asked, running)
+    await giveResults(questions, asked, running)
     if (messages.length > 0) return this.#begin(asked, messages, running)
     const waiting = [...thread.waiting].find((turn) => turn.messages.some(({ id }) => id === last?.message.id))
     const turn = waiting ?? running

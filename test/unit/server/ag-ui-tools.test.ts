@@ -84,7 +84,8 @@ describe('the tools of a front end', () => {
     front.agent.addMessage(answer('call2', 'rainy'))
     const second = front.run({ tools: [WEATHER] })
     expect(await first).toMatchObject({ content: [{ text: 'sunny' }] })
-    // The CLI comes to the second call only now.
+    // The CLI comes to the second call only when both results are there.
+    await all.clock.settle()
     expect(await call(client, 'call2')).toMatchObject({ content: [{ text: 'rainy' }] })
     process.finish()
     expect(outcomeOf((await second).events)).toEqual({ type: 'success' })
