@@ -7,8 +7,8 @@ import { SaidMessages } from './said-messages.ts'
 import type { Fate } from './said-messages.ts'
 import type { Told } from './translator.ts'
 
-/** Threads that are remembered. Of others, all that counts is in the events of their sessions. */
-const MAX_THREADS = 10_000
+/** Threads that are remembered, and all busy ones. Of others, all that counts is in the events of their sessions. */
+const MAX_THREADS = 1_000
 
 /** A turn that a run of AG-UI has begun, or one that it follows. */
 export interface ThreadTurn {
@@ -35,6 +35,7 @@ export class Thread {
   readonly #turns = new WeakMap<TurnFeed, ThreadTurn>()
   #order: Promise<unknown> = Promise.resolve()
   #inOrder = 0
+  #running = 0
 
   constructor(session: Session) {
     this.said = new SaidMessages(session)
@@ -51,7 +52,7 @@ export class Thread {
 
   /** True while it knows more than the events of its session. */
   get busy(): boolean {
-    return this.#inOrder > 0 || this.waiting.size > 0
+    return this.#inOrder > 0 || this.#running > 0
   }
 
   /** What is known of a turn, whoever has begun it. */
@@ -69,6 +70,8 @@ export class Thread {
     const noted = feed.ended.then(async () => this.said.note(mark, { fate: await fateOf(feed) }))
     const turn = this.#note(feed, messages, { number, begins: steered?.begins ?? number, noted })
     void number().then((known) => known !== undefined && this.said.note(mark, { number: known }))
+    this.#running += 1
+    void noted.then(() => (this.#running -= 1))
     this.waiting.add(turn)
     void feed.begun.then(() => this.waiting.delete(turn))
     return turn
