@@ -156,11 +156,14 @@ export type StartPhase = 'spawn' | 'initialize' | 'backoff'
 export class StartError extends PoolError {
   readonly phase: StartPhase
   readonly exit: ExitFacts | undefined
+  /** Why the CLI refused, by its own code (the SDK's `SDKStartupFailureReason`): `sideload_flags_disabled`, `bypass_root`, … */
+  readonly reason: string | undefined
 
-  constructor(phase: StartPhase, message: string, exit?: ExitFacts, options?: ErrorOptions) {
+  constructor(phase: StartPhase, message: string, exit?: ExitFacts, options?: ErrorOptions & { reason?: string }) {
     super('start_failed', message, options)
     this.phase = phase
     this.exit = exit
+    this.reason = options?.reason
   }
 }
 

@@ -37,6 +37,7 @@ import { PromptInput } from './input.ts'
 import { inOrder } from './processes.ts'
 import { Spool } from './spool.ts'
 import { ConversationFiles } from './conversation-files.ts'
+import type { Refusal } from './startup-output.ts'
 
 /** Nothing can be heard any more of a process that broke the protocol: no reason to wait for it. */
 const BROKEN_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
@@ -206,6 +207,7 @@ class ClaudeProcess implements AgentProcess {
         [this.#start(), this.#diedEarly()],
         (limit) => new StartError('initialize', `the agent process was not ready within ${limit}`),
       )
+      this.#child?.startup.forget()
     } catch (error) {
       throw await this.#startFailure(error as Error)
     }
@@ -293,6 +295,8 @@ class ClaudeProcess implements AgentProcess {
     await this.terminate({ eofMs: 0, sigtermMs: 1_000 })
     const exit = await this.#child?.gone
     if (noConversation) return new ResumeError(`there is no conversation to resume: ${error.message}`, { cause: error })
+    const refusal = this.#child?.startup.refusal
+    if (refusal !== undefined) return refused(refusal, exit, error)
     if (exit?.spawnError !== undefined) {
       return new StartError('spawn', `the agent process could not be started: ${exit.spawnError.message}`, exit, {
         cause: error,
@@ -312,6 +316,18 @@ class ClaudeProcess implements AgentProcess {
       this.#release()
     }
   }
+}
+
+/** What to do about a refusal where the CLI's own words say it in terms of its flags. */
+const ADVICE: Readonly<Record<string, string>> = {
+  sideload_flags_disabled:
+    '; leave mcpServers, plugins and agents out of this agent, or have the administrator allow them',
+  bypass_root: "; run the pool as another user, or set env: { IS_SANDBOX: '1' } where a sandbox holds the agent",
+}
+
+function refused({ reason, message }: Refusal, exit: ExitFacts | undefined, cause: Error): StartError {
+  const text = `claude refused to start (${reason}): ${message}${ADVICE[reason] ?? ''}`
+  return new StartError('initialize', text, exit, { cause, reason })
 }
 
 /** How it exited, with the last of its stderr. */

@@ -33,10 +33,11 @@ const PROVIDER_SWITCH = {
   foundry: 'CLAUDE_CODE_USE_FOUNDRY',
 } as const
 
-/** What every agent process gets: no telemetry, no memory shared between conversations. */
+/** What every agent process gets: no telemetry, no memory shared between conversations, a word on why it refuses to start. */
 const QUIET = {
   CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
   CLAUDE_CODE_DISABLE_AUTO_MEMORY: '1',
+  CLAUDE_CODE_STARTUP_FAILURE_RESULTS: '1',
   DISABLE_TELEMETRY: '1',
   DISABLE_AUTOUPDATER: '1',
 } as const

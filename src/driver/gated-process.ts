@@ -9,6 +9,7 @@ import { terminate } from '../process/terminate.ts'
 import { ConversationGate } from './conversation-gate.ts'
 import type { Graces, SpawnedProcess, TerminateReport } from './driver.ts'
 import type { Spool } from './spool.ts'
+import { StartupOutput } from './startup-output.ts'
 
 /** A process that has exited may leave its stdout open to a grandchild; its last lines are waited for this long. */
 const STDOUT_DRAIN_MS = 500
@@ -34,6 +35,7 @@ export interface GatedExit extends OwnedExit {
 export class GatedProcess extends EventEmitter implements SpawnedProcess {
   readonly stdin: SpawnedProcess['stdin']
   readonly stdout: ConversationGate
+  readonly startup: StartupOutput
   /** Settles when the child is gone. Never rejects. */
   readonly gone: Promise<GatedExit>
   readonly #owned: OwnedProcess
@@ -52,6 +54,7 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
     this.#lastOutputAt = clock.now()
     this.#owned = spawnOwned(request, clock, cgroup)
     this.stdin = this.#owned.child.stdin
+    this.startup = new StartupOutput(this.#owned.child.stdout)
     this.stdout = new ConversationGate(this.#owned.child.stdout, spool, {
       onOutput: () => {
         this.#lastOutputAt = clock.now()

@@ -2,8 +2,8 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { createPool } from '../../src/index.ts'
-import type { PoolOptions } from '../../src/index.ts'
-import { agents, asked, openSite, record, say, textOf } from '../fixtures/real-pool.ts'
+import type { AgentOptions, PoolOptions } from '../../src/index.ts'
+import { agents, asked, openSite, record, say, textOf, until } from '../fixtures/real-pool.ts'
 
 describe('A session is refused by name', () => {
   test.each<[string, string, { agent?: string; tenant?: string; cwd?: string }, object]>([
@@ -144,6 +144,30 @@ describe('A `claude` that cannot run fails the turn before anything was sent, an
     })
     expect(pool.workers()).toEqual([])
   })
+})
+
+test('A `claude` that managed settings keep from starting says so in its error, also as a spare', async () => {
+  const site = await openSite()
+  const refused: AgentOptions = {
+    managedSettings: { disableSideloadFlags: true },
+    mcpServers: { shop: { command: 'true' } },
+  }
+  const refusal = {
+    name: 'StartError',
+    code: 'start_failed',
+    phase: 'initialize',
+    reason: 'sideload_flags_disabled',
+    message: expect.stringMatching(/refused to start .*disableSideloadFlags.*leave mcpServers/s),
+  }
+  const pool = await site.pool({
+    agents: { ...agents(refused), b: { ...refused, spares: { max: 0 }, claimableSpares: { min: 1, max: 1 } } },
+  })
+  const warnings = record(pool, 'warning')
+  const session = await pool.session('one', { agent: 'a' })
+  await expect(session.send('first').result).rejects.toMatchObject(refusal)
+  await until(() =>
+    expect(warnings).toContainEqual(expect.objectContaining({ error: expect.objectContaining(refusal) })),
+  )
 })
 
 test('Spares that cannot start are a warning, and cost no turn anything but a cold start', async () => {

@@ -1,8 +1,14 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createSdkMcpServer, tool } from '@anthropic-ai/claude-agent-sdk'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import type { AgentOptions, Pool, Session, WorkerContext } from '../../src/index.ts'
-import { event, MODEL, openSite, say, textOf } from '../fixtures/real-pool.ts'
+import { agentOptions } from '../../src/server/managed-agents/agent-options.ts'
+import type { ClientCalls } from '../../src/server/managed-agents/agent-options.ts'
+import { define } from '../../src/server/managed-agents/definition.ts'
+import { agentCreate, parse } from '../../src/server/managed-agents/schema.ts'
+import { agents as agentsWith, asked, event, MODEL, openSite, say, textOf } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
 
 const whose = (session: { key: string; tenant: string } | undefined): string =>
@@ -153,4 +159,37 @@ test('Hooks of the host see every call of a tool', async () => {
   await session.hibernate()
   await say(session, '@sim bash echo two')
   expect(seen).toEqual(['Bash', 'Bash'])
+})
+
+/** The policy of a managed agent for the shell commands in the text of skills. */
+function policyOfSkills(policy: string): AgentOptions['hooks'] {
+  const configs = [
+    { name: 'bash', permission_policy: { type: policy } },
+    { name: 'read', permission_policy: { type: 'always_ask' } },
+  ]
+  const body = { name: 'a', model: MODEL, tools: [{ type: 'agent_toolset_20260401', configs }] }
+  const calls: ClientCalls = {
+    confirm: () => Promise.resolve({ behavior: 'allow' }),
+    execute: () => Promise.resolve({ content: [] }),
+  }
+  const { PreSkillShellCommand = [] } = agentOptions(define(parse(agentCreate, body)), calls).hooks ?? {}
+  return { PreSkillShellCommand }
+}
+
+test.each([
+  ['always_allow', 'It is said by the skill'],
+  ['always_ask', 'It is [not run: blocked by hook: commands of skills run only if Bash'],
+])('A shell command in the text of a skill meets the policy of a managed agent: %s', async (policy, shown) => {
+  const site = await openSite()
+  const cwd = await site.directory('project')
+  await mkdir(join(cwd, '.claude/skills/look'), { recursive: true })
+  await writeFile(
+    join(cwd, '.claude/skills/look/SKILL.md'),
+    '---\nname: look\ndescription: Looks\n---\n\nIt is !`echo said by the skill`\n',
+  )
+  const pool = await site.pool({
+    agents: agentsWith({ settingSources: ['project'], allowedTools: ['Skill', 'Bash'], hooks: policyOfSkills(policy) }),
+  })
+  await say(await pool.session('one', { agent: 'a', cwd }), '@sim tool Skill {"skill":"look"}')
+  expect(JSON.stringify(asked(site, '@sim tool Skill').at(-1)?.body)).toContain(shown)
 })

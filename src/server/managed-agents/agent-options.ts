@@ -35,7 +35,7 @@ export function agentOptions(definition: AgentDefinition, calls: ClientCalls): A
     includePartialMessages: true,
     // Where nothing asks, what no rule allows is refused without a question.
     ...(asks(definition)
-      ? { canUseTool: calls.confirm, hooks: { PreToolUse: [{ hooks: [permissionHook(definition)] }] } }
+      ? { canUseTool: calls.confirm, hooks: permissionHooks(definition) }
       : {
           allowedTools: [
             ...builtIn.map(({ name }) => TOOL_NAMES[name]),
@@ -67,18 +67,33 @@ export function permissionPolicy(definition: AgentDefinition): (toolName: string
   return (toolName) => builtIn.get(toolName) ?? decisionOfMcp(definition, toolName)
 }
 
-/** Decides each call by the policy of its tool: the CLI by itself would ask for nothing that it takes for harmless. */
+/**
+ * Decides each call by the policy of its tool, since the CLI asks for nothing that it takes for harmless. Shell commands in
+ * the text of a skill pass a hook of their own.
+ */
+function permissionHooks(definition: AgentDefinition): NonNullable<AgentOptions['hooks']> {
+  const hook = permissionHook(definition)
+  return { PreToolUse: [{ hooks: [hook] }], PreSkillShellCommand: [{ hooks: [hook] }] }
+}
+
 function permissionHook(definition: AgentDefinition): HookCallback {
   const decide = permissionPolicy(definition)
   return (input) => {
-    if (input.hook_event_name !== 'PreToolUse') return Promise.resolve({})
-    const { hook_event_name: hookEventName, tool_name: name } = input
+    const { hook_event_name: hookEventName } = input
+    if (hookEventName !== 'PreToolUse' && hookEventName !== 'PreSkillShellCommand') return Promise.resolve({})
+    const { tool_name: name } = input
     const permissionDecision = decide(name)
-    const reason = permissionDecision === 'deny' ? `${name} is not enabled for this agent` : 'the policy of this tool'
-    return Promise.resolve({
-      hookSpecificOutput: { hookEventName, permissionDecision, permissionDecisionReason: reason },
-    })
+    const permissionDecisionReason = reasonOf(permissionDecision, name, hookEventName)
+    return Promise.resolve({ hookSpecificOutput: { hookEventName, permissionDecision, permissionDecisionReason } })
   }
+}
+
+function reasonOf(decision: PermissionDecision, name: string, event: 'PreToolUse' | 'PreSkillShellCommand'): string {
+  if (decision === 'deny') return `${name} is not enabled for this agent`
+  // No client can be asked: the command belongs to no call that its events show.
+  if (decision === 'ask' && event === 'PreSkillShellCommand')
+    return `commands of skills run only if ${name} needs no confirmation`
+  return 'the policy of this tool'
 }
 
 type PermissionDecision = 'allow' | 'ask' | 'deny'

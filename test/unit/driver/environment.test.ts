@@ -137,6 +137,7 @@ describe('the environment of an agent', () => {
       CLAUDE_AGENT_SDK_CLIENT_APP: 'claude-agent-pool',
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
       CLAUDE_CODE_DISABLE_AUTO_MEMORY: '1',
+      CLAUDE_CODE_STARTUP_FAILURE_RESULTS: '1',
       DISABLE_TELEMETRY: '1',
       DISABLE_AUTOUPDATER: '1',
     })

@@ -126,6 +126,28 @@ describe('Tools of the client', () => {
   })
 })
 
+test('A shell command of a skill runs only if Bash needs no confirmation: its client could not be asked', async () => {
+  const asking = { name: 'read', permission_policy: ASK }
+  const policies = [{ permission_policy: ALLOW }, { permission_policy: ASK }, { enabled: false }]
+  const decided = policies.map(async (policy) => {
+    const options = optionsOf({ tools: [{ ...TOOLSET, configs: [asking, { name: 'bash', ...policy }] }] })
+    const hook = options.hooks?.PreSkillShellCommand?.[0]?.hooks[0]
+    const input = {
+      ...{ session_id: 's', transcript_path: '', cwd: '/', tool_use_id: 'call:preamble-0', command_name: 'look' },
+      ...{ hook_event_name: 'PreSkillShellCommand' as const, invoked_by: 'claude' as const },
+      ...{ tool_name: 'Bash', tool_input: { command: 'ls' } },
+    }
+    const said = await hook?.(input, undefined, { signal: new AbortController().signal })
+    return said !== undefined && 'hookSpecificOutput' in said ? said.hookSpecificOutput : undefined
+  })
+  const hookEventName = 'PreSkillShellCommand'
+  expect(await Promise.all(decided)).toEqual([
+    { hookEventName, permissionDecision: 'allow', permissionDecisionReason: 'the policy of this tool' },
+    { hookEventName, permissionDecision: 'ask', permissionDecisionReason: expect.stringContaining('no confirmation') },
+    { hookEventName, permissionDecision: 'deny', permissionDecisionReason: expect.stringContaining('not enabled') },
+  ])
+})
+
 test('A tool that the agent does not name is refused where others are asked about', async () => {
   const options = optionsOf({ tools: [{ ...TOOLSET, default_config: { permission_policy: ASK } }] })
   expect(await decisions(options, 'Task', 'mcp__other__tool')).toEqual(['deny', 'deny'])
