@@ -162,7 +162,7 @@ test('Hooks of the host see every call of a tool', async () => {
 })
 
 /** The policy of a managed agent for the shell commands in the text of skills. */
-function policyOfSkills(policy: string): AgentOptions['hooks'] {
+function policyOfSkills(policy: string): NonNullable<AgentOptions['hooks']> {
   const configs = [
     { name: 'bash', permission_policy: { type: policy } },
     { name: 'read', permission_policy: { type: 'always_ask' } },

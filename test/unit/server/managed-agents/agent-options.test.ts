@@ -133,9 +133,15 @@ test('A shell command of a skill runs only if Bash needs no confirmation: its cl
     const options = optionsOf({ tools: [{ ...TOOLSET, configs: [asking, { name: 'bash', ...policy }] }] })
     const hook = options.hooks?.PreSkillShellCommand?.[0]?.hooks[0]
     const input = {
-      ...{ session_id: 's', transcript_path: '', cwd: '/', tool_use_id: 'call:preamble-0', command_name: 'look' },
-      ...{ hook_event_name: 'PreSkillShellCommand' as const, invoked_by: 'claude' as const },
-      ...{ tool_name: 'Bash', tool_input: { command: 'ls' } },
+      session_id: 's',
+      transcript_path: '',
+      cwd: '/',
+      hook_event_name: 'PreSkillShellCommand' as const,
+      tool_name: 'Bash',
+      tool_input: { command: 'ls' },
+      tool_use_id: 'call:preamble-0',
+      command_name: 'look',
+      invoked_by: 'claude' as const,
     }
     const said = await hook?.(input, undefined, { signal: new AbortController().signal })
     return said !== undefined && 'hookSpecificOutput' in said ? said.hookSpecificOutput : undefined
