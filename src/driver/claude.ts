@@ -1,16 +1,18 @@
 import { join } from 'node:path'
 import { forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
 import type { Clock } from '../clock.ts'
-import { ResumeError, StartError, StoreError } from '../errors.ts'
+import { ConfigError, ResumeError, StartError, StoreError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import { HostCgroup } from '../process/cgroup.ts'
 import { Guard } from '../process/guard.ts'
+import { checkHandOver } from '../process/hand-over.ts'
 import { Reaper } from '../process/reaper.ts'
 import { ProcessTable } from '../process/table.ts'
 import { treesOfThisHost } from '../process/tree.ts'
 import { OomWatch } from '../memory/oom.ts'
 import { formatDuration } from '../units.ts'
 import { BindRefusedError } from './driver.ts'
+import { handedOver } from './command-line.ts'
 import type {
   AgentProcess,
   Driver,
@@ -37,7 +39,7 @@ import { PromptInput } from './input.ts'
 import { inOrder } from './processes.ts'
 import { Spool } from './spool.ts'
 import { ConversationFiles } from './conversation-files.ts'
-import type { Refusal } from './startup-output.ts'
+import { exitSentence, startFailure } from './start-failure.ts'
 
 /** Nothing can be heard any more of a process that broke the protocol: no reason to wait for it. */
 const BROKEN_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
@@ -89,6 +91,8 @@ class ClaudeProcess implements AgentProcess {
   #spare: SpareProcess | undefined
   #child: GatedProcess | undefined
   #reading = false
+  /** True once the SDK has asked for its process. */
+  #spawning = false
   #terminating: Promise<TerminateReport> | undefined
   #prepared: Promise<void> | undefined
 
@@ -234,9 +238,19 @@ class ClaudeProcess implements AgentProcess {
       this.#spare.claimed.catch(() => undefined)
       return
     }
-    const started = query({ prompt: this.#input, options })
+    const started = this.#open(options)
     this.#attach(started)
     await started.initializationResult()
+  }
+
+  /** Before it starts a process, the SDK throws for options that do not fit together. */
+  #open(options: Options): Query {
+    try {
+      return query({ prompt: this.#input, options })
+    } catch (error) {
+      if (this.#spawning || error instanceof ConfigError) throw error
+      throw new ConfigError('options', (error as Error).message, { cause: error })
+    }
   }
 
   #attach(started: Query): void {
@@ -264,10 +278,12 @@ class ClaudeProcess implements AgentProcess {
   }
 
   #spawn({ command, args, env }: SpawnOptions): SpawnedProcess {
+    this.#spawning = true
     // The SDK may come to this after the process was told to go: nobody would end it then.
     if (this.#terminating !== undefined) throw new Error('the process was told to go before it was started')
     const { workerId, cwd } = this.#spec
     const { spoolDir, spoolLimitBytes } = this.#driver
+    checkHandOver('', handedOver(args, env))
     const child = new GatedProcess(
       { workerId, command, args, cwd, env },
       {
@@ -289,22 +305,10 @@ class ClaudeProcess implements AgentProcess {
     throw new StartError('initialize', exitSentence(exit), exit)
   }
 
-  /** One error for all the ways to fail, with the process already told to go. */
+  /** Why it did not start; the process has gone then. */
   async #startFailure(error: Error): Promise<Error> {
-    const noConversation = /No conversation found with session ID/.test(error.message)
     await this.terminate({ eofMs: 0, sigtermMs: 1_000 })
-    const exit = await this.#child?.gone
-    if (noConversation) return new ResumeError(`there is no conversation to resume: ${error.message}`, { cause: error })
-    const refusal = this.#child?.startup.refusal
-    if (refusal !== undefined) return refused(refusal, exit, error)
-    if (exit?.spawnError !== undefined) {
-      return new StartError('spawn', `the agent process could not be started: ${exit.spawnError.message}`, exit, {
-        cause: error,
-      })
-    }
-    if (error instanceof StartError && (error.exit !== undefined || exit === undefined)) return error
-    const message = error instanceof StartError ? error.message : `the agent process did not start: ${error.message}`
-    return new StartError('initialize', message, exit, { cause: error })
+    return startFailure(error, await this.#child?.gone, this.#child?.startup.refusal)
   }
 
   async *#readMessages(): AsyncGenerator<SDKMessage> {
@@ -316,26 +320,6 @@ class ClaudeProcess implements AgentProcess {
       this.#release()
     }
   }
-}
-
-/** What to do about a refusal where the CLI's own words say it in terms of its flags. */
-const ADVICE: Readonly<Record<string, string>> = {
-  sideload_flags_disabled:
-    '; leave mcpServers, plugins and agents out of this agent, or have the administrator allow them',
-  bypass_root: "; run the pool as another user, or set env: { IS_SANDBOX: '1' } where a sandbox holds the agent",
-}
-
-function refused({ reason, message }: Refusal, exit: ExitFacts | undefined, cause: Error): StartError {
-  const text = `claude refused to start (${reason}): ${message}${ADVICE[reason] ?? ''}`
-  return new StartError('initialize', text, exit, { cause, reason })
-}
-
-/** How it exited, with the last of its stderr. */
-function exitSentence({ cause, exitCode, signal, stderr }: ExitFacts): string {
-  const died = signal !== null ? `was ended by ${signal}` : `exited with code ${exitCode}`
-  const how = cause === 'out_of_memory' ? 'was killed by the kernel for memory' : died
-  const lines = stderr.trim()
-  return `the agent process ${how}${lines === '' ? '' : `; stderr: ${lines}`}`
 }
 
 /** Runs agents as `claude` processes through the Agent SDK. */

@@ -9,6 +9,7 @@ import { validate } from '../options/section.ts'
 import { readSpares } from '../options/spares.ts'
 import type { SpareBounds, SpareOptions } from '../options/spares.ts'
 import type { SessionRef } from '../worker/worker.ts'
+import { checkSizes } from './agent-sizes.ts'
 import type { Permissions } from './held-calls.ts'
 import { suggestionFor } from './suggestion.ts'
 import type { TurnLimits } from './turn.ts'
@@ -305,6 +306,7 @@ export function readAgent(
   if (typeof options !== 'object' || options === null) throw new ConfigError(path, 'is not an object of options')
   checkKeys(path, options)
   validate(path, commonOptions, options)
+  checkSizes(path, options)
   if (!ownProcess) checkServers(path, options.mcpServers)
   const limits = readAgentLimits(`${path}.limits`, options.limits)
   const {

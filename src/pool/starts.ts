@@ -179,14 +179,15 @@ export class Starter {
       this.#backoffs.delete(worker.fingerprint)
     } catch (error) {
       // One that was told to go while it started has not failed.
-      if (error instanceof StartError && worker.departure === 'start_failed') {
+      const failed = error instanceof StartError || error instanceof ConfigError
+      if (failed && worker.departure === 'start_failed') {
         this.#noteFailure(worker.fingerprint, error)
       }
       throw error
     }
   }
 
-  #noteFailure(fingerprint: string, error: StartError): void {
+  #noteFailure(fingerprint: string, error: StartError | ConfigError): void {
     const backoff = this.#backoffs.get(fingerprint) ?? new Backoff()
     backoff.failed(error, this.#context.clock.now())
     this.#backoffs.set(fingerprint, backoff)

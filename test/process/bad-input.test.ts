@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { createPool } from '../../src/index.ts'
 import type { AgentOptions, PoolOptions } from '../../src/index.ts'
-import { agents, asked, openSite, record, say, textOf, until } from '../fixtures/real-pool.ts'
+import { agents, asked, MODEL, openSite, record, say, textOf, until } from '../fixtures/real-pool.ts'
 
 describe('A session is refused by name', () => {
   test.each<[string, string, { agent?: string; tenant?: string; cwd?: string }, object]>([
@@ -168,6 +168,29 @@ test('A `claude` that managed settings keep from starting says so in its error, 
   await until(() =>
     expect(warnings).toContainEqual(expect.objectContaining({ error: expect.objectContaining(refusal) })),
   )
+})
+
+test('What is too much for a process only with all that the host adds is told by its name, before anything was sent', async () => {
+  const site = await openSite()
+  const env = Object.fromEntries(Array.from({ length: 19 }, (_, at) => [`PART${at}`, 'x'.repeat(110_350)]))
+  const pool = await site.pool({ agents: agents({ env }) })
+  const session = await pool.session('one', { agent: 'a' })
+  await expect(session.send('first').result).rejects.toMatchObject({
+    name: 'ConfigError',
+    path: expect.stringMatching(/^env\.PART/),
+    message: expect.stringMatching(/together, and have .*write it to a file/),
+  })
+  expect(pool.workers()).toEqual([])
+})
+
+test('Options that the SDK itself refuses are a ConfigError', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agents({ fallbackModel: MODEL }) })
+  const session = await pool.session('one', { agent: 'a' })
+  await expect(session.send('first').result).rejects.toMatchObject({
+    name: 'ConfigError',
+    message: expect.stringContaining('Fallback model cannot be the same as the main model'),
+  })
 })
 
 test('Spares that cannot start are a warning, and cost no turn anything but a cold start', async () => {

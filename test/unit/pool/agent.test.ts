@@ -44,6 +44,33 @@ describe('an option', () => {
     expect(() => read({ temperature: 1 })).toThrow(/^agents\.support\.temperature: is not an option of an agent$/)
   })
 
+  const large = 'x'.repeat(200_000)
+  test.each<[string, object]>([
+    ['allowedTools', { allowedTools: Array.from({ length: 10_000 }, (_, at) => `Bash(command-${at})`) }],
+    ['disallowedTools', { disallowedTools: [large] }],
+    ['tools', { tools: [large] }],
+    ['skills', { skills: [large] }],
+    ['settings', { settings: { env: { A: large } } }],
+    ['settings', { settings: `{"model":"${large}"}` }],
+    ['managedSettings', { managedSettings: { model: large } }],
+    ['outputFormat', { outputFormat: { type: 'json_schema', schema: { description: large } } }],
+    ['env.NOTES', { env: { NOTES: large } }],
+    ['extraArgs.notes', { extraArgs: { notes: large } }],
+  ])('%s that no process could be started with is refused by name', (name, options) => {
+    expect(() => read(options)).toThrow(`agents.support.${name}: has `)
+  })
+
+  test('that refers to itself is refused by name', () => {
+    const settings: Record<string, unknown> = {}
+    settings['itself'] = settings
+    expect(() => read({ settings })).toThrow('agents.support.settings: cannot be written as JSON')
+  })
+
+  test('of any size may be what does not go through the command line', () => {
+    const agents = { worker: { description: 'Works', prompt: large } }
+    expect(() => read({ systemPrompt: large, agents, mcpServers: { a: { command: large } } })).not.toThrow()
+  })
+
   test.each([undefined, null, 'support', 7])('list that is %j is refused', (options) => {
     expect(() => readAgent('support', loose(options))).toThrow('agents.support: is not an object of options')
   })
