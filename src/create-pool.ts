@@ -108,7 +108,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     const accounts = new Accounts({ clock, driver, places })
     await accounts.catchUpOpenTurns(store)
     await closeOpenTurns(store, clock)
-    const host = hostEnvironment(api, process.env)
+    const host = { MCP_TIMEOUT: String(Math.round(starts.mcpTimeoutMs)), ...hostEnvironment(api, process.env) }
     const pool = new Pool({
       agents,
       readAgents: (next) => readAgents(next, options.residency),

@@ -13,6 +13,7 @@ export type {
   CanUseTool,
   HookCallback,
   McpServerConfig,
+  McpServerStatus,
   OnElicitation,
   OnUserDialog,
   Options,

@@ -7,6 +7,9 @@ export interface StartOptions {
   /** From the start of a process until it is ready. Default `"60s"`. */
   timeout?: string
   timeoutMs?: number
+  /** From the start of an MCP server until it answers; the agent goes without one that takes longer. Default `"15s"`. */
+  mcpTimeout?: string
+  mcpTimeoutMs?: number
   /** From the end of its input until SIGTERM. Default `"2s"`. */
   eofGrace?: string
   eofGraceMs?: number
@@ -19,6 +22,7 @@ export interface StartOptions {
 export interface Starts {
   concurrent: number | undefined
   timeoutMs: number
+  mcpTimeoutMs: number
   eofGraceMs: number
   sigtermGraceMs: number
 }
@@ -29,6 +33,7 @@ export const readStarts = (input: StartOptions | undefined): Starts =>
     {
       concurrent: count('concurrent', undefined),
       timeoutMs: duration('timeout', '60s'),
+      mcpTimeoutMs: duration('mcpTimeout', '15s'),
       eofGraceMs: duration('eofGrace', '2s'),
       sigtermGraceMs: duration('sigtermGrace', '5s'),
     },

@@ -8,6 +8,7 @@ import type { DepartureReason, SessionRef, WorkerPurpose } from '../worker/worke
 import type { Usage } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { Removal } from './retention.ts'
+import type { ServerFailure } from './server-watch.ts'
 import type { StoreCall } from './store-calls.ts'
 import type { Warmth } from './turn.ts'
 
@@ -75,6 +76,8 @@ export interface PoolEvents {
   /** A spare has become a session's. */
   'worker.bound': [{ worker: WorkerInfo }]
   'worker.left': [{ worker: WorkerInfo; reason: DepartureReason; exit: ExitFacts; termination: TerminateReport }]
+  /** One of its MCP servers did not come up in `starts.mcpTimeout`, or cannot be used: the agent goes without its tools. */
+  'mcp.failed': [{ worker: WorkerInfo } & ServerFailure]
   'turn.started': [{ id: string; session: SessionRef; worker: string; warmth: Warmth }]
   'turn.ended': [TurnSummary]
   'turn.refused': [{ id: string; session: SessionRef; error: CapacityError }]

@@ -26,6 +26,7 @@ import { Launcher } from './launcher.ts'
 import { Registry } from './registry.ts'
 import { mayLeave } from './residency.ts'
 import { Residents } from './residents.ts'
+import { ServerWatch } from './server-watch.ts'
 import { Spares, boundsOf } from './spares.ts'
 import type { SpareKind } from './spares.ts'
 import { Starter } from './starts.ts'
@@ -80,6 +81,7 @@ export class Fleet {
   readonly #governor: Governor
   readonly #memoryWatch: MemoryWatch
   readonly #health: Health
+  readonly #servers: ServerWatch
   readonly #warmth = new WeakMap<Worker, Warmth>()
   /** What is fixed at start, hashed once for each agent: definitions never change in place. */
   readonly #agentHashes = new WeakMap<Agent, string>()
@@ -155,8 +157,14 @@ export class Fleet {
       largeTranscripts: new LargeTranscripts({ ...context, gate, accounts: this.accounts }),
       places,
       started: (worker) => emitter.tell('worker.started', { worker: this.describe(worker) }),
-      bound: (worker) => emitter.tell('worker.bound', { worker: this.describe(worker) }),
+      bound: (worker) => {
+        emitter.tell('worker.bound', { worker: this.describe(worker) })
+        this.#watchServers(worker)
+      },
     })
+    this.#servers = new ServerWatch(clock, (worker, failure) =>
+      emitter.tell('mcp.failed', { worker: this.describe(worker), ...failure }),
+    )
     this.#health = new Health(clock)
     this.#stopHousekeeping = repeatedly(
       clock,
@@ -322,6 +330,7 @@ export class Fleet {
           // Definitions may have changed since its start was asked for.
           this.#follow(worker)
           emitter.tell('worker.ready', { worker: this.describe(worker), startMs: clock.now() - worker.startedAt })
+          this.#watchServers(worker)
         }
         this.#governor.changed(worker, from)
         if (worker.state === 'idle') void this.#context.transcripts.mend(worker)
@@ -350,6 +359,11 @@ export class Fleet {
         this.#spares.tend()
       },
     }
+  }
+
+  #watchServers(worker: Worker): void {
+    const agent = this.#context.findAgent(worker.agent)
+    if (agent !== undefined) this.#servers.watch(worker, agent)
   }
 
   async #discardWorkspace(path: string): Promise<void> {

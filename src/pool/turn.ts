@@ -48,6 +48,8 @@ export interface TurnWorker {
     consumed(): void
   }
   readonly openPermissionRequests: number
+  /** MCP servers that the process still waits for. */
+  readonly pendingServers?: readonly string[]
   /** Clock reading of the last answer to a permission request. */
   readonly lastAnswerAt: number
   send(message: SDKUserMessage): Promise<boolean>
@@ -410,7 +412,8 @@ export class RunningTurn implements Turn, TurnSink {
   #limitReached(limit: 'turnTime' | 'silence', limitMs: number): void {
     const time = formatDuration(limitMs)
     const what = limit === 'turnTime' ? `it ran for ${time}` : `its process gave no sign of life for ${time}`
-    this.abort(new TurnTimeoutError(limit, limitMs, `the turn was ended because ${what} (limits.${limit})`))
+    const hint = waitingFor(this.#worker?.pendingServers ?? [])
+    this.abort(new TurnTimeoutError(limit, limitMs, `the turn was ended because ${what} (limits.${limit})${hint}`))
     this.#after(INTERRUPT_GRACE_MS, () => void this.#worker?.leave('limit'))
   }
 
@@ -453,6 +456,12 @@ interface PromptLifecycle {
 
 const lifecycleOf = (message: { type: string }): PromptLifecycle | undefined =>
   message.type === 'command_lifecycle' ? (message as PromptLifecycle) : undefined
+
+function waitingFor(servers: readonly string[]): string {
+  if (servers.length === 0) return ''
+  const names = servers.map((name) => `"${name}"`).join(', ')
+  return `; its process still waited for the MCP ${servers.length === 1 ? 'server' : 'servers'} ${names} to start (starts.mcpTimeout)`
+}
 
 function exitMessage(
   { cause, exitCode, signal, violation, stderr }: ExitFacts,

@@ -25,6 +25,14 @@ export function logPool(pool: Pool, logger: Logger): void {
       termination,
     })
   })
+  pool.on('mcp.failed', ({ worker, server, status, error }) => {
+    logger.warn(`MCP server "${server}" ${status === 'failed' ? 'failed' : 'needs to be signed in to'}`, {
+      ...worker,
+      server,
+      status,
+      error,
+    })
+  })
   pool.on('turn.ended', (turn) => logger.debug('turn ended', { ...turn }))
   pool.on('turn.refused', ({ id, session, error }) => {
     const { reason, retryAfterMs, facts } = error

@@ -5,6 +5,7 @@ import type {
   AgentProcess,
   ExitFacts,
   Graces,
+  McpServerStatus,
   ProcessInfo,
   Query,
   SDKMessage,
@@ -64,6 +65,8 @@ export class FakeProcess implements AgentProcess {
   /** False makes it hang: it leaves health probes without an answer. */
   answersProbes = true
   probes = 0
+  /** What it says of its MCP servers when it is asked. Default: it has none. */
+  servers: Pick<McpServerStatus, 'name' | 'status' | 'error'>[] = []
   /** How often it was to make its prompt and tools ready. */
   prepared = 0
   /** Every prompt it was handed, oldest first. */
@@ -339,16 +342,16 @@ export class FakeProcess implements AgentProcess {
     }
   }
 
-  /** Control methods are noted and answered with nothing. */
+  /** Control methods are noted, and answered with nothing but for the state of MCP servers. */
   #controls(): Query {
     return new Proxy({} as Query, {
       get: (_target, method) =>
         method === 'then' || typeof method === 'symbol'
           ? undefined
-          : (...args: unknown[]): Promise<void> => {
+          : (...args: unknown[]): Promise<unknown> => {
               this.calls.push({ method, args })
               this.#context.changed()
-              return Promise.resolve()
+              return Promise.resolve(method === 'mcpServerStatus' ? this.servers : undefined)
             },
     })
   }

@@ -133,6 +133,8 @@ export class Worker {
   mending = false
   /** Clock reading of the last answer to a permission request, in milliseconds. */
   lastAnswerAt = 0
+  /** The MCP servers that its process still waits for, by name: its first turn does not begin before. */
+  pendingServers: readonly string[] = []
   /** Private memory of its process and all that this started, in bytes, as last measured. */
   memoryBytes: number | undefined
   #state: WorkerState = 'starting'

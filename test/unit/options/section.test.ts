@@ -30,6 +30,7 @@ test('without options everything has its documented default', () => {
   expect(readStarts(undefined)).toEqual({
     concurrent: undefined,
     timeoutMs: 60_000,
+    mcpTimeoutMs: 15_000,
     eofGraceMs: 2_000,
     sigtermGraceMs: 5_000,
   })
