@@ -31,6 +31,7 @@ import {
   checkSetpriv,
   checkTasks,
 } from './doctor-machine.ts'
+import { checkServers, tryServers } from './doctor-servers.ts'
 import { checkClaude, checkConfig, checkCredential, checkEnvironment, checkNode, checkSdk } from './doctor-software.ts'
 import type { ConfigFacts } from './doctor-software.ts'
 import { EXIT, oneLine } from './exit.ts'
@@ -68,6 +69,7 @@ async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: 
   const [{ sdk, claude }, namespaces, clock] = await Promise.all([readSoftware(), tryNamespace(), readClock()])
   const memory = readMemory()
   const options = config.options ?? { agents: {} }
+  const servers = await tryServers(options)
   return [
     checkNode(process.versions.node),
     checkSdk(sdk),
@@ -75,6 +77,7 @@ async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: 
     checkConfig(config.facts),
     checkCredential({ from: credentialSource(options, process.env), broken: brokenCredentials(process.env) }),
     checkEnvironment(secretsIn(process.env)),
+    ...(servers === undefined ? [] : [checkServers(servers)]),
     checkMemory(memory),
     checkCgroups(readCgroups()),
     checkDescriptors(readDescriptorLimit(), memory.limitBytes),

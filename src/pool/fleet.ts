@@ -162,7 +162,7 @@ export class Fleet {
         this.#watchServers(worker)
       },
     })
-    this.#servers = new ServerWatch(clock, (worker, failure) =>
+    this.#servers = new ServerWatch({ clock, timeoutMs: starts.mcpTimeoutMs }, (worker, failure) =>
       emitter.tell('mcp.failed', { worker: this.describe(worker), ...failure }),
     )
     this.#health = new Health(clock)
@@ -343,6 +343,7 @@ export class Fleet {
         this.#context.transcripts.hear(worker, message)
         // `/clear` begins another conversation in the same process; its id comes with the first message of it.
         if (message.type !== 'system' || message.subtype !== 'init') return
+        this.#servers.settled(worker)
         if (worker.sdkSessionId === undefined || message.session_id === worker.sdkSessionId) return
         worker.sdkSessionId = message.session_id
         this.#context.conversationOf(worker)?.reset(message.session_id)
@@ -363,7 +364,7 @@ export class Fleet {
 
   #watchServers(worker: Worker): void {
     const agent = this.#context.findAgent(worker.agent)
-    if (agent !== undefined) this.#servers.watch(worker, agent)
+    if (agent !== undefined) void this.#servers.watch(worker, agent)
   }
 
   async #discardWorkspace(path: string): Promise<void> {

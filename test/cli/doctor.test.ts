@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { run } from './command.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
@@ -54,6 +55,36 @@ describe('The command doctor', () => {
     expect(stdout).toMatch(/^MEND +config +claude-agent-pool\.config\.yaml: limits\.memory: "plenty"/m)
     expect(stdout).toMatch(/^MEND +data directory +\S+taken cannot be written to\n +→ /m)
     expect(stdout).toMatch(/\d to mend, \d warnings?\n$/)
+  })
+
+  test('starts the MCP servers of agents, and names one that does not answer', async () => {
+    const cwd = await temporaryFolder()
+    const good = fileURLToPath(new URL('../fixtures/asking-mcp-server.ts', import.meta.url))
+    const config = {
+      agents: {
+        a: {
+          mcpServers: { shop: { command: process.execPath, args: [good] }, deaf: { command: 'sleep', args: ['1000'] } },
+        },
+        b: { mcpServers: { gone: { command: '/not/there' } } },
+        c: {},
+      },
+      starts: { mcpTimeout: '10s' },
+    }
+    await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), JSON.stringify(config))
+    const { stdout, left } = await run(['doctor', '--json'], { cwd })
+    const finding = found(JSON.parse(stdout) as Report, 'MCP servers')
+    expect(finding).toMatchObject({ verdict: 'mend', advice: expect.stringContaining('starts.mcpTimeout') })
+    expect(finding?.says).toMatch(/^"deaf" of agent a: .*timed out after 10000ms; "gone" of agent b: .+/)
+    expect(left).toBe(0)
+  })
+
+  test('counts the MCP servers that answer', async () => {
+    const cwd = await temporaryFolder()
+    const good = fileURLToPath(new URL('../fixtures/asking-mcp-server.ts', import.meta.url))
+    const config = { agents: { a: { mcpServers: { shop: { command: process.execPath, args: [good] } } } } }
+    await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), JSON.stringify(config))
+    const { stdout } = await run(['doctor'], { cwd })
+    expect(stdout).toMatch(/^ok +MCP servers +1 answers$/m)
   })
 
   test('looks at the data directory of the config', async () => {

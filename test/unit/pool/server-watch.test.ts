@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { SDKMessage } from '../../../src/driver/driver.ts'
 import type { AgentOptions, Session } from '../../../src/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { NO_SPARES, fakes } from '../../fixtures/fakes.ts'
@@ -34,20 +35,38 @@ test('A server that does not come up is told of once, by name and in the words o
   const setup = await started([DEAF, FINE])
   expect(setup.told('mcp.failed')).toEqual([])
   setup.process.servers = [FAILED, FINE]
-  await setup.clock.advance(10_000)
+  await setup.clock.advance(15_000)
   expect(setup.told('mcp.failed')).toEqual([
     { worker: expect.objectContaining({ session: 'one' }), server: 'deaf', status: 'failed', error: FAILED.error },
   ])
 })
 
-test('Servers are looked at as long as one is on its way, and no longer', async () => {
+test('Servers are looked at when their time is over, and then as long as one is on its way', async () => {
   const setup = await started([DEAF, FINE])
-  await setup.clock.advance(2_000)
-  expect(looks(setup)).toBe(5)
+  await setup.clock.advance(14_000)
+  expect(looks(setup)).toBe(1)
+  await setup.clock.advance(11_000)
+  expect(looks(setup)).toBe(4)
   setup.process.servers = [{ ...DEAF, status: 'connected' }, FINE]
   await setup.clock.advance(60_000)
-  expect(looks(setup)).toBe(6)
+  expect(looks(setup)).toBe(5)
   expect(setup.told('mcp.failed')).toEqual([])
+})
+
+test('A server that stays on its way is not looked at for ever', async () => {
+  const setup = await started([DEAF])
+  await setup.clock.advance(10 * 60_000)
+  expect(looks(setup)).toBe(11)
+})
+
+test('When the first turn begins, what became of its servers is told at once', async () => {
+  const setup = await started([DEAF, FINE])
+  setup.process.servers = [FAILED, FINE]
+  setup.one.send('Hello')
+  await setup.clock.settle()
+  setup.process.say({ type: 'system', subtype: 'init', session_id: 's' } as SDKMessage)
+  await setup.clock.settle()
+  expect(setup.told('mcp.failed')).toMatchObject([{ server: 'deaf' }])
 })
 
 test('A process without servers of its own is not asked', async () => {
