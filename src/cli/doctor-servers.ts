@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createPool } from '../index.ts'
-import type { AgentOptions, Pool, PoolOptions } from '../index.ts'
+import type { AgentOptions, Pool, PoolOptions, Session } from '../index.ts'
 import { startSimulator } from '../simulator/server.ts'
 import { verdicts } from './doctor-finding.ts'
 import type { Finding } from './doctor-finding.ts'
@@ -30,8 +30,10 @@ export function checkServers({ connected, failed }: ServerFacts): Finding {
 
 const hasServers = ([, { mcpServers }]: [string, AgentOptions]): boolean => mcpServers !== undefined
 
-/** Why a server failed is told a moment after that it has. */
-const REASON_MS = 5_000
+/** `starts.mcpTimeout` bounds the wait for a server. This bounds it if that is longer, or its failure is never told. */
+const PATIENCE_MS = 5 * 60_000
+/** A server that is still on its way is looked at again after this. */
+const LOOK_AGAIN_MS = 1_000
 
 /** Starts the MCP servers of each agent as the pool would, on a simulated model. Undefined: no agent has any. */
 export async function tryServers(options: PoolOptions): Promise<ServerFacts | undefined> {
@@ -70,7 +72,7 @@ const failure = (agent: string, error: unknown): ServerFacts['failed'][number] =
   problem: oneLine((error as Error).message),
 })
 
-/** The first turn of a process begins when each of its servers has come up or has failed. */
+/** Waits until each server has come up or has failed: the first turn begins before, if the machine is slow. */
 async function serversOf(pool: Pool, agent: string): Promise<ServerFacts> {
   const problems = new Map<string, string>()
   const heard = new EventEmitter()
@@ -79,25 +81,33 @@ async function serversOf(pool: Pool, agent: string): Promise<ServerFacts> {
     problems.set(server, error ?? status)
     heard.emit('problem')
   })
+  const patience = AbortSignal.timeout(PATIENCE_MS)
   try {
     const session = await pool.session('doctor', { agent, tenant: agent })
-    for await (const message of session.send('hello')) {
-      if (message.type !== 'system' || message.subtype !== 'init') continue
-      const down = message.mcp_servers.filter(({ status }) => status !== 'connected')
-      const patience = AbortSignal.timeout(REASON_MS)
-      while (down.some(({ name }) => !problems.has(name)) && !patience.aborted)
-        await once(heard, 'problem', { signal: patience }).catch(() => undefined)
-      return {
-        connected: message.mcp_servers.length - down.length,
-        failed: down.map(({ name, status }) => ({
-          agent,
-          server: name,
-          problem: oneLine(problems.get(name) ?? status),
-        })),
-      }
+    for (;;) {
+      const servers = await serversInTurn(session)
+      const down = servers.filter(({ status }) => status !== 'connected')
+      if (down.every(({ name }) => problems.has(name)) || patience.aborted)
+        return {
+          connected: servers.length - down.length,
+          failed: down.map(({ name, status }) => ({
+            agent,
+            server: name,
+            problem: oneLine(problems.get(name) ?? status),
+          })),
+        }
+      const again = AbortSignal.any([patience, AbortSignal.timeout(LOOK_AGAIN_MS)])
+      await once(heard, 'problem', { signal: again }).catch(() => undefined)
     }
-    return { connected: 0, failed: [] }
   } catch (error) {
     return { connected: 0, failed: [failure(agent, error)] }
   }
+}
+
+/** The servers that a turn begins with. */
+async function serversInTurn(session: Session): Promise<{ name: string; status: string }[]> {
+  const servers: { name: string; status: string }[] = []
+  for await (const message of session.send('hello'))
+    if (message.type === 'system' && message.subtype === 'init') servers.push(...message.mcp_servers)
+  return servers.filter(({ status }) => status !== 'disabled')
 }

@@ -59,29 +59,27 @@ describe('The command doctor', () => {
 
   test('starts the MCP servers of agents, and names one that does not answer', async () => {
     const cwd = await temporaryFolder()
-    const good = fileURLToPath(new URL('../fixtures/asking-mcp-server.ts', import.meta.url))
     const config = {
       agents: {
-        a: {
-          mcpServers: { shop: { command: process.execPath, args: [good] }, deaf: { command: 'sleep', args: ['1000'] } },
-        },
+        a: { mcpServers: { deaf: { command: 'sleep', args: ['1000'] } } },
         b: { mcpServers: { gone: { command: '/not/there' } } },
         c: {},
       },
-      starts: { mcpTimeout: '10s' },
+      starts: { mcpTimeout: '2s' },
     }
     await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), JSON.stringify(config))
     const { stdout, left } = await run(['doctor', '--json'], { cwd })
     const finding = found(JSON.parse(stdout) as Report, 'MCP servers')
     expect(finding).toMatchObject({ verdict: 'mend', advice: expect.stringContaining('starts.mcpTimeout') })
-    expect(finding?.says).toMatch(/^"deaf" of agent a: .*timed out after 10000ms; "gone" of agent b: .+/)
+    expect(finding?.says).toMatch(/^"deaf" of agent a: .*timed out after 2000ms; "gone" of agent b: .+/)
     expect(left).toBe(0)
   })
 
   test('counts the MCP servers that answer', async () => {
     const cwd = await temporaryFolder()
     const good = fileURLToPath(new URL('../fixtures/asking-mcp-server.ts', import.meta.url))
-    const config = { agents: { a: { mcpServers: { shop: { command: process.execPath, args: [good] } } } } }
+    const shop = { command: process.execPath, args: [good] }
+    const config = { agents: { a: { mcpServers: { shop } } }, starts: { mcpTimeout: '60s' } }
     await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), JSON.stringify(config))
     const { stdout } = await run(['doctor'], { cwd })
     expect(stdout).toMatch(/^ok +MCP servers +1 answers$/m)

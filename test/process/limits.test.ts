@@ -144,21 +144,28 @@ test('A session whose process is in the way of another hibernates, and the other
   expect(pool.workers()).toHaveLength(1)
 })
 
-test('A deaf MCP server costs no more than its limit, and event and error name it', async () => {
+const DEAF = { deaf: { command: 'sleep', args: ['1000'] } }
+
+test('A turn that ends while its process waits for a deaf MCP server names it', async () => {
   const site = await openSite()
-  const mcpServers = { deaf: { command: 'sleep', args: ['1000'] } }
-  const pool = await site.pool({ agents: agent({ mcpServers }), starts: { mcpTimeout: '4s' } })
-  const failed = event(pool, 'mcp.failed')
+  const pool = await site.pool({ agents: agent({ mcpServers: DEAF }), starts: { mcpTimeout: '10m' } })
   const session = await pool.session('one', { agent: 'a' })
-  await expect(session.send('first', { limits: { silence: '1s' } }).result).rejects.toMatchObject({
+  await expect(session.send('first', { limits: { silence: '5s' } }).result).rejects.toMatchObject({
     name: 'TurnTimeoutError',
     message: expect.stringContaining('the MCP server "deaf"'),
   })
-  expect(await say(session, 'second')).toMatchObject({ text: expect.stringContaining('You said: second') })
+})
+
+test('A deaf MCP server costs no more than its limit, and an event names it', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agent({ mcpServers: DEAF }), starts: { mcpTimeout: '2s' } })
+  const failed = event(pool, 'mcp.failed')
+  const session = await pool.session('one', { agent: 'a' })
+  expect(await say(session, 'first')).toMatchObject({ text: expect.stringContaining('You said: first') })
   expect(await failed).toMatchObject({
     worker: { session: 'one', agent: 'a' },
     server: 'deaf',
     status: 'failed',
-    error: expect.stringContaining('timed out after 4000ms'),
+    error: expect.stringContaining('timed out after 2000ms'),
   })
 })
