@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { draw } from '../../scripts/architecture/draw.ts'
 import { filesOf, importsOf } from '../../scripts/architecture/imports.ts'
 import type { Import } from '../../scripts/architecture/imports.ts'
@@ -62,4 +62,42 @@ test('files of src itself are ground unless they import rooms', () => {
   const { rooms, ground } = house(lines)
   expect(ground).toEqual(['clock.ts', 'errors.ts'])
   expect(rooms.map(({ name }) => name)).toEqual(['a', 'index.ts', 'make.ts'])
+})
+
+describe('docs/architecture.md', async () => {
+  const text = await readFile(join(project, 'docs/architecture.md'), 'utf8')
+  const lists = text
+    .split(/^## /m)
+    .slice(1)
+    .map((section) => ({
+      title: section.slice(0, section.indexOf('\n')),
+      entered: [...section.matchAll(/^\d+\. `src\/([^`]+)`/gm)].map(([, file]) => file ?? ''),
+      items: section.match(/^\d+\. /gm)?.length,
+    }))
+
+  test('tells the lives of a prompt, of a process and of an HTTP request', () => {
+    expect(lists.map(({ title }) => title)).toEqual([
+      'The life of a prompt',
+      'The life of a process',
+      'The life of an HTTP request',
+    ])
+  })
+
+  test.for(lists)('$title: each item names a file of src that an earlier one imports', ({ entered, items }) => {
+    expect(entered.length).toBe(items)
+    expect(entered.length).toBeGreaterThan(5)
+    expect(entered.filter((file) => !filesOf(src).includes(file))).toEqual([])
+    const all = importsOf(src)
+    const unreached = entered.filter(
+      (file, at) => at > 0 && !all.some(({ from, to }) => to === file && entered.slice(0, at).includes(from)),
+    )
+    expect(unreached).toEqual([])
+  })
+})
+
+test('every folder of src has its line in CONTRIBUTING.md', async () => {
+  const contributing = await readFile(join(project, 'CONTRIBUTING.md'), 'utf8')
+  const { rooms } = houseOf(filesOf(src), importsOf(src))
+  const missing = rooms.filter(({ name, kind }) => kind === 'room' && !contributing.includes(`\`src/${name}/\``))
+  expect(missing.map(({ name }) => name)).toEqual([])
 })
