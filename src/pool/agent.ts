@@ -126,7 +126,7 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   onLargeTranscript?: 'refuse' | 'compact'
   /**
    * What this agent's permission policy says of a tool, by the CLI's name of it: told in the events of its calls. It decides
-   * nothing. Default: what the CLI decides, up to 250 ms after it comes to a call.
+   * nothing. Default: what the CLI decides, which is awaited for 250 ms after the agent's hooks have answered.
    */
   evaluatedPermission?: (toolName: string) => 'allow' | 'ask' | 'deny'
 }

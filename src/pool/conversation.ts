@@ -108,6 +108,7 @@ export class Conversation {
     if (this.journal === undefined) return
     const record = new TurnRecord(this.journal, turn.message, {
       permissions: this.#host.permissionsOf(this.record.agent),
+      caughtUp: async () => this.worker?.process.probe(),
       showPrompt,
       lastEvents: () => (lastEvents === undefined ? [] : this.#lastEvents(lastEvents)),
       ran: (ms) => noteActivity(this.record, ms),

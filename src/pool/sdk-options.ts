@@ -91,13 +91,34 @@ const asking =
       }
     })
 
-/** The agent's hooks, and one that decides nothing. */
+/** The agent's hooks, and one that decides nothing. The CLI calls all of them at once, and decides when the last has answered. */
 const withCalls = (hooks: Options['hooks'], listeners: CallbackListeners): NonNullable<Options['hooks']> => {
-  const tell: HookCallback = (input) => {
-    if (input.hook_event_name === 'PreToolUse') listeners.called(input.tool_use_id)
-    return Promise.resolve({})
+  const atWork = new Map<string, Set<Promise<unknown>>>()
+  const watched =
+    (hook: HookCallback): HookCallback =>
+    (input, id, options) => {
+      const answer = Promise.resolve(hook(input, id, options))
+      if (input.hook_event_name !== 'PreToolUse') return answer
+      const { tool_use_id: call } = input
+      const siblings = atWork.get(call) ?? new Set()
+      atWork.set(call, siblings.add(answer))
+      const settled = (): void => {
+        siblings.delete(answer)
+        if (siblings.size === 0) atWork.delete(call)
+      }
+      answer.then(settled, settled)
+      return answer
+    }
+  const tell: HookCallback = async (input) => {
+    if (input.hook_event_name === 'PreToolUse') {
+      const { tool_use_id: call } = input
+      const others: readonly Promise<unknown>[] = [...(atWork.get(call) ?? [])]
+      void Promise.allSettled(others).then(() => listeners.called(call))
+    }
+    return {}
   }
-  return { ...hooks, PreToolUse: [...(hooks?.PreToolUse ?? []), { hooks: [tell] }] }
+  const own = (hooks?.PreToolUse ?? []).map((matcher) => ({ ...matcher, hooks: matcher.hooks.map(watched) }))
+  return { ...hooks, PreToolUse: [...own, { hooks: [tell] }] }
 }
 
 const elicitation =

@@ -17,6 +17,8 @@ type Phase = 'new' | 'waiting' | 'begun' | 'closed'
 export interface TurnRecordOptions {
   /** What is known of the permissions of its calls before the CLI decides. */
   permissions: Permissions
+  /** Resolves when its process has answered a question: everything that it said before has been heard. */
+  caughtUp: () => Promise<void>
   /** False: its prompt is no user's, and is not told. */
   showPrompt: boolean
   /** What comes right before its last event. */
@@ -55,6 +57,7 @@ export class TurnRecord {
     this.#held = new HeldCalls({
       permissions: options.permissions,
       elapsed: (ms) => journal.elapsed(ms),
+      caughtUp: options.caughtUp,
       tell: (call) => this.#tell([call]),
     })
     this.kept.catch(ignore)

@@ -154,7 +154,7 @@ export class FakeProcess implements AgentProcess {
     this.exit(exit)
   }
 
-  /** Says any message of the SDK. For the tool calls in it, `PreToolUse` hooks without a matcher are called; what they answer is ignored. */
+  /** Says any message of the SDK. For the tool calls in it, one after the other, `PreToolUse` hooks without a matcher are called at once; what they answer is ignored. */
   say(message: SDKMessage): void {
     if (this.#gone) throw new Error('a process that has gone says nothing')
     this.#said.push(message)
@@ -286,10 +286,9 @@ export class FakeProcess implements AgentProcess {
     for (const { type, ...block } of message.message.content) {
       if (type !== 'tool_use' || !('name' in block)) continue
       const { id, name, input } = block
-      for (const hook of hooks.flatMap((matcher) => matcher.hooks)) {
-        const call = { ...common, tool_use_id: id, tool_name: name, tool_input: input }
-        await hook(call, id, { signal: new AbortController().signal })
-      }
+      const call = { ...common, tool_use_id: id, tool_name: name, tool_input: input }
+      const { signal } = new AbortController()
+      await Promise.all(hooks.flatMap((matcher) => matcher.hooks.map((hook) => hook(call, id, { signal }))))
     }
   }
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { hashKey } from '../../src/server/auth.ts'
 import { httpMcpServer } from '../fixtures/http-mcp-server.ts'
 import { official, readTurn, typesOf, wordsOf } from '../fixtures/official-client.ts'
-import { MODEL, openSite, until } from '../fixtures/real-pool.ts'
+import { MODEL, agents, openSite, until } from '../fixtures/real-pool.ts'
 
 const TOOLSET = { type: 'agent_toolset_20260401' as const }
 const text = (words: string) => ({ type: 'user.message' as const, content: [{ type: 'text' as const, text: words }] })
@@ -196,6 +196,33 @@ describe('A tool that asks', () => {
   })
 })
 
+test('The calls of an agent of the config say what the CLI has decided', async () => {
+  const site = await openSite()
+  const pool = await site.pool({
+    agents: agents({
+      canUseTool: () => Promise.resolve({ behavior: 'allow' }),
+      settings: { permissions: { deny: ['Bash(rm:*)'] } },
+    }),
+  })
+  const { client } = official(pool)
+  const { id } = await client.beta.sessions.create({ agent: 'agent_a', environment_id: 'env_local' })
+  const stream = await client.beta.sessions.events.stream(id)
+  const calls = [
+    '@sim bash echo words > notes.txt',
+    '@sim tool Read {"file_path":"notes.txt"}',
+    '@sim bash rm notes.txt',
+  ]
+  await client.beta.sessions.events.send(id, { events: [text(calls.join('\n'))] })
+  const told = await readTurn(
+    stream,
+    (event) => event.type === 'session.status_idle' && event.stop_reason.type === 'end_turn',
+  )
+  const seen = told.filter((event) => event.type === 'agent.tool_use')
+  expect(seen.map(permissionOf)).toEqual(['bash: ask', 'read: allow', 'bash: deny'])
+  const listed = (await client.beta.sessions.events.list(id)).data ?? []
+  expect(listed.filter(({ type }) => type === 'agent.tool_use')).toEqual(seen)
+})
+
 test('A tool that the client executes gets its result from it', async () => {
   const { client, id } = await begin([
     {
@@ -285,7 +312,7 @@ test('Another tenant finds nothing of a session', async () => {
   expect((await ada.beta.sessions.list()).data.map((session) => session.id)).toEqual([id])
 })
 
-test('Sessions, agents and events outlive their host', async () => {
+test('Sessions, agents, events and the answers to requests outlive their host', async () => {
   const site = await openSite()
   const resourceFile = `${site.root}/api.sqlite`
   const first = await site.pool()
@@ -293,11 +320,13 @@ test('Sessions, agents and events outlive their host', async () => {
   const agent = await one.client.beta.agents.create({ name: 'Helper', model: MODEL, system: 'Be brief.' })
   const { id } = await one.client.beta.sessions.create({ agent: agent.id, environment_id: 'env_local', title: 'Mine' })
   const stream = await one.client.beta.sessions.events.stream(id)
-  await one.client.beta.sessions.events.send(id, { events: [text('hello')] })
+  const keyed = { headers: { 'Idempotency-Key': 'hello-1' } }
+  const sent = await one.client.beta.sessions.events.send(id, { events: [text('hello')] }, keyed)
   await readTurn(stream)
   await first.close()
   const { client } = official(await site.pool(), { resourceFile })
   expect(await client.beta.sessions.retrieve(id)).toMatchObject({ title: 'Mine', status: 'idle' })
+  expect(await client.beta.sessions.events.send(id, { events: [text('hello')] }, keyed)).toEqual(sent)
   const again = await client.beta.sessions.events.stream(id)
   await client.beta.sessions.events.send(id, { events: [text('once more')] })
   expect(wordsOf(await readTurn(again))).toEqual(['[turn 2] You said: once more'])

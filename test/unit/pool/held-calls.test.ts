@@ -65,6 +65,21 @@ describe('A call whose permission the CLI decides is told when it', () => {
     await finish()
   })
 
+  test('runs, and not before its process has answered a question: it may be late with what it decided', async () => {
+    const { process, clock, told, finish } = await running(ASKS)
+    process.answersProbes = false
+    process.say(calls('one'))
+    await clock.advance(10_000)
+    expect(await told()).toEqual([])
+    void process.spec.options.canUseTool?.(
+      'Bash',
+      { command: 'one' },
+      { signal: new AbortController().signal, toolUseID: 'one', requestId: 'r' },
+    )
+    expect(await told()).toEqual(['one: ask', 'session.status_idle'])
+    await finish()
+  })
+
   test('has run', async () => {
     const { process, told, finish } = await running(ASKS)
     process.say(calls('one'))
