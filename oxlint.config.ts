@@ -8,6 +8,7 @@ const root = [
   '../options/*.ts',
   '../units.ts',
   '../clock.ts',
+  '../this-node.ts',
   '../small-file.ts',
   '../private-file.ts',
   '../listen-problem.ts',
@@ -40,7 +41,7 @@ const borders: Border[] = [
   },
   {
     files: ['src/*.ts'],
-    imports: ['!./**', './errors.ts', './units.ts', './clock.ts', './driver/driver.ts'],
+    imports: ['!./**', './errors.ts', './units.ts', './clock.ts', './node-version.ts', './driver/driver.ts'],
     types: ['./driver/driver.ts'],
     says: 'The root files know nobody but each other and the types of driver/driver.',
   },
@@ -149,6 +150,7 @@ const borders: Border[] = [
   {
     files: ['src/testing/**'],
     imports: [
+      '../this-node.ts',
       '../index.ts',
       '../errors.ts',
       '../clock.ts',
@@ -216,6 +218,7 @@ const borders: Border[] = [
   {
     files: ['src/cli/**'],
     imports: [
+      '../node-version.ts',
       '../index.ts',
       '../clock.ts',
       '../errors.ts',

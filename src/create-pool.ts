@@ -21,6 +21,8 @@ import { readRetention } from './options/retention.ts'
 import type { Retention, RetentionOptions } from './options/retention.ts'
 import { readStarts } from './options/starts.ts'
 import type { Starts, StartOptions } from './options/starts.ts'
+import { unknownOption } from './options/unknown.ts'
+import { notOneOf } from './options/wording.ts'
 import { readAgents } from './pool/agent.ts'
 import type { Agent, AgentOptions } from './pool/agent.ts'
 import { Accounts } from './pool/accounts.ts'
@@ -169,9 +171,9 @@ function readOptions(options: PoolOptions): ReadOptions {
   const residency = readResidency(options.residency)
   const transcripts = options.transcripts ?? 'local'
   if (transcripts !== 'local' && transcripts !== 'store')
-    throw new ConfigError('transcripts', `"${String(transcripts)}" is not one of: local, store`)
+    throw new ConfigError('transcripts', notOneOf(transcripts, ['local', 'store']))
   const keepsEvents: unknown = options.events ?? true
-  if (typeof keepsEvents !== 'boolean') throw new ConfigError('events', 'is neither true nor false')
+  if (typeof keepsEvents !== 'boolean') throw new ConfigError('events', 'must be true or false')
   return {
     agents,
     path,
@@ -206,7 +208,6 @@ function openRunFiles(dir: string): RunFiles {
 function agentsOf(options: PoolOptions): Agent[] {
   if (typeof options !== 'object' || options === null) throw new ConfigError('options', 'must be an object with agents')
   const unknown = Object.keys(options).find((key) => !(key in KNOWN))
-  if (unknown !== undefined)
-    throw new ConfigError(unknown, `is not an option of a pool; known are: ${Object.keys(KNOWN).join(', ')}`)
+  if (unknown !== undefined) throw unknownOption('', unknown, Object.keys(KNOWN), 'an option of a pool')
   return readAgents(options.agents, options.residency)
 }

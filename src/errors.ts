@@ -22,6 +22,7 @@ export type PoolErrorCode =
   | 'files_failed'
   | 'files_left'
   | 'pool_closed'
+  | 'unsupported_node'
 
 /** The base of every error that the pool raises. `name` is the class, `code` is stable, `message` says what to do. */
 export class PoolError extends Error {
@@ -37,10 +38,13 @@ export class PoolError extends Error {
 /** An option, key or argument is not valid. Thrown before anything has started. `path` names it: `residency.idleTtl`. */
 export class ConfigError extends PoolError {
   readonly path: string
+  /** The message without the path. */
+  readonly problem: string
 
   constructor(path: string, problem: string, options?: ErrorOptions) {
     super('invalid_config', `${path}: ${problem}`, options)
     this.path = path
+    this.problem = problem
   }
 }
 

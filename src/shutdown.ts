@@ -1,6 +1,7 @@
 import { systemClock } from './clock.ts'
 import type { Pool } from './pool/pool.ts'
 import { ConfigError } from './errors.ts'
+import { checkOptions } from './options/unknown.ts'
 import { parseDuration } from './units.ts'
 
 /** How a host ends with its pool. */
@@ -58,7 +59,9 @@ export function shutDownWithProcess(pool: Pool, options: ShutdownOptions = {}): 
   }
 }
 
-function readGrace({ grace, graceMs }: ShutdownOptions): number {
+function readGrace(options: ShutdownOptions): number {
+  checkOptions('shutDownWithProcess()', options, { grace: true, graceMs: true })
+  const { grace, graceMs } = options
   if (grace !== undefined && graceMs !== undefined)
     throw new ConfigError('grace', 'is given twice, as grace and as graceMs; keep one')
   if (graceMs === undefined) return parseDuration('grace', grace ?? '30s')

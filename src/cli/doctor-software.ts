@@ -1,6 +1,6 @@
 import { verdicts } from './doctor-finding.ts'
 import type { Finding } from './doctor-finding.ts'
-import { NODE_AT_LEAST } from './node-version.ts'
+import { NODE_AT_LEAST, compareVersions } from '../node-version.ts'
 
 /** The versions of the Agent SDK that the package was made for: from the first, below the second. */
 const SDK_RANGE = ['0.3.329', '0.4.0'] as const
@@ -28,13 +28,6 @@ export interface CredentialFacts {
 
 /** What is known of the config. */
 export type ConfigFacts = { file: string | undefined; agents: readonly string[] } | { problem: string }
-
-/** Below 0: `a` is older than `b`. */
-function compareVersions(a: string, b: string): number {
-  const [left, right] = [a, b].map((version) => version.split(/[.-]/).map((part) => Number.parseInt(part, 10) || 0))
-  const difference = [0, 1, 2].map((place) => (left?.[place] ?? 0) - (right?.[place] ?? 0)).find((step) => step !== 0)
-  return difference ?? 0
-}
 
 export function checkNode(version: string): Finding {
   const { ok, mend } = verdicts('node')

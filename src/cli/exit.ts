@@ -1,6 +1,5 @@
 import { CommanderError } from 'commander'
 import { ConfigError, PoolError } from '../errors.ts'
-import { NODE_AT_LEAST } from './node-version.ts'
 
 /** What a command's exit code says. */
 export const EXIT = {
@@ -25,9 +24,6 @@ export function report(error: unknown): number {
   }
   if (error instanceof ConfigError) return say(error.message, EXIT.usage)
   if (error instanceof PoolError) return say(`${error.message} (${error.code})`, EXIT.failed)
-  if ((error as NodeJS.ErrnoException).code === 'ERR_UNKNOWN_BUILTIN_MODULE') {
-    return say(`Node ${NODE_AT_LEAST} or later is needed, and this is ${process.versions.node}`, EXIT.failed)
-  }
   const system = systemProblem(error)
   if (system !== undefined) return say(system, EXIT.failed)
   console.error(error)

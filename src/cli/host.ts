@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { blame, loadConfig } from '../config/load.ts'
-import type { ConfigOptions } from '../config/load.ts'
+import type { Config } from '../config/load.ts'
 import { ask, connectTo } from '../control/client.ts'
 import { operate } from '../control/operations.ts'
 import type { Operation } from '../control/operations.ts'
@@ -37,14 +37,9 @@ async function* nothing(): AsyncGenerator<string> {
 /** Where the sessions are that a command is about. Throws ConfigError for a config that is not valid. */
 export const dataDirOf = async (flags: DataDirFlags): Promise<string> => placeOf(flags, await loadOptions(flags))
 
-interface Loaded {
-  file: string | undefined
-  options: ConfigOptions
-}
+const loadOptions = ({ config }: DataDirFlags): Promise<Config> => loadConfig(config, process.cwd())
 
-const loadOptions = ({ config }: DataDirFlags): Promise<Loaded> => loadConfig(config, process.cwd())
-
-const placeOf = ({ dataDir }: DataDirFlags, { options }: Loaded): string =>
+const placeOf = ({ dataDir }: DataDirFlags, { options }: Config): string =>
   resolve(dataDir ?? options.dataDir ?? DEFAULT_DATA_DIR)
 
 /**
@@ -66,7 +61,7 @@ export async function onDataDir(flags: DataDirFlags, operation: Operation, excha
   const store = copy === undefined ? {} : { store: copy.store }
   // createPool() checks what this type only claims.
   const given = { ...loaded.options, ...store, dataDir, agents: NO_AGENT } as PoolOptions
-  await using pool = await createPool(given).catch((error: unknown) => Promise.reject(blame(loaded.file, error)))
+  await using pool = await createPool(given).catch((error: unknown) => Promise.reject(blame(loaded, error)))
   return await drive(operate(pool, operation, input), take)
 }
 

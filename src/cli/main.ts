@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { checkNode } from '../node-version.ts'
 import { chatCommand } from './chat.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
@@ -61,6 +62,7 @@ function program(): Command {
 
 outliveReaders()
 try {
+  checkNode()
   const words = process.argv.slice(2)
   await program().parseAsync(words.length === 0 ? ['--help'] : words, { from: 'user' })
 } catch (error) {

@@ -1,5 +1,5 @@
 import { blame } from '../config/load.ts'
-import type { Config } from '../config/load.ts'
+import type { Config, ConfigSource } from '../config/load.ts'
 import { createPool } from '../index.ts'
 import type { Pool, PoolOptions } from '../index.ts'
 import { startSimulator } from '../simulator/server.ts'
@@ -27,18 +27,19 @@ export interface OpenPool extends AsyncDisposable {
   update(next: Config): void
 }
 
+function blaming<T>(config: ConfigSource, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    throw blame(config, error)
+  }
+}
+
 /** Opens the pool of a config, as `adapt` changes it. Throws ConfigError that names the file, and what createPool() throws. */
 export async function openPool(flags: PoolFlags, config: Config, adapt: Adapt): Promise<OpenPool> {
   const given = flags.dataDir === undefined ? config.options : { ...config.options, dataDir: flags.dataDir }
-  const blaming = <T>(work: () => T): T => {
-    try {
-      return work()
-    } catch (error) {
-      throw blame(config.file, error)
-    }
-  }
   // createPool() checks what this type only claims.
-  const options = blaming(() => adapt(given as PoolOptions, config))
+  const options = blaming(config, () => adapt(given as PoolOptions, config))
   const simulatedBecause =
     flags.simulate === true
       ? 'asked'
@@ -52,7 +53,7 @@ export async function openPool(flags: PoolFlags, config: Config, adapt: Adapt): 
     onModel = (adapted) => onSimulatedModel(adapted, simulator.url)
   }
   const pool = unwinding.use(
-    await createPool(onModel(options)).catch((error: unknown) => Promise.reject(blame(config.file, error))),
+    await createPool(onModel(options)).catch((error: unknown) => Promise.reject(blame(config, error))),
   )
   const owned = unwinding.move()
   return {
@@ -61,12 +62,8 @@ export async function openPool(flags: PoolFlags, config: Config, adapt: Adapt): 
     simulatedBecause,
     config,
     update(next) {
-      try {
-        // createPool() checks what this type only claims.
-        pool.updateAgents(onModel(adapt(next.options as unknown as PoolOptions, next)).agents)
-      } catch (error) {
-        throw blame(next.file, error)
-      }
+      // createPool() checks what this type only claims.
+      blaming(next, () => pool.updateAgents(onModel(adapt(next.options as unknown as PoolOptions, next)).agents))
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

@@ -102,7 +102,7 @@ export function planOf(flags: ServeFlags, config: Config): ServePlan {
     checkExposure(plan.host, (options.keys ?? []).length === 0 && options.jwt === undefined)
     return plan
   } catch (error) {
-    throw blame(config.file, error)
+    throw blame(config, error)
   }
 }
 

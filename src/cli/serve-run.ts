@@ -51,7 +51,7 @@ export async function serve(given: ServeFlags): Promise<number> {
     ...(clientTools === undefined ? {} : { clientTools }),
     resourceFile: join(plan.dataDir, RESOURCE_FILE),
   })
-  const listening = await listen(server, plan)
+  const listening = await listen(server, { host: plan.host, port: plan.port })
   const reload = new Reload({ opened, server, logger, read: () => readPlan(flags, { fresh: true }) })
   signals.onHangUp(() => reload.again())
   for (const { pid, command, names } of revealingParents())

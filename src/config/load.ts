@@ -1,16 +1,17 @@
-import { randomUUID } from 'node:crypto'
 import { access, readFile } from 'node:fs/promises'
 import { dirname, extname, join, relative, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { ConfigError } from '../errors.ts'
+import { fileProblem } from '../options/file-problem.ts'
+import { loadConfigModule } from './module.ts'
 import { checkShape } from './schema.ts'
 import type { ConfigOptions } from './schema.ts'
 import { parseConfigYaml } from './yaml.ts'
+import type { ConfigText } from './yaml.ts'
 
 export type { ConfigOptions } from './schema.ts'
 
 /** The names that are looked for, in this order. */
-const CONFIG_NAMES = ['ts', 'js', 'mjs', 'yaml', 'yml'].map((end) => `claude-agent-pool.config.${end}`)
+const CONFIG_NAMES = ['ts', 'mts', 'js', 'mjs', 'yaml', 'yml', 'json'].map((end) => `claude-agent-pool.config.${end}`)
 
 /** The agent that there is without a config. */
 const DEFAULT_AGENT = 'assistant'
@@ -22,7 +23,12 @@ export interface Config {
   readonly options: ConfigOptions
   /** Its `server` section, as it is: the server checks it. */
   readonly server: unknown
+  /** The line of an option in the file, if it is known. */
+  readonly lineOf?: ConfigText['lineOf']
 }
+
+/** Where a config came from. */
+export type ConfigSource = Pick<Config, 'file' | 'lineOf'>
 
 /**
  * Reads the config: `file`, or the one in `folder`, or else the defaults. Throws ConfigError that names the file and the
@@ -38,23 +44,25 @@ export async function loadConfig(
   const path = resolve(folder, name)
   const shown = file ?? relative(folder, path)
   if (!(await exists(path))) throw new ConfigError('--config', `there is no file ${shown}`)
-  const value = await read(path, shown, fresh)
-  const { server, ...options } = blamed(shown, () => checkShape(value, dirname(path)))
-  return { file: shown, options, server }
+  const { value, lineOf } = await read(path, shown, fresh)
+  const source = { file: shown, lineOf }
+  const { server, ...options } = blamed(source, () => checkShape(value, dirname(path)))
+  return { ...source, options, server }
 }
 
-/** The same error, with the file that is to be mended. Errors of another kind come back as they are. */
-export function blame(file: string | undefined, error: unknown): unknown {
+/** The same error, with the file and the line to correct. Errors of another kind come back as they are. */
+export function blame({ file, lineOf }: ConfigSource, error: unknown): unknown {
   if (file === undefined || !(error instanceof ConfigError)) return error
-  const problem = error.message.slice(`${error.path}: `.length)
-  return new ConfigError(`${file}: ${error.path}`, problem, { cause: error.cause })
+  const line = lineOf?.(error.path)
+  const place = line === undefined ? file : `${file}: line ${line}`
+  return new ConfigError(`${place}: ${error.path}`, error.problem, { cause: error.cause })
 }
 
-function blamed<T>(file: string, check: () => T): T {
+function blamed<T>(source: ConfigSource, check: () => T): T {
   try {
     return check()
   } catch (error) {
-    throw blame(file, error)
+    throw blame(source, error)
   }
 }
 
@@ -73,44 +81,29 @@ async function exists(path: string): Promise<boolean> {
   )
 }
 
-function read(path: string, shown: string, fresh: boolean): Promise<unknown> {
+async function read(path: string, shown: string, fresh: boolean): Promise<ConfigText> {
   switch (extname(path)) {
     case '.yaml':
     case '.yml':
-      return readYaml(path, shown)
+      return readText(path, shown, 'YAML')
+    case '.json':
+      return readText(path, shown, 'JSON')
     case '.ts':
     case '.mts':
     case '.js':
     case '.mjs':
-      return readModule(path, shown, fresh)
+      return loadConfigModule(path, shown, fresh)
     default:
-      throw new ConfigError(shown, 'a config ends with .ts, .js, .mjs, .yaml or .yml')
+      throw new ConfigError(shown, 'a config ends with .ts, .mts, .js, .mjs, .yaml, .yml or .json')
   }
 }
 
-async function readYaml(path: string, shown: string): Promise<unknown> {
+async function readText(path: string, shown: string, language: 'YAML' | 'JSON'): Promise<ConfigText> {
   let text: string
   try {
     text = await readFile(path, 'utf8')
   } catch (cause) {
-    throw new ConfigError(shown, `cannot be read: ${(cause as Error).message}`, { cause })
+    throw new ConfigError(shown, `cannot be read: ${fileProblem(cause)}`, { cause })
   }
-  return blamed(shown, () => parseConfigYaml(text))
-}
-
-async function readModule(path: string, shown: string, fresh: boolean): Promise<unknown> {
-  const url = pathToFileURL(path)
-  // Under another name the module is another one.
-  if (fresh) url.search = `read=${randomUUID()}`
-  try {
-    const { default: value } = (await import(url.href)) as { default?: unknown }
-    if (value === undefined)
-      throw new ConfigError(shown, 'has no default export; export the options, or a function that returns them')
-    return typeof value === 'function' ? await (value as () => unknown)() : value
-  } catch (cause) {
-    if (cause instanceof ConfigError) throw cause
-    throw new ConfigError(shown, `cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    })
-  }
+  return blamed({ file: shown }, () => parseConfigYaml(text, language))
 }

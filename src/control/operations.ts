@@ -64,14 +64,16 @@ export async function* operate(
       await session.delete()
       return undefined
     }
-    case 'export':
-      return { leftOut: yield* pool.exportSession(operation.key, operation) }
+    case 'export': {
+      const { key, tenant, workspace } = operation
+      return { leftOut: yield* pool.exportSession(key, { tenant, workspace }) }
+    }
     case 'import': {
       const session = await pool.importSession(input, operation.options)
       return session.info()
     }
     case 'prune':
-      return pool.prune(operation)
+      return pool.prune({ dryRun: operation.dryRun })
     case 'tenant': {
       const { tenant } = operation
       return { ...(await summarize(tenant, (page) => pool.sessions(page))), running: pool.runningSessions(tenant) }

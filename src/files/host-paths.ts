@@ -1,11 +1,25 @@
+import { statSync } from 'node:fs'
+import type { Stats } from 'node:fs'
 import { mkdir, rename, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Problems } from './problem.ts'
 import { TenantFiles } from './tenant-files.ts'
 
-/** What is at a path that the caller or operator chose, links followed; undefined where nothing is, or it cannot be reached. */
-export async function chosenPath(path: string): Promise<'folder' | 'other' | undefined> {
-  const found = await stat(path).catch(() => undefined)
+/** What is at a path that the caller or operator chose, links followed; undefined if nothing is, or it cannot be reached. */
+export type ChosenPath = 'folder' | 'other' | undefined
+
+export const chosenPath = async (path: string): Promise<ChosenPath> => kindOf(await stat(path).catch(() => undefined))
+
+/** The same at once, for options that are read before anything can wait. */
+export function chosenPathSync(path: string): ChosenPath {
+  try {
+    return kindOf(statSync(path))
+  } catch {
+    return undefined
+  }
+}
+
+function kindOf(found: Stats | undefined): ChosenPath {
   if (found === undefined) return undefined
   return found.isDirectory() ? 'folder' : 'other'
 }

@@ -55,9 +55,7 @@ const PATTERNS: Record<Pattern, { idleTtl: string; maxTurnsPerWorker: number }> 
   single: { idleTtl: NONE, maxTurnsPerWorker: 200 },
 }
 
-const patternSchema = z.enum(Object.keys(PATTERNS) as [Pattern, ...Pattern[]], {
-  error: ({ input }) => `${JSON.stringify(input)} is not one of: ${Object.keys(PATTERNS).join(', ')}`,
-})
+const patternSchema = z.enum(Object.keys(PATTERNS) as [Pattern, ...Pattern[]])
 
 export function readResidency(input: ResidencyOptions | undefined, path = 'residency'): Residency {
   const { pattern: named, ...rest } = validate(path, z.looseObject({}), input ?? {}) as ResidencyOptions

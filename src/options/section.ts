@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
-import { parseDuration, parseSize } from '../units.ts'
+import { BYTES_EXAMPLE, DURATION_EXAMPLE, parseDuration, parseSize } from '../units.ts'
+import { unknownOption } from './unknown.ts'
+import { wording } from './wording.ts'
 
 type Field = (path: string, input: Record<string, unknown>) => number | string | undefined
 
@@ -12,17 +14,35 @@ export interface FieldSpec {
 
 export const NONE = 'none'
 
+interface QuantityKind {
+  suffix: 'Ms' | 'Bytes'
+  unit: string
+  parse: (path: string, text: string) => number
+  example: string
+}
+
+const DURATION: QuantityKind = {
+  suffix: 'Ms',
+  unit: 'milliseconds',
+  parse: parseDuration,
+  example: DURATION_EXAMPLE,
+}
+
+const SIZE: QuantityKind = { suffix: 'Bytes', unit: 'bytes', parse: parseSize, example: BYTES_EXAMPLE }
+
 /** A quantity that is either a string with a unit or a number whose name carries the unit; never both. */
 function quantity(
   name: string,
-  suffix: 'Ms' | 'Bytes',
-  parse: (path: string, text: string) => number,
+  { suffix, unit, parse, example }: QuantityKind,
   fallback: string,
   words: readonly string[] = [],
 ): FieldSpec {
   const numeric = `${name}${suffix}`
+  const either = [`like ${JSON.stringify(example)}`, ...words.map((word) => JSON.stringify(word))].join(', or ')
+  const error = `must be text with a unit, ${either}; a number of ${unit} is ${numeric}`
+  const numberError = `must be a number of ${unit}; text with a unit is ${name}`
   return {
-    shape: { [name]: z.string().optional(), [numeric]: z.number().optional() },
+    shape: { [name]: z.string({ error }).optional(), [numeric]: z.number({ error: numberError }).optional() },
     read(path, input) {
       const text = input[name] as string | undefined
       const number = input[numeric] as number | undefined
@@ -38,9 +58,9 @@ function quantity(
 }
 
 export const duration = (name: string, fallback: string, words?: readonly string[]): FieldSpec =>
-  quantity(name, 'Ms', parseDuration, fallback, words)
+  quantity(name, DURATION, fallback, words)
 export const size = (name: string, fallback: string, words?: readonly string[]): FieldSpec =>
-  quantity(name, 'Bytes', parseSize, fallback, words)
+  quantity(name, SIZE, fallback, words)
 
 function positive(path: string, value: number): number {
   if (!Number.isFinite(value) || value <= 0) throw new ConfigError(path, `${value} is not a number above 0`)
@@ -61,9 +81,12 @@ export function count(
   least = 1,
   words: readonly string[] = fallback === 'auto' ? ['auto'] : [],
 ): FieldSpec {
-  const number = z.number()
+  const error = [`must be a whole number of at least ${least}`, ...words.map((word) => JSON.stringify(word))].join(
+    ', or ',
+  )
+  const number = z.number({ error })
   return {
-    shape: { [name]: (words.length > 0 ? z.union([number, z.literal(words)]) : number).optional() },
+    shape: { [name]: (words.length > 0 ? z.union([number, z.literal(words)], { error }) : number).optional() },
     read(path, input) {
       const value = input[name] ?? fallback
       if (value === NONE) return Infinity
@@ -86,15 +109,32 @@ export function readSection<Resolved>(
   return Object.freeze(Object.fromEntries(specs.map(([key, { read }]) => [key, read(path, values)]))) as Resolved
 }
 
-/** Validates with a schema, and turns its complaint into one ConfigError that names the place. */
-export function validate<T>(path: string, schema: z.ZodType<T>, input: unknown): T {
-  const result = schema.safeParse(input)
-  if (result.success) return result.data
-  const [issue] = result.error.issues
-  const place = [path, ...(issue?.path ?? [])].filter((part) => part !== '').join('.')
-  if (issue?.code === 'unrecognized_keys') {
-    const known = schema instanceof z.ZodObject ? `; known are: ${Object.keys(schema.shape).join(', ')}` : ''
-    throw new ConfigError(`${place === '' ? '' : `${place}.`}${issue.keys[0] ?? ''}`, `is not an option${known}`)
+/**
+ * Validates with a schema, and turns its first complaint into a ConfigError that names the place. Unknown names for which
+ * `declared` holds pass.
+ */
+export function validate<T>(
+  path: string,
+  schema: z.ZodType<T>,
+  input: unknown,
+  declared: (key: string) => boolean = () => false,
+): T {
+  let known: readonly string[] = []
+  const error: z.core.$ZodErrorMap = (issue) => {
+    if (issue.code === 'unrecognized_keys' && issue.inst instanceof z.ZodObject) known = Object.keys(issue.inst.shape)
+    return wording(issue)
   }
-  throw new ConfigError(place === '' ? 'options' : place, issue?.message ?? 'is not valid')
+  const result = schema.safeParse(input, { error })
+  if (result.success) return result.data
+  const placeOf = (issue: z.core.$ZodIssue): string => [path, ...issue.path].filter((part) => part !== '').join('.')
+  // An option that is misspelt is missing, too: the first says more.
+  for (const issue of result.error.issues) {
+    if (issue.code !== 'unrecognized_keys') continue
+    const unknown = issue.keys.find((key) => !declared(key))
+    if (unknown !== undefined) throw unknownOption(placeOf(issue), unknown, known)
+  }
+  const other = result.error.issues.find(({ code }) => code !== 'unrecognized_keys')
+  if (other === undefined) return input as T
+  const place = placeOf(other)
+  throw new ConfigError(place === '' ? 'options' : place, other.message)
 }

@@ -5,46 +5,15 @@ import { readAgentLimits } from '../options/limits.ts'
 import type { AgentLimitOptions } from '../options/limits.ts'
 import { readAgentResidency } from '../options/residency.ts'
 import type { Residency, ResidencyOptions } from '../options/residency.ts'
-import { validate } from '../options/section.ts'
 import { readSpares } from '../options/spares.ts'
 import type { SpareBounds, SpareOptions } from '../options/spares.ts'
+import { notOneOf } from '../options/wording.ts'
 import type { SessionRef } from '../worker/worker.ts'
+import { checkKeys, checkSdkOptions } from './agent-schema.ts'
+import type { OwnedOption } from './agent-schema.ts'
 import { checkSizes } from './agent-sizes.ts'
 import type { Permissions } from './held-calls.ts'
-import { suggestionFor } from './suggestion.ts'
 import type { TurnLimits } from './turn.ts'
-
-/** SDK options that the pool sets itself. */
-type OwnedOption =
-  | 'abortController'
-  | 'continue'
-  | 'forkSession'
-  | 'loadTimeoutMs'
-  | 'persistSession'
-  | 'resume'
-  | 'resumeDropsTurn'
-  | 'resumeSessionAt'
-  | 'sessionId'
-  | 'sessionStore'
-  | 'sessionStoreFlush'
-  | 'spawnClaudeCodeProcess'
-  | 'stderr'
-
-const OWNED: Record<OwnedOption, true> = {
-  abortController: true,
-  continue: true,
-  forkSession: true,
-  loadTimeoutMs: true,
-  persistSession: true,
-  resume: true,
-  resumeDropsTurn: true,
-  resumeSessionAt: true,
-  sessionId: true,
-  sessionStore: true,
-  sessionStoreFlush: true,
-  spawnClaudeCodeProcess: true,
-  stderr: true,
-}
 
 /** Variables that would let an agent out of its tenant, or keep the CLI from starting. */
 const OWNED_VARIABLES = ['CLAUDE_CONFIG_DIR', 'CLAUDECODE', 'CLAUDE_AGENT_POOL_MARKER']
@@ -144,68 +113,6 @@ const POOL_KEYS = [
 
 type ProcessOptions = Omit<AgentOptions, (typeof POOL_KEYS)[number]>
 
-/** Every other key of an agent. The type makes it complete for the SDK this release was built with. */
-const SDK_KEYS: Record<keyof ProcessOptions, true> = {
-  additionalDirectories: true,
-  agent: true,
-  agentProgressSummaries: true,
-  agents: true,
-  allowDangerouslySkipPermissions: true,
-  allowedTools: true,
-  betas: true,
-  canUseTool: true,
-  cwd: true,
-  debug: true,
-  debugFile: true,
-  disallowedTools: true,
-  effort: true,
-  enableFileCheckpointing: true,
-  env: true,
-  executable: true,
-  executableArgs: true,
-  extraArgs: true,
-  fallbackModel: true,
-  forwardSubagentText: true,
-  hooks: true,
-  includeHookEvents: true,
-  includePartialMessages: true,
-  inProcessServers: true,
-  managedSettings: true,
-  maxBudgetUsd: true,
-  maxThinkingTokens: true,
-  maxTurns: true,
-  mcpServers: true,
-  mcpServersDelivery: true,
-  model: true,
-  onElicitation: true,
-  onUserDialog: true,
-  outputFormat: true,
-  pathToClaudeCodeExecutable: true,
-  perTaskStopAffordance: true,
-  permissionMode: true,
-  permissionPromptToolName: true,
-  permissionPrompts: true,
-  planModeInstructions: true,
-  pluginDelivery: true,
-  plugins: true,
-  projectConfigRoot: true,
-  promptSuggestions: true,
-  sandbox: true,
-  settingSources: true,
-  settings: true,
-  skills: true,
-  strictMcpConfig: true,
-  supportedDialogKinds: true,
-  systemPrompt: true,
-  taskBudget: true,
-  thinking: true,
-  title: true,
-  toolAliases: true,
-  toolConfig: true,
-  tools: true,
-  verbatimPrompts: true,
-}
-
 /** An agent, checked. */
 export interface Agent {
   readonly name: string
@@ -232,22 +139,9 @@ const nameSchema = z
     'a name is a letter or digit, then up to 63 of letters, digits, ".", "_", "-"',
   )
 
-function checkKeys(path: string, options: AgentOptions): void {
-  for (const key of Object.keys(options)) {
-    if (key in OWNED) {
-      throw new ConfigError(`${path}.${key}`, 'is set by the pool itself; leave it out')
-    }
-    if (!(key in SDK_KEYS) && !(POOL_KEYS as readonly string[]).includes(key)) {
-      throw new ConfigError(
-        `${path}.${key}`,
-        `is not an option of an agent${suggestionFor(key, [...Object.keys(SDK_KEYS), ...POOL_KEYS])}`,
-      )
-    }
-  }
-  for (const variable of Object.keys(options.env ?? {})) {
-    if (OWNED_VARIABLES.includes(variable))
-      throw new ConfigError(`${path}.env.${variable}`, 'is set by the pool itself; leave it out')
-  }
+function checkVariables(path: string, { env = {} }: AgentOptions): void {
+  const own = Object.keys(env).find((variable) => OWNED_VARIABLES.includes(variable))
+  if (own !== undefined) throw new ConfigError(`${path}.env.${own}`, 'is set by the pool itself; leave it out')
 }
 
 function checkServers(path: string, servers: AgentOptions['mcpServers']): void {
@@ -266,30 +160,11 @@ function checkServers(path: string, servers: AgentOptions['mcpServers']): void {
 function readWord<Word extends string>(path: string, value: Word | undefined, words: readonly [Word, ...Word[]]): Word {
   if (value === undefined) return words[0]
   if (words.includes(value)) return value
-  throw new ConfigError(path, `"${String(value)}" is not one of: ${words.join(', ')}`)
+  throw new ConfigError(path, notOneOf(value, words))
 }
 
 const hasOwnServers = ({ mcpServers }: AgentOptions): boolean =>
   typeof mcpServers === 'object' && Object.values(mcpServers).some(({ type }) => type === 'sdk')
-
-const strings = z.array(z.string())
-
-/** The types of what configs get wrong; what is not named here goes to the SDK as it is. */
-const commonOptions = z.looseObject({
-  model: z.string().min(1).optional(),
-  cwd: z.string().min(1).optional(),
-  systemPrompt: z.union([z.string(), strings, z.looseObject({})]).optional(),
-  tools: z.union([strings, z.looseObject({})]).optional(),
-  allowedTools: strings.optional(),
-  disallowedTools: strings.optional(),
-  additionalDirectories: strings.optional(),
-  env: z.record(z.string(), z.string().optional()).optional(),
-  maxTurns: z.int().positive().optional(),
-  maxBudgetUsd: z.number().positive().optional(),
-  includePartialMessages: z.boolean().optional(),
-  permissionMode: z.enum(['default', 'acceptEdits', 'bypassPermissions', 'plan', 'dontAsk', 'auto']).optional(),
-  pathToClaudeCodeExecutable: z.string().min(1).optional(),
-})
 
 /**
  * Checks one agent. Throws ConfigError. `ownProcess`: it serves one process only, so it may bring in-process servers.
@@ -304,8 +179,9 @@ export function readAgent(
   const parsed = nameSchema.safeParse(name)
   if (!parsed.success) throw new ConfigError(path, parsed.error.issues[0]?.message ?? 'is not a name')
   if (typeof options !== 'object' || options === null) throw new ConfigError(path, 'is not an object of options')
-  checkKeys(path, options)
-  validate(path, commonOptions, options)
+  checkKeys(path, options, [...POOL_KEYS, 'inProcessServers'])
+  checkSdkOptions(path, options)
+  checkVariables(path, options)
   checkSizes(path, options)
   if (!ownProcess) checkServers(path, options.mcpServers)
   const limits = readAgentLimits(`${path}.limits`, options.limits)
@@ -350,6 +226,8 @@ export function readAgents(
   agents: Readonly<Record<string, AgentOptions>> | undefined,
   residency: ResidencyOptions | undefined,
 ): Agent[] {
+  if (agents !== undefined && (typeof agents !== 'object' || agents === null || Array.isArray(agents)))
+    throw new ConfigError('agents', 'must be a map of agents by name, like { assistant: {} }')
   const entries = Object.entries(agents ?? {})
   if (entries.length === 0) throw new ConfigError('agents', 'names no agent; give at least one, like { assistant: {} }')
   const names = new Map<string, string>()

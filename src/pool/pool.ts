@@ -3,6 +3,7 @@ import type { Options, Query } from '../driver/driver.ts'
 import { ConfigError, PoolClosedError } from '../errors.ts'
 import type { FileProblem } from '../errors.ts'
 import type { Retention } from '../options/retention.ts'
+import { checkOptions } from '../options/unknown.ts'
 import type { RunFiles } from '../process/run-files.ts'
 import type { PoolFiles, SessionPage, Store } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
@@ -23,7 +24,7 @@ import type { PruneReport } from './pruning.ts'
 import { openQuery } from './query.ts'
 import type { QueryPrompt } from './query.ts'
 import { Upkeep } from './upkeep.ts'
-import type { BackupReport, ImportOptions } from './upkeep.ts'
+import type { BackupReport, ExportOptions, ImportOptions } from './upkeep.ts'
 import type { Session, SessionInfo } from './session.ts'
 import { recordRuns } from './run-record.ts'
 import { existingDirectory } from './session-record.ts'
@@ -162,7 +163,9 @@ export class Pool implements AsyncDisposable {
    * end; with one of them, the session of that id (ResumeError if there is none). Its `env` adds to the pool's
    * allow-list, and the safe defaults of agents hold for what it leaves out.
    */
-  query({ prompt, options = {} }: { prompt: QueryPrompt; options?: Options }): Query {
+  query(query: { prompt: QueryPrompt; options?: Options }): Query {
+    checkOptions('query()', query, { prompt: true, options: true })
+    const { prompt, options = {} } = query
     return openQuery(prompt, options, {
       begin: async (given) => {
         const { cwd, abortController: _, ...rest } = given
@@ -215,10 +218,7 @@ export class Pool implements AsyncDisposable {
    * lines of JSON; returns the files that were left out, which are a `warning`, too. Throws SessionGoneError, SessionBusyError while a
    * turn of it runs, FilesError when its workspace is beyond all bounds.
    */
-  exportSession(
-    key: string,
-    options: { tenant?: string; workspace?: boolean } = {},
-  ): AsyncGenerator<string, readonly FileProblem[]> {
+  exportSession(key: string, options: ExportOptions = {}): AsyncGenerator<string, readonly FileProblem[]> {
     return this.#upkeep.export(key, options)
   }
 
@@ -228,8 +228,9 @@ export class Pool implements AsyncDisposable {
   }
 
   /** Removes now what has outlived its retention, at most 200 sessions; or only says what that is. */
-  prune({ dryRun = false }: { dryRun?: boolean } = {}): Promise<PruneReport> {
-    return this.#pruning.prune({ dryRun })
+  async prune(options: { dryRun?: boolean } = {}): Promise<PruneReport> {
+    checkOptions('prune()', options, { dryRun: true })
+    return this.#pruning.prune({ dryRun: options.dryRun ?? false })
   }
 
   /**
@@ -330,7 +331,9 @@ export class Pool implements AsyncDisposable {
    * Takes no new turns, lets the running ones end, then closes. Those that `cut` finds still running end with
    * PoolClosedError; without it they may take as long as their limits give them.
    */
-  async drain({ cut }: { cut?: AbortSignal } = {}): Promise<void> {
+  async drain(options: { cut?: AbortSignal } = {}): Promise<void> {
+    checkOptions('drain()', options, { cut: true })
+    const { cut } = options
     this.#fleet.gate.suspend('draining')
     await Promise.race([this.#sessions.settled(), aborted(cut)])
     await this.close()

@@ -2,6 +2,8 @@ import type { Clock } from '../clock.ts'
 import type { SDKUserMessage } from '../driver/driver.ts'
 import { ConfigError, PoolError, TurnInterruptedError } from '../errors.ts'
 import { readTurnLimits } from '../options/limits.ts'
+import { checkOptions } from '../options/unknown.ts'
+import { notOneOf } from '../options/wording.ts'
 import { toUserMessage } from './input.ts'
 import type { TurnInput } from './input.ts'
 import type { SendOptions } from './session.ts'
@@ -18,10 +20,9 @@ export function newTurn(
   base: { clock: Clock; limits: () => TurnLimits },
 ): RunningTurn {
   const { clock } = base
-  const onLeave = options.onLeave ?? 'interrupt'
+  const onLeave = options?.onLeave ?? 'interrupt'
   try {
-    checkOneOf('onBusy', options.onBusy ?? 'reject', ['reject', 'queue', 'interrupt', 'steer'])
-    checkOneOf('onLeave', onLeave, ['interrupt', 'detach'])
+    checkSendOptions(options)
     const limits = { ...base.limits(), ...readTurnLimits('limits', options.limits) }
     const turn = new RunningTurn(toUserMessage(input, options), { clock, limits, onLeave })
     listenToSignal(turn, options.signal)
@@ -33,8 +34,31 @@ export function newTurn(
   }
 }
 
-function checkOneOf(path: string, value: string, known: readonly string[]): void {
-  if (!known.includes(value)) throw new ConfigError(path, `"${value}" is not one of: ${known.join(', ')}`)
+const SEND_OPTIONS: Record<keyof SendOptions, true> = {
+  signal: true,
+  onBusy: true,
+  onLeave: true,
+  context: true,
+  metadata: true,
+  lastEvents: true,
+  showPrompt: true,
+  limits: true,
+}
+
+const ON_BUSY = ['reject', 'queue', 'interrupt', 'steer']
+const ON_LEAVE = ['interrupt', 'detach']
+
+/** Checks the options of `send()`. Throws ConfigError. */
+export function checkSendOptions(options: SendOptions): void {
+  checkOptions('send()', options, SEND_OPTIONS)
+  const { signal, onBusy, onLeave, context } = options
+  if (onBusy !== undefined && !ON_BUSY.includes(onBusy)) throw new ConfigError('onBusy', notOneOf(onBusy, ON_BUSY))
+  if (onLeave !== undefined && !ON_LEAVE.includes(onLeave))
+    throw new ConfigError('onLeave', notOneOf(onLeave, ON_LEAVE))
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function')
+    throw new ConfigError('signal', 'must be an AbortSignal, such as the signal of an AbortController')
+  if (context !== undefined && !(Array.isArray(context) && context.every((text) => typeof text === 'string')))
+    throw new ConfigError('context', 'must be a list of texts')
 }
 
 /** How a turn ended, in a word: the subtype of its result, or the code of its error. */

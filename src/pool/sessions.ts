@@ -4,6 +4,7 @@ import { CapacityError, ConfigError, PoolClosedError, SessionBusyError, SessionC
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Limits } from '../options/limits.ts'
 import { wholeNumber } from '../options/section.ts'
+import { checkOptions } from '../options/unknown.ts'
 import type { EventRange, PoolFiles, SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 import { ActiveSessions } from './active-sessions.ts'
 import type { Agent } from './agent.ts'
@@ -54,6 +55,19 @@ export interface SessionOptions {
   cwd?: string
 }
 
+const SESSION_OPTIONS: Record<keyof SessionOptions, true> = { agent: true, tenant: true, cwd: true }
+
+const PAGE_OPTIONS: Record<keyof SessionPage, true> = {
+  tenant: true,
+  agent: true,
+  order: true,
+  descending: true,
+  after: true,
+  limit: true,
+}
+
+const EVENT_OPTIONS: Record<keyof EventOptions, true> = { after: true, follow: true, previews: true }
+
 function journalOf({ journal, record }: Conversation): Journal {
   if (journal !== undefined) return journal
   throw new ConfigError('events', `are not kept, so session "${record.key}" has none; leave out events: false`)
@@ -83,6 +97,7 @@ export class Sessions implements SessionHost {
   /** Finds the session of this key, or begins it. */
   async open(key: string, options: SessionOptions): Promise<Session> {
     this.active.checkOpen()
+    checkOptions('session()', options, SESSION_OPTIONS)
     const tenant = options.tenant ?? 'default'
     checkName('key', key)
     checkName('tenant', tenant)
@@ -105,6 +120,7 @@ export class Sessions implements SessionHost {
 
   async list(page: Partial<SessionPage>): Promise<SessionInfo[]> {
     this.active.checkOpen()
+    checkOptions('sessions()', page, PAGE_OPTIONS)
     const limit = wholeNumber('limit', page.limit ?? 100, 1)
     const records = await this.#context.store.list({ ...page, limit })
     return records.map((record) => this.#describe(this.active.get(record)?.record ?? record))
@@ -220,8 +236,8 @@ export class Sessions implements SessionHost {
   }
 
   events(identity: SessionIdentity, options: EventOptions): EventReader {
-    const { after = 0 } = options
-    wholeNumber('after', after, 0)
+    checkOptions('events()', options, EVENT_OPTIONS)
+    wholeNumber('after', options.after ?? 0, 0)
     return new EventReader({ open: () => this.#followed(identity) }, options)
   }
 

@@ -5,8 +5,15 @@ import { toUserMessage } from './input.ts'
 import type { TurnInput } from './input.ts'
 import type { NumberedEvent } from './journal.ts'
 import type { Reader } from './reader.ts'
+import { checkSendOptions } from './send.ts'
 import type { SendOptions } from './session.ts'
 import type { RunningTurn, Turn, Warmth } from './turn.ts'
+
+/** Throws ConfigError. */
+function promptOf(input: TurnInput, options: SendOptions): SDKUserMessage {
+  checkSendOptions(options)
+  return toUserMessage(input, options)
+}
 
 /** A prompt that was added to a turn that runs: it shares that turn's messages from now on, its result and its end. */
 export class SteeringTurn implements Turn {
@@ -16,17 +23,13 @@ export class SteeringTurn implements Turn {
   readonly #reader: Reader
   readonly #accepted = Promise.withResolvers<NumberedEvent | undefined>()
 
-  constructor(
-    turn: RunningTurn,
-    input: TurnInput,
-    { signal, context, metadata }: Pick<SendOptions, 'signal' | 'context' | 'metadata'> = {},
-  ) {
+  constructor(turn: RunningTurn, input: TurnInput, options: SendOptions = {}) {
     this.#turn = turn
     this.#reader = turn.follow()
     this.#accepted.promise.catch(() => undefined)
-    this.result = this.#steer(() => toUserMessage(input, { context, metadata }))
+    this.result = this.#steer(() => promptOf(input, options))
     this.result.catch(() => undefined)
-    if (signal !== undefined) this.#listenTo(signal)
+    if (typeof options.signal?.addEventListener === 'function') this.#listenTo(options.signal)
   }
 
   get accepted(): Promise<NumberedEvent | undefined> {

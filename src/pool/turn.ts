@@ -66,6 +66,16 @@ const BEGIN_GRACE_MS = 1_000
 /** The CLI retries a refused credential ten times, for minutes. Once more than the first is enough to rule out a rotation. */
 const CREDENTIAL_REFUSALS = 2
 
+const REFUSED_CREDENTIAL =
+  'the model API refuses the credential of this pool; check api.key, or ANTHROPIC_API_KEY if that is left out'
+
+const NO_CREDENTIAL =
+  'there is no credential for the model; set ANTHROPIC_API_KEY or api.key, or try the simulated model: npx claude-agent-pool simulate'
+
+/** Whether the CLI says that it has no credential at all. */
+const isLoggedOut = (message: SDKMessage): boolean =>
+  message.type === 'assistant' && JSON.stringify(message.message.content).includes('Not logged in')
+
 type TurnPhase = 'waiting' | 'running' | 'ended'
 
 /** The inside of a turn. All its endings meet in `#end`, and the first one counts. */
@@ -277,7 +287,8 @@ export class RunningTurn implements Turn, TurnSink {
     // Only our own prompt ids make the CLI tell of its queue; a plain query never shows it.
     if (lifecycleOf(message) !== undefined) return false
     if (message.type === 'assistant') this.#firstMessageAt ??= this.#clock.now()
-    this.#noteCredential(message)
+    // What the CLI says of a credential is for its own users: the turn's error says what to do here.
+    if (this.#noteCredential(message) && message.type === 'assistant') return false
     const last = message.type === 'result' && this.#isLast(message)
     const recorded = this.#record?.said(message, last)
     if (!last) {
@@ -309,7 +320,7 @@ export class RunningTurn implements Turn, TurnSink {
   /** A result is told once it cannot be lost any more. */
   #conclude(result: SDKResultMessage, recorded: Promise<void> | undefined): void {
     const conclude = (): void => {
-      this.#deliver(result)
+      if (!(this.#failure instanceof AuthenticationError)) this.#deliver(result)
       this.#lastResult = result
       this.#concluding = false
       this.#end(undefined)
@@ -346,19 +357,17 @@ export class RunningTurn implements Turn, TurnSink {
     return message.type !== 'system' || message.subtype === 'init'
   }
 
-  #noteCredential(message: SDKMessage): void {
+  /** True for a message that tells of a credential which is missing or refused. */
+  #noteCredential(message: SDKMessage): boolean {
     const error =
       message.type === 'assistant' || (message.type === 'system' && message.subtype === 'api_retry')
         ? message.error
         : undefined
-    if (error !== 'authentication_failed') return
+    if (error !== 'authentication_failed') return false
     this.#credentialRefusals += message.type === 'assistant' ? CREDENTIAL_REFUSALS : 1
-    if (this.#credentialRefusals < CREDENTIAL_REFUSALS) return
-    this.abort(
-      new AuthenticationError(
-        'the model API refuses the credential of this pool; check api.key, or ANTHROPIC_API_KEY where that is left out',
-      ),
-    )
+    if (this.#credentialRefusals >= CREDENTIAL_REFUSALS)
+      this.abort(new AuthenticationError(isLoggedOut(message) ? NO_CREDENTIAL : REFUSED_CREDENTIAL))
+    return true
   }
 
   #readerCaughtUp(): void {

@@ -7,6 +7,7 @@ import type { FileProblem } from '../errors.ts'
 import { chosenPath, newCopy } from '../files/host-paths.ts'
 import { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
+import { checkOptions } from '../options/unknown.ts'
 import type { PoolFiles, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 import { openArchive, readArchive, writeArchive } from './archive.ts'
 import type { PoolEmitter } from './events.ts'
@@ -26,6 +27,18 @@ export interface ImportOptions {
    */
   cwd?: string
 }
+
+/** How a session is exported. */
+export interface ExportOptions {
+  /** Whose session it is. Default `"default"`. */
+  tenant?: string
+  /** Whether the files of its workspace are in it. Default `true`. */
+  workspace?: boolean
+}
+
+const EXPORT_OPTIONS: Record<keyof ExportOptions, true> = { tenant: true, workspace: true }
+
+const IMPORT_OPTIONS: Record<keyof ImportOptions, true> = { tenant: true, key: true, agent: true, cwd: true }
 
 export interface UpkeepContext {
   clock: Clock
@@ -80,10 +93,9 @@ export class Upkeep {
   }
 
   /** The session as lines of JSON; returns what was left out. */
-  async *export(
-    key: string,
-    { tenant = 'default', workspace = true }: { tenant?: string; workspace?: boolean },
-  ): AsyncGenerator<string, readonly FileProblem[]> {
+  async *export(key: string, options: ExportOptions): AsyncGenerator<string, readonly FileProblem[]> {
+    checkOptions('exportSession()', options, EXPORT_OPTIONS)
+    const { tenant = 'default', workspace = true } = options
     const { sessions, store, transcripts, clock, tenantFiles, emitter } = this.#context
     using held = await sessions.holdIdle(tenant, key)
     const { record } = held
@@ -110,6 +122,7 @@ export class Upkeep {
 
   /** Brings an exported session back. */
   async import(lines: AsyncIterable<string>, options: ImportOptions): Promise<SessionRecord> {
+    checkOptions('importSession()', options, IMPORT_OPTIONS)
     const { sessions, store, driver, transcripts, places, tenantFiles } = this.#context
     const archive = await openArchive(lines)
     const { record: from } = archive

@@ -102,6 +102,7 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   files_failed: FILES,
   files_left: FILES,
   bad_archive: { type: 'invalid_request_error', retry: false },
+  unsupported_node: { type: 'api_error' },
 }
 
 const NO_RETRY = { 'x-should-retry': 'false' }

@@ -1,3 +1,5 @@
+import '../this-node.ts'
+
 export { createServer } from './app.ts'
 export type { Server, ServerParts } from './app.ts'
 export { readConnectionLimits } from './connections.ts'

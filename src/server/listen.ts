@@ -6,6 +6,7 @@ import { createAdaptorServer } from '@hono/node-server'
 import { systemClock } from '../clock.ts'
 import { ConfigError } from '../errors.ts'
 import { listenProblem } from '../listen-problem.ts'
+import { checkOptions } from '../options/unknown.ts'
 import type { Server } from './app.ts'
 import { Connections } from './connections.ts'
 import { isLoopback } from './auth.ts'
@@ -57,10 +58,9 @@ export function checkExposure(host: string, open: boolean): void {
  * Gives a server its port. It is ready once the processes that are always kept have started. Throws ConfigError: no keys
  * on an address that others reach, or an address that cannot be had.
  */
-export async function listen(
-  server: Server,
-  { host = '127.0.0.1', port = 8080 }: ListenOptions = {},
-): Promise<Listening> {
+export async function listen(server: Server, options: ListenOptions = {}): Promise<Listening> {
+  checkOptions('listen()', options, { host: true, port: true })
+  const { host = '127.0.0.1', port = 8080 } = options
   checkExposure(host, server.open)
   server.state = 'starting'
   const http = createAdaptorServer({

@@ -163,8 +163,8 @@ const configSchema = z.strictObject({
   ...optionsShape,
   host: z.string().min(1).optional(),
   port: z.int().min(0).max(65_535).optional(),
-  grace: z.string().optional(),
-  answerWithin: z.string().optional(),
+  grace: z.string({ error: 'must be text with a unit, like "30s"' }).optional(),
+  answerWithin: z.string({ error: 'must be text with a unit, like "10m"' }).optional(),
 })
 
 /** Checks the `server` section of a config. Throws ConfigError. */

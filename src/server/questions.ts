@@ -6,6 +6,7 @@ import { toolUseEventId } from '../index.ts'
 import type { AgentOptions, PoolCanUseTool, PoolOnElicitation, SessionRef } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { formatDuration } from '../units.ts'
+import { checkOptions } from '../options/unknown.ts'
 
 /** What an agent waits for: leave to use a tool, an answer to `AskUserQuestion`, what an MCP server wants to know, or the result of a tool that the client executes. */
 export interface Question {
@@ -83,7 +84,9 @@ export class Questions {
   /** Answers that came before their questions: by session, then by the event of the tool call. */
   readonly #ahead = new Map<string, Map<string, { answer: Answer; by: string }>>()
 
-  constructor({ clock = systemClock, deadlineMs = DEADLINE_MS, logger }: QuestionsOptions = {}) {
+  constructor(options: QuestionsOptions = {}) {
+    checkOptions('Questions', options, { clock: true, deadlineMs: true, logger: true })
+    const { clock = systemClock, deadlineMs = DEADLINE_MS, logger } = options
     this.#clock = clock
     this.#deadlineMs = deadlineMs
     this.#logger = logger

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
+import { validate } from '../options/section.ts'
 import type { Scenario } from './scenario.ts'
 
 /** Where a simulator may listen. */
@@ -52,8 +52,5 @@ const schema = z.strictObject({
 
 /** Checks the options and fills in their defaults. Throws {@link ConfigError} that names the first bad one. */
 export function resolveOptions(options: SimulatorOptions): ResolvedOptions {
-  const { data, error } = schema.safeParse(options)
-  if (error === undefined) return Object.freeze(data)
-  const [issue] = error.issues
-  throw new ConfigError(issue?.path.join('.') || 'options', issue?.message ?? 'not valid', { cause: error })
+  return Object.freeze(validate('', schema, options))
 }

@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { parse as parseYaml } from 'yaml'
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
+import { fileProblem } from '../options/file-problem.ts'
+import { wording } from '../options/wording.ts'
 import { parseStep, type Step } from './directives.ts'
 
 /** One rule of a scenario, checked. */
@@ -52,7 +54,7 @@ function parseMatch(pattern: string | undefined, path: string): RegExp | undefin
 
 /** Checks a scenario that was written in code or read from a file. Throws {@link ConfigError} with the path of the fault. */
 export function parseScenario(value: unknown, source = 'scenario'): Scenario {
-  const { data, error } = scenarioSchema.safeParse(value ?? {})
+  const { data, error } = scenarioSchema.safeParse(value ?? {}, { error: wording })
   if (error !== undefined) {
     const [issue] = error.issues
     const help = 'expected { seed?, rules?: [{ match?, weight?, steps }], default? }'
@@ -72,7 +74,7 @@ export async function loadScenario(path: string): Promise<Scenario> {
   try {
     value = parseYaml(await readFile(path, 'utf8'))
   } catch (cause) {
-    throw new ConfigError(path, `cannot be read as YAML or JSON: ${(cause as Error).message}`, { cause })
+    throw new ConfigError(path, `cannot be read as YAML or JSON: ${fileProblem(cause)}`, { cause })
   }
   return parseScenario(value, path)
 }

@@ -1,3 +1,5 @@
+import '../this-node.ts'
+
 export { FakeClock } from './clock.ts'
 export { FakeDriver } from './driver.ts'
 export { FakeMemory } from './memory.ts'

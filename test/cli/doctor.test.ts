@@ -52,7 +52,7 @@ describe('The command doctor', () => {
     await writeFile(join(cwd, 'taken'), '')
     const { code, stdout } = await run(['doctor', '--data-dir', 'taken'], { cwd })
     expect(code).toBe(1)
-    expect(stdout).toMatch(/^MEND +config +claude-agent-pool\.config\.yaml: limits\.memory: "plenty"/m)
+    expect(stdout).toMatch(/^MEND +config +claude-agent-pool\.config\.yaml: line 2: limits\.memory: "plenty"/m)
     expect(stdout).toMatch(/^MEND +data directory +\S+taken cannot be written to\n +→ /m)
     expect(stdout).toMatch(/\d to mend, \d warnings?\n$/)
   })

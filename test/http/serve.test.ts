@@ -71,7 +71,7 @@ test.each([
   const said = await serving.command.said(/all stays as it was.*\n/)
   const line = said.split('\n').find((each) => each.includes('all stays as it was')) ?? '{}'
   const { message } = (JSON.parse(line) as { error: { message: string } }).error
-  expect(message.split(words)).toEqual([`${file}: `, expect.any(String)])
+  expect(message.split(words)).toEqual([`${file}: line 2: `, expect.any(String)])
   const { code, stderr } = await run(['serve', '--check'], { cwd: serving.folder })
   expect([code, stderr]).toEqual([2, expect.stringContaining(words)])
 })

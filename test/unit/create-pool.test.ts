@@ -29,7 +29,7 @@ describe('a pool with bad options is not made', () => {
       'agents.a.sytemPrompt: is not an option of an agent; did you mean systemPrompt?',
       { agents: { a: { sytemPrompt: '' } } },
     ],
-    ['residancy: is not an option of a pool; known are: agents, dataDir', { agents: { a: {} }, residancy: {} }],
+    ['residancy: is not an option of a pool; did you mean residency?', { agents: { a: {} }, residancy: {} }],
     ['limits.turns: 0 is not a whole number', { agents: { a: {} }, limits: { turns: 0 } }],
     ['residency.idleTtl: "30" is not a number with a unit', { agents: { a: {} }, residency: { idleTtl: '30' } }],
     ['limits.turns: 8 contradicts', { agents: { a: {} }, residency: { pattern: 'single' }, limits: { turns: 8 } }],

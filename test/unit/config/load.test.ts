@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { blame, loadConfig } from '../../../src/config/load.ts'
@@ -33,14 +33,19 @@ describe('A config is found', () => {
     ['claude-agent-pool.config.mjs', "export default async () => ({ agents: { a: { model: 'm' } } })"],
     ['claude-agent-pool.config.yaml', 'agents:\n  a:\n    model: m\n'],
     ['claude-agent-pool.config.yml', '{ "agents": { "a": { "model": "m" } } }'],
+    ['claude-agent-pool.config.mts', "export default { agents: { a: { model: 'm' } } } as const"],
+    ['claude-agent-pool.config.json', '{\n\t"agents": {\n\t\t"a": { "model": "m" }\n\t}\n}\n'],
   ])('as %s', async (name, text) => {
     const folder = await folderWith({ [name]: text, 'package.json': '{ "type": "module" }' })
-    expect(await loadConfig(undefined, folder)).toEqual({ file: name, options: { agents: { a: { model: 'm' } } } })
+    expect(await loadConfig(undefined, folder)).toMatchObject({
+      file: name,
+      options: { agents: { a: { model: 'm' } } },
+    })
   })
 
   test('under any name that is given', async () => {
     const folder = await folderWith({ 'other.yaml': 'agents: { a: {} }', [YAML]: 'agents: { b: {} }' })
-    expect(await loadConfig('other.yaml', folder)).toEqual({ file: 'other.yaml', options: { agents: { a: {} } } })
+    expect(await loadConfig('other.yaml', folder)).toMatchObject({ file: 'other.yaml', options: { agents: { a: {} } } })
   })
 
   test('but not when there are two', async () => {
@@ -74,19 +79,42 @@ describe('A config', () => {
     ['agents:\n  a: {}\n  b: {}\n  a: {}\n', 'agents.a: is there twice, in lines 2 and 4; keep one'],
     ['agents:\n  a:\n    model: x\n    model: y\n', 'agents.a.model: is there twice, in lines 3 and 4; keep one'],
     ['agents: {}\nagents: {}\n', 'agents: is there twice, in lines 1 and 2; keep one'],
-    ['agents:\n\ta: {}\n', 'line 2, column 1: '],
+    ['agents:\n\ta: {}\n', 'line 2, column 1: is not YAML: '],
+    ['agents:\n  a: { model: !env MODEL }\n', 'line 2, column 15: is not YAML: Unresolved tag: !env'],
+    ['agents:\n  a: *base\n', 'line 2, column 6: *base stands for nothing: there is no &base before it'],
     ['', 'options: must be a map of options with at least "agents"'],
-    ['- a\n', 'options: must be a map of options with at least "agents"'],
+    ['- a\n', 'line 1: options: must be a map of options with at least "agents"'],
     ['dataDir: x\n', 'agents: must be a map of agents by name, like { assistant: {} }'],
-    ['agents: [a]\n', 'agents: must be a map of agents by name, like { assistant: {} }'],
-    ['agents: { a: 5 }\n', 'agents.a: must be a map of options'],
-    ['agents: { a: { cwd: 5 } }\n', 'agents.a.cwd: must be a path'],
-    ['agents: { a: {} }\ndataDir: 5\n', 'dataDir: must be a path'],
-    ['agents: { a: {} }\nlimits: { turns: 0 }\n', 'limits.turns: 0 is not a whole number of at least 1'],
-    ['agents: { a: {} }\nresidency: { idleTtl: 5m, idleTtlMs: 5 }\n', 'residency.idleTtl: is given twice'],
-    ['agents: { a: {} }\nadmission: { mode: hope }\n', 'admission.mode: "hope" is not one of: shed, wait'],
-  ])('is refused with the file and the place: %j', async (text, words) => {
+    ['agents: [a]\n', 'line 1: agents: must be a map of agents by name, like { assistant: {} }'],
+    ['agents:\n  a: 5\n', 'line 2: agents.a: must be a map of options'],
+    ['agents: { a: { cwd: 5 } }\n', 'line 1: agents.a.cwd: must be a path'],
+    ['agents: { a: {} }\ndataDir: 5\n', 'line 2: dataDir: must be a path'],
+    ['agents: { a: {} }\nlimits:\n  turns: 0\n', 'line 3: limits.turns: 0 is not a whole number of at least 1'],
+    ['agents: { a: {} }\nresidency: { idleTtl: 5m, idleTtlMs: 5 }\n', 'line 2: residency.idleTtl: is given twice'],
+    ['agents: { a: {} }\nadmission: { mode: hope }\n', 'line 2: admission.mode: "hope" is not one of: shed, wait'],
+    ['agents: { a: {} }\nlimits:\n  turns: 4\n  trunTime: 5m\n', 'line 4: limits.trunTime: is not an option; did you'],
+    [
+      'agents: { a: {} }\nretention:\n  tenants:\n    x.y: { maxAge: 5 }\n',
+      'line 4: retention.tenants.x.y.maxAge: must be',
+    ],
+    ['agents: { a: {} }\nresidency: &r\n  idleTtl: soon\n', 'line 3: residency.idleTtl: "soon" is not a number with'],
+  ])('is refused with the file, the place and its line: %j', async (text, words) => {
     await expect(loadConfig(undefined, await folderWith({ [YAML]: text }))).rejects.toThrow(`${YAML}: ${words}`)
+  })
+
+  test('of JSON is refused in the same way', async () => {
+    const folder = await folderWith({ 'c.json': '{\n  "agents": { "a": {} },\n  "limits": { "turns": "8" }\n}\n' })
+    await expect(loadConfig('c.json', folder)).rejects.toThrow(
+      'c.json: line 3: limits.turns: must be a whole number of at least 1, or "auto"',
+    )
+    const broken = await folderWith({ 'c.json': '{\n  "agents": {\n' })
+    await expect(loadConfig('c.json', broken)).rejects.toThrow(/^c\.json: line 3, column 1: is not JSON: /)
+  })
+
+  test('that cannot be read is refused without the system’s codes', async () => {
+    const folder = await folderWith({})
+    await mkdir(join(folder, YAML))
+    await expect(loadConfig(undefined, folder)).rejects.toThrow(`${YAML}: cannot be read: it is a directory`)
   })
 
   test.each([
@@ -94,6 +122,16 @@ describe('A config', () => {
     ['export default () => { throw new Error("no key") }', 'cannot be loaded: no key'],
     ['export default {', 'cannot be loaded: '],
     ['export default 5', 'options: must be a map of options'],
+    ['\n\nexport default {\n  agents: { a: {} },\n  limits: { turns: 0 },\n}', 'line 5: limits.turns: 0 is not'],
+    [
+      'const limits = {\n  turns: 0,\n}\nexport default { agents: { a: {} }, limits }',
+      'line 2: limits.turns: 0 is not',
+    ],
+    [
+      "/* limits: {} */ export default {\n// limits: { turns: 1 }\n  agents: { a: {} }, 'limits':\n { turns: 0 } }",
+      'line 4: ',
+    ],
+    ['export default { agents: { a: {} }, limits: Object.fromEntries([["turns", 0]]) }', 'limits.turns: 0 is not'],
   ])('in code is refused with the file: %j', async (text, words) => {
     const folder = await folderWith({ 'c.mjs': text })
     const failure = loadConfig('c.mjs', folder)
@@ -107,14 +145,18 @@ describe('A config', () => {
 })
 
 describe('Blame', () => {
-  test('names the file in errors of options, and leaves others alone', () => {
-    expect(blame('c.yaml', new ConfigError('agents.a', 'is odd'))).toMatchObject({
-      path: 'c.yaml: agents.a',
-      message: 'c.yaml: agents.a: is odd',
+  test('names the file and the line in errors of options, and leaves others alone', () => {
+    const lineOf = (path: string) => (path === 'agents.a' ? 7 : undefined)
+    expect(blame({ file: 'c.yaml', lineOf }, new ConfigError('agents.a', 'is odd'))).toMatchObject({
+      message: 'c.yaml: line 7: agents.a: is odd',
+    })
+    expect(blame({ file: 'c.yaml', lineOf }, new ConfigError('agents.b', 'is odd'))).toMatchObject({
+      path: 'c.yaml: agents.b',
+      message: 'c.yaml: agents.b: is odd',
     })
     const other = new Error('x')
-    expect(blame('c.yaml', other)).toBe(other)
+    expect(blame({ file: 'c.yaml' }, other)).toBe(other)
     const without = new ConfigError('agents.a', 'is odd')
-    expect(blame(undefined, without)).toBe(without)
+    expect(blame({ file: undefined }, without)).toBe(without)
   })
 })

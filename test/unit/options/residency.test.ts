@@ -21,9 +21,16 @@ describe('a pattern', () => {
     expect(readResidency({ idleTtl: '10m' })).toMatchObject({ learns: true, outstaysTtl: false, idleTtlMs: 600_000 })
   })
 
-  test.each(['Adaptive', 'lru', '', 5, null])('that is %j is refused', (pattern) => {
+  test.each([
+    ['Adaptive', '"Adaptive" is not one of: WORDS; did you mean adaptive?'],
+    ['lru', '"lru" is not one of: WORDS'],
+    ['', '"" is not one of: WORDS'],
+    [5, '5 is not one of: WORDS'],
+    [null, 'has no value; it must be one of: WORDS'],
+    [['adaptive'], 'must be one of: WORDS'],
+  ])('that is %j is refused', (pattern, problem) => {
     expect(problemOf(() => readResidency(loose({ pattern })))).toBe(
-      `residency.pattern: ${JSON.stringify(pattern)} is not one of: adaptive, ephemeral, hybrid, long-running, single`,
+      `residency.pattern: ${problem.replace('WORDS', 'adaptive, ephemeral, hybrid, long-running, single')}`,
     )
   })
 

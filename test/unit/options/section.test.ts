@@ -117,12 +117,42 @@ describe('an unknown key', () => {
     ['admission', (): unknown => readAdmission(loose({ mode: 'wait', idleTTL: '5m' }))],
     ['api', (): unknown => readApi(loose({ idleTTL: '5m' }))],
     ['agents.a.spares', (): unknown => readSpares('agents.a.spares', loose({ idleTTL: '5m' }))],
-  ])('of %s is refused by name, with those that are known', (section, read) => {
-    expect(problemOf(read)).toMatch(new RegExp(`^${section}\\.idleTTL: is not an option; known are: `))
+  ])('of %s is refused by name, with the one that was meant or those that are known', (section, read) => {
+    const end = section === 'residency' ? 'did you mean idleTtl\\?$' : 'known are: '
+    expect(problemOf(read)).toMatch(new RegExp(`^${section}\\.idleTTL: is not an option; ${end}`))
   })
 
   test('is refused although an object inherits something of that name', () => {
     expect(problemOf(() => readResidency(loose({ toString: '5m' })))).toContain('residency.toString: is not an option')
+  })
+})
+
+describe('a value of another type is refused with what to write', () => {
+  test.each<[object, string]>([
+    [
+      { idleTtl: 30 },
+      'idleTtl: must be text with a unit, like "30m", or "none"; a number of milliseconds is idleTtlMs',
+    ],
+    [{ idleTtlMs: '30m' }, 'idleTtlMs: must be a number of milliseconds; text with a unit is idleTtl'],
+    [
+      { maxMemory: 1024 },
+      'maxMemory: must be text with a unit, like "2GiB", or "none"; a number of bytes is maxMemoryBytes',
+    ],
+    [{ maxTurnsPerWorker: '5' }, 'maxTurnsPerWorker: must be a whole number of at least 1, or "none"'],
+  ])('%j', (input, problem) => {
+    expect(problemOf(() => readResidency(loose(input)))).toBe(`residency.${problem}`)
+  })
+
+  test('and a credential without the credential', () => {
+    expect(problemOf(() => readApi(loose({ key: 12345 })))).toBe(
+      'api.key: must be text, not a number; put it in quotes',
+    )
+  })
+
+  test('and what holds with another mode alone says so', () => {
+    expect(problemOf(() => readAdmission(loose({ timeout: '5s' })))).toBe(
+      'admission.timeout: holds with mode: wait alone; add that, or leave it out',
+    )
   })
 })
 

@@ -40,8 +40,10 @@ describe('an option', () => {
     )
   })
 
-  test('that is like nothing else gets no suggestion', () => {
-    expect(() => read({ temperature: 1 })).toThrow(/^agents\.support\.temperature: is not an option of an agent$/)
+  test('that is like nothing else is refused with those that are known', () => {
+    expect(() => read({ temperature: 1 })).toThrow(
+      /^agents\.support\.temperature: is not an option of an agent; known are: additionalDirectories, /,
+    )
   })
 
   const large = 'x'.repeat(200_000)

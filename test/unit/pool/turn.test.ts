@@ -57,9 +57,9 @@ const answering = (...uuids: (string | undefined)[]): SDKMessage =>
     uuids.flatMap((uuid) => uuid ?? []),
   )
 
-const refusal = (type: 'assistant' | 'retry'): SDKMessage =>
+const refusal = (type: 'assistant' | 'retry', words = 'Please run /login'): SDKMessage =>
   (type === 'assistant'
-    ? { ...said('Please run /login'), error: 'authentication_failed' }
+    ? { ...said(words), error: 'authentication_failed' }
     : { type: 'system', subtype: 'api_retry', error: 'authentication_failed', attempt: 1 }) as unknown as SDKMessage
 
 let clock: FakeClock
@@ -543,6 +543,17 @@ describe('a refused credential', () => {
     hear(turn, refusal('assistant'))
     hear(turn, answering(turn.message.uuid))
     await expect(turn.result).rejects.toThrow('the model API refuses the credential of this pool')
+    await expect(turn.next()).rejects.toBeInstanceOf(AuthenticationError)
+  })
+
+  test('that is missing says how to set one, and nothing that the process says of it is told', async () => {
+    const turn = await running()
+    hear(turn, refusal('assistant', 'Not logged in · Please run /login'))
+    hear(turn, answering(turn.message.uuid))
+    await expect(turn.result).rejects.toThrow(
+      'there is no credential for the model; set ANTHROPIC_API_KEY or api.key, or try the simulated model',
+    )
+    await expect(turn.next()).rejects.toBeInstanceOf(AuthenticationError)
   })
 })
 

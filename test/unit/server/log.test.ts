@@ -18,7 +18,7 @@ test('an error that quotes its cause says it once, and the cause is beside it', 
 })
 
 test('an error of a config says once what is wrong, with the file', () => {
-  const error = logged(blame('c.yaml', new ConfigError('agents.a.alowedTools', 'did you mean allowedTools?')))
+  const error = logged(blame({ file: 'c.yaml' }, new ConfigError('agents.a.alowedTools', 'did you mean allowedTools?')))
   expect(error.message).toBe('c.yaml: agents.a.alowedTools: did you mean allowedTools?')
   expect(error.cause).toBeUndefined()
 })

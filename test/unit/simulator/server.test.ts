@@ -265,7 +265,7 @@ test.each([
   [{ pingMs: 0 }, 'pingMs'],
   [{ apiKey: '' }, 'apiKey'],
   [{ scenario: 'load.yaml' }, 'scenario'],
-  [{ prot: 1 }, 'options'],
+  [{ prot: 1 }, 'prot'],
 ])('The options %j are refused by name', async (options, path) => {
   const refused = startSimulator(options as SimulatorOptions)
   await expect(refused).rejects.toThrow(ConfigError)

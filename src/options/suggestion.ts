@@ -1,14 +1,14 @@
 /** The end of a sentence that has no use for `key`: which of those that are known was meant, if that can be told. */
 export function suggestionFor(key: string, words: readonly string[]): string {
   const near = words
-    .filter(
-      (known) =>
-        known.toLowerCase() === key.toLowerCase() ||
-        (key.length > 3 && (known.startsWith(key) || key.startsWith(known) || distance(known, key) <= 2)),
-    )
+    .filter((known) => isMisspelt(key, known) || (key.length > 3 && (known.startsWith(key) || key.startsWith(known))))
     .toSorted((a, b) => distance(a, key) - distance(b, key))
   return near[0] === undefined ? '' : `; did you mean ${near[0]}?`
 }
+
+/** Whether a word differs from a known one by its case or by two letters at most; a short one by one. */
+export const isMisspelt = (key: string, known: string): boolean =>
+  known.toLowerCase() === key.toLowerCase() || (key.length > 2 && distance(known, key) <= (key.length > 3 ? 2 : 1))
 
 /** Levenshtein distance, for spelling mistakes. */
 function distance(a: string, b: string): number {
