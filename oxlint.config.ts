@@ -242,6 +242,23 @@ const borders: Border[] = [
     time: true,
     says: 'cli sees the public surface, errors, units, config, server, simulator, and what it operates: process, memory, files, store, control, driver/executable, driver/processes and pool/session-info.',
   },
+  {
+    files: ['src/cli/live/**'],
+    imports: [
+      '../*.ts',
+      '../../index.ts',
+      '../../clock.ts',
+      '../../errors.ts',
+      '../../server/index.ts',
+      '../../process/*.ts',
+      '../../driver/environment.ts',
+      '../../driver/executable.ts',
+      sdk,
+      '@anthropic-ai/sdk',
+    ],
+    time: true,
+    says: 'cli/live compares the pool with the plain SDK and the official client: it sees these, cli, the public surface, the server, process and the environment that the driver makes.',
+  },
 ]
 
 const allow = (pattern: string): string => (pattern.startsWith('!') ? pattern.slice(1) : `!${pattern}`)
@@ -336,7 +353,7 @@ const config: OxlintConfig = {
     { files: ['src/cli/**'], rules: { 'no-restricted-properties': ['error', kill] } },
     ...borders.map((border) => ({ files: border.files, rules: importRule(border) })),
     {
-      files: ['src/cli/**', 'src/shutdown.ts', 'bench/**', 'scripts/**', 'test/fixtures/**', '.ci/**'],
+      files: ['src/cli/**', 'src/shutdown.ts', 'bench/**', 'scripts/**', 'test/fixtures/**', 'test/live/**', '.ci/**'],
       rules: { 'no-console': 'off' },
     },
     { files: ['**/*.config.ts'], rules: { 'import/no-default-export': 'off' } },

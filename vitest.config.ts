@@ -61,6 +61,18 @@ const config: ViteUserConfig = defineConfig({
       },
       {
         test: {
+          // Asks the real model when LIVE=1 and there is a credential.
+          name: 'live',
+          include: ['test/live/**/*.test.ts'],
+          globalSetup: 'test/package/build.ts',
+          maxWorkers: 1,
+          testTimeout: 900_000,
+          retry: 0,
+          sequence: { groupOrder: 6 },
+        },
+      },
+      {
+        test: {
           name: 'package',
           include: ['test/package/**/*.test.ts'],
           maxWorkers: 1,

@@ -36,6 +36,7 @@ import { checkClaude, checkConfig, checkCredential, checkEnvironment, checkNode,
 import type { ConfigFacts } from './doctor-software.ts'
 import { EXIT, oneLine } from './exit.ts'
 import { secretsIn } from './secrets.ts'
+import type { LiveReport } from './live/run.ts'
 import { fromEnvironment, planOf } from './serve-plan.ts'
 import { brokenCredentials, credentialSource } from './simulated-model.ts'
 import { styleOf } from './style.ts'
@@ -46,6 +47,8 @@ export interface DoctorFlags {
   dataDir?: string
   reap?: true
   dryRun?: true
+  live?: true
+  model?: string
   json?: true
 }
 
@@ -120,9 +123,16 @@ async function endOrphans(orphans: readonly ProcessEntry[], dryRun: boolean, jso
   return left === 0 ? EXIT.done : EXIT.failed
 }
 
+/** With the real model; a number is the exit code of a signal. */
+async function tryLive(options: PoolOptions = { agents: {} }, flags: DoctorFlags): Promise<LiveReport | number> {
+  const { checkLive } = await import('./live/check.ts')
+  return checkLive(options, flags)
+}
+
 /** Says what is well here and what is not, or ends what was left behind. Resolves with the exit code. */
 export async function doctor(flags: DoctorFlags): Promise<number> {
   const { json = false, reap: reaping = false, dryRun = false } = flags
+  if (flags.live !== true && flags.model !== undefined) throw new ConfigError('--model', 'is for --live alone')
   const config = await readConfig(flags.config)
   const dataDir = flags.dataDir ?? config.options?.dataDir ?? DEFAULT_DATA_DIR
   registerRuns(join(dataDir, RUN_DIR))
@@ -131,15 +141,23 @@ export async function doctor(flags: DoctorFlags): Promise<number> {
   const findings = [...(await examine(config, dataDir)), checkOrphans(orphans.length)]
   const toMend = findings.filter(({ verdict }) => verdict === 'mend').length
   const warnings = findings.filter(({ verdict }) => verdict === 'warning').length
-  if (json) {
-    const left = orphans.length
-    console.log(
-      JSON.stringify({ checks: findings, mend: toMend, warnings, orphans: described(orphans), ended: [], left }),
-    )
-  } else {
+  if (!json) {
     print(findings)
     printOrphans(orphans)
     console.log(`\n${toMend} to mend, ${warnings === 1 ? '1 warning' : `${warnings} warnings`}`)
   }
-  return toMend === 0 ? EXIT.done : EXIT.failed
+  const live = flags.live === true ? await tryLive(config.options, flags) : { broken: [] }
+  if (typeof live === 'number') return live
+  if (json) {
+    const found = {
+      checks: findings,
+      mend: toMend,
+      warnings,
+      orphans: described(orphans),
+      ended: [],
+      left: orphans.length,
+    }
+    console.log(JSON.stringify(flags.live === true ? { ...found, live } : found))
+  }
+  return toMend === 0 && live.broken.length === 0 ? EXIT.done : EXIT.failed
 }

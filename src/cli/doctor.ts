@@ -11,6 +11,11 @@ export function doctorCommand(): Command {
     .option('--data-dir <dir>', 'data directory of the pool; default: as configured, else .claude-agent-pool')
     .option('--reap', 'end what was left: only what carries the marker of a host that is gone')
     .option('--dry-run', 'with --reap: show it and end nothing')
+    .option(
+      '--live',
+      'then try the promises of the pool with the real model and your credential, for less than 5 cents',
+    )
+    .option('--model <id>', 'with --live: which model (default: haiku)')
     .option('--json', 'print JSON')
     .action(async (flags: DoctorFlags) => {
       const { doctor } = await import('./doctor-run.ts')
