@@ -184,3 +184,86 @@ describe.each([
     },
   )
 })
+
+describe('First contact', () => {
+  /** A project as `npm init` makes it: its `.js` and `.ts` files are CommonJS. */
+  async function freshProject(files: Record<string, string>): Promise<string> {
+    const folder = await mkdtemp(join(home, 'fresh-'))
+    await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'fresh', type: 'commonjs' }))
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
+    return folder
+  }
+
+  const node = (cwd: string, args: readonly string[], env: Record<string, string> = {}) =>
+    run(process.execPath, args, { cwd, env: { PATH: process.env['PATH'] ?? '', HOME: cwd, ...env } }).then(
+      ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+      ({ code, stdout, stderr }: { code: number; stdout: string; stderr: string }) => ({ code, stdout, stderr }),
+    )
+
+  /** The first program of the README, and the name that it is to be saved under. */
+  async function firstProgram(): Promise<{ file: string; program: string; commands: string[] }> {
+    const text = await readFile(join(project, 'README.md'), 'utf8')
+    const [, file = '', program = '', commands = ''] =
+      /Save this as `([^`]+)`:\n+```ts\n(.*?)```.*?```sh\n(.*?)```/s.exec(text) ?? []
+    return { file, program, commands: commands.trim().split('\n') }
+  }
+
+  test('the program of the README runs as it is pasted, without a key, and goes on when it is run again', async () => {
+    const { file, program, commands } = await firstProgram()
+    expect(commands).toEqual(['npm install claude-agent-pool @anthropic-ai/claude-agent-sdk', `node ${file}`])
+    const cwd = await freshProject({ [file]: program })
+    for (const turn of [1, 2]) {
+      const { code, stdout, stderr } = await node(cwd, [file])
+      expect(stdout).toContain(`[turn ${turn}] You said: Where is my order?`)
+      expect([code, stderr]).toEqual([0, ''])
+    }
+  })
+
+  test('with the lines removed that the README names it asks the real model, and says how to set the key that is missing', async () => {
+    const { file, program } = await firstProgram()
+    const real = program
+      .replaceAll(/^.*(?:startSimulator|model\.close).*\n/gm, '')
+      .replace(", api: { baseUrl: model.url, key: 'simulated' }", '')
+    expect(real).not.toMatch(/model\.|simul|api/)
+    const cwd = await freshProject({ [file]: real })
+    const { code, stdout, stderr } = await node(cwd, [file])
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr.match(/^\w*Error\b.*$/gm)).toEqual([
+      'AuthenticationError: there is no credential for the model; set ANTHROPIC_API_KEY or api.key, or try the simulated model: npx claude-agent-pool simulate',
+    ])
+    expect(stderr).not.toContain('/login')
+  })
+
+  test('CommonJS may require it', async () => {
+    const cwd = await freshProject({ 'first.js': "console.log(typeof require('claude-agent-pool').createPool)" })
+    expect(await node(cwd, ['first.js'])).toMatchObject({ code: 0, stdout: 'function\n' })
+  })
+
+  test.each([
+    ['claude-agent-pool'],
+    ['claude-agent-pool/server'],
+    ['claude-agent-pool/simulator'],
+    ['claude-agent-pool/testing'],
+  ])('a Node that is too old is one line that says which is needed: %s', async (entry) => {
+    // As an old Node is: without SQLite, and with its own version.
+    const old = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.19.0' } })`
+    const cwd = await freshProject({ 'old.mjs': old, 'first.mjs': `import * as all from '${entry}'\nconsole.log(all)` })
+    const { code, stderr } = await node(cwd, ['--no-experimental-sqlite', '--import', './old.mjs', 'first.mjs'])
+    expect(code).toBe(1)
+    expect(stderr.match(/^\w*Error.*$/gm)).toEqual([
+      'PoolError: Node 22.18.0 or later is needed for claude-agent-pool, and this is 20.19.0; install it from https://nodejs.org',
+    ])
+  })
+
+  test('and so it is for the command', async () => {
+    const old = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.19.0' } })`
+    const cwd = await freshProject({ 'old.mjs': old })
+    const main = join(home, 'node_modules/claude-agent-pool/dist/cli/main.js')
+    expect(await node(cwd, ['--no-experimental-sqlite', '--import', './old.mjs', main, 'doctor'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^claude-agent-pool: Node 22\.18\.0 or later is needed for claude-agent-pool[^\n]*\n$/,
+      ),
+    })
+  })
+})
