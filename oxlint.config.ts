@@ -224,6 +224,7 @@ const borders: Border[] = [
       '../errors.ts',
       '../units.ts',
       '../config/*.ts',
+      '../options/file-problem.ts',
       '../server/index.ts',
       '../simulator/*.ts',
       '../process/*.ts',
@@ -240,7 +241,7 @@ const borders: Border[] = [
     ],
     spawns: true,
     time: true,
-    says: 'cli sees the public surface, errors, units, config, server, simulator, and what it operates: process, memory, files, store, control, driver/executable, driver/processes and pool/session-info.',
+    says: 'cli sees the public surface, errors, options/file-problem, units, config, server, simulator, and what it operates: process, memory, files, store, control, driver/executable, driver/processes and pool/session-info.',
   },
   {
     files: ['src/cli/live/**'],

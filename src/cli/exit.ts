@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander'
 import { ConfigError, PoolError } from '../errors.ts'
+import { fileProblem } from '../options/file-problem.ts'
 
 /** What a command's exit code says. */
 export const EXIT = {
@@ -32,10 +33,9 @@ export function report(error: unknown): number {
 
 /** What the system said of a file, as a sentence; undefined for any other error. */
 function systemProblem(error: unknown): string | undefined {
-  const { code, path, message } = error as NodeJS.ErrnoException
+  const { code, path } = error as NodeJS.ErrnoException
   if (code === undefined || path === undefined) return undefined
-  const [, words = message] = /^[A-Z0-9]+: ([^,]+)/.exec(message) ?? []
-  return `${path}: ${words} (${code})`
+  return `${path}: ${fileProblem(error)}`
 }
 
 function say(message: string, code: number): number {

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { linesOf } from '../control/lines.ts'
 import { ConfigError } from '../errors.ts'
 import type { BackupReport, FileProblem, ImportOptions, PruneReport, SessionInfo, Usage } from '../index.ts'
+import { fileProblem } from '../options/file-problem.ts'
 import { formatDuration, formatSize } from '../units.ts'
 import { onDataDir } from './host.ts'
 import type { DataDirFlags } from './host.ts'
@@ -132,7 +133,7 @@ async function* linesIn(file: string): AsyncGenerator<string> {
   try {
     yield* linesOf(stream as AsyncIterable<string>)
   } catch (error) {
-    throw new ConfigError('file', `${file} cannot be read: ${(error as Error).message}`, { cause: error })
+    throw new ConfigError('file', `${file} cannot be read: ${fileProblem(error)}`, { cause: error })
   }
 }
 

@@ -71,6 +71,12 @@ function outOfBounds(issue: Extract<Issue, { code: 'too_small' | 'too_big' }>): 
   return `must be ${exact} ${bound}`
 }
 
+/** Of maps that a word tells apart, the words that there are. */
+function unionProblem({ discriminator, options, input }: Extract<Issue, { code: 'invalid_union' }>): string {
+  if (discriminator === undefined || !Array.isArray(options)) return 'is not valid'
+  return notOneOf((input as Record<string, unknown> | undefined)?.[discriminator], options.map(String))
+}
+
 /** What is wrong with an option, as a sentence that says what to write. A schema's own words come first. */
 export const wording: z.core.$ZodErrorMap = (issue) => {
   switch (issue.code) {
@@ -81,6 +87,8 @@ export const wording: z.core.$ZodErrorMap = (issue) => {
     case 'too_small':
     case 'too_big':
       return outOfBounds(issue)
+    case 'invalid_union':
+      return unionProblem(issue)
     case 'unrecognized_keys':
       return `${issue.keys.join(', ')} is not an option`
     case 'invalid_format':

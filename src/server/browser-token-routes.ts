@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
 import { formatWall } from '../clock.ts'
+import { wording } from '../options/wording.ts'
 import type { ServerContext, ServerEnv } from './context.ts'
 import { ApiError } from './errors.ts'
 import { refuseIdempotencyKey } from './idempotency.ts'
@@ -95,7 +96,7 @@ export function browserTokenRoutes(context: ServerContext): Hono<ServerEnv> {
 }
 
 function readRequest(request: Request): z.infer<typeof requestSchema> {
-  const read = requestSchema.safeParse(bodyOf(request))
+  const read = requestSchema.safeParse(bodyOf(request), { error: wording })
   if (read.success) return read.data
   const [issue] = read.error.issues
   const path = issue?.path.join('.') ?? ''

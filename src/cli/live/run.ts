@@ -13,7 +13,7 @@ import type { Step } from './steps.ts'
 import type { Times } from './stopwatch.ts'
 import { NotHere } from './wire.ts'
 
-/** What all of it costs at most, in dollars; beyond the lower figure no step is begun. */
+/** What all of it costs at most, in dollars; beyond the lower figure no process is started. */
 export const MOST_USD = 0.05
 const STOP_AT_USD = 0.04
 
@@ -86,7 +86,7 @@ async function tryAll({ api, env, agentEnv, model, told, stop }: LiveOptions, ro
       if (stop.aborted) break
       const spent = findings.reduce((sum, { costUsd }) => sum + costUsd, 0)
       const costs = (): number => pool.stats().usage.total.costUsd
-      const finding = spent > STOP_AT_USD ? tooDear(step, spent) : await tryStep(step, costs)
+      const finding = spent > STOP_AT_USD ? tooDear(step, spent) : await tryStep(step, costs, spent)
       findings.push(finding)
       told(finding)
     }
@@ -102,7 +102,7 @@ const tooDear = ({ name }: Step, spent: number): LiveFinding => ({
   broken: `not tried: $${spent.toFixed(3)} were spent before it, and all of it was to cost less than $${MOST_USD}`,
 })
 
-async function tryStep(step: Step, costs: () => number): Promise<LiveFinding> {
+async function tryStep(step: Step, costs: () => number, spent: number): Promise<LiveFinding> {
   const { name, besides } = step
   const finding: LiveFinding = { name, costUsd: 0, ...(besides === undefined ? {} : { besides }) }
   const before = costs()
@@ -116,7 +116,7 @@ async function tryStep(step: Step, costs: () => number): Promise<LiveFinding> {
     else finding.broken = (error as Error).message
   }
   finding.costUsd += costs() - before
-  if (step.plain === undefined || finding.skipped !== undefined) return finding
+  if (step.plain === undefined || finding.skipped !== undefined || spent + finding.costUsd > STOP_AT_USD) return finding
   try {
     const { firstMs, wholeMs, costUsd } = await inTime(step.plain())
     finding.plain = { firstMs, wholeMs }

@@ -1,6 +1,7 @@
 import { omitOptionalNulls } from '@ag-ui/core'
 import type { RunAgentInput, UserMessage } from '@ag-ui/core'
 import { RunAgentInputSchema } from '@ag-ui/core/schemas'
+import { wording } from '../../options/wording.ts'
 import { bodyOf } from '../json-body.ts'
 import { ApiError } from '../errors.ts'
 import type { Answer, Question } from '../questions.ts'
@@ -14,7 +15,7 @@ const refuse = (problem: string): never => {
 
 /** Reads the body of a run, also that of a client from before AG-UI 1.0. Throws ApiError (invalid_request_error). */
 export function readRun(request: Request): RunAgentInput {
-  const read = RunAgentInputSchema.safeParse(upgraded(bodyOf(request)))
+  const read = RunAgentInputSchema.safeParse(upgraded(bodyOf(request)), { error: wording })
   if (!read.success) {
     const [issue] = read.error.issues
     const problem = issue?.message ?? 'it is not valid'

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { wording } from '../../options/wording.ts'
 import { ApiError } from '../errors.ts'
 
 type Level = 'low' | 'medium' | 'high' | 'xhigh' | 'max'
@@ -99,7 +100,7 @@ const MAX_SERVERS = 20
 
 /** Checks a body. Throws ApiError (invalid_request_error) that names the field. */
 export function parse<T>(schema: z.ZodType<T>, body: unknown): T {
-  const parsed = schema.safeParse(body)
+  const parsed = schema.safeParse(body, { error: wording })
   if (parsed.success) return parsed.data
   const issue = deepest(parsed.error.issues[0])
   throw new ApiError('invalid_request_error', `${issue.path.join('.') || 'body'}: ${issue.message}`)

@@ -15,5 +15,5 @@ test('what the system says of a file is a sentence that names it', async () => {
   onTestFinished(() => said.mockRestore())
   const problem = await readFile('/no/such/file').catch((error: unknown) => error)
   expect(report(problem)).toBe(EXIT.failed)
-  expect(said.mock.calls).toEqual([['claude-agent-pool: /no/such/file: no such file or directory (ENOENT)']])
+  expect(said.mock.calls).toEqual([['claude-agent-pool: /no/such/file: it does not exist']])
 })

@@ -77,6 +77,18 @@ describe('what a user attaches reaches the agent:', () => {
   })
 })
 
+test.each([
+  [{ threadId: 5 }, 'threadId: must be text, not a number; put it in quotes'],
+  [{ runId: undefined }, 'runId: is missing; it must be text'],
+  [{ messages: [{ id: 'u', role: 'usr', content: 'hi' }] }, 'messages.0.role: "usr" is not one of: '],
+])('A body with %j is refused in a sentence', async (more, problem) => {
+  const all = await served()
+  const response = await all.ask('POST', '/ag-ui/assistant', { body: { ...runOf({}), ...more } })
+  expect(response.status).toBe(400)
+  const { error } = (await response.json()) as { error: { message: string } }
+  expect(error.message).toContain(`the body is no RunAgentInput: ${problem}`)
+})
+
 describe('what no agent can read is refused:', () => {
   test.each<[string, object, string]>([
     ['a sound', part('audio', data('audio/mp3', PNG)), 'a part of type "audio" is not supported'],

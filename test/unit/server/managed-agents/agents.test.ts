@@ -141,6 +141,9 @@ test.each([
   ],
   [{ tools: [{ type: 'custom', name: 'a b', description: 'd', input_schema: { type: 'object' } }] }, 'tools.0.name: '],
   [{ metadata: Object.fromEntries(Array.from({ length: 17 }, (_, n) => [`k${n}`, ''])) }, 'has more than 16 keys'],
+  [{ name: 5 }, 'name: must be text, not a number; put it in quotes'],
+  [{ name: null }, 'name: has no value; it must be text, or left out'],
+  [{ tools: { type: 'custom' } }, 'tools: must be a list, like [a, b], not a map'],
 ])('%j is refused by name', (body, problem) => {
   expect(() => agents().create('t', create(body))).toThrow(problem)
 })
