@@ -1,5 +1,9 @@
+/** Longer than any name, so that nothing is compared with a text of megabytes. */
+const LONGEST_NAME = 100
+
 /** The end of a sentence that has no use for `key`: which of those that are known was meant, if that can be told. */
 export function suggestionFor(key: string, words: readonly string[]): string {
+  if (key.length > LONGEST_NAME) return ''
   const near = words
     .filter((known) => isMisspelt(key, known) || (key.length > 3 && (known.startsWith(key) || key.startsWith(known))))
     .toSorted((a, b) => distance(a, key) - distance(b, key))
@@ -8,7 +12,8 @@ export function suggestionFor(key: string, words: readonly string[]): string {
 
 /** Whether a word differs from a known one by its case or by two letters at most; a short one by one. */
 export const isMisspelt = (key: string, known: string): boolean =>
-  known.toLowerCase() === key.toLowerCase() || (key.length > 2 && distance(known, key) <= (key.length > 3 ? 2 : 1))
+  known.toLowerCase() === key.toLowerCase() ||
+  (key.length > 2 && Math.abs(key.length - known.length) <= 2 && distance(known, key) <= (key.length > 3 ? 2 : 1))
 
 /** Levenshtein distance, for spelling mistakes. */
 function distance(a: string, b: string): number {

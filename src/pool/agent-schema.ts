@@ -8,6 +8,7 @@ import { validate } from '../options/section.ts'
 import { unknownOption } from '../options/unknown.ts'
 import { checkSandbox, checkSettings } from './agent-bounds.ts'
 import { checkHooks } from './agent-hooks.ts'
+import { checkSizes } from './agent-sizes.ts'
 import { checkPlugins, checkServerMap, checkSubagents } from './agent-servers.ts'
 import { anything, callback, effort, oneOf, permissionMode, text, texts, yesNo } from './sdk-shape.ts'
 import { checkToolMatcher, checkToolRules } from './tool-names.ts'
@@ -153,6 +154,7 @@ function toolSourcesOf(options: Readonly<Record<string, unknown>>): ToolSources 
  */
 export function checkSdkOptions(path: string, options: object): void {
   const given = validate(path, schema, options) as Omit<Options, OwnedOption>
+  checkSizes(path, given)
   const { hooks, mcpServers, agents, plugins, sandbox, managedSettings } = given
   if (mcpServers !== undefined && typeof mcpServers !== 'function') checkServerMap(`${path}.mcpServers`, mcpServers)
   const sources = toolSourcesOf(given)

@@ -11,7 +11,6 @@ import { notOneOf } from '../options/wording.ts'
 import type { SessionRef } from '../worker/worker.ts'
 import { checkKeys, checkSdkOptions } from './agent-schema.ts'
 import type { OwnedOption } from './agent-schema.ts'
-import { checkSizes } from './agent-sizes.ts'
 import type { Permissions } from './held-calls.ts'
 import type { TurnLimits } from './turn.ts'
 
@@ -182,7 +181,6 @@ export function readAgent(
   checkKeys(path, options, [...POOL_KEYS, 'inProcessServers'])
   checkSdkOptions(path, options)
   checkVariables(path, options)
-  checkSizes(path, options)
   if (!ownProcess) checkServers(path, options.mcpServers)
   const limits = readAgentLimits(`${path}.limits`, options.limits)
   const {

@@ -39,6 +39,8 @@ function toolsIn(entry: string): string[] {
     .filter((name) => name !== '')
 }
 
+const shown = (name: string): string => (name.length > 60 ? `${name.slice(0, 60)}…` : name)
+
 const simplified = (name: string): string => name.toLowerCase().replaceAll(/[_-]/g, '')
 
 function problemOfBuiltIn(name: string, { ownExecutable }: ToolSources): string | undefined {
@@ -46,14 +48,15 @@ function problemOfBuiltIn(name: string, { ownExecutable }: ToolSources): string 
   if (BUILT_IN_TOOLS.includes(name) || name === 'default') return undefined
   if (name.includes('*')) {
     const pattern = new RegExp(`^${name.replaceAll(/\W/g, (sign) => (sign === '*' ? '.*' : `\\${sign}`))}$`)
-    return BUILT_IN_TOOLS.some((tool) => pattern.test(tool)) ? undefined : `"${name}" matches no tool`
+    return BUILT_IN_TOOLS.some((tool) => pattern.test(tool)) ? undefined : `"${shown(name)}" matches no tool`
   }
-  if (/^mcp_|__/i.test(name)) return `there is no tool "${name}"; those of MCP servers are written mcp__SERVER__TOOL`
+  if (/^mcp_|__/i.test(name))
+    return `there is no tool "${shown(name)}"; those of MCP servers are written mcp__SERVER__TOOL`
   if (sdkDeclaresTool(name)) return undefined
   const same = BUILT_IN_TOOLS.find((tool) => simplified(tool) === simplified(name))
   const misspelt = same !== undefined || BUILT_IN_TOOLS.some((tool) => isMisspelt(name, tool))
   if (!misspelt && (ownExecutable || sdkIsNewer())) return undefined
-  return `there is no tool "${name}"${same === undefined ? suggestionFor(name, BUILT_IN_TOOLS) : `; did you mean ${same}?`}`
+  return `there is no tool "${shown(name)}"${same === undefined ? suggestionFor(name, BUILT_IN_TOOLS) : `; did you mean ${same}?`}`
 }
 
 /** As the CLI writes the name of a server in those of its tools. */
@@ -70,7 +73,7 @@ function problemOfMcp(name: string, { servers }: ToolSources, others: readonly s
   if (name.includes('*') || known.some((server) => isOf(server, name))) return undefined
   const server = name.split('__')[1] ?? ''
   const meant = known.find((each) => isMisspelt(server, each) && !others.some((other) => isOf(each, other)))
-  return meant === undefined ? undefined : `there is no MCP server "${server}"; did you mean ${meant}?`
+  return meant === undefined ? undefined : `there is no MCP server "${shown(server)}"; did you mean ${meant}?`
 }
 
 const problemOf = (name: string, sources: ToolSources, others: readonly string[]): string | undefined =>

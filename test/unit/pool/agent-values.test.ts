@@ -18,6 +18,7 @@ describe('A tool that does not exist is refused', () => {
     [{ allowedTools: ['Bsah(git:*)'] }, 'allowedTools.0: there is no tool "Bsah"; did you mean Bash?'],
     [{ allowedTools: ['Read, Wirte(src/**)'] }, 'allowedTools.0: there is no tool "Wirte"; did you mean Write?'],
     [{ tools: ['Wibble'] }, 'tools.0: there is no tool "Wibble"'],
+    [{ tools: ['x'.repeat(9_000)] }, `tools.0: there is no tool "${'x'.repeat(60)}…"`],
     [{ disallowedTools: ['Wib*'] }, 'disallowedTools.0: "Wib*" matches no tool'],
     [{ tools: ['!Bsah'] }, 'tools.0: there is no tool "Bsah"; did you mean Bash?'],
     [
