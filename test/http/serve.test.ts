@@ -189,3 +189,39 @@ test.runIf(process.platform === 'linux')('what the kernel shows of its environme
   const { code, stdout } = await serving.command.ended
   expect([code, stdout]).toEqual([0, expect.stringContaining('"simulated":false')])
 })
+
+test('an error that a request leaves uncaught is logged with its id, and the server goes on', async () => {
+  const serving = await serve(
+    `const errors = [
+  () => setTimeout(() => { throw new Error('thrown later') }, 1),
+  () => void new Promise((resolve) => setTimeout(resolve, 1)).then(() => { throw new Error('rejected later') }),
+]
+const mcpServers = () => (errors.shift()?.(), {})
+export default { agents: { a: { ${AGENT.replace('claude-sonnet-5', "'claude-sonnet-5'")}, mcpServers } } }`,
+    { file: 'claude-agent-pool.config.mjs' },
+  )
+  for (const [session, message] of [
+    ['one', 'thrown later'],
+    ['two', 'rejected later'],
+  ] as const) {
+    const answer = await post(serving, session, 'hello')
+    const said = await serving.command.said(new RegExp(`"message":"${message}".*\n`))
+    expect(JSON.parse(said.split('\n').find((line) => line.includes(message)) ?? '')).toMatchObject({
+      msg: 'uncaught error of a request: the server goes on',
+      request_id: answer.headers.get('request-id'),
+      path: `/sessions/${session}/messages`,
+    })
+    expect(textOf(await new Frames(answer).rest())).toBe('[turn 1] You said: hello')
+  }
+})
+
+test('an uncaught error of no request ends the server in order', async () => {
+  const { command } = await serve(
+    `process.once('SIGUSR2', () => { throw new Error('of nobody') })
+export default { agents: { a: { ${AGENT.replace('claude-sonnet-5', "'claude-sonnet-5'")} } } }`,
+    { file: 'claude-agent-pool.config.mjs' },
+  )
+  command.child.kill('SIGUSR2')
+  const { code, left, stderr } = await command.ended
+  expect([code, left, stderr]).toEqual([1, 0, expect.stringContaining('uncaught error: the server ends')])
+})

@@ -10,16 +10,22 @@ export interface Serving {
   readonly folder: string
 }
 
-/** Starts it with this config and waits until it is ready. It is gone at the end of the test. Default `folder`: a new one. */
+interface ServeOptions {
+  /** Default: a new one. */
+  folder?: string
+  /** The config's name. */
+  file?: string
+  env?: Record<string, string>
+  limits?: { descriptors: number; heapMiB: number }
+}
+
+/** Starts it with this config and waits until it is ready. It is gone at the end of the test. */
 export async function serve(
   config: string,
-  {
-    folder,
-    ...options
-  }: { env?: Record<string, string>; folder?: string; limits?: { descriptors: number; heapMiB: number } } = {},
+  { folder, file = 'claude-agent-pool.config.yaml', ...options }: ServeOptions = {},
 ): Promise<Serving> {
   const cwd = folder ?? (await temporaryFolder())
-  await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), config)
+  await writeFile(join(cwd, file), config)
   const command = new Command(['serve', '--port', '0', '--json', '--log-level', 'info'], { cwd, ...options })
   const { url } = JSON.parse(/^\{"url".*$/m.exec(await command.said(/^\{"url".*\n/m))?.[0] ?? '{}') as { url: string }
   while (!(await fetch(`${url}/readyz`)).ok) await new Promise((resolve) => setImmediate(resolve))
