@@ -50,6 +50,7 @@ export async function serve(given: ServeFlags): Promise<number> {
     questions,
     ...(clientTools === undefined ? {} : { clientTools }),
     resourceFile: join(plan.dataDir, RESOURCE_FILE),
+    behindProxy: PROXIES.some((name) => (process.env[name] ?? '') !== ''),
   })
   const listening = await listen(server, { host: plan.host, port: plan.port })
   const reload = new Reload({ opened, server, logger, read: () => readPlan(flags, { fresh: true }) })
@@ -69,6 +70,9 @@ function check(plan: ServePlan, flags: ServeFlags): number {
   describePlan(plan, flags)
   return EXIT.done
 }
+
+/** Agents have these, too. */
+const PROXIES = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy']
 
 /** Hears signals from the beginning, so that one that comes while the server starts ends it in order. */
 class Signals implements Disposable {

@@ -8,6 +8,9 @@ import type { Problems } from './problem.ts'
 
 const OWNER_READS = 0o400
 
+/** A larger file is copied in pieces: the time of one call must do also on a slow disk. */
+const ONE_CALL_BYTES = 256 * 2 ** 20
+
 /** One copy of a tree. */
 interface CopyContext {
   operation: Operation
@@ -93,7 +96,8 @@ async function copyFile({ operation }: CopyContext, from: Folder, to: Folder, na
     const onDisk = blocks * BLOCK_BYTES
     operation.bytes(Math.min(size, onDisk))
     // The system's own copy is the fastest, but has all rights and no holes, and opens the file anew.
-    const isPlain = onDisk >= size && (mode & ~PLAIN_MODE & 0o7777) === 0 && (mode & OWNER_READS) !== 0
+    const isPlain =
+      size <= ONE_CALL_BYTES && onDisk >= size && (mode & ~PLAIN_MODE & 0o7777) === 0 && (mode & OWNER_READS) !== 0
     if (isPlain) await to.copyHere(file, from, name, name)
     else await copyInPieces(operation, file, to, name)
   } finally {

@@ -47,17 +47,27 @@ async function resolveName(name: string): Promise<string[]> {
   return found.flatMap((family) => (family.status === 'fulfilled' ? family.value : []))
 }
 
-/**
- * Why this URL does not lead to a public host; undefined if it does. A name is resolved, and one internal address is enough. A
- * name that does not resolve now leads nowhere.
- */
-export async function internalTarget(url: URL, resolve: Resolve = resolveName): Promise<string | undefined> {
+/** Where a URL leads: the addresses of its host, or why they are not those of a public one. */
+export type Target = { addresses: string[] } | { problem: string }
+
+/** A name is resolved, and one internal address is enough. */
+export async function targetOf(url: URL, resolve: Resolve = resolveName): Promise<Target> {
   const host = url.hostname
     .replace(/^\[(.*)\]$/, '$1')
     .replace(/\.$/, '')
     .toLowerCase()
-  if (isIP(host) !== 0) return isInternalAddress(host) ? `${host} is not a public address` : undefined
-  if (INTERNAL_NAME.test(host) || !host.includes('.')) return `${host} is a name of this machine or its network`
-  const inside = (await resolve(host)).find(isInternalAddress)
-  return inside === undefined ? undefined : `${host} resolves to ${inside}, which is not a public address`
+  if (isIP(host) !== 0)
+    return isInternalAddress(host) ? { problem: `${host} is not a public address` } : { addresses: [host] }
+  if (INTERNAL_NAME.test(host) || !host.includes('.'))
+    return { problem: `${host} is a name of this machine or its network` }
+  const addresses = await resolve(host)
+  const inside = addresses.find(isInternalAddress)
+  if (inside === undefined) return { addresses }
+  return { problem: `${host} resolves to ${inside}, which is not a public address` }
+}
+
+/** Why this URL does not lead to a public host; undefined if it does. A name that does not resolve now leads nowhere. */
+export async function internalTarget(url: URL, resolve?: Resolve): Promise<string | undefined> {
+  const target = await targetOf(url, resolve)
+  return 'problem' in target ? target.problem : undefined
 }

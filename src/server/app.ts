@@ -45,6 +45,11 @@ export interface ServerParts {
   clientTools?: ClientTools
   /** The SQLite file of `/v1`: its agents, environments and sessions. Default: none; they are gone when the server closes. */
   resourceFile?: string
+  /**
+   * Agents reach the network through a proxy, which decides where they may go. Default `false`: the host itself dials the MCP
+   * servers that tenants name, at public addresses alone.
+   */
+  behindProxy?: boolean
 }
 
 /** The pool over HTTP, without a socket of its own: `fetch` can be mounted anywhere, and `listen()` gives it a port. */
@@ -77,6 +82,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     clock = systemClock,
     questions = new Questions({ clock }),
     resourceFile = ':memory:',
+    behindProxy = false,
     clientTools,
     ...given
   } = options
@@ -135,7 +141,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   app.route('/', messages(context))
   app.route('/', agUi(context))
   app.route('/', browserTokenRoutes(context))
-  app.route('/', managedAgents(context, { store: resources, answers, policy }))
+  app.route('/', managedAgents(context, { store: resources, answers, policy, behindProxy }))
   app.get('/openapi.json', openapi(app))
   app.notFound((c) =>
     fail(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path}`), c.var.requestId),

@@ -1,12 +1,13 @@
 import { McpServer as InProcessServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
-import type { HookCallback } from '../../driver/driver.ts'
+import type { HookCallback, McpServerConfig } from '../../driver/driver.ts'
 import type { AgentOptions, ClientToolCall, PoolCanUseTool, WorkerContext } from '../../index.ts'
 import { builtInTools } from './definition.ts'
 import type { AgentDefinition, McpToolset } from './definition.ts'
 import { CUSTOM_SERVER, TOOL_NAMES } from './schema.ts'
 import type { CustomTool } from './schema.ts'
+import { relayedServer } from './relayed-server.ts'
 
 /** Who answers what the agent asks of its client. */
 export interface ClientCalls {
@@ -16,14 +17,20 @@ export interface ClientCalls {
   execute(call: ClientToolCall, session: WorkerContext['session'], signal: AbortSignal): Promise<CallToolResult>
 }
 
+/** True for an MCP server that the host is to reach for the process: at a public address, or not at all. */
+export type MustBePublic = (url: URL) => boolean
+
 /** The options of the pool's agent that runs sessions of this definition. */
-export function agentOptions(definition: AgentDefinition, calls: ClientCalls): AgentOptions {
+export function agentOptions(
+  definition: AgentDefinition,
+  calls: ClientCalls,
+  mustBePublic: MustBePublic = () => false,
+): AgentOptions {
   const builtIn = builtInTools(definition)
   const customTools = definition.tools.filter((tool) => tool.type === 'custom')
   const toolsets = definition.tools.filter((tool) => tool.type === 'mcp_toolset')
-  const servers = Object.fromEntries(
-    definition.mcp_servers.map(({ name, url }) => [name, { type: 'http' as const, url }]),
-  )
+  const serverAt = (name: string, url: string): McpServerConfig =>
+    mustBePublic(new URL(url)) ? relayedServer(name, new URL(url)) : { type: 'http', url }
   return {
     model: definition.model.id,
     effort: definition.model.effort.type,
@@ -43,13 +50,14 @@ export function agentOptions(definition: AgentDefinition, calls: ClientCalls): A
             ...toolsets.flatMap(enabledOf),
           ],
         }),
-    mcpServers: (context) =>
-      customTools.length === 0
-        ? servers
+    mcpServers: (context) => ({
+      ...Object.fromEntries(definition.mcp_servers.map(({ name, url }) => [name, serverAt(name, url)])),
+      ...(customTools.length === 0
+        ? {}
         : {
-            ...servers,
             [CUSTOM_SERVER]: { type: 'sdk', name: CUSTOM_SERVER, instance: customServer(customTools, calls, context) },
-          },
+          }),
+    }),
   }
 }
 

@@ -101,15 +101,19 @@ export class DefinitionPolicy {
     return server === undefined ? undefined : `mcp_servers: this server does not allow ${server.url} here`
   }
 
-  async #internalServer(tenant: string, definition: AgentDefinition): Promise<string | undefined> {
+  /** Whether an MCP server of this tenant's agents must be at a public address. */
+  mustBePublic(tenant: string, url: URL): boolean {
     // The one tenant of a server without keys is a program of this machine: it reaches these addresses by itself.
-    if (this.#isOpen()) return undefined
+    if (this.#isOpen()) return false
     const rules = this.#rulesOf(tenant)
     const listed = typeof rules === 'object' && Array.isArray(rules.mcp?.allow) ? (rules.mcp.allow as string[]) : []
+    return !isListed(url, listed)
+  }
+
+  async #internalServer(tenant: string, definition: AgentDefinition): Promise<string | undefined> {
     for (const { url } of definition.mcp_servers) {
       const target = new URL(url)
-      if (isListed(target, listed)) continue
-      const problem = await internalTarget(target, this.#resolve)
+      const problem = this.mustBePublic(tenant, target) ? await internalTarget(target, this.#resolve) : undefined
       if (problem !== undefined) return `mcp_servers: ${problem}`
     }
     return undefined

@@ -20,10 +20,15 @@ interface ManagedAgentsParts {
   store: ResourceStore
   answers: KeptAnswers
   policy: DefinitionPolicy
+  /** Whether agents reach the network through a proxy. */
+  behindProxy: boolean
 }
 
 /** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/sessions`. */
-export function managedAgents(context: ServerContext, { store, answers, policy }: ManagedAgentsParts): Hono<ServerEnv> {
+export function managedAgents(
+  context: ServerContext,
+  { store, answers, policy, behindProxy }: ManagedAgentsParts,
+): Hono<ServerEnv> {
   const { pool, clock, quotas, questions, logger } = context
   const now = (): number => clock.wall()
   const configured: ConfiguredAgents = {
@@ -40,7 +45,12 @@ export function managedAgents(context: ServerContext, { store, answers, policy }
     store,
     agents,
     environments,
-    poolAgents: new PoolAgents(pool, configured, clientCalls(questions)),
+    poolAgents: new PoolAgents(
+      pool,
+      configured,
+      clientCalls(questions),
+      (tenant, url) => !behindProxy && policy.mustBePublic(tenant, url),
+    ),
     policy,
     quotas,
     now,

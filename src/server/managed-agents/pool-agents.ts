@@ -20,13 +20,21 @@ export class PoolAgents {
   readonly #pool: Pool
   readonly #configured: ConfiguredAgents
   readonly #calls: ClientCalls
+  readonly #mustBePublic: (tenant: string, url: URL) => boolean
   /** By name, what each was made from; the one that was needed longest ago comes first. */
   readonly #defined = new Map<string, { base: string | Readonly<AgentOptions>; ceiling: number | undefined }>()
 
-  constructor(pool: Pool, configured: ConfiguredAgents, calls: ClientCalls) {
+  /** `mustBePublic`: whether the host is to reach that MCP server of a tenant's agent, at a public address or not at all. */
+  constructor(
+    pool: Pool,
+    configured: ConfiguredAgents,
+    calls: ClientCalls,
+    mustBePublic: (tenant: string, url: URL) => boolean = () => false,
+  ) {
     this.#pool = pool
     this.#configured = configured
     this.#calls = calls
+    this.#mustBePublic = mustBePublic
   }
 
   isConfigured(agentId: string): boolean {
@@ -34,7 +42,7 @@ export class PoolAgents {
   }
 
   /** The name of the pool's agent for this session, which is defined from then on. */
-  nameOf({ id, agent, budget, sharesAgent }: StoredSession): string {
+  nameOf(tenant: string, { id, agent, budget, sharesAgent }: StoredSession): string {
     const configured = configuredName(agent.id, this.#configured)
     if (configured !== undefined && sharesAgent) return configured
     const name = sharesAgent ? `${agent.id}.v${agent.version}` : id
@@ -48,7 +56,10 @@ export class PoolAgents {
     if (known?.base === made.base && known.ceiling === made.ceiling) return name
     const options =
       typeof base === 'string'
-        ? { ...agentOptions(definition, this.#calls), evaluatedPermission: permissionPolicy(definition) }
+        ? {
+            ...agentOptions(definition, this.#calls, (url) => this.#mustBePublic(tenant, url)),
+            evaluatedPermission: permissionPolicy(definition),
+          }
         : { ...base, ...NO_SPARES }
     // Its running total goes on over all its processes: the CLI stops at the ceiling of the session, not of a turn.
     const bounded = made.ceiling === undefined ? options : { ...options, maxBudgetUsd: made.ceiling }

@@ -100,7 +100,7 @@ export class ApiSessions {
       sharesAgent: type === 'agent' && params.budget === undefined,
     }
     const session = await quotas.beginSession(tenant, () =>
-      pool.session(resource.id, { tenant, agent: poolAgents.nameOf(resource) }),
+      pool.session(resource.id, { tenant, agent: poolAgents.nameOf(tenant, resource) }),
     )
     // Last, so that nobody finds a session that the pool does not have.
     store.put(toSessionRow(tenant, resource))
@@ -115,7 +115,7 @@ export class ApiSessions {
     const resource = JSON.parse(row.body) as StoredSession
     // The agent may have been forgotten since, as after a restart. One that is not allowed any more has sessions to read only.
     if (poolAgents.isConfigured(resource.agent.id) || policy.permits(tenant, resource.agent))
-      poolAgents.nameOf(resource)
+      poolAgents.nameOf(tenant, resource)
     try {
       return { tenant, resource, session: await pool.session(id, { tenant }) }
     } catch (error) {
@@ -165,7 +165,7 @@ export class ApiSessions {
     if ('agent' in changes) await this.#refuseRunning(session)
     if ('agent' in changes || 'budget' in changes) {
       after.sharesAgent = false
-      await session.changeAgent(poolAgents.nameOf(after))
+      await session.changeAgent(poolAgents.nameOf(tenant, after))
     }
     store.put(toSessionRow(tenant, after))
     await session.append([{ type: 'session.updated', ...changes }])

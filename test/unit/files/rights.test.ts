@@ -1,9 +1,11 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { ALL_DONE } from '../../fixtures/file-work.ts'
 import { hostileFolder } from '../../fixtures/hostile-tree.ts'
 
 const run = promisify(execFile)
@@ -91,5 +93,28 @@ test.skipIf(!canTakeRights)(
     expect(left).toBe(true)
     expect(readdirSync(tree)).toEqual(['foreign'])
     expect(statSync(join(tree, 'foreign')).mode & 0o777).toBe(0o755)
+  },
+)
+
+test.skipIf(!canTakeRights)(
+  'all work on a session goes on past what belongs to another user, and its deletion says what stays (needs root and a temporary folder open to all users)',
+  async () => {
+    const top = hostileFolder(openFolder)
+    chownSync(top, UID, UID)
+    const script = join(import.meta.dirname, '../../fixtures/unprivileged-pool.ts')
+    const child = spawn(process.execPath, [script, join(top, 'data'), String(UID)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+    const workspace = String((await lines.next()).value)
+    mkdirSync(join(workspace, 'foreign'))
+    writeFileSync(join(workspace, 'foreign', 'file'), 'foreign', { mode: 0o600 })
+    mkdirSync(join(workspace, 'closed'), { mode: 0o700 })
+    child.stdin.end('go on\n')
+    const codes: unknown = JSON.parse(String((await lines.next()).value))
+    const stays = { delete: 'files_left', erase: 'files_left', again: 'files_left' }
+    // The conversation is still that of the session.
+    expect(codes).toEqual({ ...ALL_DONE, ...stays, import: 'session_conflict, done' })
+    expect(readdirSync(workspace)).toEqual(['foreign'])
   },
 )

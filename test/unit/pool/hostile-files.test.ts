@@ -10,9 +10,9 @@ import {
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { PoolError } from '../../../src/index.ts'
 import { FakeClock, MemoryStore } from '../../../src/testing/index.ts'
 import { FileDriver, transcriptOf, writeTranscript } from '../../fixtures/file-driver.ts'
+import { ALL_DONE, everything } from '../../fixtures/file-work.ts'
 import { fakes, outcome, used } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
 import { HOSTILE, hostileFolder, makeFifo, makeMany, makeSparse } from '../../fixtures/hostile-tree.ts'
@@ -58,62 +58,8 @@ function stateOf(folder: string): unknown {
   })
 }
 
-/** `done`, or the code of the error. Any other error than a PoolError fails the test. */
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work
-    return 'done'
-  } catch (error) {
-    expect(error).toBeInstanceOf(PoolError)
-    return (error as PoolError).code
-  }
-}
-
-async function exported({ pool }: Fakes, key: string): Promise<string[]> {
-  const lines: string[] = []
-  for await (const line of pool.exportSession(key)) lines.push(line)
-  return lines
-}
-
-async function* from(lines: readonly string[]): AsyncGenerator<string> {
-  yield* lines
-}
-
-/** Does everything that touches files of the session, and tells how each ended. */
-async function everything(scene: Scene): Promise<Record<string, string>> {
-  const { pool, dataDir } = scene
-  const session = await pool.session('k', { agent: 'assistant' })
-  const codes: Record<string, string> = {}
-  let lines: string[] = []
-  codes['export'] = await codeOf(exported(scene, 'k').then((all) => (lines = all)))
-  codes['fork'] = await codeOf(session.fork('fork'))
-  codes['backup'] = await codeOf(pool.backup(join(dataDir, '..', 'backup')))
-  codes['retention'] = await codeOf(pool.prune({ dryRun: true }))
-  codes['resume'] = await codeOf(session.send('Again').result)
-  await session.hibernate()
-  codes['fork'] += `, ${await codeOf(pool.session('fork').then((fork) => fork.delete()))}`
-  codes['delete'] = await codeOf(session.delete())
-  if (lines.length > 0) {
-    codes['import'] = await codeOf(pool.importSession(from(lines), { key: 'imported' }))
-    const imported = await pool.session('imported').catch(() => undefined)
-    codes['import'] += `, ${await codeOf(imported?.delete() ?? Promise.resolve())}`
-  }
-  codes['prune'] = await codeOf(pool.prune())
-  codes['erase'] = await codeOf(pool.eraseTenant('default'))
-  return codes
-}
-
-const ALL_DONE = {
-  export: 'done',
-  fork: 'done, done',
-  backup: 'done',
-  retention: 'done',
-  resume: 'done',
-  delete: 'done',
-  import: 'done, done',
-  prune: 'done',
-  erase: 'done',
-}
+/** By hand: `HOSTILE_FILES=100000`. */
+const FILES = Number(process.env['HOSTILE_FILES'] ?? 300)
 
 describe('whatever an agent leaves in its workspace, all work on its session goes on', () => {
   test.each(Object.entries(HOSTILE))('%s', { timeout: 60_000 }, async (kind, make) => {
@@ -130,9 +76,9 @@ describe('whatever an agent leaves in its workspace, all work on its session goe
     }
   })
 
-  test('many files', { timeout: 120_000 }, async () => {
+  test(`${FILES} files`, { timeout: 3_600_000 }, async () => {
     const setup = await scene()
-    makeMany(setup.workspace, 1_000)
+    makeMany(setup.workspace, FILES)
     expect(await everything(setup)).toEqual(ALL_DONE)
     expect(readdirSync(join(setup.dataDir, 'tenants'))).toEqual([])
   })

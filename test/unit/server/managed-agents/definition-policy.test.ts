@@ -167,6 +167,14 @@ describe('What a tenant may define', () => {
     else await expect(checked).rejects.toThrow(problem)
   })
 
+  test('a server must be at a public address unless its entry names it, or no key is asked for', () => {
+    const url = new URL('https://mcp.example/')
+    expect(policy(true).mustBePublic('t', url)).toBe(true)
+    expect(policy({ models: 'any', mcp: { allow: 'any' } }).mustBePublic('t', url)).toBe(true)
+    expect(policy({ models: 'any', mcp: { allow: ['mcp.example'] } }).mustBePublic('t', url)).toBe(false)
+    expect(new DefinitionPolicy({}, () => true).mustBePublic('t', url)).toBe(false)
+  })
+
   test.each([
     ['http://127.0.0.1/'],
     ['http://2130706433/'],
