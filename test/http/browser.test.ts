@@ -26,6 +26,8 @@ createRoot(document.getElementById('root')!).render(<StrictMode><App /></StrictM
 `
 const HTML = '<!doctype html><div id="root"></div><script type="module" src="/main.tsx"></script>'
 
+const PACKAGES = ['react', 'react/jsx-dev-runtime', 'react-dom/client', '@ag-ui/client']
+
 /** A page of an origin of its own, and the chat of the documentation in it. */
 interface Site {
   origin: string
@@ -43,6 +45,8 @@ async function site(): Promise<Site> {
     configFile: false,
     logLevel: 'error',
     cacheDir: join(root, '.vite'),
+    // Named, for without HMR a page that has come before a package was found is not loaded again.
+    optimizeDeps: { include: PACKAGES, noDiscovery: true },
     server: { host: 'localhost', port: 0, hmr: false, watch: null, fs: { strict: false } },
   })
   await vite.listen()
@@ -62,10 +66,13 @@ async function site(): Promise<Site> {
 }
 
 async function open(origin: string): Promise<Page> {
-  // It refuses to sandbox what root starts.
-  const running = await chromium.launch({ executablePath: browser, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+  // Root can't have the sandbox, and a GPU process of its own fails where only root may read `/`.
+  const args = ['--no-sandbox', '--disable-dev-shm-usage', '--no-zygote', '--in-process-gpu']
+  const running = await chromium.launch({ executablePath: browser, args })
   onTestFinished(() => running.close())
   const page = await running.newPage()
+  // The test's own time bounds each wait.
+  page.setDefaultTimeout(0)
   await page.goto(origin)
   return page
 }
