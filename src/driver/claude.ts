@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import './home.ts'
 import { forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
 import type { Clock } from '../clock.ts'
 import { ConfigError, ResumeError, StartError, StoreError } from '../errors.ts'
@@ -11,8 +12,9 @@ import { ProcessTable } from '../process/table.ts'
 import { treesOfThisHost } from '../process/tree.ts'
 import { OomWatch } from '../memory/oom.ts'
 import { formatDuration } from '../units.ts'
-import { BindRefusedError } from './driver.ts'
 import { handedOver } from './command-line.ts'
+import { saysDamagedConfig } from './config-file.ts'
+import { BindRefusedError, RepairedStartError } from './driver.ts'
 import type {
   AgentProcess,
   Driver,
@@ -47,6 +49,9 @@ const BROKEN_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }
 /** Refused for a reason that a claim may give while the conversation runs nevertheless (model or thinking not applied). */
 const BOUND_ALL_THE_SAME = 'option_not_applied'
 
+/** A day: the driver times starts itself. The SDK's own timer would count time in which the host stood still. */
+const NOT_TIMED_BY_THE_SDK = 24 * 60 * 60_000
+
 /** The report on a process that was never spawned. */
 const NEVER_STARTED: TerminateReport = { stage: 'gone', ms: 0, processes: 0, stragglers: 0, left: 0 }
 
@@ -60,6 +65,14 @@ export interface ClaudeDriverOptions {
   spoolDir: string
   /** Bytes of a turn that may wait on disk; beyond them the process itself is held back. */
   spoolLimitBytes: number
+}
+
+/** What all processes of a driver share. */
+interface Shared {
+  files: ConversationFiles
+  oom: OomWatch
+  cgroup: HostCgroup | undefined
+  trouble: DriverListeners['trouble']
 }
 
 const once = <T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (reason: unknown) => void } =>
@@ -80,9 +93,7 @@ class ClaudeProcess implements AgentProcess {
   readonly #spec: StartSpec
   readonly #clock: Clock
   readonly #driver: ClaudeDriverOptions
-  readonly #files: ConversationFiles
-  readonly #oom: OomWatch
-  readonly #cgroup: HostCgroup | undefined
+  readonly #shared: Shared
   readonly #input = new PromptInput()
   readonly #bound = once<Query>()
   readonly #exited = once<ExitFacts>()
@@ -96,14 +107,8 @@ class ClaudeProcess implements AgentProcess {
   #terminating: Promise<TerminateReport> | undefined
   #prepared: Promise<void> | undefined
 
-  constructor(
-    spec: StartSpec,
-    driver: ClaudeDriverOptions,
-    { files, oom, cgroup }: { files: ConversationFiles; oom: OomWatch; cgroup: HostCgroup | undefined },
-  ) {
-    this.#cgroup = cgroup
-    this.#oom = oom
-    this.#files = files
+  constructor(spec: StartSpec, driver: ClaudeDriverOptions, shared: Shared) {
+    this.#shared = shared
     this.#spec = spec
     this.#driver = driver
     this.#clock = driver.clock
@@ -194,7 +199,7 @@ class ClaudeProcess implements AgentProcess {
     this.#exited.resolve({ cause: 'not_started', exitCode: null, signal: null, stderr: '' })
     if (!this.#reading) this.#release()
     // What cannot be tidied away now goes after a later start: no reason to call this end a failure.
-    if (this.pid !== undefined) await this.#files.tidy(this.#spec.tmpDir, this.pid).catch(() => undefined)
+    if (this.pid !== undefined) await this.#shared.files.tidy(this.#spec.tmpDir, this.pid).catch(() => undefined)
     return report
   }
 
@@ -234,7 +239,7 @@ class ClaudeProcess implements AgentProcess {
   async #start(): Promise<void> {
     const options = this.#sdkOptions()
     if (this.#spec.conversation.kind === 'parked') {
-      this.#spare = await prewarm({ options, initializeTimeoutMs: this.#spec.initializeTimeoutMs })
+      this.#spare = await prewarm({ options, initializeTimeoutMs: NOT_TIMED_BY_THE_SDK })
       this.#spare.claimed.catch(() => undefined)
       return
     }
@@ -288,10 +293,11 @@ class ClaudeProcess implements AgentProcess {
       { workerId, command, args, cwd, env },
       {
         clock: this.#clock,
-        oom: this.#oom,
-        cgroup: this.#cgroup,
+        oom: this.#shared.oom,
+        cgroup: this.#shared.cgroup,
         spool: new Spool(join(spoolDir, `${workerId}.jsonl`), spoolLimitBytes),
         onBroken: () => void this.terminate(BROKEN_GRACES),
+        onCut: (problem) => this.#shared.trouble(`worker ${workerId}: ${problem}; the rest was left out`, undefined),
       },
     )
     this.#child = child
@@ -308,7 +314,20 @@ class ClaudeProcess implements AgentProcess {
   /** Why it did not start; the process has gone then. */
   async #startFailure(error: Error): Promise<Error> {
     await this.terminate({ eofMs: 0, sigtermMs: 1_000 })
-    return startFailure(error, await this.#child?.gone, this.#child?.startup.refusal)
+    const failure = startFailure(error, await this.#child?.gone, this.#child?.startup.refusal)
+    return failure instanceof StartError ? this.#repaired(failure) : failure
+  }
+
+  /** Restores a damaged configuration: with it no process of the tenant starts. */
+  async #repaired(error: StartError): Promise<StartError> {
+    const configDir = this.#spec.env['CLAUDE_CONFIG_DIR']
+    if (configDir === undefined || !saysDamagedConfig(`${error.message} ${error.exit?.stderr}`)) return error
+    try {
+      await this.#shared.files.restoreConfig(configDir)
+      return new RepairedStartError('the pool restored the last backup or removed the file', error)
+    } catch {
+      return error
+    }
   }
 
   async *#readMessages(): AsyncGenerator<SDKMessage> {
@@ -329,6 +348,7 @@ export class ClaudeDriver implements Driver {
   readonly #oom: OomWatch
   readonly #table = new ProcessTable()
   #cgroup: HostCgroup | undefined
+  #trouble: DriverListeners['trouble'] = () => undefined
   #guard: Guard | undefined
   #reaper: Reaper | undefined
 
@@ -339,6 +359,7 @@ export class ClaudeDriver implements Driver {
   }
 
   attach({ trouble, reaped }: DriverListeners): void {
+    this.#trouble = trouble
     const { clock, runDir } = this.#options
     this.#files.attach(trouble)
     this.#cgroup = HostCgroup.make()
@@ -348,7 +369,12 @@ export class ClaudeDriver implements Driver {
 
   start(spec: StartSpec): AgentProcess {
     this.#guard?.post()
-    return new ClaudeProcess(spec, this.#options, { files: this.#files, oom: this.#oom, cgroup: this.#cgroup })
+    return new ClaudeProcess(spec, this.#options, {
+      files: this.#files,
+      oom: this.#oom,
+      cgroup: this.#cgroup,
+      trouble: this.#trouble,
+    })
   }
 
   trees(): ReadonlyMap<string, ProcessInfo[]> {
@@ -366,7 +392,7 @@ export class ClaudeDriver implements Driver {
 
   async fork(place: TranscriptPlace, cwd: string): Promise<string> {
     try {
-      const sessionStore = await this.#files.asStore(place, cwd)
+      const sessionStore = this.#files.asStore(place, cwd)
       const { sessionId } = await forkSession(place.sessionId, { dir: place.cwd, sessionStore })
       return sessionId
     } catch (error) {
@@ -399,6 +425,10 @@ export class ClaudeDriver implements Driver {
 
   usage(place: TranscriptPlace, after: number): Promise<TranscriptUsage> {
     return this.#files.usage(place, after)
+  }
+
+  checkTranscript(place: TranscriptPlace, said?: { last: string; since: number }): Promise<number | undefined> {
+    return this.#files.checkTranscript(place, said)
   }
 
   resumeLoad(place: TranscriptPlace, above: number): Promise<ResumeLoad | undefined> {

@@ -2,7 +2,8 @@ import { join } from 'node:path'
 import type { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { TranscriptPlace } from './driver.ts'
-import { checkId, transcriptFile, transcriptFolders } from './transcripts.ts'
+import { transcriptFolder } from './transcript-folder.ts'
+import { checkId, transcriptFile } from './transcripts.ts'
 
 const SESSION_ID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/
 
@@ -80,16 +81,11 @@ export async function removeUnknown(
 
 /** Removes the transcript of a conversation with those of its subagents. */
 export async function removeTranscript(files: TenantFiles, place: TranscriptPlace, problems: Problems): Promise<void> {
-  const folders = await transcriptFolders(files, place).catch((error: unknown) => {
-    problems.take(error)
-    return []
-  })
-  for (const folder of folders) {
-    await files.remove(transcriptFile(folder, place.sessionId), problems)
-    await files.remove(join(folder, checkId(place.sessionId)), problems)
-    // Others may hold the transcripts of other sessions in the same cwd.
-    await files.removeIfEmpty(folder)
-  }
+  const folder = transcriptFolder(place)
+  await files.remove(transcriptFile(folder, place.sessionId), problems)
+  await files.remove(join(folder, checkId(place.sessionId)), problems)
+  // It may hold the transcripts of other sessions in the same cwd.
+  await files.removeIfEmpty(folder)
 }
 
 /** Removes what else the CLI keeps under a conversation's name: its tasks, environment, file history, debug log. */

@@ -1,7 +1,7 @@
-import { join } from 'node:path'
 import { FilesError } from '../errors.ts'
 import { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
+import { restoreConfig } from './config-file.ts'
 import { conversationSizes, removeKeepsakes, removeTranscript, removeUnknown } from './config-dir.ts'
 import type {
   Driver,
@@ -16,7 +16,9 @@ import { forgetCopy, linesOf, reconcile } from './mirror.ts'
 import { resumeLoad } from './resume-load.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
 import { transcriptUsage } from './transcript-usage.ts'
-import { entriesIn, folderName, transcriptFile, transcriptFolders, transcriptNames } from './transcripts.ts'
+import { checkTranscript } from './transcript-chain.ts'
+import { transcriptFolder } from './transcript-folder.ts'
+import { parseTranscript, transcriptFile, transcriptNames } from './transcripts.ts'
 
 type Trouble = DriverListeners['trouble']
 
@@ -38,15 +40,14 @@ export class ConversationFiles implements Omit<Driver, 'attach' | 'close' | 'tre
    * The CLI's own transcript files, as the store that the SDK's functions take: so that they work on any config dir. What
    * is written belongs to processes in `cwd`.
    */
-  async asStore(place: TranscriptPlace, cwd: string): Promise<SessionStore> {
+  asStore(place: TranscriptPlace, cwd: string): SessionStore {
     const files = this.#files
-    const [source] = await transcriptFolders(files, place)
-    if (source === undefined) throw new Error(`no transcripts of ${place.cwd}`)
-    const target = cwd === place.cwd ? source : join(place.configDir, 'projects', folderName(cwd))
+    const source = transcriptFolder(place)
+    const target = transcriptFolder({ ...place, cwd })
     const pathIn = (folder: string, { sessionId, subpath }: SessionKey): string =>
       transcriptFile(folder, sessionId, subpath)
     return {
-      load: async (key) => (await entriesIn(files, pathIn(source, key))) ?? null,
+      load: async (key) => (await parseTranscript(files, pathIn(source, key)))?.entries ?? null,
       append: (key, entries) => files.append(pathIn(target, key), [...linesOf(entries)].join('')),
     }
   }
@@ -57,7 +58,7 @@ export class ConversationFiles implements Omit<Driver, 'attach' | 'close' | 'tre
 
   async forget(place: TranscriptPlace, store: SessionStore): Promise<void> {
     const problems = new Problems()
-    await forgetCopy(this.#files, place, store).catch((error: unknown) => problems.take(error))
+    await forgetCopy(place, store).catch((error: unknown) => problems.take(error))
     await removeTranscript(this.#files, place, problems)
     await removeKeepsakes(this.#files, place, problems)
     await removeScratch(this.#files, place, problems)
@@ -92,6 +93,15 @@ export class ConversationFiles implements Omit<Driver, 'attach' | 'close' | 'tre
 
   usage(place: TranscriptPlace, after: number): Promise<TranscriptUsage> {
     return transcriptUsage(this.#files, place, after)
+  }
+
+  checkTranscript(place: TranscriptPlace, said?: { last: string; since: number }): Promise<number | undefined> {
+    return checkTranscript(this.#files, place, said)
+  }
+
+  /** Restores a damaged configuration. Throws FilesError, StoreError. */
+  restoreConfig(configDir: string): Promise<void> {
+    return restoreConfig(this.#files, configDir)
   }
 
   resumeLoad(place: TranscriptPlace, above: number): Promise<ResumeLoad | undefined> {

@@ -12,8 +12,11 @@ const HELD_IN_MEMORY_BYTES = 1024 * 1024
 /** What a process that has exited left in its pipe is taken beyond that: pipes hold less. */
 const LEFT_IN_PIPE_BYTES = 2 * 1024 * 1024
 
-/** A longer line is no message but a flood: the model API itself takes 32 MB at most. */
+/** A longer message is cut, such as a tool's structured content: the model API itself takes 32 MB at most. */
 const LONGEST_LINE_BYTES = 48 * 1024 * 1024
+
+/** A line that does not end within this is a flood. */
+const LONGEST_CUT_LINE_BYTES = 512 * 1024 * 1024
 
 /** A line may be passed on before its end is there, up to this: its reader gathers it in memory. */
 const LONG_LINE_BYTES = 2 * 1024 * 1024
@@ -38,6 +41,8 @@ export interface GateListeners {
   onOutput(): void
   /** The output breaks the protocol; the gate has closed itself. */
   onViolation(problem: string): void
+  /** A message was too long: only its beginning was passed on. */
+  onCut(problem: string): void
 }
 
 /**
@@ -48,7 +53,7 @@ export class ConversationGate extends Readable {
   readonly #source: Readable
   readonly #spool: Spool
   readonly #listeners: GateListeners
-  readonly #lines = new LineSplitter()
+  readonly #lines = new LineSplitter(LONGEST_LINE_BYTES)
   #inFlightBytes = 0
   /** True between the pieces of a line that is being passed on: nothing may come between them. */
   #midLine = false
@@ -141,12 +146,17 @@ export class ConversationGate extends Readable {
     this.#listeners.onOutput()
     this.#chunkHeld = false
     for (const piece of this.#lines.split(chunk)) {
+      if (piece.cut === true) this.#listeners.onCut(`it said a message of more than ${LONGEST_LINE_BYTES} bytes`)
       if (piece.kind === 'control') this.#passControl(piece.bytes)
       else if (piece.kind === 'conversation') this.#passOrHold(piece)
     }
     if (this.#chunkHeld) this.#heldChunks.push(chunk)
     else giveBack([chunk])
-    const limit = this.#lines.inNoise ? LONG_LINE_BYTES : LONGEST_LINE_BYTES
+    const limit = this.#lines.inNoise
+      ? LONG_LINE_BYTES
+      : this.#lines.skipping
+        ? LONGEST_CUT_LINE_BYTES
+        : LONGEST_LINE_BYTES
     if (this.#lines.lineBytes > limit) {
       this.#listeners.onViolation(`it wrote a line of more than ${limit} bytes`)
       this.destroy()

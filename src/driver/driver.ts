@@ -1,3 +1,4 @@
+import { StartError } from '../errors.ts'
 import type { ExitFacts } from '../errors.ts'
 import type {
   Options,
@@ -120,6 +121,14 @@ export interface AgentProcess {
   terminate(graces: Graces): Promise<TerminateReport>
 }
 
+/** A start failed, and the driver has removed the reason: another try may succeed. */
+export class RepairedStartError extends StartError {
+  constructor(repair: string, { phase, message, exit, cause, reason }: StartError) {
+    super(phase, `${message}; ${repair}`, exit, { cause, ...(reason === undefined ? {} : { reason }) })
+    this.name = 'StartError'
+  }
+}
+
 /** Why a parked process could not become a session: the reason's code, as the CLI names it. Nothing was sent to it. */
 export class BindRefusedError extends Error {
   readonly reason: string
@@ -204,6 +213,11 @@ export interface Driver {
   transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }>
   /** What a conversation has used as far as its files tell; answers after that time alone, in milliseconds since the epoch. */
   usage(place: TranscriptPlace, after: number): Promise<TranscriptUsage>
+  /**
+   * The size of a conversation's transcript, in bytes. With `said`: undefined if the process could not write all of it. The
+   * entry `last` or one of its parents is missing, up to the first parent within the first `since` bytes.
+   */
+  checkTranscript(place: TranscriptPlace, said?: { last: string; since: number }): Promise<number | undefined>
   /** What a process would have to load of a conversation; undefined where its transcript has no more than `above` bytes, or is not there. */
   resumeLoad(place: TranscriptPlace, above: number): Promise<ResumeLoad | undefined>
 }

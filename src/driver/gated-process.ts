@@ -24,6 +24,8 @@ export interface GatedContext {
   spool: Spool
   /** Its output is over or cannot be understood, although it lives: it is to be ended. */
   onBroken: () => void
+  /** A message was too long, and its end was dropped. */
+  onCut: (problem: string) => void
 }
 
 /** How a child ended, and why. */
@@ -46,7 +48,7 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
   #violation = ''
   #endedByUs = false
 
-  constructor(request: SpawnRequest, { clock, oom, cgroup, spool, onBroken }: GatedContext) {
+  constructor(request: SpawnRequest, { clock, oom, cgroup, spool, onBroken, onCut }: GatedContext) {
     super()
     this.#clock = clock
     this.#oom = oom
@@ -60,6 +62,7 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
         this.#lastOutputAt = clock.now()
       },
       onViolation: (problem) => this.#breakOff(problem),
+      onCut,
     })
     this.stdout.once('end', () => clock.after(STDOUT_CLOSED_GRACE_MS, () => this.#noteClosedStdout()))
     // What is wrong with its output shows in its exit.

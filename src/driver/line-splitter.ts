@@ -1,3 +1,5 @@
+import { OpenJson } from './open-json.ts'
+
 /** Lines that must reach the SDK at once: requests to the host, and answers to the host's own. */
 const CONTROL_PREFIXES = ['{"type":"control_', '{"type":"keep_alive"'].map((text) => Buffer.from(text))
 const LONGEST_PREFIX = Math.max(...CONTROL_PREFIXES.map(({ length }) => length))
@@ -12,6 +14,8 @@ export interface Piece {
   kind: 'control' | 'conversation' | 'noise'
   bytes: Buffer
   endsLine: boolean
+  /** Set when the line was too long and ends here. */
+  cut?: true
 }
 
 const isControl = (head: Buffer): boolean =>
@@ -27,14 +31,29 @@ function kindOf(head: Buffer): Piece['kind'] {
  * bytes. Conversation comes in pieces as it arrives, so that a line of many megabytes is never gathered here.
  */
 export class LineSplitter {
+  readonly #longestBytes: number
   #kind: 'unknown' | Piece['kind'] = 'unknown'
+  /** Follows a line that comes in several pieces. */
+  #json: OpenJson | undefined
+  /** True while the rest of a line that was cut is dropped. */
+  #skipping = false
   #gathered: Buffer[] = []
   #gatheredBytes = 0
   #lineBytes = 0
 
+  /** A longer conversation line is cut to a message that can be parsed. */
+  constructor(longestBytes: number = Infinity) {
+    this.#longestBytes = longestBytes
+  }
+
   /** Bytes of the line that has begun and not ended. */
   get lineBytes(): number {
     return this.#lineBytes
+  }
+
+  /** True while the rest of a line that was cut is dropped. */
+  get skipping(): boolean {
+    return this.#skipping
   }
 
   /** True while the line that has begun is no message. */
@@ -55,6 +74,10 @@ export class LineSplitter {
 
   #next(bytes: Buffer, endsLine: boolean): Piece | undefined {
     this.#lineBytes += bytes.length
+    if (this.#skipping) {
+      if (endsLine) this.#endLine()
+      return undefined
+    }
     if (this.#kind === 'unknown' || this.#kind === 'control') {
       const known = this.#kind === 'control' || endsLine || this.#gatheredBytes + bytes.length >= LONGEST_PREFIX
       if (known && this.#kind === 'unknown') this.#kind = kindOf(this.#withGathered(bytes))
@@ -68,11 +91,34 @@ export class LineSplitter {
     const piece: Piece = { kind: this.#kind as Piece['kind'], bytes: this.#withGathered(bytes), endsLine }
     this.#gathered = []
     this.#gatheredBytes = 0
-    if (endsLine) {
-      this.#kind = 'unknown'
-      this.#lineBytes = 0
-    }
+    if (piece.kind === 'conversation' && this.#lineBytes > this.#longestBytes) return this.#cut(piece)
+    if (endsLine) this.#endLine()
+    else if (piece.kind === 'conversation') (this.#json ??= new OpenJson()).read(piece.bytes)
     return piece
+  }
+
+  /** Ends a line that is too long at the first place where its JSON can end. */
+  #cut(piece: Piece): Piece {
+    const json = (this.#json ??= new OpenJson())
+    const { bytes, endsLine } = piece
+    for (let length = 0; length < bytes.length - (endsLine ? 1 : 0); length += 1) {
+      if (json.canEnd) {
+        this.#skipping = !endsLine
+        if (endsLine) this.#endLine()
+        const whole = Buffer.concat([bytes.subarray(0, length), Buffer.from(`${json.ending}\n`)])
+        return { ...piece, bytes: whole, endsLine: true, cut: true }
+      }
+      json.read(bytes.subarray(length, length + 1))
+    }
+    if (endsLine) this.#endLine()
+    return piece
+  }
+
+  #endLine(): void {
+    this.#kind = 'unknown'
+    this.#lineBytes = 0
+    this.#json = undefined
+    this.#skipping = false
   }
 
   #withGathered(bytes: Buffer): Buffer {

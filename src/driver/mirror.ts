@@ -2,22 +2,28 @@ import { basename, join } from 'node:path'
 import { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { SessionStore, SessionStoreEntry, TranscriptPlace } from './driver.ts'
-import { checkId, entriesIn, transcriptFile, transcriptFolders } from './transcripts.ts'
+import { transcriptFolder } from './transcript-folder.ts'
+import { checkId, parseTranscript, transcriptFile } from './transcripts.ts'
+import type { ParsedTranscript } from './transcripts.ts'
 
 /** The main transcript has no subpath. */
 type Subpath = string | undefined
 
 /** A conversation's transcripts by subpath. */
-type Transcripts = Map<Subpath, SessionStoreEntry[]>
+type Transcripts<Transcript> = Map<Subpath, Transcript>
 
-async function ownTranscripts(files: TenantFiles, folder: string, sessionId: string): Promise<Transcripts> {
+async function ownTranscripts(
+  files: TenantFiles,
+  folder: string,
+  sessionId: string,
+): Promise<Transcripts<ParsedTranscript>> {
   // A folder that cannot be entered has no transcripts of subagents, as for the CLI.
   const below = await files.names(join(folder, checkId(sessionId)), new Problems())
   const subpaths = below.filter((name) => name.endsWith('.jsonl')).map((name) => name.slice(0, -'.jsonl'.length))
-  const own: Transcripts = new Map()
+  const own: Transcripts<ParsedTranscript> = new Map()
   for (const subpath of [undefined, ...subpaths]) {
-    const entries = await entriesIn(files, transcriptFile(folder, sessionId, subpath))
-    if (entries !== undefined) own.set(subpath, entries)
+    const transcript = await parseTranscript(files, transcriptFile(folder, sessionId, subpath))
+    if (transcript !== undefined) own.set(subpath, transcript)
   }
   return own
 }
@@ -25,8 +31,8 @@ async function ownTranscripts(files: TenantFiles, folder: string, sessionId: str
 async function keptTranscripts(
   store: SessionStore,
   key: { projectKey: string; sessionId: string },
-): Promise<Transcripts> {
-  const kept: Transcripts = new Map()
+): Promise<Transcripts<SessionStoreEntry[]>> {
+  const kept: Transcripts<SessionStoreEntry[]> = new Map()
   for (const subpath of [undefined, ...((await store.listSubkeys?.(key)) ?? [])]) {
     const entries = await store.load(subpath === undefined ? key : { ...key, subpath })
     if (entries !== null) kept.set(subpath, entries)
@@ -46,32 +52,33 @@ export function* linesOf(entries: Iterable<SessionStoreEntry>): Generator<string
 }
 
 /**
- * Makes the CLI's files of a conversation and their copy in a store agree: a file that is gone is written again, and a copy
- * that lacks something is replaced by what the files say. Throws FilesError, and what the store throws.
+ * Makes the CLI's files of a conversation and their copy in a store agree. A file that is gone is written again from the copy.
+ * So is a file with cut lines, if the copy has all of its entries. A copy that lacks entries is replaced by the files'. Throws
+ * FilesError, and what the store throws.
  */
 export async function reconcile(files: TenantFiles, place: TranscriptPlace, store: SessionStore): Promise<void> {
-  const [folder] = await transcriptFolders(files, place)
-  if (folder === undefined) return
+  const folder = transcriptFolder(place)
   const { sessionId } = place
   const key = { projectKey: basename(folder), sessionId }
   const own = await ownTranscripts(files, folder, sessionId)
   const kept = await keptTranscripts(store, key)
   for (const [subpath, entries] of kept) {
-    if (own.has(subpath)) continue
+    const file = own.get(subpath)
+    if (file !== undefined && (!file.damaged || lacks(entries, file.entries))) continue
     await files.replace(transcriptFile(folder, sessionId, subpath), linesOf(entries))
-    own.set(subpath, entries)
+    own.set(subpath, { entries, damaged: false })
   }
-  if (![...own].some(([subpath, entries]) => lacks(kept.get(subpath), entries))) return
+  if (![...own].some(([subpath, { entries }]) => lacks(kept.get(subpath), entries))) return
   // In one go, so that a store that groups its writes has the old copy or the new one.
   await Promise.all([
     store.delete?.(key),
-    ...[...own].map(([subpath, entries]) => store.append(subpath === undefined ? key : { ...key, subpath }, entries)),
+    ...[...own].map(([subpath, { entries }]) =>
+      store.append(subpath === undefined ? key : { ...key, subpath }, entries),
+    ),
   ])
 }
 
 /** Removes the copy of a conversation. */
-export async function forgetCopy(files: TenantFiles, place: TranscriptPlace, store: SessionStore): Promise<void> {
-  for (const folder of await transcriptFolders(files, place)) {
-    await store.delete?.({ projectKey: basename(folder), sessionId: place.sessionId })
-  }
+export async function forgetCopy(place: TranscriptPlace, store: SessionStore): Promise<void> {
+  await store.delete?.({ projectKey: basename(transcriptFolder(place)), sessionId: place.sessionId })
 }

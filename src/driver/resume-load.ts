@@ -1,7 +1,8 @@
 import type { FileFacts, TenantFiles } from '../files/tenant-files.ts'
 import type { ResumeLoad, TranscriptPlace } from './driver.ts'
 import { parseEntry } from './transcript-entry.ts'
-import { transcriptFile, transcriptFolders } from './transcripts.ts'
+import { transcriptFolder } from './transcript-folder.ts'
+import { transcriptFile } from './transcripts.ts'
 
 /** The row that the CLI writes when it has put a summary in the place of what was said before. */
 interface Boundary {
@@ -73,10 +74,7 @@ async function mainTranscript(
   files: TenantFiles,
   place: TranscriptPlace,
 ): Promise<(FileFacts & { path: string }) | undefined> {
-  for (const folder of await transcriptFolders(files, place)) {
-    const path = transcriptFile(folder, place.sessionId)
-    const found = await files.facts(path)
-    if (found !== undefined) return { ...found, path }
-  }
-  return undefined
+  const path = transcriptFile(transcriptFolder(place), place.sessionId)
+  const found = await files.facts(path)
+  return found && { ...found, path }
 }

@@ -1,4 +1,4 @@
-/** One line of a transcript; undefined for anything else, such as the last one of a process that was killed as it wrote, or that is writing it. */
+/** One line of a transcript. Undefined if it is no entry: a kill or a full disk cuts lines short, and the CLI skips them, too. */
 export function parseEntry<Entry extends object>(line: string): Entry | undefined {
   try {
     const value: unknown = JSON.parse(line)

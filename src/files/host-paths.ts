@@ -1,6 +1,6 @@
-import { statSync } from 'node:fs'
+import { constants, statSync } from 'node:fs'
 import type { Stats } from 'node:fs'
-import { mkdir, rename, stat } from 'node:fs/promises'
+import { access, mkdir, rename, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Problems } from './problem.ts'
 import { TenantFiles } from './tenant-files.ts'
@@ -22,6 +22,17 @@ export function chosenPathSync(path: string): ChosenPath {
 function kindOf(found: Stats | undefined): ChosenPath {
   if (found === undefined) return undefined
   return found.isDirectory() ? 'folder' : 'other'
+}
+
+/** The error code of what keeps a process from working in a folder that the caller chose. Undefined: nothing does. */
+export async function obstacleAt(path: string): Promise<string | undefined> {
+  try {
+    if (!(await stat(path)).isDirectory()) return 'ENOTDIR'
+    await access(path, constants.R_OK | constants.X_OK)
+    return undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'EIO'
+  }
 }
 
 /** Fills a new folder, which is there as a whole or not at all. Throws what `fill` throws, and system errors. */

@@ -21,6 +21,8 @@ export interface Line {
   /** Undefined for one that is longer than asked for. */
   text: string | undefined
   bytes: number
+  /** The offset of its first byte. */
+  at: number
 }
 
 /** Pieces of one line, of which no more is kept than may be asked for. */
@@ -45,10 +47,12 @@ class Gathering {
     else this.#pieces.push(Buffer.from(piece))
   }
 
-  take(): Line {
+  /** `at`: the offset at which it begins. */
+  take(at: number): Line {
     const line = {
       text: this.#bytes > this.#limit ? undefined : Buffer.concat(this.#pieces).toString(),
       bytes: this.#bytes,
+      at,
     }
     this.#pieces = []
     this.#bytes = 0
@@ -73,20 +77,23 @@ export async function* linesFromStart(
   if (stats.size > fileBytes) throw tooLarge(fileBytes)
   const buffer = Buffer.allocUnsafe(PIECE_BYTES)
   const line = new Gathering(lineBytes)
+  let begin = 0
   for (let at = 0; ;) {
     if (at > fileBytes) throw tooLarge(fileBytes)
     const piece = await pieceAt(operation, fd, buffer, at)
     if (piece.length === 0) break
+    const offset = at
     at += piece.length
     let start = 0
     for (let end = piece.indexOf(NEWLINE); end !== -1; end = piece.indexOf(NEWLINE, start)) {
       line.add(piece.subarray(start, end), false)
-      yield line.take()
+      yield line.take(begin)
       start = end + 1
+      begin = offset + start
     }
     line.add(piece.subarray(start), false)
   }
-  if (!line.empty) yield line.take()
+  if (!line.empty) yield line.take(begin)
 }
 
 /** The lines of a file, the last first. */
@@ -104,10 +111,10 @@ export async function* linesFromEnd(
     end = start
     for (let at = piece.lastIndexOf(NEWLINE); at !== -1; at = piece.lastIndexOf(NEWLINE)) {
       line.add(piece.subarray(at + 1), true)
-      yield line.take()
+      yield line.take(start + at + 1)
       piece = piece.subarray(0, at)
     }
     line.add(piece, true)
   }
-  yield line.take()
+  yield line.take(0)
 }

@@ -36,6 +36,10 @@ type Work<T> = (operation: Operation, place: Place) => Promise<T>
 /** A workspace of many small files takes its time on a busy machine. */
 const COPY_MS = 60 * 60_000
 
+/** The owner's rights to a folder: all, and those without which no process can work there. */
+const OWNER = 0o700
+const ENTER = 0o500
+
 const ENDLESS = { totalMs: Infinity, entries: Infinity, totalBytes: Infinity, fileBytes: Infinity }
 
 /**
@@ -141,6 +145,27 @@ export class TenantFiles {
         })
         made.drop()
       }
+    })
+  }
+
+  /**
+   * Makes a folder if it is missing, with those that it is in. Gives the owner the rights to read and enter it back for good. True if it
+   * was made. Throws FilesError for what is no folder.
+   */
+  restoreFolder(path: string): Promise<boolean> {
+    return this.#do('restoring a folder', path, async (operation, place) => {
+      await using parent = await this.#places.makeParent(operation, place)
+      const found = await parent.lstat(nameOf(place)).catch((error: unknown) => {
+        if (!isMissing(error)) throw error
+        return undefined
+      })
+      if (found === undefined) {
+        await parent.makeNew(nameOf(place))
+        return true
+      }
+      await using folder = await parent.folder(nameOf(place))
+      if ((found.mode & ENTER) !== ENTER) await folder.setMode(found.mode | OWNER)
+      return false
     })
   }
 

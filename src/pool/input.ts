@@ -45,17 +45,19 @@ interface PromptExtras {
  * metadata that is not JSON or too large.
  */
 export function toUserMessage(input: TurnInput, { context = [], metadata }: PromptExtras = {}): SDKUserMessage {
-  const prompt = toPrompt(input)
-  const { content } = prompt.message
-  const said = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content
-  const whole: SDKUserMessage =
-    context.length === 0
-      ? prompt
-      : { ...prompt, message: { role: 'user', content: [...context.map(contextBlock), ...said] as MessageContent } }
+  const whole = withContext(toPrompt(input), context)
   if (metadata === undefined) return whole
   const carrying = { ...whole, message: { ...whole.message } }
   kept.set(carrying.message, checkedMetadata(metadata))
   return carrying
+}
+
+/** The same prompt with `context` as system reminders before it. */
+export function withContext(prompt: SDKUserMessage, context: readonly string[]): SDKUserMessage {
+  if (context.length === 0) return prompt
+  const { content } = prompt.message
+  const said = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content
+  return { ...prompt, message: { role: 'user', content: [...context.map(contextBlock), ...said] as MessageContent } }
 }
 
 function checkedMetadata(metadata: PromptMetadata): PromptMetadata {
@@ -73,15 +75,30 @@ function checkedMetadata(metadata: PromptMetadata): PromptMetadata {
 
 function toPrompt(input: TurnInput): SDKUserMessage {
   if (typeof input === 'string' || Array.isArray(input)) {
-    if (input.length === 0 || (typeof input === 'string' && input.trim() === '')) {
-      throw new ConfigError('input', 'is empty; send some text or content blocks')
-    }
-    return { type: 'user', message: { role: 'user', content: input }, parent_tool_use_id: null }
+    return { type: 'user', message: { role: 'user', content: saidIn(input) }, parent_tool_use_id: null }
   }
   if (typeof input !== 'object' || input === null || input.type !== 'user') {
     throw new ConfigError('input', 'is neither text, nor content blocks, nor an SDK user message')
   }
-  return input
+  const content = saidIn(input.message?.content)
+  return content === input.message.content ? input : { ...input, message: { role: 'user', content } }
+}
+
+/** The content of a prompt without blocks of blank text, which the API refuses. Throws ConfigError if nothing is left. */
+function saidIn(content: string | MessageContent): string | MessageContent {
+  if (typeof content !== 'string' && !Array.isArray(content)) {
+    throw new ConfigError('input', 'has neither text nor content blocks')
+  }
+  const said = typeof content === 'string' ? content.trim() : content.filter((block) => !isBlank(block))
+  if (said.length === 0) throw new ConfigError('input', 'is empty; send some text or content blocks')
+  return typeof content !== 'string' && said.length < content.length ? (said as MessageContent) : content
+}
+
+/** Throws ConfigError if it is no block. */
+function isBlank(block: MessageContent[number]): boolean {
+  if (typeof block !== 'object' || block === null)
+    throw new ConfigError('input', 'has a content block that is no object')
+  return block.type === 'text' && typeof block.text === 'string' && block.text.trim() === ''
 }
 
 /** Checks a session's key or a tenant's name. Throws ConfigError. */

@@ -16,7 +16,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { DatabaseSync, backup } from '../sqlite.ts'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
-import { FilesError, HostRunningError, StoreError, storeError } from '../errors.ts'
+import { ConfigError, FilesError, HostRunningError, StoreError, storeError } from '../errors.ts'
 import type { Problems } from '../files/problem.ts'
 import { TenantFiles } from '../files/tenant-files.ts'
 import { makePrivateFile } from '../private-file.ts'
@@ -99,6 +99,18 @@ const namesIn = (path: string): Promise<string[]> =>
     throw storeError(`${path} cannot be read`, error)
   })
 
+/**
+ * The CLI normalises the path of its config dir to NFC, and would write outside of a data directory in NFD. On macOS both
+ * are the same path.
+ */
+function checkComposed(path: string): void {
+  if (process.platform === 'darwin' || path === path.normalize('NFC')) return
+  throw new ConfigError(
+    'dataDir',
+    `${path} is in decomposed Unicode (NFD), but claude writes to the composed path (NFC); rename the directory`,
+  )
+}
+
 /** The directory that a host owns: its store, its tenants' config dirs and workspaces, and the lock that keeps others out. */
 export class DataDir implements PoolFiles {
   readonly path: string
@@ -111,10 +123,11 @@ export class DataDir implements PoolFiles {
   /** Directories of tenants that are being removed. */
   readonly #removing = new Map<string, Promise<void>>()
 
-  /** Makes the directory if need be, and takes it. Throws HostRunningError while another host has it, else StoreError. */
+  /** Makes the directory if need be, and takes it. Throws ConfigError, HostRunningError while another host has it, else StoreError. */
   constructor(path: string, clock: Pick<Clock, 'wall'> = systemClock) {
     this.#clock = clock
     this.path = resolve(path)
+    checkComposed(this.path)
     this.tenantFiles = new TenantFiles(this.#tenants)
     try {
       makeDirectory(this.path)
@@ -189,8 +202,8 @@ export class DataDir implements PoolFiles {
     }
   }
 
-  checkDisk(how: { thorough: boolean }): Promise<DiskState> {
-    return checkDisk(this.path, how)
+  checkDisk({ thorough, tenant }: { thorough: boolean; tenant?: string }): Promise<DiskState> {
+    return checkDisk(tenant === undefined ? this.path : join(this.#tenants, folderOf(tenant)), { thorough })
   }
 
   async removeTenant(tenant: string, problems: Problems): Promise<void> {

@@ -86,8 +86,8 @@ export interface PoolFiles {
   ): Promise<number>
   /** Copies the files of all tenants as they are now into this new directory, which stands for the data directory. What stays behind is noted. */
   copyFiles(path: string, problems: Problems): Promise<void>
-  /** Whether something can be kept on their disk. `thorough` writes a file to find out. */
-  checkDisk(how: { thorough: boolean }): Promise<DiskState>
+  /** Whether something can be kept on their disk, or on that of a tenant. `thorough` writes a file to find out. */
+  checkDisk(how: { thorough: boolean; tenant?: string }): Promise<DiskState>
   /** Where a copy has its store. */
   storeFileIn(path: string): string
 }

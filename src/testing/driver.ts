@@ -108,6 +108,9 @@ export class FakeDriver implements Driver {
     return Promise.resolve({ saved: undefined, unsaved: [] })
   }
 
+  /** Nothing is written, so nothing can be missing. */
+  checkTranscript: Driver['checkTranscript'] = async () => 0
+
   resumeLoad({ sessionId }: TranscriptPlace, above: number): Promise<ResumeLoad | undefined> {
     const { bytes = 0, compactions = 0 } = this.conversations.get(sessionId) ?? {}
     const load = { bytes, fileBytes: bytes, compaction: compactions === 0 ? undefined : `${compactions}` }

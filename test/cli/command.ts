@@ -24,6 +24,7 @@ interface CommandOptions {
   cwd?: string
   env?: Record<string, string>
   limits?: { descriptors: number; heapMiB: number }
+  uid?: number
 }
 
 /** The command, running. */
@@ -35,14 +36,16 @@ export class Command {
   #stderr = ''
   #heard = new Set<() => void>()
 
-  /** `limits`: how many descriptors it may have, and MiB of heap. */
-  constructor(args: readonly string[], { cwd, env = {}, limits }: CommandOptions = {}) {
+  /** `limits`: how many descriptors it may have, and MiB of heap. `uid`: another user, without HOME; only root can start it. */
+  constructor(args: readonly string[], { cwd, env = {}, limits, uid }: CommandOptions = {}) {
     const { PATH = '', HOME = '' } = process.env
     this.cwd = cwd ?? process.cwd()
     const own = [process.execPath, ...(limits === undefined ? [] : [`--max-old-space-size=${limits.heapMiB}`]), main]
     const [program = '', ...rest] =
       limits === undefined ? own : ['sh', '-c', `ulimit -n ${limits.descriptors} && exec "$@"`, 'sh', ...own]
-    this.child = spawn(program, [...rest, ...args], { cwd, env: { PATH, HOME, ...env }, stdio: 'pipe' })
+    const user = uid === undefined ? {} : { uid, gid: uid }
+    const environment = { PATH, ...(uid === undefined ? { HOME } : {}), ...env }
+    this.child = spawn(program, [...rest, ...args], { cwd, env: environment, stdio: 'pipe', ...user })
     this.child.stdin.on('error', () => undefined)
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => this.#hear(() => (this.#stdout += text)))
     this.child.stderr.setEncoding('utf8').on('data', (text: string) => this.#hear(() => (this.#stderr += text)))

@@ -27,6 +27,15 @@ test('a prompt over HTTP reaches a real process, and the conversation goes on wi
   expect(await serving.command.ended).toMatchObject({ code: 0, left: 0 })
 })
 
+test.skipIf(process.getuid?.() !== 0)(
+  'a user whom the system does not know, and who has no home, is served all the same (needs root)',
+  async () => {
+    const serving = await serve(`agents: { a: { ${AGENT} } }\ndataDir: ./data`, { uid: 54_321 })
+    const answer = await post(serving, 'ada', 'hello')
+    expect(textOf(await new Frames(answer).rest())).toBe('[turn 1] You said: hello')
+  },
+)
+
 test('a client that goes away finds its turn again, with all that it missed', async () => {
   const serving = await serve(`agents: { a: { ${AGENT} } }`)
   const leaving = new AbortController()

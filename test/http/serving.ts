@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { chown, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from '../cli/command.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
@@ -17,14 +17,16 @@ interface ServeOptions {
   file?: string
   env?: Record<string, string>
   limits?: { descriptors: number; heapMiB: number }
+  uid?: number
 }
 
-/** Starts it with this config and waits until it is ready. It is gone at the end of the test. */
+/** Starts it with this config, as this user, and waits until it is ready. It is gone at the end of the test. */
 export async function serve(
   config: string,
   { folder, file = 'claude-agent-pool.config.yaml', ...options }: ServeOptions = {},
 ): Promise<Serving> {
   const cwd = folder ?? (await temporaryFolder())
+  if (options.uid !== undefined) await chown(cwd, options.uid, options.uid)
   await writeFile(join(cwd, file), config)
   const command = new Command(['serve', '--port', '0', '--json', '--log-level', 'info'], { cwd, ...options })
   const { url } = JSON.parse(/^\{"url".*$/m.exec(await command.said(/^\{"url".*\n/m))?.[0] ?? '{}') as { url: string }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { MODEL, modelAsked, openSite, say } from '../fixtures/real-pool.ts'
+import { MODEL, modelAsked, openSite, say, transcripts } from '../fixtures/real-pool.ts'
 
 test('A fork and its origin go on separately: each keeps what was said before, and nothing of the other after', async () => {
   const site = await openSite()
@@ -37,6 +37,26 @@ test('A fork of a session that runs in a directory of its caller runs there too'
   const fork = await origin.fork('fork')
   expect((await say(fork, 'second')).text).toBe('[turn 2] You said: second')
   expect((await fork.info()).cwd).toBe(cwd)
+})
+
+test.each([
+  ['with an accent that stands for itself', 'cafe\u0301'],
+  ['with a name that the CLI cuts', `${'x'.repeat(120)}/\u00e9${'y'.repeat(90)}`],
+])('A session in a directory %s is forked, bounded and deleted where the CLI keeps it', async (_, name) => {
+  const site = await openSite()
+  const cwd = await site.directory(name)
+  const pool = await site.pool({ limits: { transcript: '200KiB' } })
+  const origin = await pool.session('origin', { agent: 'a', cwd })
+  await say(origin, 'first')
+  const fork = await origin.fork('fork')
+  expect((await say(fork, 'second\n@sim text 400KiB')).warmth).toBe('resumed')
+  await fork.hibernate()
+  await expect(fork.send('third').result).rejects.toMatchObject({
+    name: 'ResumeError',
+    message: expect.stringContaining('limits.transcript'),
+  })
+  await Promise.all([origin.delete(), fork.delete()])
+  expect(await transcripts(site.dataDir)).toEqual([])
 })
 
 test('A fork has its own copy of a workspace that the pool made', async () => {

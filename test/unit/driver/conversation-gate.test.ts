@@ -29,6 +29,7 @@ interface Setup {
   /** What came out so far. */
   output: () => string
   violations: string[]
+  cuts: string[]
   ended: Promise<void>
   /** Writes and waits until the gate has taken it, or has stopped taking. */
   write: (text: string) => Promise<void>
@@ -48,9 +49,11 @@ const open = (spoolLimit = NOT_FULL): Setup => {
   const source = new PassThrough({ highWaterMark: 16 * KIB })
   const file = join(folder, `${(number += 1)}.jsonl`)
   const violations: string[] = []
+  const cuts: string[] = []
   const gate = new ConversationGate(source, new Spool(file, spoolLimit), {
     onOutput: () => undefined,
     onViolation: (problem) => violations.push(problem),
+    onCut: (problem) => cuts.push(problem),
   })
   gate.on('error', () => undefined)
   const texts: string[] = []
@@ -65,6 +68,7 @@ const open = (spoolLimit = NOT_FULL): Setup => {
     file,
     output: () => texts.join(''),
     violations,
+    cuts,
     ended,
     async write(text) {
       source.write(text)
@@ -224,6 +228,25 @@ describe('while its reader does not read', () => {
 })
 
 describe('what breaks the protocol', () => {
+  test('a message that is too long does not: its beginning is passed on as a whole message, and so is what follows', async () => {
+    const { write, output, cuts, violations, gate } = open()
+    await write(
+      '{"type":"user","message":{"content":[{"tool_use_id":"t","content":"kept"}]},"tool_use_result":{"list":["',
+    )
+    for (let written = 0; written < 60; written += 1) {
+      await write(`${'x'.repeat(MIB - 3)}","`)
+      gate.consumed()
+    }
+    await write('"]}}\n{"type":"result"}\n')
+    gate.consumed()
+    await settle()
+    const [cut = '', ...rest] = output().split('\n')
+    expect(JSON.parse(cut)).toMatchObject({ type: 'user', message: { content: [{ content: 'kept' }] } })
+    expect(rest).toEqual(['{"type":"result"}', ''])
+    expect(cuts).toEqual([`it said a message of more than ${48 * MIB} bytes`])
+    expect([violations, gate.destroyed]).toEqual([[], false])
+  })
+
   test('a line without end closes the gate before it has filled the memory', async () => {
     const { write, violations, gate } = open()
     await write('{')
@@ -245,6 +268,7 @@ describe('what breaks the protocol', () => {
     const gate = new ConversationGate(source, new Spool('/dev/null/nowhere/spool', NOT_FULL), {
       onOutput: () => undefined,
       onViolation: (problem) => violations.push(problem),
+      onCut: () => undefined,
     })
     gate.on('error', () => undefined)
     gate.resume()

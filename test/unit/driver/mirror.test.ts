@@ -55,6 +55,23 @@ test('a copy that lacks something becomes what the files say, in their order', a
   expect(await store.load(SUB)).toEqual(entries(7, 8))
 })
 
+test('a file with cut lines is made whole by a copy that has all the rest', async () => {
+  await store.append(MAIN, entries(1, 5))
+  await write(main, `${lines(entries(1, 2))}{"type":"us\n${lines(entries(4, 5))}`)
+  await reconcile(files, place, store)
+  expect(await readFile(main, 'utf8')).toBe(lines(entries(1, 5)))
+  expect(await store.load(MAIN)).toEqual(entries(1, 5))
+})
+
+test('a file with cut lines that has more than its copy stays, and the copy gets what can be read', async () => {
+  await store.append(MAIN, entries(1, 3))
+  const damaged = `${lines(entries(1, 2))}{"type":"us\n${lines(entries(4, 5))}{"type":"as`
+  await write(main, damaged)
+  await reconcile(files, place, store)
+  expect(await readFile(main, 'utf8')).toBe(damaged)
+  expect(await store.load(MAIN)).toEqual([...entries(1, 2), ...entries(4, 5)])
+})
+
 test('a copy that lacks nothing is left alone, also when it knows more', async () => {
   await store.append(MAIN, entries(1, 5))
   await write(main, lines(entries(1, 4)))
@@ -79,7 +96,7 @@ test('where neither side has anything nothing is made', async () => {
 test('forgetting removes the copy with those of subagents', async () => {
   await store.append(MAIN, entries(1, 1))
   await store.append(SUB, entries(2, 2))
-  await forgetCopy(files, place, store)
+  await forgetCopy(place, store)
   expect(await store.load(MAIN)).toBeNull()
   expect(await store.load(SUB)).toBeNull()
 })

@@ -15,11 +15,34 @@ describe('a prompt', () => {
     expect(toUserMessage(message)).toBe(message)
   })
 
-  test.each(['', ' \n\t', []])('of %j is empty', (input) => {
-    expect(() => toUserMessage(input)).toThrow('input: is empty; send some text or content blocks')
+  const blank = { type: 'text', text: ' \n' } as const
+
+  test.each(['', ' \n\t', [], [blank], [blank, { type: 'text', text: '' } as const]])('of %j is empty', (input) => {
+    const message = 'input: is empty; send some text or content blocks'
+    expect(() => toUserMessage(input)).toThrow(message)
+    expect(() => toUserMessage(input, { context: ['It is late.'] })).toThrow(message)
+    const sdk = { type: 'user', message: { role: 'user', content: input }, parent_tool_use_id: null } as const
+    expect(() => toUserMessage(sdk)).toThrow(message)
   })
 
-  test.each([undefined, null, 7, {}, { type: 'assistant' }])('may not be %j', (input) => {
+  test('loses blank text beside other content: the API takes none', () => {
+    const image = { type: 'image', source: { type: 'url', url: 'https://example.com/a.png' } } as const
+    expect(toUserMessage([blank, image]).message.content).toEqual([image])
+    const sdk = { ...toUserMessage('Hello'), message: { role: 'user', content: [image, blank] } } as const
+    expect(toUserMessage(sdk as never).message.content).toEqual([image])
+  })
+
+  test.each([
+    undefined,
+    null,
+    7,
+    {},
+    { type: 'assistant' },
+    { type: 'user' },
+    { type: 'user', message: { content: 7 } },
+    [null],
+    ['text'],
+  ])('may not be %j', (input) => {
     expect(() => toUserMessage(input as never)).toThrow(ConfigError)
   })
 })

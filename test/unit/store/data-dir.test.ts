@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
-import { HostRunningError, StoreError } from '../../../src/errors.ts'
+import { ConfigError, HostRunningError, StoreError } from '../../../src/errors.ts'
 import { Problems } from '../../../src/files/problem.ts'
 import { DataDir } from '../../../src/store/data-dir.ts'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
@@ -199,3 +199,11 @@ test('a link in the place of the store is not followed', async () => {
 })
 
 const modeOf = async (file: string): Promise<number> => (await stat(file)).mode & 0o7777
+
+test.skipIf(process.platform === 'darwin')(
+  'a path whose accents stand for themselves is refused: claude would write beside it',
+  () => {
+    expect(() => new DataDir(join(folder, 'cafe\u0301'))).toThrow(ConfigError)
+    new DataDir(join(folder, 'caf\u00e9')).release()
+  },
+)
