@@ -1,3 +1,6 @@
+import { uptime } from 'node:os'
+import { Standstill } from './standstill.ts'
+
 /** Ends a timer; calling it twice is harmless. */
 export type CancelTimer = () => void
 
@@ -5,8 +8,10 @@ export type CancelTimer = () => void
 export interface Clock {
   /** Monotonic milliseconds: for durations, deadlines and ages. */
   now(): number
-  /** Milliseconds since the epoch: for what people read and what outlives the process. */
+  /** Milliseconds since the epoch: for what people read and what outlives the process. It jumps when the machine's clock is set. */
   wall(): number
+  /** Monotonic milliseconds that include the time of a suspended machine. Default: `now()`. */
+  uptime?(): number
   /** Runs `callback` once, after at least `delayMs`. The timer does not keep the host alive unless `keepAlive` is set. */
   after(delayMs: number, callback: () => void, options?: { keepAlive?: boolean }): CancelTimer
 }
@@ -14,12 +19,28 @@ export interface Clock {
 /** Beyond this, setTimeout overflows and fires at once (2^31 − 1 ms, 24.8 days). */
 const LONGEST_TIMER_MS = 2_147_483_647
 
+/** Limits how often one timer is postponed. */
+const MOST_DELAYS = 5
+
+const standstill = new Standstill(() => performance.now())
+
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now: () => standstill.now(),
   wall: () => Date.now(),
-  after(delayMs, callback, options) {
-    const timer = setTimeout(callback, Math.min(Math.max(delayMs, 0), LONGEST_TIMER_MS))
-    if (options?.keepAlive !== true) timer.unref()
+  uptime: () => uptime() * 1_000,
+  after(delayMs, callback, { keepAlive = false } = {}) {
+    let timer: NodeJS.Timeout
+    const start = (waitMs: number, delays: number): void => {
+      const dueAt = standstill.now() + waitMs
+      timer = setTimeout(() => {
+        // The host reads what came in while it stood still before it judges, and that time does not count.
+        const remaining = standstill.remaining(dueAt)
+        if (remaining === 0 || delays === MOST_DELAYS) callback()
+        else start(remaining, delays + 1)
+      }, waitMs)
+      if (!keepAlive) timer.unref()
+    }
+    start(Math.min(Math.max(delayMs, 0), LONGEST_TIMER_MS), 0)
     return () => clearTimeout(timer)
   },
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { RetentionRule } from '../options/retention.ts'
 import type { Store, StoredEvent } from '../store/store.ts'
+import { calendarOf } from './calendar.ts'
 
 /** At most so many, and one page of bytes, are looked at for their age and size: more go at the next look. */
 const EVENTS_AT_ONCE = 10_000
@@ -26,7 +27,7 @@ export class EventTrim {
     if (least([maxEvents, maxAgeMs, maxBytes]) === Infinity) return 0
     const { first, last, size } = await this.#store.eventTotals(uid)
     if (last === 0) return 0
-    const since = this.#clock.wall() - maxAgeMs
+    const since = calendarOf(this.#clock).earliest - maxAgeMs
     let before = Math.max(first, last - maxEvents + 1)
     if (size > maxBytes || maxAgeMs !== Infinity) {
       const oldest = await this.#store.readEvents(uid, { limit: EVENTS_AT_ONCE })

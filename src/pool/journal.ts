@@ -2,6 +2,7 @@ import { formatWall } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { EventRange, Store } from '../store/store.ts'
 import { activityOfOpenTurn } from './activity.ts'
+import { calendarOf } from './calendar.ts'
 import type { EventPreview, NewSessionEvent, SessionEvent } from './session-event.ts'
 import { idle, newEventId, sessionError } from './turn-events.ts'
 import { noteActivity } from './usage.ts'
@@ -287,7 +288,7 @@ export class Journal {
     )
     const turn =
       group.findLast((addition) => addition.turn !== undefined)?.turn ?? (owed.length > 0 ? 'closed' : undefined)
-    const at = this.#clock.wall()
+    const at = calendarOf(this.#clock).latest
     const stored = groups.flat().map(({ number, event: { id, type }, json }) => ({ number, id, type, at, json }))
     await this.#store.appendEvents(this.#uid, stored, turn)
     this.#owed = []

@@ -5,6 +5,7 @@ import type { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Retention } from '../options/retention.ts'
 import type { PoolFiles, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
+import { calendarOf } from './calendar.ts'
 
 export interface LeftoversContext {
   clock: Clock
@@ -43,7 +44,7 @@ export class Leftovers {
   async remove(records: readonly SessionRecord[], look: Look): Promise<number> {
     const { clock, retention, files, inUse } = this.#context
     if (!Number.isFinite(retention.leftoversMs)) return 0
-    const before = clock.wall() - retention.leftoversMs
+    const before = calendarOf(clock).earliest - retention.leftoversMs
     let removed = 0
     for (const [tenant, ofTenant] of Map.groupBy(records, (record) => record.tenant)) {
       if (look.stopped()) return removed

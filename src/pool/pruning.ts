@@ -3,6 +3,8 @@ import type { FileProblem } from '../errors.ts'
 import { Problems } from '../files/problem.ts'
 import type { RetentionRule } from '../options/retention.ts'
 import type { SessionRecord } from '../store/store.ts'
+import { formatDuration } from '../units.ts'
+import { calendarOf } from './calendar.ts'
 import { EventTrim } from './event-trim.ts'
 import type { PoolEmitter } from './events.ts'
 import type { KeptSessions } from './kept-sessions.ts'
@@ -31,6 +33,9 @@ export interface PruningContext extends LeftoversContext {
 
 const PAGE = 200
 
+/** A smaller shift is drift. */
+const SHIFT_TO_TELL_MS = 60 * 60_000
+
 /** A look removes no more than this: the next one goes on. */
 const MAX_REMOVALS = 200
 
@@ -42,6 +47,7 @@ export class Pruning {
   #nextLookAt: number
   #look: Promise<unknown> | undefined
   #stopped = false
+  #toldShift = 0
 
   constructor(context: PruningContext) {
     this.#context = context
@@ -77,6 +83,7 @@ export class Pruning {
   async prune({ dryRun }: { dryRun: boolean }): Promise<PruneReport> {
     const { clock, emitter, sessions } = this.#context
     const problems = new Problems()
+    this.#noteShift()
     const records = await this.#records()
     const due = dueForRemoval(
       await this.#measured(records, problems),
@@ -84,7 +91,7 @@ export class Pruning {
         ofTenant: (tenant) => this.#ruleOfTenant(tenant),
         ofAgent: (agent) => this.#ruleOfAgent(agent),
       },
-      clock.wall(),
+      calendarOf(clock).earliest,
     )
     const { removed, more } = await this.#removeDue(due, { dryRun, problems })
     for (const removal of dryRun ? [] : removed) emitter.tell('session.expired', removal)
@@ -122,6 +129,19 @@ export class Pruning {
       }
     }
     return { removed, more: false }
+  }
+
+  /** Warns that the clock was set: retention goes by the time that has passed. */
+  #noteShift(): void {
+    const { shift } = calendarOf(this.#context.clock)
+    if (Math.abs(shift - this.#toldShift) < SHIFT_TO_TELL_MS) return
+    this.#toldShift = shift
+    const how = `set ${shift < 0 ? 'back' : 'forward'} by ${formatDuration(Math.abs(shift))}`
+    const message =
+      Math.abs(shift) < SHIFT_TO_TELL_MS
+        ? "the machine's clock is right again"
+        : `the machine's clock was ${how}: until the next start, retention goes by the time that has really passed`
+    this.#context.emitter.tell('warning', { message, error: undefined })
   }
 
   #ruleOfTenant(tenant: string): RetentionRule {

@@ -3,8 +3,8 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import type { SessionOptions } from '../../../src/index.ts'
-import { MemoryStore } from '../../../src/testing/index.ts'
 import { event } from '../../conformance/events.ts'
+import { FakeClock, MemoryStore } from '../../../src/testing/index.ts'
 import { answer, fakes, keys, NO_SPARES, used } from '../../fixtures/fakes.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
@@ -186,4 +186,40 @@ test('leaves the directory of a tenant that has only spares', async () => {
   utimesSync(join(dataDir, 'tenants', 'default'), old, old)
   await setup.pool.prune()
   expect(await readdir(join(dataDir, 'tenants'))).toEqual(['default'])
+})
+
+/** A clock that can be set. */
+class SettableClock extends FakeClock {
+  shift = 0
+
+  override wall(): number {
+    return super.wall() + this.shift
+  }
+}
+
+test('removes nothing because the clock was set forward or back, and says that it was', async () => {
+  const clock = new SettableClock()
+  const retention = { maxAge: '2s', maxEventAge: '2s', leftovers: '2s' }
+  const setup = await fakes({ clock, retention })
+  const nothing = { sessions: [], events: 0, leftovers: 0 }
+  const { cwd = '' } = await (await used(setup, 'before')).info()
+  const unknown = join(cwd, '..', 'unknown')
+  mkdirSync(unknown)
+  const now = new Date(clock.wall())
+  utimesSync(unknown, now, now)
+  clock.shift = 365 * DAY
+  expect(await setup.pool.prune()).toMatchObject(nothing)
+  clock.shift = -365 * DAY
+  await used(setup, 'while set back')
+  expect(await setup.pool.prune()).toMatchObject(nothing)
+  clock.shift = 0
+  expect(await setup.pool.prune()).toMatchObject(nothing)
+  expect((await keys(setup)).toSorted()).toEqual(['before', 'while set back'])
+  expect(setup.told('warning').map(({ message }) => message)).toEqual([
+    expect.stringContaining('was set forward by 8760h'),
+    expect.stringContaining('was set back by 8760h'),
+    "the machine's clock is right again",
+  ])
+  await clock.advance(2_500)
+  expect((await setup.pool.prune()).sessions.map(({ key }) => key).toSorted()).toEqual(['before', 'while set back'])
 })
