@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import { PoolClosedError } from '../errors.ts'
 import type { SessionRecord, Store } from '../store/store.ts'
 import type { Agent } from './agent.ts'
+import { calendarOf } from './calendar.ts'
 import { Conversation, sessionGone } from './conversation.ts'
 import type { ConversationHost } from './conversation.ts'
 import type { PoolEmitter } from './events.ts'
@@ -19,6 +20,7 @@ export interface ActiveSessionsContext {
   agentOf: (name: string) => Agent
   describe: ConversationHost['describe']
   run: ConversationHost['run']
+  confirm: ConversationHost['confirm']
 }
 
 type SessionName = Pick<SessionRecord, 'tenant' | 'key'>
@@ -36,7 +38,7 @@ export class ActiveSessions {
 
   constructor(context: ActiveSessionsContext) {
     this.#context = context
-    const { store, clock, keepsEvents, agentOf, describe, run, traces, emitter } = context
+    const { store, clock, keepsEvents, agentOf, describe, run, confirm, traces, emitter } = context
     this.#host = {
       store,
       clock,
@@ -44,6 +46,7 @@ export class ActiveSessions {
       permissionsOf: (agent) => agentOf(agent).permissions,
       describe,
       run,
+      confirm,
       leaveBehind: (record) => traces.leaveBehind(record),
       onIdle: (conversation) => this.forgetIfQuiet(conversation),
       warn: (message, error) => emitter.tell('warning', { message, error }),
@@ -152,7 +155,10 @@ export class ActiveSessions {
   beginEphemeral(agent: Agent, cwd: string | undefined): Conversation {
     this.checkOpen()
     const { clock, emitter } = this.#context
-    const record = newRecord({ tenant: 'default', key: `query:${randomUUID()}`, agent: agent.name, cwd }, clock.wall())
+    const record = newRecord(
+      { tenant: 'default', key: `query:${randomUUID()}`, agent: agent.name, cwd },
+      calendarOf(clock).latest,
+    )
     const conversation = new Conversation(record, this.#host, true)
     this.#active.set(idOf(record), conversation)
     emitter.tell('session.created', { session: conversation.ref })

@@ -15,7 +15,14 @@ import type { Permissions } from './held-calls.ts'
 import type { TurnLimits } from './turn.ts'
 
 /** Variables that would let an agent out of its tenant, or keep the CLI from starting. */
-const OWNED_VARIABLES = ['CLAUDE_CONFIG_DIR', 'CLAUDECODE', 'CLAUDE_AGENT_POOL_MARKER']
+const OWNED_VARIABLES = [
+  'CLAUDE_CONFIG_DIR',
+  'CLAUDECODE',
+  'CLAUDE_AGENT_POOL_MARKER',
+  // These move or switch off transcripts, which the pool has to find.
+  'CLAUDE_CODE_PROJECT_DIR_NAME',
+  'CLAUDE_CODE_SKIP_PROMPT_HISTORY',
+]
 
 /** What in-process tools and callbacks may know of the worker they belong to. */
 export interface WorkerContext {
@@ -43,6 +50,8 @@ export interface ClientToolCall {
   /** The tool's name in its server. */
   name: string
   input: Record<string, unknown>
+  /** The MCP request's own signal: the wait ends when it aborts. Without it only `work` ends the wait. */
+  signal?: AbortSignal | undefined
 }
 
 type CanUseToolOptions = Parameters<CanUseTool>[2]

@@ -13,7 +13,7 @@ interface Answer {
 const MAX_OPEN_ANSWERS = 64
 
 /** What a message of the CLI itself has as its model: nothing was asked of any. */
-const NO_MODEL = '<synthetic>'
+export const NO_MODEL = '<synthetic>'
 
 /** As Anthropic's own rule of thumb has it. */
 const CHARACTERS_PER_TOKEN = 4

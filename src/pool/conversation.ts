@@ -9,6 +9,8 @@ import type { NewSessionEvent } from './session-event.ts'
 import type { OnBusy, SendOptions, SessionInfo } from './session.ts'
 import type { RunningTurn } from './turn.ts'
 import { TurnRecord } from './turn-record.ts'
+import type { TurnRecordOptions } from './turn-record.ts'
+import { Unprompted } from './unprompted.ts'
 import { noteActivity } from './usage.ts'
 
 /** Turns of one session that may wait for the one that runs. */
@@ -25,6 +27,8 @@ export interface ConversationHost {
   /** The session as it is now. */
   describe(record: SessionRecord): SessionInfo
   run(conversation: Conversation, turn: RunningTurn): Promise<void>
+  /** Resolves when the transcript has all that the worker said. Throws StoreError. */
+  confirm(worker: Worker): Promise<void>
   /** Its present conversation is about to be replaced by another, and goes with the session. */
   leaveBehind(record: SessionRecord): Promise<void>
   /** No turn runs or waits any more. */
@@ -40,6 +44,8 @@ export class Conversation {
   opening: Promise<Worker> | undefined
   /** What its worker does for the pool itself, while no turn runs. */
   compacting: RunningTurn | undefined
+  /** Texts that the agent gets with its next prompt, as system reminders. */
+  notices: string[] = []
   /** Its removal, shared by all who ask for it. */
   erasing: Promise<void> | undefined
   #running: RunningTurn | undefined
@@ -55,6 +61,7 @@ export class Conversation {
   /** Its events; undefined where none are kept. */
   readonly journal: Journal | undefined
   readonly #host: ConversationHost
+  readonly #unprompted: Unprompted | undefined
 
   constructor(record: SessionRecord, host: ConversationHost, ephemeral: boolean) {
     this.record = record
@@ -65,6 +72,26 @@ export class Conversation {
       if (this.quiet) host.onIdle(this)
     }
     this.journal = ephemeral || !host.keepsEvents ? undefined : new Journal(record.uid, { store, clock, onIdle })
+    this.#unprompted = this.journal && this.#listener(this.journal)
+  }
+
+  #listener(journal: Journal): Unprompted {
+    return new Unprompted({
+      newRecord: () => this.#newRecord(journal),
+      lastTurn: () => (this.#running?.phase === 'running' ? this.#running.ended : undefined),
+      confirm: async () => {
+        if (this.worker !== undefined) await this.#host.confirm(this.worker)
+      },
+      speaks: (speaks) => {
+        this.worker?.noteUnprompted(speaks)
+        if (!speaks && this.#gone === undefined) void this.noteUsage()
+      },
+    })
+  }
+
+  /** Listens to its worker while no turn runs. Undefined if events are not kept. */
+  get unprompted(): Unprompted | undefined {
+    return this.#gone === undefined ? this.#unprompted : undefined
   }
 
   get ref(): SessionRef {
@@ -90,7 +117,7 @@ export class Conversation {
   /** True when nothing is going on: it may be forgotten, and read from the store again. */
   get quiet(): boolean {
     const workerless = this.worker === undefined && this.opening === undefined
-    const recorded = this.journal === undefined || !this.journal.busy
+    const recorded = this.journal?.busy !== true && this.#unprompted?.active !== true
     return workerless && recorded && this.#running === undefined && this.#queue.length === 0 && this.#held === 0
   }
 
@@ -106,14 +133,20 @@ export class Conversation {
   /** Gives the turn its place in the session's journal, if there is one. */
   keep(turn: RunningTurn, { showPrompt = true, lastEvents }: Pick<SendOptions, 'showPrompt' | 'lastEvents'>): void {
     if (this.journal === undefined) return
-    const record = new TurnRecord(this.journal, turn.message, {
-      permissions: this.#host.permissionsOf(this.record.agent),
-      caughtUp: async () => this.worker?.process.probe(),
-      showPrompt,
+    const record = this.#newRecord(this.journal, {
+      prompt: showPrompt ? turn.message : undefined,
       lastEvents: () => (lastEvents === undefined ? [] : this.#lastEvents(lastEvents)),
-      ran: (ms) => noteActivity(this.record, ms),
     })
     turn.keepIn(record)
+  }
+
+  #newRecord(journal: Journal, options: Pick<TurnRecordOptions, 'prompt' | 'lastEvents'> = {}): TurnRecord {
+    return new TurnRecord(journal, {
+      ...options,
+      permissions: this.#host.permissionsOf(this.record.agent),
+      caughtUp: async () => this.worker?.process.probe(),
+      ran: (ms) => noteActivity(this.record, ms),
+    })
   }
 
   /** Runs the turn now, or does what the caller wants when another one runs. Never throws: it ends the turn. */
@@ -143,6 +176,7 @@ export class Conversation {
     this.#gone = error
     for (const turn of this.#queue.splice(0)) turn.fail(error)
     this.#running?.fail(error)
+    this.#unprompted?.stop(error)
     this.compacting?.fail(error)
     this.worker?.mute()
   }

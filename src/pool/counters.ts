@@ -38,7 +38,7 @@ export class Counters {
     processesEnded: 0,
     processesLeft: 0,
     compactions: 0,
-    transcriptsUnsafe: { mirror_error: 0, session_writes_lost: 0 },
+    transcriptsUnsafe: { mirror_error: 0, session_writes_lost: 0, turn_not_written: 0 },
   }
 
   constructor(emitter: PoolEmitter) {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import { BindRefusedError } from '../driver/driver.ts'
+import { BindRefusedError, RepairedStartError } from '../driver/driver.ts'
 import type { Conversation as ConversationSpec } from '../driver/driver.ts'
 import { PoolClosedError, ResumeError, StartError } from '../errors.ts'
 import type { Claim, Governor } from '../memory/governor.ts'
@@ -8,6 +8,7 @@ import type { TenantPlaces } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { Accounts } from './accounts.ts'
 import type { Agent } from './agent.ts'
+import { calendarOf } from './calendar.ts'
 import type { Conversation } from './conversation.ts'
 import type { PoolEmitter } from './events.ts'
 import type { Gate, Permit } from './gate.ts'
@@ -19,6 +20,7 @@ import type { SpareGroup, Spares } from './spares.ts'
 import type { Starter } from './starts.ts'
 import type { Transcripts } from './transcripts.ts'
 import type { RunningTurn, Warmth } from './turn.ts'
+import { madeAgain } from './working-directory.ts'
 
 export interface DispatchContext {
   clock: Clock
@@ -100,15 +102,29 @@ export class Dispatch {
     return this.#context.governor.fitsSpare(agent) ? this.#register(make) : undefined
   }
 
+  /**
+   * Resolves when the transcript has all that the worker said. Otherwise throws StoreError, and the worker leaves: a process
+   * that resumes would not know the rest.
+   */
+  async confirm(worker: Worker): Promise<void> {
+    try {
+      await this.#context.transcripts.confirm(worker)
+    } catch (error) {
+      void worker.leave('transcript')
+      throw error
+    }
+  }
+
   async #runOn(conversation: Conversation, worker: Worker, warmth: Warmth, turn: RunningTurn): Promise<void> {
     const { emitter, accounts } = this.#context
     const ended = (): boolean => turn.phase === 'ended'
     try {
-      if (!ended()) await Promise.all([this.#begin(conversation, turn), worker.prepare(turn)])
+      if (!ended()) await Promise.all([this.#begin(conversation, worker, turn), worker.prepare(turn)])
       if (ended()) return
+      turn.onResult = () => this.confirm(worker)
       emitter.tell('turn.started', { id: turn.id, session: conversation.ref, worker: worker.id, warmth })
       accounts.begin(turn, worker, conversation)
-      await turn.run(worker, warmth)
+      await turn.run(worker, warmth, conversation.notices.splice(0))
       await turn.ended
     } finally {
       // A turn that ended by its result has given the worker back; any other left it with somebody's work in it.
@@ -121,8 +137,33 @@ export class Dispatch {
   }
 
   /** From here on the prompt may have run: the conversation is resumed ever after, also by another host. */
-  async #begin(conversation: Conversation, turn: RunningTurn): Promise<void> {
-    await Promise.all([turn.record?.begin(), this.#saveBegun(conversation)])
+  async #begin(conversation: Conversation, worker: Worker, turn: RunningTurn): Promise<void> {
+    const { transcripts } = this.#context
+    // What the agent said unprompted comes before the prompt.
+    for (let end = conversation.unprompted?.end(); end !== undefined; end = conversation.unprompted?.end()) await end
+    worker.attend()
+    await Promise.all([
+      this.#keepWorkspace(conversation),
+      turn.record?.begin(),
+      this.#saveBegun(conversation),
+      transcripts.begin(worker),
+    ])
+  }
+
+  /** An agent of the tenant may have removed the workspace of a live process. */
+  async #keepWorkspace(conversation: Conversation): Promise<void> {
+    const { ownsCwd, cwd, begun } = conversation.record
+    if (!ownsCwd || cwd === undefined) return
+    // If it cannot be made, the process reports that itself.
+    const isNew = await this.#context.starter.prepareCwd({ cwd, ownsCwd }).catch(() => false)
+    if (isNew && begun) this.#noteMadeAgain(conversation, cwd)
+  }
+
+  #noteMadeAgain(conversation: Conversation, cwd: string): void {
+    const { key } = conversation.record
+    conversation.notices.push(madeAgain(cwd))
+    const message = `the workspace of session "${key}" was gone and was made again, empty`
+    this.#context.emitter.tell('warning', { message, error: undefined })
   }
 
   async #saveBegun(conversation: Conversation): Promise<void> {
@@ -139,7 +180,7 @@ export class Dispatch {
   async #noteTurn(conversation: Conversation, turn: RunningTurn): Promise<void> {
     if (turn.resultMessage === undefined) return
     conversation.record.turns += 1
-    conversation.record.lastUsedAt = this.#context.clock.wall()
+    conversation.record.lastUsedAt = calendarOf(this.#context.clock).latest
     await conversation.touch()
   }
 
@@ -158,7 +199,7 @@ export class Dispatch {
       worker.reserved = false
       return { worker, warmth }
     }
-    worker.begin(turn)
+    worker.claim(turn)
     try {
       await this.#makeRoom(() => this.#context.governor.fits)
     } catch (error) {
@@ -247,7 +288,7 @@ export class Dispatch {
     group?: SpareGroup,
   ): Promise<Worker> {
     const { launcher, starter } = this.#context
-    starter.checkBackoff(agent, fingerprint)
+    starter.checkBackoff(agent, fingerprint, conversation.record)
     const start = async (): Promise<Worker> => {
       // A spare may have become ready while this start waited for its turn.
       const spare = group === undefined ? undefined : await this.#takeSpare(conversation, group)
@@ -269,7 +310,8 @@ export class Dispatch {
     await this.#settleIdentity(conversation, agent, tenantPlaces)
     const { cwd, sdkSessionId } = record
     if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
-    await starter.checkCwd({ cwd, ownsCwd: record.ownsCwd })
+    if ((await starter.prepareCwd({ cwd, ownsCwd: record.ownsCwd })) && record.begun)
+      this.#noteMadeAgain(conversation, cwd)
     await conversation.save()
     if (record.begun) {
       await this.#context.transcripts.checkResume(record)
@@ -325,6 +367,10 @@ export class Dispatch {
   /** Whether a failed start can be tried once more, in another way that loses nothing. */
   #correct(conversation: Conversation, agent: Agent, error: unknown): boolean {
     const { record } = conversation
+    if (error instanceof RepairedStartError) {
+      this.#context.emitter.tell('warning', { message: 'a damaged configuration of the CLI was replaced', error })
+      return true
+    }
     if (error instanceof StartError && error.message.includes('is already in use')) {
       // The process of a host that died had written its transcript before the host could note it.
       record.begun = true

@@ -12,8 +12,8 @@ import type { ServerFailure } from './server-watch.ts'
 import type { StoreCall } from './store-calls.ts'
 import type { Warmth } from './turn.ts'
 
-/** Why a transcript is not safe: its copy was refused, or the disk was full. */
-export type TranscriptTrouble = 'mirror_error' | 'session_writes_lost'
+/** Why a transcript is not safe: its copy was refused, the disk was full, or a part of a turn is not in it. */
+export type TranscriptTrouble = 'mirror_error' | 'session_writes_lost' | 'turn_not_written'
 
 /** One worker, as events show it. Times are milliseconds since the epoch. */
 export interface WorkerInfo {
@@ -35,7 +35,7 @@ export interface WorkerInfo {
   /** Private memory of its process and all that this started, in bytes, as last measured; undefined until it was. */
   memoryBytes: number | undefined
   /** What keeps it from leaving. */
-  pinnedBy: { tasks: number; permissionRequests: number; transcript: boolean } | undefined
+  pinnedBy: { tasks: number; permissionRequests: number; transcript: boolean; unprompted: boolean } | undefined
 }
 
 /** One worker with all its processes, as `pool.workers()` shows it. */
@@ -94,7 +94,10 @@ export interface PoolEvents {
   'session.compacted': [SessionCompaction]
   /** Memory has become shorter, or is no longer so short. */
   'memory.pressure': [{ level: PressureLevel; from: PressureLevel; memory: MemoryStats }]
-  /** Something of its transcript was not copied to the store (`mirror_error`), or not written at all (`session_writes_lost`). */
+  /**
+   * Something of its transcript was not copied to the store (`mirror_error`), or not written at all: `turn_not_written` fails
+   * the turn, `session_writes_lost` is what the CLI itself says as it exits.
+   */
   'transcript.unsafe': [{ session: SessionRef; reason: TranscriptTrouble; error: string }]
   /** What was missing is in the store now. */
   'transcript.safe': [{ session: SessionRef }]

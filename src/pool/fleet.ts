@@ -194,6 +194,11 @@ export class Fleet {
     await this.#dispatch.warm(conversation)
   }
 
+  /** Resolves when the transcript has all that the worker said. Otherwise throws StoreError, and the worker leaves. */
+  confirm(worker: Worker): Promise<void> {
+    return this.#dispatch.confirm(worker)
+  }
+
   /** Keeps the minimum of this agent's spares for this tenant from now on. */
   keepSpares(agent: Agent, tenant: string): void {
     const kinds: SpareKind[] = ['spare', 'claimable']
@@ -292,7 +297,12 @@ export class Fleet {
       pinnedBy:
         pin === undefined
           ? undefined
-          : { tasks: pin.tasks, permissionRequests: pin.permissionRequests, transcript: pin.transcript },
+          : {
+              tasks: pin.tasks,
+              permissionRequests: pin.permissionRequests,
+              transcript: pin.transcript,
+              unprompted: pin.unprompted,
+            },
     }
   }
 
@@ -347,6 +357,10 @@ export class Fleet {
         if (worker.sdkSessionId === undefined || message.session_id === worker.sdkSessionId) return
         worker.sdkSessionId = message.session_id
         this.#context.conversationOf(worker)?.reset(message.session_id)
+      },
+      unprompted: (worker) => {
+        const conversation = this.#context.conversationOf(worker)
+        return conversation?.worker === worker ? conversation.unprompted : undefined
       },
       left: (worker, { reason, exit, report }) => {
         this.#registry.remove(worker)

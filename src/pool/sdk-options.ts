@@ -42,14 +42,14 @@ export function sdkOptions(
     get session() {
       return worker.session
     },
-    awaitClient: ({ toolUseId, name, input }, work) =>
+    awaitClient: ({ toolUseId, name, input, signal }, work) =>
       counted(async () => {
         const question = { asks: 'result' as const, toolUseId, name: clientToolName(name), input, subagent: false }
         listeners.asked(question)
         try {
-          return await work()
+          return await unlessWithdrawn(signal, work)
         } finally {
-          listeners.answered(question, { result: 'allow' })
+          listeners.answered(question, { result: signal?.aborted === true ? 'withdrawn' : 'allow' })
         }
       }),
     beforeTurn: (prepare) => listeners.beforeTurn(prepare),
@@ -71,6 +71,34 @@ export function sdkOptions(
   }
 }
 
+/** The agent was interrupted while it waited. */
+class WithdrawnError extends Error {
+  constructor() {
+    super('the agent was interrupted, and waits for the answer no more')
+  }
+}
+
+/** Waits for the host's answer. Rejects with WithdrawnError as soon as the agent waits no more. */
+function unlessWithdrawn<T>(signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
+  if (signal === undefined) return ask()
+  return new Promise<T>((resolve, reject) => {
+    const withdraw = (): void => reject(new WithdrawnError())
+    const settled = (): void => signal.removeEventListener('abort', withdraw)
+    if (signal.aborted) withdraw()
+    signal.addEventListener('abort', withdraw, { once: true })
+    ask().then(
+      (answer) => {
+        settled()
+        resolve(answer)
+      },
+      (error: unknown) => {
+        settled()
+        reject(error as Error)
+      },
+    )
+  })
+}
+
 type Counted = <T>(ask: () => Promise<T>) => Promise<T>
 
 const asking =
@@ -81,12 +109,18 @@ const asking =
       const question = { asks: 'permission' as const, toolUseId, name, input, subagent: agentID !== undefined }
       listeners.asked(question)
       try {
-        const answer = await canUseTool(name, input, { ...options, session: context.session })
+        const { signal } = options
+        const answer = await unlessWithdrawn(signal, () =>
+          canUseTool(name, input, { ...options, session: context.session }),
+        )
         if (answer?.behavior === 'allow') listeners.answered(question, { result: 'allow' })
         if (answer?.behavior === 'deny') listeners.answered(question, { result: 'deny', message: answer.message })
         return answer
       } catch (error) {
-        listeners.answered(question, { result: 'deny', message: (error as Error).message })
+        const { message } = error as Error
+        const isWithdrawn = options.signal.aborted
+        listeners.answered(question, isWithdrawn ? { result: 'withdrawn' } : { result: 'deny', message })
+        if (error instanceof WithdrawnError) return { behavior: 'deny', message }
         throw error
       }
     })
@@ -124,9 +158,11 @@ const withCalls = (hooks: Options['hooks'], listeners: CallbackListeners): NonNu
 const elicitation =
   (onElicitation: PoolOnElicitation, context: WorkerContext, counted: Counted): OnElicitation =>
   (request, options) =>
-    counted(() => onElicitation(request, { ...options, session: context.session }))
+    counted(() =>
+      unlessWithdrawn(options.signal, () => onElicitation(request, { ...options, session: context.session })),
+    )
 
 const dialog =
   (onUserDialog: OnUserDialog, counted: Counted): OnUserDialog =>
   (request, options) =>
-    counted(() => onUserDialog(request, options))
+    counted(() => unlessWithdrawn(options.signal, () => onUserDialog(request, options)))

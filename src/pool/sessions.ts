@@ -8,6 +8,7 @@ import { checkOptions } from '../options/unknown.ts'
 import type { EventRange, PoolFiles, SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
 import { ActiveSessions } from './active-sessions.ts'
 import type { Agent } from './agent.ts'
+import { calendarOf } from './calendar.ts'
 import { sessionGone } from './conversation.ts'
 import type { Conversation } from './conversation.ts'
 import { EventReader } from './event-reader.ts'
@@ -90,6 +91,7 @@ export class Sessions implements SessionHost {
       traces,
       describe: (record) => this.#describe(record),
       run: (conversation, turn) => this.#run(conversation, turn),
+      confirm: (worker) => context.fleet().confirm(worker),
     })
     this.kept = new KeptSessions({ ...context, traces, active: this.active })
   }
@@ -106,7 +108,9 @@ export class Sessions implements SessionHost {
     const cwd = options.cwd === undefined ? undefined : await existingDirectory(options.cwd)
     const conversation = await this.active.load({ tenant, key }, () => {
       if (agent === undefined) throw sessionGone(key, 'session_not_found')
-      return this.active.begin(newRecord({ tenant, key, agent: agent.name, cwd }, this.#context.clock.wall()))
+      return this.active.begin(
+        newRecord({ tenant, key, agent: agent.name, cwd }, calendarOf(this.#context.clock).latest),
+      )
     })
     if (conversation === undefined) throw sessionGone(key, 'session_not_found')
     this.active.forgetIfQuiet(conversation)
@@ -197,7 +201,10 @@ export class Sessions implements SessionHost {
       throw taken
     }
     const { tenant, agent, cwd, ownsCwd } = record
-    const fork = newRecord({ tenant, key, agent, cwd: ownsCwd ? undefined : cwd }, this.#context.clock.wall())
+    const fork = newRecord(
+      { tenant, key, agent, cwd: ownsCwd ? undefined : cwd },
+      calendarOf(this.#context.clock).latest,
+    )
     if (record.begun) {
       Object.assign(fork, await this.#traces.copy(record, fork.uid))
       // The copied transcript tells of what was used as if it were the fork's.

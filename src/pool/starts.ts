@@ -3,12 +3,11 @@ import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Conversation as ConversationSpec, Driver, Options } from '../driver/driver.ts'
 import { ConfigError, StartError } from '../errors.ts'
-import { chosenPath } from '../files/host-paths.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Residency } from '../options/residency.ts'
 import type { Starts } from '../options/starts.ts'
-import type { TenantPlaces } from '../store/store.ts'
-import { Backoff } from '../worker/backoff.ts'
+import type { SessionRecord, TenantPlaces } from '../store/store.ts'
+import { Backoffs } from '../worker/backoffs.ts'
 import { Worker } from '../worker/worker.ts'
 import type { SessionRef, WorkerListeners, WorkerPurpose, WorkerRules } from '../worker/worker.ts'
 import { formatDuration } from '../units.ts'
@@ -16,6 +15,7 @@ import type { Agent, PrepareTurn } from './agent.ts'
 import { shareOfMaxAge } from './residency.ts'
 import { sdkOptions } from './sdk-options.ts'
 import type { CallbackListeners } from './sdk-options.ts'
+import { checkCwd } from './working-directory.ts'
 
 export interface StarterContext {
   clock: Clock
@@ -51,7 +51,7 @@ export interface WorkerRequest {
 /** Makes workers: an agent's options, a tenant's places and a conversation become one process. */
 export class Starter {
   readonly #context: StarterContext
-  readonly #backoffs = new Map<string, Backoff>()
+  readonly #backoffs = new Backoffs()
 
   constructor(context: StarterContext) {
     this.#context = context
@@ -59,21 +59,22 @@ export class Starter {
 
   /** True when the last start of this kind failed. */
   failing(fingerprint: string): boolean {
-    return this.#backoffs.get(fingerprint)?.failing ?? false
+    return this.#backoffs.failing(fingerprint)
   }
 
   /** True while starts of this kind are held back after repeated failures. */
   heldBack(fingerprint: string, now: number): boolean {
-    return this.#backoffs.get(fingerprint)?.held(now) !== undefined
+    return this.#backoffs.held(fingerprint, undefined, now) !== undefined
   }
 
-  /** Throws StartError while starts of this kind are held back. */
-  checkBackoff(agent: Agent, fingerprint: string): void {
-    const held = this.#backoffs.get(fingerprint)?.held(this.#context.clock.now())
+  /** Throws StartError while starts of this kind, or of this conversation, are held back. */
+  checkBackoff(agent: Agent, fingerprint: string, session?: Pick<SessionRecord, 'key' | 'sdkSessionId'>): void {
+    const held = this.#backoffs.held(fingerprint, session?.sdkSessionId, this.#context.clock.now())
     if (held === undefined) return
+    const whose = held.of === 'kind' ? `processes of agent "${agent.name}"` : `processes of session "${session?.key}"`
     throw new StartError(
       'backoff',
-      `processes of agent "${agent.name}" keep failing to start; the next try is in ${formatDuration(held.remainingMs)}. ` +
+      `${whose} keep failing to start; the next try is in ${formatDuration(held.remainingMs)}. ` +
         `The last failure: ${held.error.message}`,
       undefined,
       { cause: held.error },
@@ -93,16 +94,13 @@ export class Starter {
   }
 
   /**
-   * Throws StartError when there is no such directory: the CLI's own words for it are about the binary. Throws FilesError when the
-   * agent has put something else in the place of its workspace.
+   * Makes sure that a process can work in a directory. A workspace of the pool is made again if it is gone, and opened again if its
+   * agent has closed it. True if it was made again. Throws StartError, FilesError if something else is in the workspace's place.
    */
-  async checkCwd({ cwd, ownsCwd }: { cwd: string; ownsCwd: boolean }): Promise<void> {
-    const found = ownsCwd ? await this.#context.tenantFiles.folderAt(cwd) : await chosenPath(cwd)
-    if (found === 'folder') return
-    throw new StartError(
-      'spawn',
-      `the working directory ${cwd} does not exist any more; make it again or delete the session`,
-    )
+  async prepareCwd({ cwd, ownsCwd }: { cwd: string; ownsCwd: boolean }): Promise<boolean> {
+    if (ownsCwd) return this.#context.tenantFiles.restoreFolder(cwd)
+    await checkCwd(cwd)
+    return false
   }
 
   /** What the agent's definition, and where it says nothing the pool, says of a process that is there. */
@@ -174,23 +172,18 @@ export class Starter {
 
   /** Waits until the worker is ready, and remembers whether it became so. */
   async open(worker: Worker): Promise<void> {
+    const { fingerprint, sdkSessionId } = worker
     try {
       await worker.open()
-      this.#backoffs.delete(worker.fingerprint)
+      this.#backoffs.succeeded(fingerprint, sdkSessionId)
     } catch (error) {
       // One that was told to go while it started has not failed.
       const failed = error instanceof StartError || error instanceof ConfigError
       if (failed && worker.departure === 'start_failed') {
-        this.#noteFailure(worker.fingerprint, error)
+        this.#backoffs.failed(fingerprint, sdkSessionId, error, this.#context.clock.now())
       }
       throw error
     }
-  }
-
-  #noteFailure(fingerprint: string, error: StartError | ConfigError): void {
-    const backoff = this.#backoffs.get(fingerprint) ?? new Backoff()
-    backoff.failed(error, this.#context.clock.now())
-    this.#backoffs.set(fingerprint, backoff)
   }
 }
 

@@ -1,26 +1,42 @@
-import type { Driver, SDKMessage, SessionStore } from '../driver/driver.ts'
-import { FilesError, ResumeError } from '../errors.ts'
+import type { Clock } from '../clock.ts'
+import type { Driver, SDKMessage, SessionStore, TranscriptPlace } from '../driver/driver.ts'
+import { FilesError, ResumeError, StoreError, storeError } from '../errors.ts'
 import type { Problems } from '../files/problem.ts'
 import type { PoolFiles, SessionRecord, TenantPlaces } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
+import { NO_MODEL } from './answers.ts'
 import type { PoolEmitter, TranscriptTrouble } from './events.ts'
 
 export interface TranscriptsContext {
+  clock: Clock
   driver: Driver
   emitter: PoolEmitter
   places: (tenant: string) => Promise<TenantPlaces>
-  files: Pick<PoolFiles, 'placesOf'>
+  files: Pick<PoolFiles, 'placesOf' | 'checkDisk'>
   /** Whether what the CLI writes of a conversation is copied to the store. */
   copiesTranscripts: boolean
   /** The store's copies of a tenant's transcripts. */
   transcriptStore: (tenant: string) => SessionStore
 }
 
+/** The state of a worker's transcript. */
+interface Written {
+  place: TranscriptPlace
+  /** It was found whole up to here, or was there before the worker. */
+  bytes: number
+  /** The last answer that was not checked yet. */
+  said: string | undefined
+}
+
+/** The CLI writes before it reports the result, but a slow file system may show it later. Delays of further checks, in milliseconds. */
+const LOOK_AGAIN_MS = [50, 150, 300, 500, 1_000]
+
 type ConversationPlace = Pick<SessionRecord, 'tenant' | 'cwd' | 'sdkSessionId'>
 
 /** Keeps a copy of what the CLI writes of a conversation, and notices what it lacks. */
 export class Transcripts {
   readonly #context: TranscriptsContext
+  readonly #written = new WeakMap<Worker, Written>()
 
   constructor(context: TranscriptsContext) {
     this.#context = context
@@ -91,8 +107,40 @@ export class Transcripts {
     await this.#context.driver.forget(place, this.#context.transcriptStore(tenant))
   }
 
+  /** Notes the size of the transcript before a prompt is handed to the worker. */
+  async begin(worker: Worker): Promise<void> {
+    const { tenant, cwd, sdkSessionId: sessionId } = worker
+    if (sessionId === undefined || this.#written.get(worker)?.place.sessionId === sessionId) return
+    const { configDir, tmpDir } = await this.#context.places(tenant)
+    const place = { configDir, tmpDir, cwd, sessionId }
+    const bytes = worker.resumed ? ((await this.#context.driver.checkTranscript(place)) ?? 0) : 0
+    this.#written.set(worker, { place, bytes, said: undefined })
+  }
+
+  /** Resolves when the transcript has all that the worker said. Throws StoreError if it lacks something. */
+  async confirm(worker: Worker): Promise<void> {
+    const written = this.#written.get(worker)
+    if (written?.said === undefined) return
+    const { place, bytes: since, said: last } = written
+    for (const delayMs of [0, ...LOOK_AGAIN_MS]) {
+      if (delayMs > 0) await this.#elapsed(delayMs)
+      const bytes = await this.#context.driver.checkTranscript(place, { last, since }).catch((error: unknown) => {
+        throw storeError(`the transcript of conversation ${place.sessionId} cannot be read`, error)
+      })
+      if (bytes === undefined) continue
+      Object.assign(written, { bytes, said: written.said === last ? undefined : written.said })
+      return
+    }
+    const { folder } = await this.#context.driver.transcript(place)
+    const { trouble } = await this.#context.files.checkDisk({ thorough: false, tenant: worker.tenant })
+    const error = notWritten(folder, trouble === 'disk_full')
+    this.#unsafe(worker, 'turn_not_written', error.message)
+    throw error
+  }
+
   /** A process says that something was not written: until it is, the worker stays. */
   hear(worker: Worker, message: SDKMessage): void {
+    if (isAnswer(message)) this.#noteAnswer(worker, message.uuid)
     if (message.type !== 'system') return
     if (message.subtype === 'mirror_error') this.#unsafe(worker, message.subtype, message.error)
     if (message.subtype === 'session_writes_lost' && message.lost.includes('transcript')) {
@@ -115,6 +163,20 @@ export class Transcripts {
     worker.mending = false
   }
 
+  /** After `/clear` the worker writes a new transcript. */
+  #noteAnswer(worker: Worker, uuid: string): void {
+    const written = this.#written.get(worker)
+    if (written === undefined) return
+    const { sdkSessionId: sessionId = written.place.sessionId } = worker
+    if (sessionId !== written.place.sessionId)
+      Object.assign(written, { place: { ...written.place, sessionId }, bytes: 0 })
+    written.said = uuid
+  }
+
+  #elapsed(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#context.clock.after(ms, resolve))
+  }
+
   #unsafe(worker: Worker, reason: TranscriptTrouble, error: string): void {
     const { session } = worker
     if (session === undefined) return
@@ -123,4 +185,19 @@ export class Transcripts {
     this.#context.emitter.tell('transcript.unsafe', { session, reason, error })
     if (worker.state === 'idle') void this.mend(worker)
   }
+}
+
+/** An answer of the model in the conversation itself. The CLI's own messages need not be in the transcript. */
+const isAnswer = (message: SDKMessage): message is Extract<SDKMessage, { type: 'assistant' }> =>
+  message.type === 'assistant' &&
+  message.parent_tool_use_id === null &&
+  message.error === undefined &&
+  message.message.model !== NO_MODEL
+
+function notWritten(folder: string, isFull: boolean): StoreError {
+  return new StoreError(
+    `the agent process could not write a part of this turn to its transcript in ${folder}${isFull ? ': the disk is full' : ''}; ` +
+      'what the agent did is done, but the next turn knows only what was written. Make room on that disk, then send the prompt again',
+    { code: isFull ? 'disk_full' : 'store_failed' },
+  )
 }

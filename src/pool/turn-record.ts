@@ -19,18 +19,17 @@ export interface TurnRecordOptions {
   permissions: Permissions
   /** Resolves when its process has answered a question: everything that it said before has been heard. */
   caughtUp: () => Promise<void>
-  /** False: its prompt is no user's, and is not told. */
-  showPrompt: boolean
+  /** Undefined: there is none, or it is no user's and is not told. */
+  prompt?: SDKUserMessage | undefined
   /** What comes right before its last event. */
-  lastEvents: () => readonly NewSessionEvent[]
+  lastEvents?: () => readonly NewSessionEvent[]
   /** Told once, when it has ended, how long it has run without waiting for answers, in milliseconds. */
   ran: (activeMs: number) => void
 }
 
-/** What one turn leaves in its session's journal. */
+/** What one turn leaves in its session's journal. Without a prompt it may be what the agent says unprompted. */
 export class TurnRecord {
   readonly #journal: Journal
-  readonly #prompt: SDKUserMessage
   readonly #options: TurnRecordOptions
   readonly #events = new TurnEvents()
   readonly #kept = Promise.withResolvers<NumberedEvent>()
@@ -50,9 +49,8 @@ export class TurnRecord {
   #requestOver: (() => void) | undefined
   readonly #activity = new Activity()
 
-  constructor(journal: Journal, prompt: SDKUserMessage, options: TurnRecordOptions) {
+  constructor(journal: Journal, options: TurnRecordOptions) {
     this.#journal = journal
-    this.#prompt = prompt
     this.#options = options
     this.#held = new HeldCalls({
       permissions: options.permissions,
@@ -80,11 +78,12 @@ export class TurnRecord {
 
   /** Keeps the prompt of a turn that has to wait. What goes wrong rejects `kept`. */
   async accept(): Promise<void> {
-    if (this.#phase !== 'new' || !this.#options.showPrompt) return
+    const { prompt } = this.#options
+    if (this.#phase !== 'new' || prompt === undefined) return
     this.#phase = 'waiting'
     this.#journal.waiting += 1
     try {
-      const [event] = await this.#journal.append([{ ...promptEvent(this.#prompt), processed_at: null }], 'open')
+      const [event] = await this.#journal.append([{ ...promptEvent(prompt), processed_at: null }], 'open')
       this.#kept.resolve(event as NumberedEvent)
     } catch (error) {
       this.#kept.reject(error)
@@ -103,14 +102,15 @@ export class TurnRecord {
     this.#activity.resume(this.#journal.now)
     const running: NewSessionEvent = { type: 'session.status_running' }
     if (waited === undefined) {
-      const shown = this.#options.showPrompt ? [promptEvent(this.#prompt)] : []
-      const prompt = await this.#journal.append([...shown, running], 'open').catch((error: unknown) => {
+      const { prompt } = this.#options
+      const shown = prompt === undefined ? [] : [promptEvent(prompt)]
+      const begun = await this.#journal.append([...shown, running], 'open').catch((error: unknown) => {
         // Nothing of this turn is kept, so neither is its end.
         this.#close()
         this.#kept.reject(error)
         throw error
       })
-      this.#kept.resolve(prompt[0] as NumberedEvent)
+      this.#kept.resolve(begun[0] as NumberedEvent)
     } else {
       await Promise.all([this.#processed(waited), this.#journal.append([running], 'open')])
     }
@@ -134,7 +134,7 @@ export class TurnRecord {
     const events = all.flatMap((event) => this.#ready(event))
     if (previews.length > 0) this.#journal.preview(previews)
     if (last) {
-      events.splice(-1, 0, ...this.#held.takeAll(), ...this.#options.lastEvents())
+      events.splice(-1, 0, ...this.#held.takeAll(), ...this.#lastEvents())
       this.#close()
     }
     if (events.length === 0) return
@@ -169,6 +169,8 @@ export class TurnRecord {
     if (question.asks === 'permission') this.#held.decided(id, 'ask')
     this.#inOrder(async () => {
       await this.#caughtUp()
+      // An answer that was there before the question comes first.
+      await new Promise((resolve) => setImmediate(resolve))
       const call = await this.#calls.get(id)
       // Who is asked must see for what: the calls of subagents are told nowhere else, and a question may overtake its message.
       const untold = call === undefined ? [withQuestion(toolUseEvent(toolUseId, name, input))] : []
@@ -189,7 +191,7 @@ export class TurnRecord {
     this.#inOrder(async () => {
       const events: NewSessionEvent[] = []
       const denial = result === 'deny' && message !== undefined ? { deny_message: message } : {}
-      if (asks === 'permission' && !this.#told.has(id))
+      if (asks === 'permission' && result !== 'withdrawn' && !this.#told.has(id))
         events.push({ type: 'user.tool_confirmation', tool_use_id: id, result, ...denial })
       if (this.#paused && this.#openQuestions.size === 0) {
         this.#paused = false
@@ -204,7 +206,7 @@ export class TurnRecord {
   ended(failure: Error | undefined): void {
     const { phase } = this
     if (phase === 'closed') return
-    const extra = phase === 'begun' ? [...this.#held.takeAll(), ...this.#options.lastEvents()] : []
+    const extra = phase === 'begun' ? [...this.#held.takeAll(), ...this.#lastEvents()] : []
     this.#close()
     const end = this.#ending(phase, failure)
     end.splice(-1, 0, ...extra)
@@ -225,6 +227,10 @@ export class TurnRecord {
     const error = sessionError('unknown_error', failure?.message ?? 'the turn ended before it began', 'exhausted')
     const others = this.#journal.running + this.#journal.waiting > 0
     return others ? [error] : [error, idle({ type: problem === undefined ? 'end_turn' : 'retries_exhausted' })]
+  }
+
+  #lastEvents(): readonly NewSessionEvent[] {
+    return this.#options.lastEvents?.() ?? []
   }
 
   #close(): void {

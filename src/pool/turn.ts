@@ -4,6 +4,7 @@ import type { ExitFacts, SDKMessage, SDKResultMessage, SDKUserMessage } from '..
 import { AuthenticationError, TurnInterruptedError, TurnTimeoutError, WorkerExitedError } from '../errors.ts'
 import { formatDuration } from '../units.ts'
 import type { DepartureReason, PermissionAnswer, PermissionQuestion, TurnSink } from '../worker/worker.ts'
+import { withContext } from './input.ts'
 import type { NumberedEvent } from './journal.ts'
 import { Reader } from './reader.ts'
 import type { TurnRecord } from './turn-record.ts'
@@ -110,6 +111,8 @@ export class RunningTurn implements Turn, TurnSink {
   #quietSince = 0
   /** Called when the turn is interrupted before it has a worker. */
   onCancel: (() => void) | undefined
+  /** Called with the last result, before readers see it. If it rejects, the turn ends with that error instead. */
+  onResult: (() => Promise<void>) | undefined
   /** Called as the turn ends, before anybody can see that it has. */
   onEnd: (() => void) | undefined
   #record: TurnRecord | undefined
@@ -227,14 +230,14 @@ export class RunningTurn implements Turn, TurnSink {
     return reader
   }
 
-  /** Gives the turn its worker and hands over the prompt. */
-  async run(worker: TurnWorker, warmth: Warmth): Promise<void> {
+  /** Gives the turn its worker and hands over the prompt. `notices`: system reminders for the agent beside it. */
+  async run(worker: TurnWorker, warmth: Warmth, notices: readonly string[] = []): Promise<void> {
     if (this.#phase !== 'waiting') return
     this.#phase = 'running'
     this.#worker = worker
     this.#warmth = warmth
     this.#watchLimits(worker)
-    const handed = this.#hand(this.message)
+    const handed = this.#hand(withContext(this.message, notices))
     this.#handed.resolve()
     if (this.#record === undefined) this.#kept.resolve(undefined)
     await handed
@@ -289,15 +292,13 @@ export class RunningTurn implements Turn, TurnSink {
     if (message.type === 'assistant') this.#firstMessageAt ??= this.#clock.now()
     // What the CLI says of a credential is for its own users: the turn's error says what to do here.
     if (this.#noteCredential(message) && message.type === 'assistant') return false
-    const last = message.type === 'result' && this.#isLast(message)
-    const recorded = this.#record?.said(message, last)
-    if (!last) {
-      recorded?.catch((error: unknown) => this.abort(error as Error))
-      this.#deliver(message)
-      return false
+    if (message.type === 'result' && this.#isLast(message)) {
+      void this.#conclude(message)
+      return true
     }
-    this.#conclude(message, recorded)
-    return true
+    this.#record?.said(message, false).catch((error: unknown) => this.abort(error as Error))
+    this.#deliver(message)
+    return false
   }
 
   toolCalled(toolUseId: string): void {
@@ -318,22 +319,20 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   /** A result is told once it cannot be lost any more. */
-  #conclude(result: SDKResultMessage, recorded: Promise<void> | undefined): void {
-    const conclude = (): void => {
+  async #conclude(result: SDKResultMessage): Promise<void> {
+    if (this.#phase === 'ended') return
+    this.#concluding = true
+    let failure: Error | undefined
+    try {
+      if (this.onResult !== undefined) await this.onResult()
+      if (this.#record !== undefined) await this.#record.said(result, true)
       if (!(this.#failure instanceof AuthenticationError)) this.#deliver(result)
       this.#lastResult = result
-      this.#concluding = false
-      this.#end(undefined)
+    } catch (error) {
+      failure = error as Error
     }
-    if (recorded === undefined) {
-      conclude()
-      return
-    }
-    this.#concluding = true
-    recorded.then(conclude, (error: unknown) => {
-      this.#concluding = false
-      this.#end(error as Error)
-    })
+    this.#concluding = false
+    this.#end(failure)
   }
 
   workerEnded(exit: ExitFacts, reason: DepartureReason, verdict?: Error): void {

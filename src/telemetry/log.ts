@@ -9,7 +9,16 @@ export interface Logger {
 }
 
 /** Reasons that an operator should look into; all others are the pool at work. */
-const ALARMING = new Set(['exited', 'start_failed', 'unresponsive', 'limit', 'outgrown', 'output', 'bind_refused'])
+const ALARMING = new Set([
+  'exited',
+  'start_failed',
+  'unresponsive',
+  'limit',
+  'outgrown',
+  'output',
+  'bind_refused',
+  'transcript',
+])
 
 /** Writes a line for what an operator wants to find afterwards: every departure with its reason, every refusal, every failure. */
 export function logPool(pool: Pool, logger: Logger): void {

@@ -23,6 +23,7 @@ export type DepartureReason =
   | 'start_failed'
   | 'bind_refused'
   | 'limit'
+  | 'transcript'
   | 'unresponsive'
 
 /** What a worker is started for. */
@@ -45,9 +46,9 @@ export interface PermissionQuestion {
   subagent: boolean
 }
 
-/** What came of it. */
+/** What came of it. `withdrawn`: the agent was interrupted and waits no more. */
 export interface PermissionAnswer {
-  result: 'allow' | 'deny'
+  result: 'allow' | 'deny' | 'withdrawn'
   message?: string | undefined
 }
 
@@ -89,8 +90,10 @@ export interface WorkerRules {
 
 export interface WorkerListeners {
   changed(worker: Worker, from: WorkerState): void
-  /** A message outside of any turn, or one that concerns the worker itself. */
+  /** Called with each message. */
   said(worker: Worker, message: SDKMessage): void
+  /** The listener for what it says while no turn runs. */
+  unprompted(worker: Worker): TurnSink | undefined
   /** Dealing with its messages threw: the worker leaves. */
   failed(worker: Worker, what: string, error: unknown): void
   left(worker: Worker, departure: { reason: DepartureReason; exit: ExitFacts; report: TerminateReport }): void
@@ -139,8 +142,11 @@ export class Worker {
   memoryBytes: number | undefined
   #state: WorkerState = 'starting'
   #backgroundTasks = new Set<string>()
+  #speaksUnprompted = false
   #pinnedSince: number | undefined
   #sink: TurnSink | undefined
+  /** True while its messages belong to its turn. */
+  #attended = false
   #departure: DepartureReason | undefined
   /** What the turn that runs, or that waits for the start, is to end with. */
   #verdict: Error | undefined
@@ -228,12 +234,15 @@ export class Worker {
   }
 
   /** What keeps it from leaving, and since when there is anything. */
-  get pin(): { tasks: number; permissionRequests: number; transcript: boolean; sinceMs: number } | undefined {
+  get pin():
+    | { tasks: number; permissionRequests: number; transcript: boolean; unprompted: boolean; sinceMs: number }
+    | undefined {
     if (this.#pinnedSince === undefined) return undefined
     return {
       tasks: this.#backgroundTasks.size,
       permissionRequests: this.openPermissionRequests,
       transcript: this.transcriptUnsafe,
+      unprompted: this.#speaksUnprompted,
       sinceMs: this.#pinnedSince,
     }
   }
@@ -263,11 +272,22 @@ export class Worker {
     this.cwd = cwd
   }
 
-  /** Claims the worker for a turn: nothing else can take it from here on. */
+  /** Claims the worker for a turn, which gets its messages from here on. */
   begin(sink: TurnSink): void {
+    this.claim(sink)
+    this.attend()
+  }
+
+  /** Claims the worker for a turn: nothing else can take it from here on. */
+  claim(sink: TurnSink): void {
     this.#change('begin')
     this.reserved = false
     this.#sink = sink
+  }
+
+  /** From here on its messages go to the turn that has claimed it. */
+  attend(): void {
+    this.#attended = true
   }
 
   /** Resolves when the in-process tools of its agent are ready for this turn; rejects as they do. */
@@ -290,7 +310,7 @@ export class Worker {
 
   /** Gives back a worker that was begun with, without counting a turn. */
   release(): void {
-    this.#sink = undefined
+    this.#forgetTurn()
     if (this.#state !== 'busy') return
     this.#change('finish')
     if (this.#retire !== undefined) void this.leave(this.#retire)
@@ -298,7 +318,7 @@ export class Worker {
 
   /** Nobody listens to the turn any more: what is still to come is discarded. */
   mute(): void {
-    this.#sink = undefined
+    this.#forgetTurn()
     this.process.consumed()
   }
 
@@ -332,15 +352,22 @@ export class Worker {
   }
 
   called(toolUseId: string): void {
-    this.#sink?.toolCalled?.(toolUseId)
+    this.#listener?.toolCalled?.(toolUseId)
   }
 
   permissionAsked(question: PermissionQuestion): void {
-    this.#sink?.permissionAsked?.(question)
+    this.#listener?.permissionAsked?.(question)
   }
 
   permissionAnswered(question: PermissionQuestion, answer: PermissionAnswer): void {
-    this.#sink?.permissionAnswered?.(question, answer)
+    this.#listener?.permissionAnswered?.(question, answer)
+  }
+
+  /** Whether it speaks unprompted: it must not leave meanwhile. */
+  noteUnprompted(speaks: boolean): void {
+    this.#speaksUnprompted = speaks
+    if (!speaks) this.lastUsedAt = this.#clock.now()
+    this.#notePin()
   }
 
   /** Whether what it has said could not be copied yet. */
@@ -350,7 +377,8 @@ export class Worker {
   }
 
   #notePin(): void {
-    const pinned = this.#backgroundTasks.size > 0 || this.openPermissionRequests > 0 || this.transcriptUnsafe
+    const waits = this.#backgroundTasks.size > 0 || this.openPermissionRequests > 0
+    const pinned = waits || this.transcriptUnsafe || this.#speaksUnprompted
     if (!pinned) this.#pinnedSince = undefined
     else this.#pinnedSince ??= this.#clock.now()
   }
@@ -365,8 +393,9 @@ export class Worker {
     await this.#listening
     // Its driver ends by itself what breaks the protocol; here it only looks as if it had exited.
     if (reason === 'exited' && exit.violation !== undefined) this.#departure = 'output'
+    this.#listeners.unprompted(this)?.workerEnded(exit, this.#departure, this.#verdict)
     this.#sink?.workerEnded(exit, this.#departure, this.#verdict)
-    this.#sink = undefined
+    this.#forgetTurn()
     this.#change('gone')
     this.#listeners.left(this, { reason: this.#departure, exit, report })
   }
@@ -405,9 +434,21 @@ export class Worker {
       this.noteBackgroundTasks(message.tasks.filter(({ ambient }) => ambient !== true).map(({ task_id }) => task_id))
     }
     this.#listeners.said(this, message)
-    const sink = this.#sink
-    if (sink === undefined) this.process.consumed()
-    else if (sink.accept(message)) this.finish()
+    if (this.#sink !== undefined && this.#attended) {
+      if (this.#sink.accept(message)) this.finish()
+      return
+    }
+    this.#listeners.unprompted(this)?.accept(message)
+    this.process.consumed()
+  }
+
+  get #listener(): TurnSink | undefined {
+    return this.#attended ? this.#sink : this.#listeners.unprompted(this)
+  }
+
+  #forgetTurn(): void {
+    this.#sink = undefined
+    this.#attended = false
   }
 
   #change(event: WorkerEvent): void {

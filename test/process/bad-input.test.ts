@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
+import { findClaudeExecutable } from '../../src/driver/executable.ts'
 import { createPool } from '../../src/index.ts'
 import type { AgentOptions, PoolOptions } from '../../src/index.ts'
 import { agents, asked, MODEL, openSite, record, say, textOf, until } from '../fixtures/real-pool.ts'
@@ -126,6 +127,28 @@ describe('A `claude` that cannot run fails the turn before anything was sent, an
     })
     expect(pool.stats().totals.starts).toBe(3)
     expect(pool.workers()).toEqual([])
+  })
+
+  test('in one session alone, and others of its agent and tenant begin as ever', async () => {
+    const site = await openSite()
+    const claude = join(site.root, 'claude')
+    const real = findClaudeExecutable() ?? ''
+    await writeFile(claude, `#!/bin/sh\n[ -e broken ] && echo "broken here" >&2 && exit 7\nexec '${real}' "$@"\n`, {
+      mode: 0o700,
+    })
+    const pool = await site.pool({ agents: agents({ pathToClaudeCodeExecutable: claude }) })
+    const cwd = await site.directory('project')
+    await writeFile(join(cwd, 'broken'), '')
+    const broken = await pool.session('broken', { agent: 'a', cwd })
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      await expect(broken.send('first').result).rejects.toMatchObject({ phase: 'initialize' })
+    }
+    await expect(broken.send('first').result).rejects.toMatchObject({
+      phase: 'backoff',
+      message: expect.stringMatching(/^processes of session "broken" keep failing to start.*broken here/s),
+    })
+    const sound = await pool.session('sound', { agent: 'a' })
+    expect((await say(sound, 'first')).text).toBe('[turn 1] You said: first')
   })
 
   test('since it never becomes ready', async () => {

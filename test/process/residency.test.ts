@@ -140,6 +140,34 @@ test('Work in the background keeps a process no longer than the limit, and goes 
   expect((await say(session, 'next')).text).toContain('You said: next')
 })
 
+test('A question that nobody answers is over when its turn is interrupted: the process makes room, and is watched again', async () => {
+  const site = await openSite()
+  const asked = Promise.withResolvers<void>()
+  const pool = await site.pool({
+    limits: { workers: 1 },
+    agents: agents({
+      canUseTool: () => {
+        asked.resolve()
+        return new Promise(() => undefined)
+      },
+    }),
+  })
+  const session = await pool.session('one', { agent: 'a' })
+  const turn = session.send('@sim bash touch file')
+  await asked.promise
+  expect(pool.workers()).toMatchObject([{ pinnedBy: { permissionRequests: 1 } }])
+  await turn.interrupt()
+  expect(await textOf(turn)).toBe('error_during_execution')
+  expect(pool.workers()).toMatchObject([{ pinnedBy: undefined }])
+  await expect(session.send('@sim silence', { limits: { silence: '1s' } }).result).rejects.toMatchObject({
+    limit: 'silence',
+  })
+  const other = await pool.session('two', { agent: 'a' })
+  expect((await say(other, 'first')).text).toBe('[turn 1] You said: first')
+  const types = (await session.history({ limit: 100 })).map(({ event }) => event.type)
+  expect(types).not.toContain('user.tool_confirmation')
+})
+
 test('A question that nobody answers keeps a process no longer than its turn', async () => {
   const site = await openSite()
   const asked = Promise.withResolvers<void>()

@@ -133,7 +133,7 @@ function customServer(tools: CustomTool[], calls: ClientCalls, context: WorkerCo
     const { name, arguments: input = {}, _meta: meta } = params
     const toolUseId = meta?.['claudecode/toolUseId']
     if (typeof toolUseId !== 'string') throw new Error('the call has no id that its result could be given to')
-    const call = { toolUseId, name, input }
+    const call = { toolUseId, name, input, signal }
     return context.awaitClient(call, () => calls.execute(call, context.session, signal))
   })
   return server

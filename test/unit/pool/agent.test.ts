@@ -77,11 +77,14 @@ describe('an option', () => {
     expect(() => readAgent('support', loose(options))).toThrow('agents.support: is not an object of options')
   })
 
-  test.each(['CLAUDE_CONFIG_DIR', 'CLAUDECODE', 'CLAUDE_AGENT_POOL_MARKER'])('env may not set %s', (variable) => {
-    expect(() => read({ env: { [variable]: 'x' } })).toThrow(
-      `agents.support.env.${variable}: is set by the pool itself`,
-    )
-  })
+  test.each(['CLAUDE_CONFIG_DIR', 'CLAUDECODE', 'CLAUDE_AGENT_POOL_MARKER', 'CLAUDE_CODE_PROJECT_DIR_NAME'])(
+    'env may not set %s',
+    (variable) => {
+      expect(() => read({ env: { [variable]: 'x' } })).toThrow(
+        `agents.support.env.${variable}: is set by the pool itself`,
+      )
+    },
+  )
 
   test('onLargeTranscript has two values', () => {
     expect(read({ onLargeTranscript: 'compact' }).onLargeTranscript).toBe('compact')

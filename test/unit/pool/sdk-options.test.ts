@@ -50,6 +50,26 @@ describe('in-process servers', () => {
     const mcpServers = { files: { type: 'stdio', command: 'files' } } as const
     expect(optionsOf({ mcpServers }).mcpServers).toEqual(mcpServers)
   })
+
+  test('whose tools a client executes wait no longer than the agent does', async () => {
+    const changes: number[] = []
+    const told: unknown[] = []
+    const contexts: WorkerContext[] = []
+    const agent = readAgent('support', { mcpServers: (context) => (contexts.push(context), {}) })
+    const listeners = { ...deaf, permissionRequest: (change: number) => changes.push(change) }
+    sdkOptions(
+      agent,
+      { session: undefined },
+      { ...listeners, answered: (_asked, answer) => told.push(answer) },
+      undefined,
+    )
+    const withdrawn = new AbortController()
+    const call = { toolUseId: 't', name: 'pay', input: {}, signal: withdrawn.signal }
+    const waiting = contexts[0]?.awaitClient(call, () => new Promise(() => undefined))
+    withdrawn.abort()
+    await expect(waiting).rejects.toThrow('waits for the answer no more')
+    expect([changes, told]).toEqual([[1, -1], [{ result: 'withdrawn' }]])
+  })
 })
 
 describe('the options of a process', () => {
@@ -136,6 +156,38 @@ describe('canUseTool', () => {
     answer.reject(new Error('nobody there'))
     await expect(answered).rejects.toThrow('nobody there')
     expect(changes).toEqual([1, 0])
+  })
+
+  test('is over when the agent waits no more, whatever the host does', async () => {
+    const changes: number[] = []
+    const told: unknown[] = []
+    const never = (): Promise<never> => new Promise(() => undefined)
+    const agent = readAgent('support', { canUseTool: never, onElicitation: never, onUserDialog: never })
+    const options = sdkOptions(
+      agent,
+      { session: undefined },
+      {
+        ...deaf,
+        permissionRequest: (change) => changes.push(change),
+        answered: (_question, answer) => told.push(answer),
+      },
+      undefined,
+    )
+    const withdrawn = new AbortController()
+    const { signal } = withdrawn
+    const waiting = [
+      options.canUseTool?.('Bash', {}, { ...asked, signal }),
+      options.onElicitation?.({ serverName: 's', message: 'm' }, { signal, requestId: 'r' }),
+      options.onUserDialog?.({ dialogKind: 'd', payload: {} }, { signal, requestId: 'r' }),
+    ]
+    expect(changes).toEqual([1, 1, 1])
+    withdrawn.abort()
+    const [permission, ...others] = waiting
+    const message = 'the agent was interrupted, and waits for the answer no more'
+    expect(await permission).toEqual({ behavior: 'deny', message })
+    for (const each of others) await expect(each).rejects.toThrow(message)
+    expect(changes).toEqual([1, 1, 1, -1, -1, -1])
+    expect(told).toEqual([{ result: 'withdrawn' }])
   })
 
   test('that throws at once counts for nothing afterwards', async () => {

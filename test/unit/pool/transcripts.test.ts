@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import type { SDKMessage } from '../../../src/driver/driver.ts'
+import { assistantMessage } from '../../../src/testing/messages.ts'
 import { answer, fakes } from '../../fixtures/fakes.ts'
 
 const refused = { type: 'system', subtype: 'mirror_error', error: 'the store is away' } as unknown as SDKMessage
@@ -27,7 +28,11 @@ test('a worker whose transcript is not copied stays until it is, but not for eve
   expect(await unsafe).toMatchObject({ session: { key: 'k' }, reason: 'mirror_error', error: 'the store is away' })
   await clock.advance(10 * 60_000)
   expect(pool.workers()[0]?.pinnedBy).toMatchObject({ transcript: true })
-  expect(pool.stats().totals.transcriptsUnsafe).toEqual({ mirror_error: 1, session_writes_lost: 0 })
+  expect(pool.stats().totals.transcriptsUnsafe).toEqual({
+    mirror_error: 1,
+    session_writes_lost: 0,
+    turn_not_written: 0,
+  })
   const mended = safe(pool)
   reconcile.mockResolvedValue(undefined)
   await clock.advance(60_000)
@@ -84,4 +89,71 @@ test('processes of a pool that keeps transcripts locally copy nothing', async ()
 test('another place for transcripts is refused at once', async () => {
   await expect(fakes({ transcripts: 'nowhere' as 'local' })).rejects.toMatchObject({ path: 'transcripts' })
   await expect(fakes({ events: 'no' as unknown as boolean })).rejects.toMatchObject({ path: 'events' })
+})
+
+test('a turn whose transcript lacks something fails, its worker leaves, and the next one goes on without it', async () => {
+  const { session, driver, clock, reasons, pool } = await fakes()
+  const check = vi.spyOn(driver, 'checkTranscript')
+  const s = await session('k')
+  await answer(s.send('one'))
+  check.mockImplementation((_place, said) => Promise.resolve(said === undefined ? 7 : undefined))
+  const turn = s.send('two')
+  const failed = turn.result.catch((error: unknown) => error)
+  await clock.advance(5_000)
+  expect(await failed).toMatchObject({ name: 'StoreError', message: expect.stringContaining('room') })
+  expect(turn.warmth).toBe('live')
+  expect(check.mock.calls.length).toBeGreaterThan(2)
+  expect(reasons()).toEqual(['transcript'])
+  expect(pool.stats().totals.transcriptsUnsafe.turn_not_written).toBe(1)
+  const types = (await s.history({ limit: 100 })).map(({ event }) => event.type)
+  expect(types.slice(-2)).toEqual(['session.error', 'session.status_idle'])
+  check.mockImplementation(() => Promise.resolve(9))
+  const next = s.send('three')
+  await answer(next)
+  expect(next.warmth).toBe('resumed')
+})
+
+test('a transcript is looked at again before it is blamed, and from where it was found whole', async () => {
+  const { session, driver, clock } = await fakes()
+  const check = vi.spyOn(driver, 'checkTranscript')
+  check.mockResolvedValueOnce(undefined).mockResolvedValueOnce(100).mockResolvedValueOnce(200)
+  const s = await session('k')
+  const turn = s.send('one')
+  await clock.advance(1_000)
+  await answer(turn)
+  await answer(s.send('two'))
+  await s.hibernate()
+  check.mockResolvedValueOnce(300)
+  await answer(s.send('three'))
+  expect(check.mock.calls.map(([, said]) => said?.since)).toEqual([0, 0, 100, undefined, 300])
+})
+
+test.each([{ error: 'server_error' }, { parent_tool_use_id: 'tool-1' }])(
+  'what the CLI or a subagent says is not looked for: %j',
+  async (facts) => {
+    const { session, driver } = await fakes()
+    driver.onStart = (process) => void (process.answersAtOnce = false)
+    const check = vi.spyOn(driver, 'checkTranscript').mockResolvedValue(undefined)
+    const s = await session('k')
+    const turn = s.send('one')
+    const process = await driver.process(0)
+    await driver.until(() => process.unanswered === 1)
+    process.say({ ...assistantMessage('s', 'No answer.'), ...facts } as SDKMessage)
+    process.finish()
+    expect(await answer(turn)).toBe('')
+    expect(check).not.toHaveBeenCalled()
+  },
+)
+
+test('a turn in which the model has said nothing is not looked for', async () => {
+  const { session, driver } = await fakes()
+  driver.onStart = (process) => void (process.answersAtOnce = false)
+  const check = vi.spyOn(driver, 'checkTranscript').mockResolvedValue(undefined)
+  const s = await session('k')
+  const turn = s.send('one')
+  const process = await driver.process(0)
+  await driver.until(() => process.unanswered === 1)
+  process.finish({ subtype: 'error_during_execution' })
+  expect(await answer(turn)).toBe('error_during_execution')
+  expect(check).not.toHaveBeenCalled()
 })

@@ -295,12 +295,27 @@ describe('a start that fails', () => {
     expect(await outcome(handle.send('Again'))).toBe('success')
   })
 
-  test('three times holds the agent’s starts back, and says why and for how long', async () => {
+  test('three times in one session holds that session back, and no other', async () => {
     const { session, driver, clock } = await fakes()
     driver.onStart = (process) => process.failToStart()
     const handle = await session('k')
     for (let number = 0; number < 3; number += 1) expect(await outcome(handle.send('Hello'))).toBe('start_failed')
     driver.onStart = undefined
+    await expect(handle.send('Hello').result).rejects.toMatchObject({
+      phase: 'backoff',
+      message: expect.stringContaining('processes of session "k" keep failing to start; the next try is in 1s. '),
+    })
+    expect(await outcome((await session('other')).send('Hello'))).toBe('success')
+    await clock.advance(1_000)
+    expect(await outcome(handle.send('Hello'))).toBe('success')
+  })
+
+  test('in three sessions holds the agent’s starts back, and says why and for how long', async () => {
+    const { session, driver, clock } = await fakes()
+    driver.onStart = (process) => process.failToStart()
+    for (const key of ['x', 'y', 'z']) expect(await outcome((await session(key)).send('Hello'))).toBe('start_failed')
+    driver.onStart = undefined
+    const handle = await session('k')
     const held = handle.send('Hello')
     await expect(held.result).rejects.toMatchObject({
       phase: 'backoff',

@@ -23,12 +23,15 @@ test('what holds starts back is the last failure', () => {
   expect(backoff.held(400)).toEqual({ error: new Error('failure 2'), remainingMs: 600 })
 })
 
-test('a success forgets all failures', () => {
+test('failures of one conversation count once, until those of others make a pattern', () => {
   const backoff = new Backoff()
-  expect(backoff.failing).toBe(false)
-  for (let failure = 0; failure < 5; failure += 1) backoff.failed(problem, 0)
-  expect(backoff.failing).toBe(true)
-  backoff.succeeded()
-  expect(backoff.failing).toBe(false)
+  for (let failure = 0; failure < 5; failure += 1) backoff.failed(problem, 0, 'one')
+  expect([backoff.failing, backoff.held(0)]).toEqual([true, undefined])
+  backoff.failed(problem, 0, 'two')
+  backoff.failed(problem, 0, 'two')
   expect(backoff.held(0)).toBeUndefined()
+  backoff.failed(problem, 0, 'three')
+  expect(backoff.held(0)?.remainingMs).toBe(1_000)
+  backoff.failed(problem, 0, 'three')
+  expect(backoff.held(0)?.remainingMs).toBe(2_000)
 })

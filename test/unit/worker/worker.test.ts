@@ -4,7 +4,7 @@ import { readResidency } from '../../../src/options/residency.ts'
 import { FakeClock, FakeDriver } from '../../../src/testing/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { Worker } from '../../../src/worker/worker.ts'
-import type { TurnSink, WorkerFacts } from '../../../src/worker/worker.ts'
+import type { PermissionAnswer, PermissionQuestion, TurnSink, WorkerFacts } from '../../../src/worker/worker.ts'
 
 const prompt = { type: 'user', message: { role: 'user', content: 'Hello' }, parent_tool_use_id: null } as const
 
@@ -12,10 +12,19 @@ const prompt = { type: 'user', message: { role: 'user', content: 'Hello' }, pare
 class Sink implements TurnSink {
   readonly messages: SDKMessage[] = []
   readonly exits: unknown[] = []
+  readonly questions: string[] = []
 
   accept(message: SDKMessage): boolean {
     this.messages.push(message)
     return message.type === 'result'
+  }
+
+  permissionAsked({ toolUseId }: PermissionQuestion): void {
+    this.questions.push(`asked ${toolUseId}`)
+  }
+
+  permissionAnswered({ toolUseId }: PermissionQuestion, { result }: PermissionAnswer): void {
+    this.questions.push(`${result} ${toolUseId}`)
   }
 
   workerEnded(exit: unknown): void {
@@ -28,12 +37,14 @@ let driver: FakeDriver
 let process: FakeProcess
 let worker: Worker
 let log: string[]
+let unprompted: Sink
 
 const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess) => void): void => {
   clock = new FakeClock()
   driver = new FakeDriver(clock)
   driver.onStart = onStart
   log = []
+  unprompted = new Sink()
   process = driver.start({
     workerId: 'w-1',
     options: {},
@@ -66,6 +77,7 @@ const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess)
       listeners: {
         changed: ({ state }, from) => void log.push(`${from} → ${state}`),
         said: (_worker, { type }) => void log.push(`said ${type}`),
+        unprompted: () => unprompted,
         failed: (_worker, what, error) => void log.push(`${what}: ${(error as Error).message}`),
         left: (_worker, { reason }) => void log.push(`left: ${reason}`),
       },
@@ -101,6 +113,42 @@ describe('a worker', () => {
     expect([worker.state, worker.turns, worker.lastUsedAt]).toEqual(['idle', 1, 1_000])
     expect(sink.messages.map(({ type }) => type)).toEqual(['assistant', 'result'])
     expect(log).toEqual(['starting → idle', 'idle → busy', 'said assistant', 'said result', 'busy → idle'])
+  })
+
+  test('gives what it says to its turn from when that attends, and else to who listens between turns', async () => {
+    await worker.open()
+    const question = { asks: 'permission', toolUseId: 't-1', name: 'Bash', input: {}, subagent: false } as const
+    const sink = new Sink()
+    process.sayText('of its own accord')
+    await clock.settle()
+    worker.claim(sink)
+    process.sayText('still')
+    process.finish()
+    worker.permissionAsked(question)
+    await clock.settle()
+    expect([worker.state, sink.messages, sink.questions]).toEqual(['busy', [], []])
+    expect(unprompted.messages.map(({ type }) => type)).toEqual(['assistant', 'assistant', 'result'])
+    worker.attend()
+    worker.permissionAnswered(question, { result: 'allow' })
+    process.sayText('to the turn')
+    await clock.settle()
+    expect([sink.messages.length, sink.questions, unprompted.questions]).toEqual([1, ['allow t-1'], ['asked t-1']])
+    worker.release()
+    process.sayText('again of its own accord')
+    await clock.settle()
+    expect([sink.messages.length, unprompted.messages.length]).toEqual([1, 4])
+    await worker.leave('idle')
+    expect([sink.exits.length, unprompted.exits.length]).toEqual([0, 1])
+  })
+
+  test('is pinned while it speaks of its own accord, and was used then', async () => {
+    await worker.open()
+    await clock.advance(1_000)
+    worker.noteUnprompted(true)
+    expect(worker.pin).toMatchObject({ unprompted: true, sinceMs: 1_000 })
+    await clock.advance(1_000)
+    worker.noteUnprompted(false)
+    expect([worker.pin, worker.lastUsedAt]).toEqual([undefined, 2_000])
   })
 
   test('that was begun with and not used counts no turn', async () => {
@@ -212,7 +260,7 @@ describe('a pin', () => {
     await clock.advance(1_000)
     process.say(tasks('t-1', 't-2'))
     await clock.settle()
-    expect(worker.pin).toEqual({ tasks: 2, permissionRequests: 1, transcript: false, sinceMs: 1_000 })
+    expect(worker.pin).toMatchObject({ tasks: 2, permissionRequests: 1, transcript: false, sinceMs: 1_000 })
     worker.notePermissionRequest(-1)
     expect([worker.pin?.sinceMs, worker.lastAnswerAt]).toEqual([1_000, 2_000])
     process.say(tasks())
