@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { readFile, readdir, readlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { hashKey } from '../../src/server/auth.ts'
 import { Command, run } from '../cli/command.ts'
+import { isOpenToAll } from '../fixtures/open-folder.ts'
 import { Frames } from '../fixtures/server.ts'
 import type { Frame } from '../fixtures/server.ts'
 import { post, serve } from './serving.ts'
@@ -27,8 +29,8 @@ test('a prompt over HTTP reaches a real process, and the conversation goes on wi
   expect(await serving.command.ended).toMatchObject({ code: 0, left: 0 })
 })
 
-test.skipIf(process.getuid?.() !== 0)(
-  'a user whom the system does not know, and who has no home, is served all the same (needs root)',
+test.skipIf(process.getuid?.() !== 0 || ![tmpdir(), import.meta.dirname].every(isOpenToAll))(
+  'a user whom the system does not know, and who has no home, is served all the same (needs root and folders open to all users)',
   async () => {
     const serving = await serve(`agents: { a: { ${AGENT} } }\ndataDir: ./data`, { uid: 54_321 })
     const answer = await post(serving, 'ada', 'hello')

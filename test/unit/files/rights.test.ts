@@ -1,12 +1,12 @@
 import { execFile, spawn } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { ALL_DONE } from '../../fixtures/file-work.ts'
 import { hostileFolder } from '../../fixtures/hostile-tree.ts'
+import { openFolder } from '../../fixtures/open-folder.ts'
 
 const run = promisify(execFile)
 
@@ -25,12 +25,6 @@ interface Outcome {
 
 const isRoot = process.getuid?.() === 0
 
-/** Whether every user may pass through a folder and all above it: the temporary folder of a service may be closed to others. */
-function isOpenToAll(folder: string): boolean {
-  return existsSync(folder) && (statSync(folder).mode & 0o1) !== 0 && (folder === '/' || isOpenToAll(dirname(folder)))
-}
-
-const openFolder = [tmpdir(), '/var/tmp', '/dev/shm'].find(isOpenToAll)
 const canTakeRights = isRoot && openFolder !== undefined
 
 /** Does everything as another user in a folder that has these in `tree`. */

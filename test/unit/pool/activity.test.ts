@@ -45,6 +45,7 @@ test('The time in which a turn waits for an answer does not count', async () => 
   await clock.advance(1_000)
   const options = { signal: new AbortController().signal, toolUseID: 'one', requestId: 'r' }
   const asked = process.spec.options.canUseTool?.('Bash', {}, options)
+  for await (const { event } of s.events()) if (event.type === 'session.status_idle') break
   await clock.advance(60_000)
   answer.resolve({ behavior: 'deny', message: 'no' })
   await asked
