@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Driver, ResumeLoad, SDKUserMessage } from '../driver/driver.ts'
-import { ResumeError, TurnTimeoutError } from '../errors.ts'
+import { FilesError, ResumeError, TurnTimeoutError } from '../errors.ts'
 import type { SessionRecord, TenantPlaces } from '../store/store.ts'
 import { formatDuration, formatSize } from '../units.ts'
 import type { Worker } from '../worker/worker.ts'
@@ -146,7 +146,10 @@ export class LargeTranscripts {
     const { tenant, cwd, sdkSessionId: sessionId } = record
     if (cwd === undefined || sessionId === undefined) return undefined
     const { configDir, tmpDir } = await this.#context.places(tenant)
-    return this.#context.driver.resumeLoad({ configDir, tmpDir, cwd, sessionId }, above)
+    return this.#context.driver.resumeLoad({ configDir, tmpDir, cwd, sessionId }, above).catch((error: unknown) => {
+      if (!(error instanceof FilesError)) throw error
+      throw new ResumeError(`its transcript cannot be used: ${error.message}`, { cause: error })
+    })
   }
 
   /** Compacts until it is small enough. Throws what kept it from that. */

@@ -70,8 +70,18 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ['src/store/sqlite.ts', ['../pool/gate.ts', '../worker/worker.ts', '../driver/claude.ts', '../config/load.ts', sdk]],
   ['src/store/store.ts', ['./sqlite.ts', '../process/tree.ts', '../options/limits.ts', 'node:fs']],
   ['src/driver/driver.ts', ['./claude.ts', '../process/tree.ts', '../store/store.ts', 'node:fs']],
-  ['src/driver/claude.ts', ['../pool/gate.ts', '../worker/worker.ts', '../store/sqlite.ts', 'yaml', `${sdk}/core`]],
-  ['src/driver/claude.ts', ['node:fs', 'node:fs/promises']],
+  [
+    'src/driver/claude.ts',
+    [
+      '../pool/gate.ts',
+      '../worker/worker.ts',
+      '../store/sqlite.ts',
+      'yaml',
+      `${sdk}/core`,
+      'node:fs',
+      'node:fs/promises',
+    ],
+  ],
   ['src/driver/environment.ts', ['../pool/gate.ts', sdk, 'node:fs', 'node:fs/promises']],
   [
     'src/pool/pool.ts',

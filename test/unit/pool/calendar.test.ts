@@ -51,3 +51,12 @@ test('the time of a machine that was suspended counts', () => {
   state.passed += 48 * HOUR
   expect([calendar.earliest, calendar.shift]).toEqual([60 * HOUR, 0])
 })
+
+test('dates are whole numbers, whatever fractions the clocks read', () => {
+  const state = clockAt()
+  const calendar = calendarOf(state.clock)
+  state.passed += 0.1
+  expect([calendar.earliest, calendar.latest].every(Number.isInteger)).toBe(true)
+  state.passed += HOUR + 0.3
+  expect([calendar.earliest, calendar.latest].every(Number.isInteger)).toBe(true)
+})
