@@ -1,9 +1,5 @@
-/** Longer than any name, so that nothing is compared with a text of megabytes. */
-const LONGEST_NAME = 100
-
 /** The end of a sentence that has no use for `key`: which of those that are known was meant, if that can be told. */
 export function suggestionFor(key: string, words: readonly string[]): string {
-  if (key.length > LONGEST_NAME) return ''
   const near = words
     .filter((known) => isMisspelt(key, known) || (key.length > 3 && (known.startsWith(key) || key.startsWith(known))))
     .toSorted((a, b) => distance(a, key) - distance(b, key))

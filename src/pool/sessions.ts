@@ -67,6 +67,15 @@ const PAGE_OPTIONS: Record<keyof SessionPage, true> = {
   limit: true,
 }
 
+const RANGE: Record<keyof EventRange, true> = {
+  after: true,
+  before: true,
+  types: true,
+  descending: true,
+  limit: true,
+  maxBytes: true,
+}
+
 const EVENT_OPTIONS: Record<keyof EventOptions, true> = { after: true, follow: true, previews: true }
 
 function journalOf({ journal, record }: Conversation): Journal {
@@ -270,7 +279,9 @@ export class Sessions implements SessionHost {
     })
   }
 
-  history(identity: SessionIdentity, range: EventRange): Promise<NumberedEvent[]> {
+  async history(identity: SessionIdentity, range: EventRange): Promise<NumberedEvent[]> {
+    checkOptions('history()', range, RANGE)
+    wholeNumber('limit', range.limit, 1)
     return this.active.with(identity, async (conversation) => {
       const journal = journalOf(conversation)
       await journal.ready()

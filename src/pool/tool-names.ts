@@ -82,9 +82,10 @@ const problemOf = (name: string, sources: ToolSources, others: readonly string[]
 /** Checks a list of tools or of permission rules. Throws ConfigError: a misspelt one would be a control that is not there. */
 export function checkToolRules(path: string, entries: readonly string[], sources: ToolSources): void {
   const names = entries.map(toolsIn)
+  const all = names.flat()
   for (const [index, each] of names.entries()) {
     for (const name of each) {
-      const problem = problemOf(name, sources, names.flat())
+      const problem = problemOf(name, sources, all)
       if (problem !== undefined) throw new ConfigError(`${path}.${index}`, problem)
     }
   }

@@ -236,6 +236,7 @@ describe('a browser token', () => {
     ['no sessions', { agents: ['assistant'] }, 'sessions: must be a list of sessions'],
     ['an unknown agent', { ...asked, agents: ['nobody'] }, 'agents: there is no agent "nobody"'],
     ['more than an hour', { ...asked, expires_in: 3_601 }, 'expires_in: must be at most 3600 seconds'],
+    ['a number for a session', { ...asked, sessions: [5] }, 'sessions.0: must be text, not a number'],
     ['no time', { ...asked, expires_in: 0 }, 'expires_in: must be at least 1 second'],
   ])('with %s is refused', async (_what, body, message) => {
     const { ask } = await served({ keys })
