@@ -160,11 +160,17 @@ const effort = z
   .union([z.enum(LEVELS), z.strictObject({ type: z.enum(LEVELS) })])
   .transform((value) => (typeof value === 'string' ? { type: value } : value))
 
+/** It is an argument of the CLI, and must not look like an option. */
+const modelId = z
+  .string()
+  .max(256)
+  .regex(/^[A-Za-z0-9]/, 'must begin with a letter or digit')
+
 const model: z.ZodType<ModelParams> = z
   .union([
-    z.string().min(1).max(256),
+    modelId,
     z.strictObject({
-      id: z.string().min(1).max(256),
+      id: modelId,
       effort: effort.nullish(),
       inference_geo: unsupported('inference_geo').optional(),
       speed: z.enum(['standard'], { error: 'speed "fast" is not supported by this server' }).nullish(),

@@ -56,6 +56,12 @@ async function working(...options: Parameters<typeof served>) {
 describe('what is not a prompt is refused', () => {
   test.each([
     ['an id that begins with a dash', '/sessions/-a/messages', '{"prompt":"x"}', 400],
+    ['an id that is an option', '/sessions/--resume/messages', '{"prompt":"x"}', 400],
+    ['an id that is a path', '/sessions/..%2F..%2Fother/messages', '{"prompt":"x"}', 400],
+    ['an id that is a path on Windows', '/sessions/..%5Cother/messages', '{"prompt":"x"}', 400],
+    ['an id with a line feed', '/sessions/a%0Alevel/messages', '{"prompt":"x"}', 400],
+    ['an id with a NUL', '/sessions/a%00b/messages', '{"prompt":"x"}', 400],
+    ['an id that is a key of every object', '/sessions/__proto__/messages', '{"prompt":"x"}', 400],
     ['an id that is too long', `/sessions/${'a'.repeat(65)}/messages`, '{"prompt":"x"}', 400],
     ['no JSON', '/sessions/a/messages', 'prompt=x', 400],
     ['no prompt', '/sessions/a/messages', '{}', 400],

@@ -123,6 +123,8 @@ test('Versions are listed newest first, page by page', () => {
 
 test.each([
   [{ name: '' }, 'name: '],
+  [{ model: '--dangerously-skip-permissions' }, 'model'],
+  [{ model: { id: '--resume' } }, 'model.id: must begin with a letter or digit'],
   [{ model: { id: 'm', speed: 'fast' } }, 'model.speed: speed "fast" is not supported'],
   [{ model: { id: 'm', colour: 'red' } }, 'model.colour: is not supported'],
   [{ execution_identity: { type: 'aws_role' } }, 'execution_identity.type: must be service_account'],
