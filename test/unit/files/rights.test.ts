@@ -109,6 +109,6 @@ test.skipIf(!canTakeRights)(
     const stays = { delete: 'files_left', erase: 'files_left', again: 'files_left' }
     // The conversation is still that of the session.
     expect(codes).toEqual({ ...ALL_DONE, ...stays, import: 'session_conflict, done' })
-    expect(readdirSync(workspace)).toEqual(['foreign'])
+    expect(readdirSync(workspace).toSorted()).toEqual(['closed', 'foreign'])
   },
 )
