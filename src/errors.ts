@@ -21,6 +21,8 @@ export type PoolErrorCode =
   | 'bad_archive'
   | 'files_failed'
   | 'files_left'
+  | 'error_result'
+  | 'query_ended'
   | 'pool_closed'
   | 'unsupported_node'
 
@@ -262,6 +264,24 @@ export function storeError(place: string, cause: unknown): StoreError {
 export class ArchiveError extends PoolError {
   constructor(problem: string, options?: ErrorOptions) {
     super('bad_archive', `the archive cannot be imported: ${problem}`, options)
+  }
+}
+
+/** A query ended with a result that reports an error, which the query has given before: as the SDK's `query()` throws then. */
+export class ErrorResultError extends PoolError {
+  /** The result's `subtype`. */
+  readonly subtype: string
+
+  constructor(subtype: string, problem: string) {
+    super('error_result', `Claude Code returned an error result: ${problem}`)
+    this.subtype = subtype
+  }
+}
+
+/** The query has ended or was closed: it takes no more prompts, and its process is no longer its own. */
+export class QueryEndedError extends PoolError {
+  constructor(message: string) {
+    super('query_ended', message)
   }
 }
 

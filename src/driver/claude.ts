@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import './home.ts'
-import { forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
+import { AbortError, forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
 import type { Clock } from '../clock.ts'
 import { ConfigError, ResumeError, StartError, StoreError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
@@ -17,10 +17,12 @@ import { saysDamagedConfig } from './config-file.ts'
 import { BindRefusedError, RepairedStartError } from './driver.ts'
 import type {
   AgentProcess,
+  Conversation,
   Driver,
   DriverListeners,
   ExitFacts,
   Graces,
+  InterruptReceipt,
   Options,
   ProcessInfo,
   Query,
@@ -84,6 +86,21 @@ const settled = (spare: SpareProcess): Promise<{ sessionId: string }> =>
     if (error.message.startsWith(BOUND_ALL_THE_SAME) && error.claim !== undefined) return error.claim
     throw error
   })
+
+/** The options that say which conversation a process holds. */
+function identityOf(conversation: Conversation): Options {
+  if (conversation.kind === 'parked') return {}
+  const { sessionId } = conversation
+  if (conversation.kind === 'new') return { sessionId }
+  const { at, dropsTurn } = conversation
+  return {
+    ...(conversation.kind === 'resume'
+      ? { resume: sessionId }
+      : { resume: conversation.of, forkSession: true, sessionId }),
+    ...(at === undefined ? {} : { resumeSessionAt: at }),
+    ...(dropsTurn === undefined ? {} : { resumeDropsTurn: dropsTurn }),
+  }
+}
 
 /** One `claude` process, from the SDK's side. */
 class ClaudeProcess implements AgentProcess {
@@ -167,8 +184,12 @@ class ClaudeProcess implements AgentProcess {
     return this.alive ? this.#input.send(message) : Promise.resolve(false)
   }
 
-  async interrupt(): Promise<void> {
-    await this.#query?.interrupt()
+  async interrupt(): Promise<InterruptReceipt | undefined> {
+    return this.#query?.interrupt()
+  }
+
+  onStderr(listener: (text: string) => void): void {
+    this.#child?.onStderr(listener)
   }
 
   prepare(): Promise<void> {
@@ -265,15 +286,9 @@ class ClaudeProcess implements AgentProcess {
 
   #sdkOptions(): Options {
     const { options, conversation, cwd, env } = this.#spec
-    const identity =
-      conversation.kind === 'new'
-        ? { sessionId: conversation.sessionId }
-        : conversation.kind === 'resume'
-          ? { resume: conversation.sessionId }
-          : {}
     return {
       ...options,
-      ...identity,
+      ...identityOf(conversation),
       ...(conversation.kind === 'parked' ? {} : { cwd }),
       // With it the SDK would mark commands, too: so each prompt is marked here.
       verbatimPrompts: false,
@@ -314,7 +329,12 @@ class ClaudeProcess implements AgentProcess {
   /** Why it did not start; the process has gone then. */
   async #startFailure(error: Error): Promise<Error> {
     await this.terminate({ eofMs: 0, sigtermMs: 1_000 })
-    const failure = startFailure(error, await this.#child?.gone, this.#child?.startup.refusal)
+    const { kind } = this.#spec.conversation
+    const failure = startFailure(error, {
+      exit: await this.#child?.gone,
+      refusal: this.#child?.startup.refusal,
+      resuming: kind === 'resume' || kind === 'fork',
+    })
     return failure instanceof StartError ? this.#repaired(failure) : failure
   }
 
@@ -433,5 +453,9 @@ export class ClaudeDriver implements Driver {
 
   resumeLoad(place: TranscriptPlace, above: number): Promise<ResumeLoad | undefined> {
     return this.#files.resumeLoad(place, above)
+  }
+
+  abortError(message: string): Error {
+    return new AbortError(message)
   }
 }

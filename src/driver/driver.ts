@@ -31,10 +31,17 @@ export type {
   SpawnedProcess,
 } from '@anthropic-ai/claude-agent-sdk'
 
-/** Which conversation a new process holds. `parked`: none yet; it is bound to one later. */
+/** How much of a conversation a process goes on with: up to this message, where only that turn may be lost. */
+export interface ResumePoint {
+  at?: string | undefined
+  dropsTurn?: string | undefined
+}
+
+/** Which conversation a new process holds. `fork`: a new one that begins as `of`. `parked`: none yet; it is bound to one later. */
 export type Conversation =
   | { kind: 'new'; sessionId: string }
-  | { kind: 'resume'; sessionId: string }
+  | ({ kind: 'resume'; sessionId: string } & ResumePoint)
+  | ({ kind: 'fork'; sessionId: string; of: string } & ResumePoint)
   | { kind: 'parked' }
 
 /** Everything that is fixed when a process starts. */
@@ -53,6 +60,9 @@ export interface StartSpec {
   /** How long the process may take until it is initialised, in milliseconds. */
   initializeTimeoutMs: number
 }
+
+/** The answer to an interrupt: prompts that will still run. */
+export type InterruptReceipt = NonNullable<Awaited<ReturnType<Query['interrupt']>>>
 
 /** How long each step of ending a process may take, in milliseconds. */
 export interface Graces {
@@ -110,7 +120,10 @@ export interface AgentProcess {
   send(message: SDKUserMessage): Promise<boolean>
   /** The same for a command of the CLI itself, whatever the agent's options make of prompts that look like one. */
   command(message: SDKUserMessage): Promise<boolean>
-  interrupt(): Promise<void>
+  /** Resolves when the process has taken note, with what it says of its queue. */
+  interrupt(): Promise<InterruptReceipt | undefined>
+  /** Tells what it has written to stderr, the last 8 KiB at most, and what it will write. */
+  onStderr(listener: (text: string) => void): void
   /** Has the process make its prompt and tools ready ahead of its first turn; resolves when it has, or cannot. A parked one is left alone. */
   prepare(): Promise<void>
   /** Resolves when the process answers a question that costs nothing. A parked one is not asked. */
@@ -220,4 +233,6 @@ export interface Driver {
   checkTranscript(place: TranscriptPlace, said?: { last: string; since: number }): Promise<number | undefined>
   /** What a process would have to load of a conversation; undefined where its transcript has no more than `above` bytes, or is not there. */
   resumeLoad(place: TranscriptPlace, above: number): Promise<ResumeLoad | undefined>
+  /** The error of a query that was aborted, of the class that the SDK throws then. */
+  abortError(message: string): Error
 }

@@ -101,6 +101,10 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
     return true
   }
 
+  onStderr(listener: (text: string) => void): void {
+    this.#owned.onStderr(listener)
+  }
+
   terminate(graces: Graces): Promise<TerminateReport> {
     this.#endedByUs ||= this.#runs
     return terminate(this.#owned, graces, this.#clock)

@@ -10,13 +10,24 @@ const ADVICE: Readonly<Record<string, string>> = {
   bypass_root: "; run the pool as another user, or set env: { IS_SANDBOX: '1' } where a sandbox holds the agent",
 }
 
-/** One error for all the ways in which a start fails. `exit` and `refusal`: of the process, if there was one. */
-export function startFailure(error: Error, exit: GatedExit | undefined, refusal: Refusal | undefined): Error {
+/** What is known of a process that did not start. */
+export interface FailedStart {
+  exit: GatedExit | undefined
+  refusal: Refusal | undefined
+  /** It was to go on with a conversation. */
+  resuming: boolean
+}
+
+/** One error for all the ways in which a start fails. */
+export function startFailure(error: Error, { exit, refusal, resuming }: FailedStart): Error {
   const because = { cause: error }
   if (/No conversation found with session ID/.test(error.message)) {
     return new ResumeError(`there is no conversation to resume: ${error.message}`, because)
   }
-  if (refusal !== undefined) return refused(refusal, exit, error)
+  if (refusal?.reason !== undefined) return refused(refusal.reason, refusal.message, exit, error)
+  if (refusal !== undefined && resuming) {
+    return new ResumeError(`the conversation cannot be resumed: ${refusal.message}`, because)
+  }
   const spawnError = exit?.spawnError ?? ((error as NodeJS.ErrnoException).syscall === 'spawn' ? error : undefined)
   if (spawnError !== undefined) {
     return new StartError('spawn', `the agent process could not be started: ${spawnError.message}`, exit, because)
@@ -27,7 +38,7 @@ export function startFailure(error: Error, exit: GatedExit | undefined, refusal:
   return new StartError('initialize', message, exit, because)
 }
 
-function refused({ reason, message }: Refusal, exit: ExitFacts | undefined, cause: Error): StartError {
+function refused(reason: string, message: string, exit: ExitFacts | undefined, cause: Error): StartError {
   const text = `claude refused to start (${reason}): ${message}${ADVICE[reason] ?? ''}`
   return new StartError('initialize', text, exit, { cause, reason })
 }

@@ -3,10 +3,10 @@ import type { Readable } from 'node:stream'
 /** A refusal is the first thing that a process says, and short. */
 const KEPT_BYTES = 256 * 1024
 
-/** Why the CLI refused to start, in its own words. */
+/** Why the CLI did not start, in its own words. */
 export interface Refusal {
-  /** The CLI's code for it, such as `sideload_flags_disabled`. */
-  reason: string
+  /** The CLI's code for it, such as `sideload_flags_disabled`; it has none for a conversation that it cannot resume. */
+  reason: string | undefined
   message: string
 }
 
@@ -44,11 +44,11 @@ export class StartupOutput {
 }
 
 function refusalOf(line: string): Refusal | undefined {
-  if (!line.includes('startup_failure_reason')) return undefined
+  if (!line.includes('"result"')) return undefined
   try {
-    const { startup_failure_reason: reason, errors } = JSON.parse(line) as Record<string, unknown>
-    if (typeof reason !== 'string') return undefined
-    return { reason, message: Array.isArray(errors) ? errors.join('; ') : '' }
+    const { type, startup_failure_reason: reason, errors } = JSON.parse(line) as Record<string, unknown>
+    if (type !== 'result' || !Array.isArray(errors)) return undefined
+    return { reason: typeof reason === 'string' ? reason : undefined, message: errors.join('; ') }
   } catch {
     return undefined
   }

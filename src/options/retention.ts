@@ -27,6 +27,9 @@ export interface RetentionOptions extends RetentionRuleOptions {
   tenants?: Readonly<Record<string, RetentionRuleOptions>>
   /** Rules beside those of the tenant, for each tenant's sessions of these agents. */
   agents?: Readonly<Record<string, RetentionRuleOptions>>
+  /** Sessions that `pool.query()` began can be resumed so long after their last use. Default `"1d"`; `"none"`: for ever. */
+  queries?: string
+  queriesMs?: number
   /** What no session knows: transcripts and their copies, workspaces, the CLI's notes, and directories of tenants, that are older than this. Default `"7d"`. */
   leftovers?: string
   leftoversMs?: number
@@ -47,6 +50,7 @@ export interface RetentionRule {
 
 /** `retention`, resolved. */
 export interface Retention extends RetentionRule {
+  queriesMs: number
   leftoversMs: number
   intervalMs: number
   tenants: Readonly<Record<string, RetentionRule>>
@@ -75,6 +79,7 @@ export function readRetention(input: RetentionOptions | undefined): Retention {
     'retention',
     {
       ...RETENTION_RULE,
+      queriesMs: duration('queries', '1d', [NONE]),
       leftoversMs: duration('leftovers', '7d', [NONE]),
       intervalMs: duration('interval', '10m'),
     },

@@ -1,13 +1,11 @@
-import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import { PoolClosedError } from '../errors.ts'
 import type { SessionRecord, Store } from '../store/store.ts'
 import type { Agent } from './agent.ts'
-import { calendarOf } from './calendar.ts'
 import { Conversation, sessionGone } from './conversation.ts'
-import type { ConversationHost } from './conversation.ts'
+import type { ConversationHost, Origin } from './conversation.ts'
 import type { PoolEmitter } from './events.ts'
-import { newRecord } from './session-record.ts'
+import { isOfQuery } from './session-record.ts'
 import type { SessionIdentity } from './session.ts'
 import type { Traces } from './traces.ts'
 
@@ -34,15 +32,16 @@ export class ActiveSessions {
   /** One at a time for each key, so that two first uses begin one session. */
   readonly #loading = new Map<string, Promise<Conversation | undefined>>()
   readonly #host: ConversationHost
+  readonly #keepsEvents: boolean
   #closed = false
 
   constructor(context: ActiveSessionsContext) {
     this.#context = context
     const { store, clock, keepsEvents, agentOf, describe, run, confirm, traces, emitter } = context
+    this.#keepsEvents = keepsEvents
     this.#host = {
       store,
       clock,
-      keepsEvents,
       permissionsOf: (agent) => agentOf(agent).permissions,
       describe,
       run,
@@ -138,7 +137,8 @@ export class ActiveSessions {
 
   /** Takes up a session that the store knows. */
   activate(record: SessionRecord): Conversation {
-    const conversation = new Conversation(record, this.#host, false)
+    const events = this.#keepsEvents && !isOfQuery(record)
+    const conversation = new Conversation(record, this.#host, { ephemeral: false, events })
     this.#active.set(idOf(record), conversation)
     return conversation
   }
@@ -151,17 +151,16 @@ export class ActiveSessions {
     return conversation
   }
 
-  /** A conversation that no store knows and that ends with its caller. */
-  beginEphemeral(agent: Agent, cwd: string | undefined): Conversation {
+  /** A conversation that a query begins. The store learns of it with its first process, or never if it is ephemeral. */
+  beginQuery(
+    record: SessionRecord,
+    { ephemeral, origin }: { ephemeral: boolean; origin: Origin | undefined },
+  ): Conversation {
     this.checkOpen()
-    const { clock, emitter } = this.#context
-    const record = newRecord(
-      { tenant: 'default', key: `query:${randomUUID()}`, agent: agent.name, cwd },
-      calendarOf(clock).latest,
-    )
-    const conversation = new Conversation(record, this.#host, true)
+    const conversation = new Conversation(record, this.#host, { ephemeral, events: false })
+    conversation.origin = origin
     this.#active.set(idOf(record), conversation)
-    emitter.tell('session.created', { session: conversation.ref })
+    this.#context.emitter.tell('session.created', { session: conversation.ref })
     return conversation
   }
 

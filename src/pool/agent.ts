@@ -183,9 +183,9 @@ export function readAgent(
   options: AgentOptions,
   { ownProcess = false, residency }: { ownProcess?: boolean; residency?: ResidencyOptions | undefined } = {},
 ): Agent {
-  const path = `agents.${name}`
+  const path = ownProcess ? 'options' : `agents.${name}`
   const parsed = nameSchema.safeParse(name)
-  if (!parsed.success) throw new ConfigError(path, parsed.error.issues[0]?.message ?? 'is not a name')
+  if (!parsed.success && !ownProcess) throw new ConfigError(path, parsed.error.issues[0]?.message ?? 'is not a name')
   if (typeof options !== 'object' || options === null) throw new ConfigError(path, 'is not an object of options')
   checkKeys(path, options, [...POOL_KEYS, 'inProcessServers'])
   checkSdkOptions(path, options)

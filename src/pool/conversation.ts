@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import type { ResumePoint, SDKMessage } from '../driver/driver.ts'
 import { PoolClosedError, SessionBusyError, SessionGoneError, TurnInterruptedError } from '../errors.ts'
 import type { SessionRecord, Store } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
@@ -16,12 +17,30 @@ import { noteActivity } from './usage.ts'
 /** Turns of one session that may wait for the one that runs. */
 const MAX_QUEUED = 16
 
+/** How the first process of a conversation begins, where that is not plain. */
+export interface Origin extends ResumePoint {
+  /** The SDK's id of the conversation that it is a fork of. */
+  of?: string
+}
+
+/** Hears what its process says outside of turns, and that it runs no more of them. */
+export interface Follower {
+  said(message: SDKMessage): void
+  ended(error: Error): void
+}
+
+/** How a conversation is kept. */
+export interface Keeping {
+  /** No store knows it, and it is deleted at its end. */
+  ephemeral: boolean
+  /** What is said in it becomes events. */
+  events: boolean
+}
+
 /** What a conversation needs of its pool. */
 export interface ConversationHost {
   readonly store: Store
   readonly clock: Clock
-  /** Whether the events of sessions are kept. */
-  readonly keepsEvents: boolean
   /** What is known of the calls of this agent before the CLI decides on them. */
   permissionsOf(agent: string): Permissions
   /** The session as it is now. */
@@ -46,6 +65,10 @@ export class Conversation {
   compacting: RunningTurn | undefined
   /** Texts that the agent gets with its next prompt, as system reminders. */
   notices: string[] = []
+  /** Set until a process has begun so. No spare can. */
+  origin: Origin | undefined
+  /** Those who follow more of it than its turns. */
+  readonly followers: Set<Follower> = new Set()
   /** Its removal, shared by all who ask for it. */
   erasing: Promise<void> | undefined
   #running: RunningTurn | undefined
@@ -63,15 +86,15 @@ export class Conversation {
   readonly #host: ConversationHost
   readonly #unprompted: Unprompted | undefined
 
-  constructor(record: SessionRecord, host: ConversationHost, ephemeral: boolean) {
+  constructor(record: SessionRecord, host: ConversationHost, keeping: Keeping) {
     this.record = record
     this.#host = host
-    this.ephemeral = ephemeral
+    this.ephemeral = keeping.ephemeral
     const { store, clock } = host
     const onIdle = (): void => {
       if (this.quiet) host.onIdle(this)
     }
-    this.journal = ephemeral || !host.keepsEvents ? undefined : new Journal(record.uid, { store, clock, onIdle })
+    this.journal = keeping.events ? new Journal(record.uid, { store, clock, onIdle }) : undefined
     this.#unprompted = this.journal && this.#listener(this.journal)
   }
 
@@ -178,6 +201,7 @@ export class Conversation {
     this.#running?.fail(error)
     this.#unprompted?.stop(error)
     this.compacting?.fail(error)
+    for (const follower of this.followers) follower.ended(error)
     this.worker?.mute()
   }
 

@@ -61,6 +61,7 @@ export class Dispatch {
   /** Runs one turn from its admission to its end, and gives back what it took on every path. */
   async run(conversation: Conversation, turn: RunningTurn): Promise<void> {
     const { gate, clock } = this.#context
+    await useAgent(conversation, turn.agent)
     const cancelled = new AbortController()
     // Without a reason, an error with its stack is made for each turn.
     void turn.ended.then(() => cancelled.abort(turn.failure ?? null))
@@ -120,6 +121,7 @@ export class Dispatch {
     const ended = (): boolean => turn.phase === 'ended'
     try {
       if (!ended()) await Promise.all([this.#begin(conversation, worker, turn), worker.prepare(turn)])
+      if (!ended()) await turn.onWorker?.(worker)
       if (ended()) return
       turn.onResult = () => this.confirm(worker)
       emitter.tell('turn.started', { id: turn.id, session: conversation.ref, worker: worker.id, warmth })
@@ -245,7 +247,7 @@ export class Dispatch {
 
   async #open(conversation: Conversation, agent: Agent, fingerprint: string, need: Need): Promise<Worker> {
     const { record } = conversation
-    if (record.begun) return this.#launch(conversation, agent, fingerprint, need)
+    if (record.begun || conversation.origin !== undefined) return this.#launch(conversation, agent, fingerprint, need)
     const group: SpareGroup = {
       agent,
       tenant: record.tenant,
@@ -296,7 +298,7 @@ export class Dispatch {
       try {
         return await this.#start(conversation, agent, fingerprint, need)
       } catch (error) {
-        if (!this.#correct(conversation, agent, error)) throw error instanceof ResumeError ? advised(error) : error
+        if (!this.#correct(conversation, agent, error)) throw conversation.origin === undefined ? advised(error) : error
         return this.#start(conversation, agent, fingerprint, need)
       }
     }
@@ -313,12 +315,11 @@ export class Dispatch {
     if ((await starter.prepareCwd({ cwd, ownsCwd: record.ownsCwd })) && record.begun)
       this.#noteMadeAgain(conversation, cwd)
     await conversation.save()
-    if (record.begun) {
-      await this.#context.transcripts.checkResume(record)
-      await this.#catchUp(conversation)
-      await this.#context.largeTranscripts.checkStart(record)
-    }
-    const how: ConversationSpec = { kind: record.begun ? 'resume' : 'new', sessionId: sdkSessionId }
+    const loaded = { ...record, sdkSessionId: conversation.origin?.of ?? sdkSessionId }
+    const how = specOf(conversation, sdkSessionId)
+    if (how.kind !== 'new') await this.#context.transcripts.checkResume(loaded)
+    if (record.begun) await this.#catchUp(conversation)
+    if (how.kind !== 'new') await this.#context.largeTranscripts.checkStart(loaded)
     const worker = await this.#place(agent.name, need, () => {
       const started = starter.start({
         agent,
@@ -342,6 +343,7 @@ export class Dispatch {
       conversation.worker = undefined
       throw error
     }
+    conversation.origin = undefined
     return worker
   }
 
@@ -371,6 +373,8 @@ export class Dispatch {
       this.#context.emitter.tell('warning', { message: 'a damaged configuration of the CLI was replaced', error })
       return true
     }
+    // What its caller asked for cannot be had: anything else would be another conversation.
+    if (conversation.origin !== undefined) return false
     if (error instanceof StartError && error.message.includes('is already in use')) {
       // The process of a host that died had written its transcript before the host could note it.
       record.begun = true
@@ -414,10 +418,24 @@ export class Dispatch {
   }
 }
 
-const advised = (error: ResumeError): ResumeError =>
-  new ResumeError(`${error.message}; delete the session, or let its agent begin anew with onStaleResume: 'fresh'`, {
-    cause: error,
-  })
+/** The session's options are another agent's from this turn on. */
+async function useAgent(conversation: Conversation, agent: string | undefined): Promise<void> {
+  if (agent === undefined || conversation.record.agent === agent) return
+  conversation.record.agent = agent
+  if (conversation.record.begun) await conversation.save()
+}
+
+/** Which conversation the next process of this one holds. */
+function specOf({ record, origin }: Conversation, sessionId: string): Exclude<ConversationSpec, { kind: 'parked' }> {
+  if (origin?.of !== undefined && !record.begun) return { ...origin, kind: 'fork', sessionId, of: origin.of }
+  return record.begun ? { ...origin, kind: 'resume', sessionId } : { kind: 'new', sessionId }
+}
+
+function advised(error: unknown): unknown {
+  if (!(error instanceof ResumeError)) return error
+  const advice = "delete the session, or let its agent begin anew with onStaleResume: 'fresh'"
+  return new ResumeError(`${error.message}; ${advice}`, { cause: error })
+}
 
 function warmthOf(worker: Worker, before: Worker | undefined): Warmth {
   if (worker.turns > 0) return 'live'

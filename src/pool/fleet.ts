@@ -1,6 +1,6 @@
 import { repeatedly } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import type { Driver } from '../driver/driver.ts'
+import type { Driver, SDKMessage } from '../driver/driver.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import { Governor } from '../memory/governor.ts'
 import type { MemoryStats } from '../memory/governor.ts'
@@ -351,6 +351,7 @@ export class Fleet {
       said: (worker, message) => {
         this.accounts.hear(worker, message)
         this.#context.transcripts.hear(worker, message)
+        if (worker.state !== 'busy') this.#tellFollowers(worker, message)
         // `/clear` begins another conversation in the same process; its id comes with the first message of it.
         if (message.type !== 'system' || message.subtype !== 'init') return
         this.#servers.settled(worker)
@@ -374,6 +375,10 @@ export class Fleet {
         this.#spares.tend()
       },
     }
+  }
+
+  #tellFollowers(worker: Worker, message: SDKMessage): void {
+    for (const follower of this.#context.conversationOf(worker)?.followers ?? []) follower.said(message)
   }
 
   #watchServers(worker: Worker): void {

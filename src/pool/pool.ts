@@ -1,5 +1,5 @@
 import type { MemoryStats } from '../memory/governor.ts'
-import type { Options, Query } from '../driver/driver.ts'
+import type { Query } from '../driver/driver.ts'
 import { ConfigError, PoolClosedError } from '../errors.ts'
 import type { FileProblem } from '../errors.ts'
 import type { Retention } from '../options/retention.ts'
@@ -16,18 +16,19 @@ import { Counters } from './counters.ts'
 import type { Totals } from './counters.ts'
 import { PoolEmitter } from './events.ts'
 import type { PoolEvents, WorkerDetails } from './events.ts'
-import { fingerprintOf } from './fingerprint.ts'
 import { Fleet } from './fleet.ts'
 import type { FleetParts } from './fleet.ts'
 import { Pruning } from './pruning.ts'
 import type { PruneReport } from './pruning.ts'
+import { Queries } from './queries.ts'
 import { openQuery } from './query.ts'
 import type { QueryPrompt } from './query.ts'
+import type { QueryOptions } from './query-options.ts'
 import { Upkeep } from './upkeep.ts'
 import type { BackupReport, ExportOptions, ImportOptions } from './upkeep.ts'
 import type { Session, SessionInfo } from './session.ts'
 import { recordRuns } from './run-record.ts'
-import { existingDirectory } from './session-record.ts'
+import { isOfQuery } from './session-record.ts'
 import { Sessions } from './sessions.ts'
 import type { SessionOptions } from './sessions.ts'
 import { Transcripts } from './transcripts.ts'
@@ -73,16 +74,13 @@ export interface PoolParts extends FleetParts {
   release: () => void
 }
 
-/** Ad-hoc agents of `pool.query()` that are remembered: what reuses their options can reuse their spares. */
-const MAX_AD_HOC_AGENTS = 100
-
 /** Sessions, and the processes that run them. Made by `createPool()`. */
 export class Pool implements AsyncDisposable {
   readonly #parts: PoolParts
   readonly #agents = new Map<string, Agent>()
   /** Agents that were given one by one, beside those of the pool's options. */
   readonly #defined = new Map<string, Agent>()
-  readonly #adHoc = new Map<string, Agent>()
+  readonly #queries: Queries
   readonly #emitter = new PoolEmitter()
   readonly #counters: Counters
   readonly #sessions: Sessions
@@ -106,6 +104,14 @@ export class Pool implements AsyncDisposable {
     })
     const transcripts = new Transcripts({ ...parts, emitter })
     this.#sessions = new Sessions({ ...parts, store, emitter, transcripts, agentOf, fleet: () => this.#fleet })
+    this.#queries = new Queries({
+      ...parts,
+      store,
+      sessions: this.#sessions,
+      redefine: (name) => this.#fleet.redefine([name]),
+      aborted: (message) => parts.driver.abortError(message),
+      warn: (message, error) => emitter.tell('warning', { message, error }),
+    })
     const conversationOf = ({ session }: Worker): Conversation | undefined =>
       session === undefined ? undefined : this.#sessions.active.get(session)
     this.#fleet = new Fleet({
@@ -159,23 +165,16 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * The SDK's `query()`, on the pool. Without `resume` or `sessionId` it is a session of its own that is deleted at the
-   * end; with one of them, the session of that id (ResumeError if there is none). Its `env` adds to the pool's
-   * allow-list, and the safe defaults of agents hold for what it leaves out.
+   * The SDK's `query()`, on the pool: the same options, messages and methods, also before the first message. Its session
+   * can be resumed by its id as long as `retention.queries` says, or not at all with `persistSession: false`. `resume` also
+   * takes the SDK's id of any other session, with the options of its agent. Its `env` adds to the pool's allow-list, and
+   * the safe defaults of agents hold for what it leaves out. What is wrong is thrown where the SDK throws: from the
+   * iteration and from its methods.
    */
-  query(query: { prompt: QueryPrompt; options?: Options }): Query {
+  query(query: { prompt: QueryPrompt; options?: QueryOptions }): Query {
     checkOptions('query()', query, { prompt: true, options: true })
     const { prompt, options = {} } = query
-    return openQuery(prompt, options, {
-      begin: async (given) => {
-        const { cwd, abortController: _, ...rest } = given
-        const agent = this.#adHocAgent(rest)
-        return this.#sessions.active.beginEphemeral(agent, await existingDirectory(cwd ?? '.'))
-      },
-      find: (sdkSessionId) => this.#sessions.findBySdkSessionId(sdkSessionId),
-      send: (conversation, message) => this.#sessions.sendTo(conversation, message, { onBusy: 'queue' }),
-      end: (conversation) => this.#sessions.kept.erase(conversation),
-    })
+    return openQuery(prompt, options, this.#queries)
   }
 
   /** Sessions by tenant and key, at most `limit` (default 100) after `after`. */
@@ -373,35 +372,16 @@ export class Pool implements AsyncDisposable {
   }
 
   #findAgent(name: string): Agent | undefined {
-    return this.#agents.get(name) ?? this.#defined.get(name) ?? this.#adHoc.get(name)
+    return this.#agents.get(name) ?? this.#defined.get(name) ?? this.#queries.agent(name)
   }
 
   #agentOf(name: string): Agent {
     const agent = this.#findAgent(name)
     if (agent !== undefined) return agent
+    if (isOfQuery({ agent: name }))
+      throw new ConfigError('agent', `"${name}" came with a query; go on with its session by pool.query() with resume`)
     const known = [...this.#agents.keys()].join(', ')
     throw new ConfigError('agent', `there is no agent "${name}"; known are: ${known === '' ? 'none' : known}`)
-  }
-
-  #adHocAgent(options: Options): Agent {
-    const name = `query-${fingerprintOf(options)}`
-    let agent = this.#adHoc.get(name)
-    if (agent === undefined) {
-      agent = readAgent(name, options as AgentOptions, { ownProcess: true })
-      if (this.#adHoc.size >= MAX_AD_HOC_AGENTS) this.#forgetAdHocAgent()
-      this.#adHoc.set(name, agent)
-    }
-    return agent
-  }
-
-  /** The oldest that no conversation uses. */
-  #forgetAdHocAgent(): void {
-    for (const name of this.#adHoc.keys()) {
-      if (this.#sessions.active.uses(name)) continue
-      this.#adHoc.delete(name)
-      this.#fleet.redefine([name])
-      return
-    }
   }
 }
 

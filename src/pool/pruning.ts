@@ -12,6 +12,7 @@ import { Leftovers } from './leftovers.ts'
 import type { LeftoversContext } from './leftovers.ts'
 import { dueForRemoval } from './retention.ts'
 import type { KeptSession, Removal } from './retention.ts'
+import { isOfQuery } from './session-record.ts'
 
 /** What a look at what is kept found to remove, and removed unless it was a dry run. */
 export interface PruneReport {
@@ -35,6 +36,14 @@ const PAGE = 200
 
 /** A smaller shift is drift. */
 const SHIFT_TO_TELL_MS = 60 * 60_000
+const UNBOUNDED: RetentionRule = {
+  maxAgeMs: Infinity,
+  maxSessions: Infinity,
+  maxSizeBytes: Infinity,
+  maxEvents: Infinity,
+  maxEventAgeMs: Infinity,
+  maxEventSizeBytes: Infinity,
+}
 
 /** A look removes no more than this: the next one goes on. */
 const MAX_REMOVALS = 200
@@ -149,7 +158,8 @@ export class Pruning {
   }
 
   #ruleOfAgent(agent: string): RetentionRule | undefined {
-    return named(this.#context.retention.agents, agent)
+    const { agents, queriesMs } = this.#context.retention
+    return isOfQuery({ agent }) ? { ...UNBOUNDED, maxAgeMs: queriesMs } : named(agents, agent)
   }
 
   async #records(): Promise<SessionRecord[]> {

@@ -29,6 +29,11 @@ export class Reader {
     return this.#left || !this.#attached || !this.#mayHold || this.#unread.length === 0
   }
 
+  /** Somebody is going to read: nothing may be dropped. */
+  attach(): void {
+    this.#attached = true
+  }
+
   push(message: SDKMessage): void {
     if (this.#left) return
     const wake = this.#waiting.shift()

@@ -4,6 +4,12 @@ import { ConfigError, SessionConflictError } from '../errors.ts'
 import { chosenPath } from '../files/host-paths.ts'
 import type { SessionRecord } from '../store/store.ts'
 
+/** Leads the names of the agents that queries bring along: no agent of a config can have it. */
+export const QUERY_AGENT = 'query:'
+
+/** True for a session that a query began: its options come with each query, and no events of it are kept. */
+export const isOfQuery = ({ agent }: Pick<SessionRecord, 'agent'>): boolean => agent.startsWith(QUERY_AGENT)
+
 /** The record of a session that begins now. */
 export function newRecord(
   { tenant, key, agent, cwd }: Pick<SessionRecord, 'tenant' | 'key' | 'agent' | 'cwd'>,

@@ -6,6 +6,7 @@ import type { Limits } from '../options/limits.ts'
 import { wholeNumber } from '../options/section.ts'
 import { checkOptions } from '../options/unknown.ts'
 import type { EventRange, PoolFiles, SessionPage, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
+import type { Worker } from '../worker/worker.ts'
 import { ActiveSessions } from './active-sessions.ts'
 import type { Agent } from './agent.ts'
 import { calendarOf } from './calendar.ts'
@@ -157,6 +158,34 @@ export class Sessions implements SessionHost {
     const turn = this.#newTurn(input, options, conversation.record.agent)
     this.#admit(conversation, turn, options)
     return turn
+  }
+
+  /** Sends a prompt of a query, whose turn `adapt` may change before anything comes of it. */
+  sendForQuery(conversation: Conversation, message: TurnInput, adapt: (turn: RunningTurn) => void): RunningTurn {
+    const options: SendOptions = { onBusy: 'queue' }
+    const turn = this.#newTurn(message, options, conversation.record.agent)
+    adapt(turn)
+    this.#admit(conversation, turn, options)
+    return turn
+  }
+
+  /** The process of a conversation, started if there is none. */
+  async workerOf(found: Conversation): Promise<Worker> {
+    using held = this.active.hold(found)
+    const { conversation } = held
+    // One that runs a turn is there, and must not be waited for.
+    while (conversation.worker?.state !== 'busy') {
+      await this.#context.fleet().warm(conversation)
+      if (conversation.worker?.state === 'idle') break
+    }
+    return conversation.worker
+  }
+
+  /** Ends the process of a conversation, unless a turn of somebody else uses it. */
+  async hibernateIfIdle(conversation: Conversation): Promise<void> {
+    await this.#hibernate(conversation).catch((error: unknown) => {
+      if (!(error instanceof SessionBusyError)) throw error
+    })
   }
 
   warm(identity: SessionIdentity): Promise<void> {

@@ -154,7 +154,7 @@ export class Starter {
         ownsCwd,
         session,
         sdkSessionId: conversation.kind === 'parked' ? undefined : conversation.sessionId,
-        resumed: conversation.kind === 'resume',
+        resumed: conversation.kind === 'resume' || conversation.kind === 'fork',
       },
       process,
       {

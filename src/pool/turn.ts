@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { CancelTimer, Clock } from '../clock.ts'
-import type { ExitFacts, SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
+import type { ExitFacts, InterruptReceipt, SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
 import { AuthenticationError, TurnInterruptedError, TurnTimeoutError, WorkerExitedError } from '../errors.ts'
 import { formatDuration } from '../units.ts'
-import type { DepartureReason, PermissionAnswer, PermissionQuestion, TurnSink } from '../worker/worker.ts'
+import type { DepartureReason, PermissionAnswer, PermissionQuestion, TurnSink, Worker } from '../worker/worker.ts'
 import { withContext } from './input.ts'
 import type { NumberedEvent } from './journal.ts'
 import { Reader } from './reader.ts'
@@ -45,7 +45,7 @@ export interface TurnWorker {
   readonly process: {
     readonly lastOutputAt: number
     readonly heldBack: boolean
-    interrupt(): Promise<void>
+    interrupt(): Promise<InterruptReceipt | void>
     consumed(): void
   }
   readonly openPermissionRequests: number
@@ -96,6 +96,8 @@ export class RunningTurn implements Turn, TurnSink {
   readonly #readers: Reader[] = []
   /** Prompts whose result has not come. A steered turn has several. */
   readonly #pending = new Set<string>()
+  /** Results that have come. */
+  #results = 0
   /** Prompts that the process has, or may have. */
   #handedOver = 0
   readonly #timers = new Set<CancelTimer>()
@@ -113,6 +115,12 @@ export class RunningTurn implements Turn, TurnSink {
   onCancel: (() => void) | undefined
   /** Called with the last result, before readers see it. If it rejects, the turn ends with that error instead. */
   onResult: (() => Promise<void>) | undefined
+  /** Called with the worker before it has the prompt, which waits for it. */
+  onWorker: ((worker: Worker) => Promise<void>) | undefined
+  /** The agent whose options it is to run with; undefined: the session's. */
+  agent: string | undefined
+  /** What the process said to the interrupt. */
+  receipt: InterruptReceipt | undefined
   /** Called as the turn ends, before anybody can see that it has. */
   onEnd: (() => void) | undefined
   #record: TurnRecord | undefined
@@ -220,6 +228,11 @@ export class RunningTurn implements Turn, TurnSink {
     if (this.#onLeave === 'detach' || this.#readers.some((other) => !other.left)) return
     void this.interrupt()
     await this.ended
+  }
+
+  /** Its reader is going to come: what is said until then is kept, or held back. */
+  awaitReader(): void {
+    this.#mainReader.attach()
   }
 
   /** Another reader of the same turn, from now on. */
@@ -346,6 +359,9 @@ export class RunningTurn implements Turn, TurnSink {
     if (answered.length === 0 && message.origin !== undefined && message.origin.kind !== 'human') return false
     for (const uuid of answered) this.#pending.delete(uuid)
     if (answered.length === 0) this.#pending.clear()
+    this.#results += 1
+    // What follows may be interrupted, too.
+    this.#interrupting = undefined
     return this.#pending.size === 0
   }
 
@@ -388,10 +404,14 @@ export class RunningTurn implements Turn, TurnSink {
     // An interrupt that overtakes its prompt would stop nothing.
     await Promise.race([this.#underway.promise, this.ended, this.#elapsed(BEGIN_GRACE_MS)])
     if (this.#isEnded()) return
+    const before = this.#results
     this.#after(INTERRUPT_GRACE_MS, () => {
+      // It has stopped what ran, and goes on with the next prompt.
+      if (this.#results > before) return
       if (!worker.process.heldBack) void worker.leave('unresponsive')
     })
-    await Promise.race([worker.process.interrupt().catch(() => undefined), this.ended])
+    const receipt = await Promise.race([worker.process.interrupt().catch(() => undefined), this.ended])
+    this.receipt = receipt ?? undefined
   }
 
   #isEnded(): boolean {

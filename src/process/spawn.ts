@@ -36,6 +36,8 @@ export interface OwnedProcess {
   readonly tree: RememberedTree
   /** Its cgroup, where it could be given one. */
   readonly cgroup: string | undefined
+  /** Tells what it has written to stderr, the last 8 KiB at most, and what it will write. */
+  onStderr(listener: (text: string) => void): void
   /** Settles when the child is gone. `spawnError` is set when it never existed. Never rejects. */
   readonly exited: Promise<OwnedExit>
 }
@@ -119,6 +121,10 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
   })
   return {
     child,
+    onStderr(listener) {
+      if (tail !== '') listener(tail)
+      child.stderr.on('data', listener)
+    },
     cgroup: enclosure,
     tree: workerTree(request.workerId, table, enclosure),
     exited,

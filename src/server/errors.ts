@@ -103,6 +103,9 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   files_left: FILES,
   bad_archive: { type: 'invalid_request_error', retry: false },
   unsupported_node: { type: 'api_error' },
+  // Queries are not on the wire.
+  error_result: { type: 'api_error', retry: false },
+  query_ended: { type: 'api_error', retry: false },
 }
 
 const NO_RETRY = { 'x-should-retry': 'false' }

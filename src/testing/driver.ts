@@ -117,6 +117,10 @@ export class FakeDriver implements Driver {
     return Promise.resolve(bytes > above ? { ...load, summedUp: false } : undefined)
   }
 
+  abortError(message: string): Error {
+    return Object.assign(new Error(message), { name: 'AbortError' })
+  }
+
   #conversation(sessionId: string): FakeConversation {
     let conversation = this.conversations.get(sessionId)
     if (conversation === undefined) {
@@ -126,9 +130,17 @@ export class FakeDriver implements Driver {
     return conversation
   }
 
+  #fork(of: string, sessionId: string): Error | undefined {
+    const conversation = this.conversations.get(of)
+    if (conversation === undefined) return new ResumeError(`No conversation found with session ID: ${of}`)
+    this.conversations.set(sessionId, { ...conversation, prompts: [...conversation.prompts] })
+    return undefined
+  }
+
   /** What the CLI itself would refuse. */
   #obstacle({ conversation }: StartSpec): Error | undefined {
     if (conversation.kind === 'parked') return undefined
+    if (conversation.kind === 'fork') return this.#fork(conversation.of, conversation.sessionId)
     const known = this.conversations.has(conversation.sessionId)
     if (conversation.kind === 'resume' && !known) {
       return new ResumeError(`No conversation found with session ID: ${conversation.sessionId}`)

@@ -5,6 +5,7 @@ import type {
   AgentProcess,
   ExitFacts,
   Graces,
+  InterruptReceipt,
   McpServerStatus,
   ProcessInfo,
   Query,
@@ -71,11 +72,15 @@ export class FakeProcess implements AgentProcess {
   prepared = 0
   /** Every prompt it was handed, oldest first. */
   readonly prompts: SDKUserMessage[] = []
+  /** What control methods answer, by name. Default: nothing. */
+  readonly answers: Map<string, unknown> = new Map()
   /** Control methods that were called on `query`. */
   readonly calls: { method: string; args: unknown[] }[] = []
   /** The texts of the commands that it was handed, oldest first. */
   readonly commands: string[] = []
   interrupts = 0
+  /** What it answers to an interrupt. Default: nothing, as older CLIs do. */
+  receipt: InterruptReceipt | undefined
   /** How often it was told that all it said was consumed. */
   consumptions = 0
   /** How it was told to go; undefined until then. */
@@ -94,6 +99,8 @@ export class FakeProcess implements AgentProcess {
   #inputOpen = true
   #gone = false
   #lastText = ''
+  #stderr = ''
+  readonly #stderrListeners: ((text: string) => void)[] = []
   #cancelTimeout: CancelTimer | undefined
   #terminating: Promise<TerminateReport> | undefined
 
@@ -246,13 +253,24 @@ export class FakeProcess implements AgentProcess {
     this.#endCommand({ text: error })
   }
 
-  interrupt(): Promise<void> {
+  onStderr(listener: (text: string) => void): void {
+    if (this.#stderr !== '') listener(this.#stderr)
+    this.#stderrListeners.push(listener)
+  }
+
+  /** Writes to stderr. */
+  sayStderr(text: string): void {
+    this.#stderr += text
+    for (const listener of this.#stderrListeners) listener(text)
+  }
+
+  interrupt(): Promise<InterruptReceipt | undefined> {
     this.interrupts += 1
     const stops = this.alive && this.heedsInterrupts && this.#unanswered.length > 0
     if (stops && this.#inCommand) this.failToCompact('Request was aborted.')
     else if (stops) this.finish({ subtype: 'error_during_execution' })
     else this.#context.changed()
-    return Promise.resolve()
+    return Promise.resolve(this.receipt)
   }
 
   async prepare(): Promise<void> {
@@ -341,7 +359,7 @@ export class FakeProcess implements AgentProcess {
     }
   }
 
-  /** Control methods are noted, and answered with nothing but for the state of MCP servers. */
+  /** Control methods are noted, and answered as `answers` and `servers` say. */
   #controls(): Query {
     return new Proxy({} as Query, {
       get: (_target, method) =>
@@ -350,7 +368,7 @@ export class FakeProcess implements AgentProcess {
           : (...args: unknown[]): Promise<unknown> => {
               this.calls.push({ method, args })
               this.#context.changed()
-              return Promise.resolve(method === 'mcpServerStatus' ? this.servers : undefined)
+              return Promise.resolve(method === 'mcpServerStatus' ? this.servers : this.answers.get(method))
             },
     })
   }

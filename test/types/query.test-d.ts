@@ -1,4 +1,4 @@
-import type { Query, query } from '@anthropic-ai/claude-agent-sdk'
+import type { Options, Query, query } from '@anthropic-ai/claude-agent-sdk'
 import { expectTypeOf, test } from 'vitest'
 import type { Pool } from '../../src/index.ts'
 
@@ -6,5 +6,7 @@ test('A function that takes query() of the SDK takes that of a pool', () => {
   const pool = {} as Pool
   expectTypeOf(pool.query.bind(pool)).toExtend<typeof query>()
   expectTypeOf<Pool['query']>().returns.toEqualTypeOf<Query>()
-  expectTypeOf<Pool['query']>().parameters.toEqualTypeOf<Parameters<typeof query>>()
+  expectTypeOf<Parameters<typeof query>>().toExtend<Parameters<Pool['query']>>()
+  type Taken = keyof NonNullable<Parameters<Pool['query']>[0]['options']>
+  expectTypeOf<Exclude<Taken, keyof Options>>().toEqualTypeOf<'appendSystemPrompt'>()
 })

@@ -25,12 +25,20 @@ test('The reason and the words of a refusal are found, wherever the output is cu
 
 test.each([
   ['nothing', []],
-  ['no JSON', ['startup_failure_reason\n']],
+  ['no JSON', ['"result"\n']],
   ['a line that is cut off', [refusal.slice(0, -3)]],
-  ['a reason that is no text', ['{"startup_failure_reason":1}\n']],
-  ['null', ['null startup_failure_reason\n']],
+  ['another message', ['{"type":"system","text":"\\"result\\"","errors":["x"]}\n']],
+  ['a result without errors', ['{"type":"result","subtype":"success"}\n']],
 ])('%s is no refusal', (_, pieces) => {
   expect(outputOf(...pieces).refusal).toBeUndefined()
+})
+
+test('A conversation that cannot be resumed is told of without a reason', () => {
+  const line = '{"type":"result","is_error":true,"errors":["No message found with message.uuid of: x"]}\n'
+  expect(outputOf(line).refusal).toEqual({
+    reason: undefined,
+    message: 'No message found with message.uuid of: x',
+  })
 })
 
 test('Nothing is kept of a process that is ready, and no more than a part of one that floods', () => {

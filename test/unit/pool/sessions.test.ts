@@ -432,12 +432,14 @@ describe('closing', () => {
   })
 })
 
-test('a query is told of like a session that comes and goes', async () => {
+test('a query is told of like a session that comes and stays, or goes if it is not to be kept', async () => {
   const { pool, told } = await fakes()
-  for await (const message of pool.query({ prompt: 'Hello' })) expect(message).toBeDefined()
-  const [created] = told('session.created')
-  expect(created).toMatchObject({ session: { tenant: 'default', key: expect.stringMatching(/^query:/) } })
-  expect([told('session.created'), told('session.deleted')]).toEqual([[created], [created]])
+  for (const persistSession of [true, false])
+    for await (const message of pool.query({ prompt: 'Hello', options: { persistSession } }))
+      expect(message).toBeDefined()
+  const [kept, gone] = told('session.created')
+  expect(kept).toMatchObject({ session: { tenant: 'default', key: expect.stringMatching(/^query:/) } })
+  expect([told('session.created'), told('session.deleted')]).toEqual([[kept, gone], [gone]])
 })
 
 test('a session that was cleared goes with all its conversations, also after a restart', async () => {
