@@ -81,9 +81,12 @@ test('What is not as promised is named, and the exit code is 1', async () => {
 test('It stops before it costs more than it has said', async () => {
   const dear = [{ match: '^Remember the code', steps: ['text 400KiB'] }, ...OBEDIENT]
   const { steps, costUsd, broken } = reportOf(await live(dear, '--json'))
-  expect(costUsd).toBeGreaterThan(0.04)
+  expect(costUsd).toBeGreaterThan(0.03)
   expect(broken.some((problem) => problem.includes('were spent before it'))).toBe(true)
-  expect(steps.filter(({ pool }) => pool !== undefined).length).toBeLessThan(steps.length)
+  expect(steps.filter(({ pool, plain }) => pool !== undefined || plain !== undefined).map(({ name }) => name)).toEqual([
+    'cold',
+  ])
+  expect(steps[0]?.plain).toBeUndefined()
 })
 
 test('Without a credential it asks for one', async () => {

@@ -15,7 +15,10 @@ import { NotHere } from './wire.ts'
 
 /** What all of it costs at most, in dollars; beyond the lower figure no process is started. */
 export const MOST_USD = 0.05
-const STOP_AT_USD = 0.04
+const STOP_AT_USD = 0.03
+
+/** An answer has a few tokens. A model that goes on and on must not cost more than was said. */
+const MOST_OUTPUT_TOKENS = '1000'
 
 /** A step takes seconds; what hangs must not make the doctor hang. */
 const STEP_MS = 120_000
@@ -71,7 +74,9 @@ export async function runLive(options: LiveOptions): Promise<LiveReport> {
   }
 }
 
-async function tryAll({ api, env, agentEnv, model, told, stop }: LiveOptions, root: string): Promise<LiveFinding[]> {
+async function tryAll(options: LiveOptions, root: string): Promise<LiveFinding[]> {
+  const { api, env, model, told, stop } = options
+  const agentEnv = { ...options.agentEnv, CLAUDE_CODE_MAX_OUTPUT_TOKENS: MOST_OUTPUT_TOKENS }
   const asked: string[] = []
   const agents = liveAgents({ model, env: agentEnv }, (tool) => asked.push(tool))
   await using pool = await createPool({ dataDir: join(root, 'data'), api, agents, limits: { turnTimeMs: STEP_MS } })
