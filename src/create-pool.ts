@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { calendarOf } from './calendar.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { ControlSocket } from './control/server.ts'
@@ -100,7 +101,9 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const { agents, path, admission, residency, limits, starts, retention, api, transcripts, keepsEvents } =
     readOptions(options)
   const clock = options.clock ?? systemClock
-  const dataDir = new DataDir(path, clock)
+  const calendar = calendarOf(clock)
+  const dates = { wall: () => calendar.latest }
+  const dataDir = new DataDir(path, dates)
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
     const { spoolDir, runDir, tenantFiles } = dataDir
@@ -120,7 +123,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       store,
       keepsEvents,
       copiesTranscripts: transcripts === 'store',
-      transcriptStore: (tenant) => sessionStore(store, tenant, clock),
+      transcriptStore: (tenant) => sessionStore(store, tenant, dates),
       limits,
       admission,
       residency,

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { calendarOf } from '../calendar.ts'
 import { systemClock } from '../clock.ts'
 import { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
@@ -18,7 +19,7 @@ async function userFolders(files: TenantFiles, tmpDir: string): Promise<string[]
 
 async function isOld(files: TenantFiles, path: string): Promise<boolean> {
   const found = await files.facts(path)
-  return found !== undefined && systemClock.wall() - found.mtimeMs > PROBE_AGE_MS
+  return found !== undefined && calendarOf(systemClock).earliest - found.mtimeMs > PROBE_AGE_MS
 }
 
 /** Removes what a process has left in its TMPDIR: its socket, and the probes of old starts. Throws what keeps it from looking. */

@@ -1,7 +1,7 @@
+import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
 import type { RetentionRule } from '../options/retention.ts'
 import type { Store, StoredEvent } from '../store/store.ts'
-import { calendarOf } from './calendar.ts'
 
 /** At most so many, and one page of bytes, are looked at for their age and size: more go at the next look. */
 const EVENTS_AT_ONCE = 10_000

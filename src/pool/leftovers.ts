@@ -1,11 +1,11 @@
 import { basename, join } from 'node:path'
+import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
 import type { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Retention } from '../options/retention.ts'
 import type { PoolFiles, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
-import { calendarOf } from './calendar.ts'
 
 export interface LeftoversContext {
   clock: Clock

@@ -1,3 +1,4 @@
+import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
 import { CapacityError, ConfigError, PoolClosedError, SessionBusyError, SessionConflictError } from '../errors.ts'
@@ -9,7 +10,6 @@ import type { EventRange, PoolFiles, SessionPage, SessionRecord, Store, TenantPl
 import type { Worker } from '../worker/worker.ts'
 import { ActiveSessions } from './active-sessions.ts'
 import type { Agent } from './agent.ts'
-import { calendarOf } from './calendar.ts'
 import { sessionGone } from './conversation.ts'
 import type { Conversation } from './conversation.ts'
 import { EventReader } from './event-reader.ts'

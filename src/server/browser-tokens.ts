@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { DatabaseSync } from '../sqlite.ts'
+import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
 import { BROWSER_TOKEN } from './caller.ts'
 import type { Caller, Scope } from './caller.ts'
@@ -50,7 +51,7 @@ export class BrowserTokens {
 
   /** Makes a token in the name of this caller. Throws ApiError (rate_limit_error) when its tenant has too many. */
   create({ tenant, name }: Caller, { agents, sessions, lifetimeMs }: TokenRequest): NewToken {
-    const now = this.#clock.wall()
+    const now = calendarOf(this.#clock).steady
     this.#database.prepare('DELETE FROM browser_tokens WHERE expires_at <= ?').run(now)
     const { count } = this.#database
       .prepare('SELECT count(*) AS count FROM browser_tokens WHERE tenant = ?')
@@ -79,7 +80,7 @@ export class BrowserTokens {
     const row = this.#database
       .prepare('SELECT id, tenant, name, agents, sessions, expires_at FROM browser_tokens WHERE sha256 = ?')
       .get(hashOf(token)) as Row | undefined
-    if (row === undefined || row.expires_at <= this.#clock.wall()) return undefined
+    if (row === undefined || row.expires_at <= calendarOf(this.#clock).steady) return undefined
     const { id, tenant, name, agents, sessions, expires_at: expiresAt } = row
     const scope = { id, agents: JSON.parse(agents) as string[], sessions: JSON.parse(sessions) as string[], expiresAt }
     return { tenant, name: `${id} of ${name}`, scope }
@@ -89,7 +90,7 @@ export class BrowserTokens {
   revoke(tenant: string, id: string): boolean {
     const { changes } = this.#database
       .prepare('DELETE FROM browser_tokens WHERE tenant = ? AND id = ? AND expires_at > ?')
-      .run(tenant, id, this.#clock.wall())
+      .run(tenant, id, calendarOf(this.#clock).steady)
     for (const cut of this.#streams.get(id) ?? []) cut()
     return Number(changes) > 0
   }
@@ -101,7 +102,7 @@ export class BrowserTokens {
   watch({ id, expiresAt }: Scope, cut: () => void, { untilExpiry }: { untilExpiry: boolean }): () => void {
     const streams = this.#streams.get(id) ?? new Set()
     this.#streams.set(id, streams.add(cut))
-    const leftMs = Math.max(expiresAt - this.#clock.wall(), 0)
+    const leftMs = Math.max(expiresAt - calendarOf(this.#clock).steady, 0)
     const cancel = untilExpiry ? this.#clock.after(leftMs, cut) : undefined
     return () => {
       cancel?.()

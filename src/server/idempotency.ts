@@ -1,4 +1,5 @@
 import type { Context, HonoRequest, MiddlewareHandler } from 'hono'
+import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
 import type { ServerEnv } from './context.ts'
 import { ApiError } from './errors.ts'
@@ -100,8 +101,9 @@ export class Idempotency {
   /** The first answer to this request, if it is not the first. */
   async #begin(name: RequestName, bodyHash: string): Promise<KeptAnswer | undefined> {
     const { clock, answers } = this.#context
-    const at = Math.floor(clock.wall())
-    const bounds = { since: at - KEPT_MS, max: MAX_KEYS }
+    const { earliest, latest } = calendarOf(clock)
+    const at = Math.floor(latest)
+    const bounds = { since: Math.floor(earliest) - KEPT_MS, max: MAX_KEYS }
     const known = await answers.begin({ ...name, bodyHash, at }, bounds)
     if (known === undefined) return undefined
     checkBody(known.bodyHash, bodyHash)

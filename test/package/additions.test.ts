@@ -74,7 +74,9 @@ function patched(text: string, diff: string): string {
 
 /** Runs a program of the copy. */
 async function run(...words: string[]): Promise<string> {
-  const { stdout } = await execute(process.execPath, words, { cwd: root }).catch(
+  // A vitest of its own would write its report where that of this run goes.
+  const { TEST_REPORT: _, ...env } = process.env
+  const { stdout } = await execute(process.execPath, words, { cwd: root, env }).catch(
     (failure: Error & { stdout: string; stderr: string }) => {
       throw new Error(`${words.join(' ')}: ${failure.stdout}${failure.stderr}`, { cause: failure })
     },

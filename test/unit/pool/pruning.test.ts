@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import type { SessionOptions } from '../../../src/index.ts'
 import { event } from '../../conformance/events.ts'
-import { FakeClock, MemoryStore } from '../../../src/testing/index.ts'
+import { MemoryStore } from '../../../src/testing/index.ts'
 import { answer, fakes, keys, NO_SPARES, used } from '../../fixtures/fakes.ts'
+import { SettableClock } from '../../fixtures/settable-clock.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const DAY = 86_400_000
@@ -187,15 +188,6 @@ test('leaves the directory of a tenant that has only spares', async () => {
   await setup.pool.prune()
   expect(await readdir(join(dataDir, 'tenants'))).toEqual(['default'])
 })
-
-/** A clock that can be set. */
-class SettableClock extends FakeClock {
-  shift = 0
-
-  override wall(): number {
-    return super.wall() + this.shift
-  }
-}
 
 test('removes nothing because the clock was set forward or back, and says that it was', async () => {
   const clock = new SettableClock()

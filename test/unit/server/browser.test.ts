@@ -5,6 +5,7 @@ import { readServerConfig } from '../../../src/server/options.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 import { Frames, served } from '../../fixtures/server.ts'
 import type { ServedFakes } from '../../fixtures/server.ts'
+import { SettableClock } from '../../fixtures/settable-clock.ts'
 
 const PAGE = 'http://localhost:5173'
 const KEY = 'cap_0123456789abcdef0123456789'
@@ -188,6 +189,18 @@ describe('a browser token', () => {
     expect(await status(usual)).toBe(404)
     await all.clock.advance(1)
     expect(await status(usual)).toBe(401)
+  })
+
+  test('lives as long whatever the machine’s clock is set to', async () => {
+    const clock = new SettableClock()
+    const all = await served({ keys }, { clock })
+    const { authorization: headers } = await mint(all)
+    const status = async (): Promise<number> => (await all.ask('GET', '/sessions/ada/messages', { headers })).status
+    clock.shift = 86_400_000
+    expect(await status()).toBe(404)
+    clock.shift = -86_400_000
+    await clock.advance(600_000)
+    expect(await status()).toBe(401)
   })
 
   test('is revoked by its tenant alone, and its streams are cut', async () => {

@@ -8,6 +8,7 @@ import { NO_SPARES } from '../../fixtures/fakes.ts'
 import { typesOf } from '../../fixtures/official-client.ts'
 import { served } from '../../fixtures/server.ts'
 import type { ServedFakes } from '../../fixtures/server.ts'
+import { SettableClock } from '../../fixtures/settable-clock.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const HOUR_MS = 60 * 60 * 1000
@@ -123,6 +124,18 @@ describe('A request that is sent again with its key', () => {
     expect((await post(all, '/v1/agents', AGENT, 'one')).body).toEqual(first.body)
     await all.clock.advance(1)
     expect((await post(all, '/v1/agents', AGENT, 'one')).body).not.toEqual(first.body)
+  })
+
+  test('gets it for 24 hours that have passed, whatever the machine’s clock is set to', async () => {
+    const clock = new SettableClock()
+    const all = await served({}, { agents: { assistant: NO_SPARES }, clock })
+    const first = await post(all, '/v1/agents', AGENT, 'one')
+    clock.shift = 48 * HOUR_MS
+    expect((await post(all, '/v1/agents', AGENT, 'one')).body).toEqual(first.body)
+    clock.shift = -48 * HOUR_MS
+    const second = await post(all, '/v1/agents', AGENT, 'two')
+    clock.shift = 0
+    expect((await post(all, '/v1/agents', AGENT, 'two')).body).toEqual(second.body)
   })
 
   test('gets it after a restart', async () => {

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts'
+import type { Clock } from './clock.ts'
 
 /**
  * Dates that stay right when the machine's clock is set while the host runs. They follow the wall clock or the time that has
@@ -16,22 +16,23 @@ class Calendar {
 
   /** Now, to judge how old something is: milliseconds since the epoch. */
   get earliest(): number {
-    return Math.min(this.#clock.wall(), this.#expected)
+    return Math.min(this.#clock.wall(), this.steady)
   }
 
   /** Now, to record that something is used: milliseconds since the epoch. */
   get latest(): number {
-    return Math.max(this.#clock.wall(), this.#expected)
+    return Math.max(this.#clock.wall(), this.steady)
+  }
+
+  /** Now, by the time that has passed: for what must last exactly so long. Milliseconds since the epoch, as the clock was at the start. */
+  get steady(): number {
+    // Clocks read fractions; a date is a whole number, in the store, too.
+    return Math.round(this.#origin + this.#passed)
   }
 
   /** How far the clock was set forward since the start, in milliseconds. Negative: back. */
   get shift(): number {
-    return this.#clock.wall() - this.#expected
-  }
-
-  get #expected(): number {
-    // Clocks read fractions; a date is a whole number, in the store, too.
-    return Math.round(this.#origin + this.#passed)
+    return this.#clock.wall() - this.steady
   }
 
   get #passed(): number {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Clock } from '../../../src/clock.ts'
-import { calendarOf } from '../../../src/pool/calendar.ts'
+import type { Clock } from '../../src/clock.ts'
+import { calendarOf } from '../../src/calendar.ts'
 
 const HOUR = 3_600_000
 
@@ -42,6 +42,16 @@ test('what is used while the clock was set back is not old when that is mended',
   state.wall = 14 * HOUR
   state.passed += HOUR
   expect(calendar.earliest - usedAt).toBe(HOUR)
+})
+
+test('what must last exactly so long goes by the time that has passed, in whole milliseconds', () => {
+  const state = clockAt()
+  const calendar = calendarOf(state.clock)
+  for (const wall of [1, 1_000 * HOUR]) {
+    state.wall = wall
+    state.passed += HOUR + 0.5
+  }
+  expect(calendar.steady).toBe(14 * HOUR + 1)
 })
 
 test('the time of a machine that was suspended counts', () => {
