@@ -1,10 +1,15 @@
+import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
-import { expect, test } from 'vitest'
+import { chown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Session } from '../../../src/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { answer, fakes, outcome } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
+import { openFolder } from '../../fixtures/open-folder.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 /** A session after its first turn, and the workspace that the pool has made for it. */
@@ -54,16 +59,31 @@ test('a workspace that nobody has worked in is made again without a word', async
   expect([existsSync(cwd), lastPrompt(driver.processes[0])]).toEqual([true, '"one"'])
 })
 
-test.skipIf(process.getuid?.() === 0)(
-  'one that its agent has closed is opened again (root may enter it anyway)',
-  async () => {
-    const { handle, cwd } = await begun()
-    await handle.hibernate()
-    await chmod(cwd, 0)
-    expect(await answer(handle.send('two'))).toContain('two')
-    expect((await stat(cwd)).mode & 0o777).toBe(0o700)
-  },
-)
+describe('A user without root’s rights', () => {
+  const run = promisify(execFile)
+  const isRoot = process.getuid?.() === 0
+  /** `nobody` if this process is root, which may enter everything. */
+  const uid = isRoot ? 65_534 : (process.getuid?.() ?? 0)
+
+  test.skipIf(isRoot && openFolder === undefined)(
+    'has a workspace that its agent closed opened again; a closed directory of the caller is named, and no other session is held back',
+    async () => {
+      const folder = await mkdtemp(join(openFolder ?? tmpdir(), 'workspaces-'))
+      onTestFinished(() => rm(folder, { recursive: true, force: true }))
+      if (isRoot) await chown(folder, uid, uid)
+      const script = join(import.meta.dirname, '../../fixtures/unprivileged-workspaces.ts')
+      const { stdout } = await run(process.execPath, [script, folder, String(uid)])
+      const named = `the working directory ${join(folder, 'cwd')} cannot be entered by this process`
+      expect(JSON.parse(stdout)).toEqual({
+        reopened: { said: 'success', mode: 0o700 },
+        refusals: Array.from({ length: 4 }, () => expect.stringContaining(`start_failed: ${named}`)),
+        started: 0,
+        other: 'success',
+        opened: 'success',
+      })
+    },
+  )
+})
 
 test('one that was replaced by a file or a link is refused by name, and nothing is sent', async () => {
   const { handle, cwd, driver } = await begun()
