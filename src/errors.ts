@@ -7,6 +7,7 @@ export type PoolErrorCode =
   | 'session_not_found'
   | 'worker_exited'
   | 'start_failed'
+  | 'start_refused'
   | 'worker_memory'
   | 'turn_timeout'
   | 'turn_interrupted'
@@ -162,14 +163,27 @@ export type StartPhase = 'spawn' | 'initialize' | 'backoff'
 export class StartError extends PoolError {
   readonly phase: StartPhase
   readonly exit: ExitFacts | undefined
-  /** Why the CLI refused, by its own code (the SDK's `SDKStartupFailureReason`): `sideload_flags_disabled`, `bypass_root`, … */
-  readonly reason: string | undefined
 
-  constructor(phase: StartPhase, message: string, exit?: ExitFacts, options?: ErrorOptions & { reason?: string }) {
-    super('start_failed', message, options)
+  constructor(
+    phase: StartPhase,
+    message: string,
+    exit?: ExitFacts,
+    options?: ErrorOptions & { code?: 'start_failed' | 'start_refused' },
+  ) {
+    super(options?.code ?? 'start_failed', message, options)
     this.phase = phase
     this.exit = exit
-    this.reason = options?.reason
+  }
+}
+
+/** The CLI itself refused to start, and said why. It refuses again until the agent's options or the machine's settings change. */
+export class StartRefusedError extends StartError {
+  /** The CLI's own code (the SDK's `SDKStartupFailureReason`): `sideload_flags_disabled`, `bypass_root`, … */
+  readonly reason: string
+
+  constructor(reason: string, message: string, exit?: ExitFacts, options?: ErrorOptions) {
+    super('initialize', message, exit, { ...options, code: 'start_refused' })
+    this.reason = reason
   }
 }
 

@@ -77,6 +77,7 @@ export {
   SessionConflictError,
   SessionGoneError,
   StartError,
+  StartRefusedError,
   StoreError,
   TurnInterruptedError,
   TurnTimeoutError,

@@ -136,8 +136,8 @@ export interface AgentProcess {
 
 /** A start failed, and the driver has removed the reason: another try may succeed. */
 export class RepairedStartError extends StartError {
-  constructor(repair: string, { phase, message, exit, cause, reason }: StartError) {
-    super(phase, `${message}; ${repair}`, exit, { cause, ...(reason === undefined ? {} : { reason }) })
+  constructor(repair: string, { phase, message, exit, cause }: StartError) {
+    super(phase, `${message}; ${repair}`, exit, { cause })
     this.name = 'StartError'
   }
 }

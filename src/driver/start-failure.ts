@@ -1,4 +1,4 @@
-import { ConfigError, ResumeError, StartError } from '../errors.ts'
+import { ConfigError, ResumeError, StartError, StartRefusedError } from '../errors.ts'
 import type { ExitFacts } from '../errors.ts'
 import type { GatedExit } from './gated-process.ts'
 import type { Refusal } from './startup-output.ts'
@@ -40,7 +40,7 @@ export function startFailure(error: Error, { exit, refusal, resuming }: FailedSt
 
 function refused(reason: string, message: string, exit: ExitFacts | undefined, cause: Error): StartError {
   const text = `claude refused to start (${reason}): ${message}${ADVICE[reason] ?? ''}`
-  return new StartError('initialize', text, exit, { cause, reason })
+  return new StartRefusedError(reason, text, exit, { cause })
 }
 
 /** How it exited, with the last of its stderr. */

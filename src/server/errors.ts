@@ -93,6 +93,7 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   worker_exited: { type: 'api_error', retry: false, instead: DIED },
   worker_memory: { type: 'api_error', retry: false, instead: TOO_LARGE },
   start_failed: { type: 'api_error', instead: 'the agent process could not be started; nothing was sent' },
+  start_refused: { type: 'api_error', instead: 'the agent process refused to start; nothing was sent' },
   api_authentication: { type: 'api_error', retry: false, instead: 'the server has no valid credential for the model' },
   host_running: { type: 'api_error', instead: 'the server is not the host of its data' },
   store_failed: STORE,

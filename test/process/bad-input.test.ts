@@ -176,8 +176,8 @@ test('A `claude` that managed settings keep from starting says so in its error, 
     mcpServers: { shop: { command: 'true' } },
   }
   const refusal = {
-    name: 'StartError',
-    code: 'start_failed',
+    name: 'StartRefusedError',
+    code: 'start_refused',
     phase: 'initialize',
     reason: 'sideload_flags_disabled',
     message: expect.stringMatching(/refused to start .*disableSideloadFlags.*leave mcpServers/s),

@@ -12,6 +12,7 @@ const samples: [string, errors.PoolError][] = [
   ['session_not_found', new errors.SessionGoneError('session_not_found', 'gone')],
   ['worker_exited', new errors.WorkerExitedError('exited', exit)],
   ['start_failed', new errors.StartError('spawn', 'no such file')],
+  ['start_refused', new errors.StartRefusedError('bypass_root', 'not as root')],
   ['turn_timeout', new errors.TurnTimeoutError('silence', 10, 'silent')],
   ['turn_interrupted', new errors.TurnInterruptedError('aborted')],
   ['resume_failed', new errors.ResumeError('no transcript')],
