@@ -20,6 +20,31 @@ const ports = ['../driver/driver.ts', '../store/store.ts']
 const noDisk = ['!node:fs', '!node:fs/*']
 const sdk = '@anthropic-ai/claude-agent-sdk'
 
+/** What a command may use, from a file of src/cli. */
+const commandSees = [
+  '../node-version.ts',
+  '../index.ts',
+  '../clock.ts',
+  '../errors.ts',
+  '../units.ts',
+  '../config/*.ts',
+  '../options/file-problem.ts',
+  '../server/index.ts',
+  '../simulator/*.ts',
+  '../process/*.ts',
+  '../memory/*.ts',
+  '../files/*.ts',
+  '../store/*.ts',
+  '../control/*.ts',
+  '../driver/executable.ts',
+  '../driver/processes.ts',
+  '../pool/session-info.ts',
+  '../disk-use.ts',
+]
+const commandLibraries = ['commander', 'cli-table3']
+const commandSays =
+  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, config, server, simulator, and what it operates: process, memory, files, store, control, driver/executable, driver/processes and pool/session-info.'
+
 interface Border {
   files: string[]
   /** What the files may import beside node's modules and their own folder. `!` takes back. */
@@ -228,49 +253,40 @@ const borders: Border[] = [
     says: 'config sees errors, options, units, zod and yaml.',
   },
   {
-    files: ['src/cli/**'],
-    imports: [
-      '../node-version.ts',
-      '../index.ts',
-      '../clock.ts',
-      '../errors.ts',
-      '../units.ts',
-      '../config/*.ts',
-      '../options/file-problem.ts',
-      '../server/index.ts',
-      '../simulator/*.ts',
-      '../process/*.ts',
-      '../memory/*.ts',
-      '../files/*.ts',
-      '../store/*.ts',
-      '../control/*.ts',
-      '../driver/executable.ts',
-      '../driver/processes.ts',
-      '../pool/session-info.ts',
-      '../disk-use.ts',
-      'commander',
-      'cli-table3',
-    ],
+    files: ['src/cli/*.ts'],
+    imports: [...commandSees, ...commandLibraries, '!./**', './shared/*.ts'],
     spawns: true,
     time: true,
-    says: 'cli sees the public surface, errors, options/file-problem, units, config, server, simulator, and what it operates: process, memory, files, store, control, driver/executable, driver/processes and pool/session-info.',
+    says: commandSays,
   },
   {
-    files: ['src/cli/live/**'],
+    files: ['src/cli/*/**'],
+    imports: [...commandSees.map((path) => `../${path}`), ...commandLibraries, '../shared/*.ts'],
+    spawns: true,
+    time: true,
+    says: commandSays,
+  },
+  {
+    files: ['src/cli/main.ts'],
+    imports: ['!./**', './*.ts', './*/command.ts', './shared/*.ts', '../node-version.ts', 'commander'],
+    says: 'cli/main sees each command through its command.ts, and cli/shared.',
+  },
+  {
+    files: ['src/cli/doctor/live/**'],
     imports: [
-      '../*.ts',
-      '../../index.ts',
-      '../../clock.ts',
-      '../../errors.ts',
-      '../../server/index.ts',
-      '../../process/*.ts',
-      '../../driver/environment.ts',
-      '../../driver/executable.ts',
+      '../../shared/*.ts',
+      '../../../index.ts',
+      '../../../clock.ts',
+      '../../../errors.ts',
+      '../../../server/index.ts',
+      '../../../process/*.ts',
+      '../../../driver/environment.ts',
+      '../../../driver/executable.ts',
       sdk,
       '@anthropic-ai/sdk',
     ],
     time: true,
-    says: 'cli/live compares the pool with the plain SDK and the official client: it sees these, cli, the public surface, the server, process and the environment that the driver makes.',
+    says: 'cli/doctor/live compares the pool with the plain SDK and the official client: it sees these, cli/shared, the public surface, the server, process and the environment that the driver makes.',
   },
 ]
 

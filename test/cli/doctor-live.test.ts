@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { LiveReport } from '../../src/cli/live/run.ts'
+import type { LiveReport } from '../../src/cli/doctor/live/run.ts'
 import { parseScenario, startSimulator } from '../../src/simulator/server.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 import { run } from './command.ts'

@@ -1,7 +1,7 @@
 import { access, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { ListedWorker } from '../../src/cli/worker-list.ts'
+import type { ListedWorker } from '../../src/cli/ps/worker-list.ts'
 import type { WorkerDetails } from '../../src/index.ts'
 import { startHost } from '../fixtures/other-host.ts'
 import { MODEL, openSite, until } from '../fixtures/real-pool.ts'

@@ -3,7 +3,7 @@ import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { MemoryBox } from '../../src/memory/box.ts'
-import type { SizeReport } from '../../src/cli/size-report.ts'
+import type { SizeReport } from '../../src/cli/size/report.ts'
 import { Command, run } from './command.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 

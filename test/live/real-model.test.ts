@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import type { LiveReport } from '../../src/cli/live/run.ts'
-import { credentialSource } from '../../src/cli/simulated-model.ts'
+import type { LiveReport } from '../../src/cli/doctor/live/run.ts'
+import { credentialSource } from '../../src/cli/shared/simulated-model.ts'
 
 /** Runs the command; an exit code of 1 says what its report says better. */
 async function doctorLive(cwd: string): Promise<LiveReport> {

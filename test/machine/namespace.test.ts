@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { listWorkers } from '../../src/cli/worker-list.ts'
+import { listWorkers } from '../../src/cli/ps/worker-list.ts'
 import { findOrphans } from '../../src/process/reaper.ts'
 import { ProcessTable } from '../../src/process/table.ts'
 import { living } from '../faults/procfs.ts'

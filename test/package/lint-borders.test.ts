@@ -114,7 +114,26 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ],
   ['src/simulator/server.ts', ['../index.ts', '../pool/gate.ts', '../driver/driver.ts', 'commander', sdk]],
   ['src/config/load.ts', ['../clock.ts', '../pool/gate.ts', '../create-pool.ts', 'commander']],
-  ['src/cli/main.ts', ['../pool/gate.ts', '../worker/worker.ts', '../driver/claude.ts', '../create-pool.ts', sdk]],
+  [
+    'src/cli/main.ts',
+    [
+      '../pool/gate.ts',
+      '../worker/worker.ts',
+      '../driver/claude.ts',
+      '../create-pool.ts',
+      '../process/reaper.ts',
+      './doctor/run.ts',
+      './doctor/live/run.ts',
+      sdk,
+    ],
+  ],
+  ['src/cli/simulate.ts', ['./main.ts', './chat.ts', './doctor/command.ts', '../pool/gate.ts']],
+  [
+    'src/cli/serve/run.ts',
+    ['../doctor/facts.ts', '../sessions/host.ts', '../main.ts', '../simulate.ts', '../../pool/gate.ts', sdk],
+  ],
+  ['src/cli/shared/exit.ts', ['../serve/run.ts', '../main.ts', '../../create-pool.ts']],
+  ['src/cli/doctor/live/run.ts', ['../run.ts', '../../serve/run.ts', '../../../store/sqlite.ts']],
 ]
 
 /** Imports that only types may make. */
@@ -169,16 +188,23 @@ const allowedImports: [from: string, imports: string[]][] = [
   ],
   ['src/config/load.ts', ['../options/limits.ts', '../errors.ts', 'zod', 'yaml', 'node:fs']],
   [
-    'src/cli/main.ts',
+    'src/cli/simulate.ts',
     [
       '../index.ts',
       '../config/load.ts',
       '../simulator/server.ts',
       '../process/reaper.ts',
+      './shared/exit.ts',
       'commander',
       'node:child_process',
     ],
   ],
+  ['src/cli/main.ts', ['./simulate.ts', './doctor/command.ts', './shared/exit.ts', '../node-version.ts', 'commander']],
+  [
+    'src/cli/doctor/run.ts',
+    ['./live/run.ts', '../shared/exit.ts', '../../index.ts', '../../process/reaper.ts', 'node:child_process'],
+  ],
+  ['src/cli/doctor/live/run.ts', ['./wire.ts', '../../shared/style.ts', '../../../index.ts', sdk]],
 ]
 
 /** Every way to depend on a module: all must be seen. */

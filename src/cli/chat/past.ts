@@ -1,0 +1,68 @@
+import { ConfigError } from '../../index.ts'
+import type { Session, SessionEvent } from '../../index.ts'
+import { toolWords } from './tool-words.ts'
+
+/** Something that was said before, for people. */
+export interface PastEntry {
+  kind: 'prompt' | 'answer' | 'tool'
+  lines: string[]
+}
+
+/** The end of a conversation. `cut`: more was said before it. */
+export interface Past {
+  entries: PastEntry[]
+  cut: boolean
+}
+
+const SHOWN = ['user.message', 'agent.message', 'agent.tool_use', 'agent.mcp_tool_use', 'agent.custom_tool_use']
+
+/** So many events are read, and so many lines shown: what fits a screen or two. */
+const MOST_EVENTS = 100
+const MOST_LINES = 60
+
+/** Of one message. */
+const LINES_EACH = 20
+
+function linesOf(text: string): string[] {
+  const lines = text.trimEnd().split('\n')
+  if (lines.length <= LINES_EACH) return lines
+  return [...lines.slice(0, LINES_EACH - 1), `… ${lines.length - LINES_EACH + 1} more lines`]
+}
+
+const textOf = (content: readonly { type: string; [key: string]: unknown }[]): string =>
+  content.map((block) => (block.type === 'text' ? String(block['text']) : `[${block.type}]`)).join('\n')
+
+function entryOf(event: SessionEvent): PastEntry | undefined {
+  switch (event.type) {
+    case 'user.message':
+      return { kind: 'prompt', lines: linesOf(textOf(event.content)) }
+    case 'agent.message':
+      return { kind: 'answer', lines: linesOf(textOf(event.content)) }
+    case 'agent.tool_use':
+    case 'agent.mcp_tool_use':
+    case 'agent.custom_tool_use':
+      return { kind: 'tool', lines: [toolWords(event.name, event.input)] }
+    default:
+      return undefined
+  }
+}
+
+/** The end of what was said in a session; undefined where no events are kept. */
+export async function pastOf(session: Session): Promise<Past | undefined> {
+  try {
+    const newest = await session.history({ types: SHOWN, descending: true, limit: MOST_EVENTS })
+    const entries: PastEntry[] = []
+    let lines = 0
+    for (const { event } of newest) {
+      const entry = entryOf(event)
+      if (entry === undefined) continue
+      lines += entry.lines.length
+      if (lines > MOST_LINES && entries.length > 0) return { entries: entries.toReversed(), cut: true }
+      entries.push(entry)
+    }
+    return { entries: entries.toReversed(), cut: newest.length === MOST_EVENTS }
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,162 @@
+import { join } from 'node:path'
+import { systemClock } from '../../clock.ts'
+import { loadConfig } from '../../config/load.ts'
+import { ConfigError } from '../../errors.ts'
+import { DEFAULT_DATA_DIR } from '../../index.ts'
+import type { PoolOptions } from '../../index.ts'
+import { findOrphans, reap } from '../../process/reaper.ts'
+import { registerRuns } from '../../process/run-files.ts'
+import type { ProcessEntry } from '../../process/table.ts'
+import { RUN_DIR } from '../../store/data-dir.ts'
+import {
+  findSetpriv,
+  readCgroups,
+  readClock,
+  readDescriptorLimit,
+  readSoftware,
+  readTasks,
+  tryNamespace,
+} from './facts.ts'
+import type { Finding, Verdict } from './finding.ts'
+import {
+  checkCgroups,
+  checkClock,
+  checkDescriptors,
+  checkDisk,
+  checkMemory,
+  checkNamespaces,
+  checkOrphans,
+  checkSetpriv,
+  checkTasks,
+} from './machine.ts'
+import { checkServers, tryServers } from './servers.ts'
+import { checkClaude, checkConfig, checkCredential, checkEnvironment, checkNode, checkSdk } from './software.ts'
+import type { ConfigFacts } from './software.ts'
+import { EXIT, oneLine } from '../shared/exit.ts'
+import { readDisk, readMemory } from '../shared/machine-facts.ts'
+import { secretsIn } from '../shared/secrets.ts'
+import type { LiveReport } from './live/run.ts'
+import { fromEnvironment, planOf } from '../shared/serve-plan.ts'
+import { brokenCredentials, credentialSource } from '../shared/simulated-model.ts'
+import { styleOf } from '../shared/style.ts'
+
+/** The flags of `doctor`. */
+export interface DoctorFlags {
+  config?: string
+  dataDir?: string
+  reap?: true
+  dryRun?: true
+  live?: true
+  model?: string
+  json?: true
+}
+
+const processes = (count: number): string => (count === 1 ? '1 process' : `${count} processes`)
+
+/** What the config says, or what is wrong with it. */
+async function readConfig(file: string | undefined): Promise<{ facts: ConfigFacts; options?: PoolOptions }> {
+  try {
+    const config = await loadConfig(file, process.cwd())
+    const { file: found, options } = config
+    planOf(fromEnvironment({}), config)
+    return { facts: { file: found, agents: Object.keys(options.agents) }, options: options as PoolOptions }
+  } catch (error) {
+    if (error instanceof ConfigError) return { facts: { problem: oneLine(error.message) } }
+    throw error
+  }
+}
+
+/** All checks, in the order in which one would mend what they find. */
+async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: string): Promise<Finding[]> {
+  const [{ sdk, claude }, namespaces, clock] = await Promise.all([readSoftware(), tryNamespace(), readClock()])
+  const memory = readMemory()
+  const options = config.options ?? { agents: {} }
+  const servers = await tryServers(options)
+  return [
+    checkNode(process.versions.node),
+    checkSdk(sdk),
+    checkClaude(claude),
+    checkConfig(config.facts),
+    checkCredential({ from: credentialSource(options, process.env), broken: brokenCredentials(process.env) }),
+    checkEnvironment(secretsIn(process.env)),
+    ...(servers === undefined ? [] : [checkServers(servers)]),
+    checkMemory(memory),
+    checkCgroups(readCgroups()),
+    checkDescriptors(readDescriptorLimit(), memory.limitBytes),
+    checkTasks(readTasks(), memory.limitBytes),
+    ...(process.platform === 'linux' ? [checkNamespaces(namespaces), checkSetpriv(findSetpriv())] : []),
+    checkDisk(readDisk(dataDir)),
+    checkClock(clock),
+  ]
+}
+
+const SHOWN: Record<Verdict, string> = { ok: 'ok', warning: 'warning', mend: 'MEND' }
+
+function print(findings: readonly Finding[]): void {
+  const style = styleOf(process.stdout)
+  const paint: Record<Verdict, (text: string) => string> = { ok: style.green, warning: style.bold, mend: style.red }
+  const width = Math.max(...findings.map(({ check }) => check.length))
+  for (const { check, verdict, says, advice } of findings) {
+    console.log(`${paint[verdict](SHOWN[verdict].padEnd(7))}  ${check.padEnd(width)}  ${says}`)
+    if (advice !== undefined) console.log(`${' '.repeat(9 + width)}  ${style.dim(`→ ${advice}`)}`)
+  }
+}
+
+function printOrphans(orphans: readonly ProcessEntry[]): void {
+  for (const { pid, marker } of orphans)
+    console.log(`  orphan ${pid}: worker ${marker?.workerId} of host ${marker?.host.pid}`)
+}
+
+const described = (orphans: readonly ProcessEntry[]): object[] =>
+  orphans.map(({ pid, marker }) => ({ pid, worker: marker?.workerId, host: marker?.host.pid }))
+
+/** Ends what was left behind; with `dryRun` only shows it. */
+async function endOrphans(orphans: readonly ProcessEntry[], dryRun: boolean, json: boolean): Promise<number> {
+  const { pids, left } = dryRun ? { pids: [], left: orphans.length } : await reap(systemClock)
+  if (json) console.log(JSON.stringify({ orphans: described(orphans), ended: pids, left }))
+  else {
+    printOrphans(orphans)
+    if (dryRun) console.log(`orphans: ${left === 0 ? 'none' : processes(left)}`)
+    else console.log(`orphans: ended ${processes(pids.length)}, ${left} left`)
+  }
+  return left === 0 ? EXIT.done : EXIT.failed
+}
+
+/** With the real model; a number is the exit code of a signal. */
+async function tryLive(options: PoolOptions = { agents: {} }, flags: DoctorFlags): Promise<LiveReport | number> {
+  const { checkLive } = await import('./live/check.ts')
+  return checkLive(options, flags)
+}
+
+/** Says what is well here and what is not, or ends what was left behind. Resolves with the exit code. */
+export async function doctor(flags: DoctorFlags): Promise<number> {
+  const { json = false, reap: reaping = false, dryRun = false } = flags
+  if (flags.live !== true && flags.model !== undefined) throw new ConfigError('--model', 'is for --live alone')
+  const config = await readConfig(flags.config)
+  const dataDir = flags.dataDir ?? config.options?.dataDir ?? DEFAULT_DATA_DIR
+  registerRuns(join(dataDir, RUN_DIR))
+  const orphans = findOrphans()
+  if (reaping || dryRun) return endOrphans(orphans, dryRun, json)
+  const findings = [...(await examine(config, dataDir)), checkOrphans(orphans.length)]
+  const toMend = findings.filter(({ verdict }) => verdict === 'mend').length
+  const warnings = findings.filter(({ verdict }) => verdict === 'warning').length
+  if (!json) {
+    print(findings)
+    printOrphans(orphans)
+    console.log(`\n${toMend} to mend, ${warnings === 1 ? '1 warning' : `${warnings} warnings`}`)
+  }
+  const live = flags.live === true ? await tryLive(config.options, flags) : { broken: [] }
+  if (typeof live === 'number') return live
+  if (json) {
+    const found = {
+      checks: findings,
+      mend: toMend,
+      warnings,
+      orphans: described(orphans),
+      ended: [],
+      left: orphans.length,
+    }
+    console.log(JSON.stringify(flags.live === true ? { ...found, live } : found))
+  }
+  return toMend === 0 && live.broken.length === 0 ? EXIT.done : EXIT.failed
+}

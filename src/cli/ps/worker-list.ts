@@ -1,0 +1,40 @@
+import type { ProcessInfo } from '../../index.ts'
+import { inOrder } from '../../driver/processes.ts'
+import { isSameHost } from '../../process/marker.ts'
+import type { HostIdentity } from '../../process/marker.ts'
+import { isOrphan } from '../../process/reaper.ts'
+import type { ProcessEntry } from '../../process/table.ts'
+import type { RunEntry } from '../../process/run-files.ts'
+import { Ownership } from '../../process/ownership.ts'
+
+/** A worker with all its processes. */
+export interface ListedWorker {
+  id: string
+  host: HostIdentity
+  /** `orphaned`: its host is gone, and the sentinel or a reaper has yet to end it. */
+  state: 'running' | 'orphaned'
+  /** Known only from the data directory of its pool. */
+  run: RunEntry | undefined
+  processes: ProcessInfo[]
+}
+
+/** All workers on this machine that have a process, of every pool, with what `runs` tells of them. */
+export function listWorkers(entries: readonly ProcessEntry[], runs: readonly RunEntry[]): ListedWorker[] {
+  const hosts = new Map<string, HostIdentity>()
+  for (const { marker } of entries)
+    if (marker !== undefined) hosts.set(`${marker.host.pid}:${marker.host.startTime}`, marker.host)
+  return [...hosts.values()].flatMap((host) => {
+    const owners = new Ownership(host).owners(entries)
+    const trees = Map.groupBy(
+      entries.filter(({ pid }) => owners.has(pid)),
+      ({ pid }) => owners.get(pid) as string,
+    )
+    return [...trees].map(([id, tree]): ListedWorker => ({
+      id,
+      host,
+      state: tree.some(isOrphan) ? 'orphaned' : 'running',
+      run: runs.find((run) => run.workerId === id && isSameHost(run.host, host)),
+      processes: inOrder(tree),
+    }))
+  })
+}

@@ -1,0 +1,89 @@
+import { changesBetween } from '../../config/changes.ts'
+import type { Config } from '../../config/load.ts'
+import type { PoolOptions } from '../../index.ts'
+import type { Logger } from '../../index.ts'
+import type { Server } from '../../server/index.ts'
+import type { OpenPool } from '../shared/open-pool.ts'
+import type { ServePlan } from '../shared/serve-plan.ts'
+import { credentialSource } from '../shared/simulated-model.ts'
+
+/** What of the `server` section holds at once. */
+const AT_ONCE = ['keys', 'jwt', 'defaultAgent'] as const
+
+type Section = Readonly<Record<string, unknown>>
+
+const whole = ({ options, server }: Pick<Config, 'options' | 'server'>): Section => ({
+  ...options,
+  server: server ?? {},
+})
+
+/** True for an option that holds without a restart. */
+const holdsAtOnce = (path: string): boolean =>
+  path.startsWith('agents.') || AT_ONCE.some((name) => `${path}.`.startsWith(`server.${name}.`))
+
+interface ReloadParts {
+  opened: OpenPool
+  server: Server
+  logger: Logger
+  /** Reads and checks the whole config. */
+  read: () => Promise<ServePlan>
+}
+
+/** Reads the config again while the server runs, and says what came of it. */
+export class Reload {
+  readonly #parts: ReloadParts
+  /** What holds now: the config that it was started with, with what has been changed since. */
+  #holds: Section
+  #last: Promise<void> = Promise.resolve()
+
+  constructor(parts: ReloadParts) {
+    this.#parts = parts
+    this.#holds = whole(parts.opened.config)
+  }
+
+  /** One after the other: a config that is read later wins. */
+  again(): void {
+    this.#last = this.#last.then(() => this.#again())
+  }
+
+  async #again(): Promise<void> {
+    const { opened, server, logger, read } = this.#parts
+    try {
+      const plan = await read()
+      opened.update(plan.config)
+      const { keys = [], jwt, defaultAgent } = plan.options
+      server.update({
+        keys,
+        ...(jwt === undefined ? {} : { jwt }),
+        ...(defaultAgent === undefined ? {} : { defaultAgent }),
+      })
+      this.#tell(plan)
+    } catch (error) {
+      logger.error('the config was not read again; all stays as it was', { error })
+    }
+  }
+
+  #tell({ config }: ServePlan): void {
+    const { opened, logger } = this.#parts
+    const next = whole(config)
+    const changes = changesBetween(this.#holds, next)
+    const changed = changes.filter(holdsAtOnce)
+    const needsRestart = changes.filter((path) => !holdsAtOnce(path))
+    if (opened.simulatedBecause === 'no credential' && hasCredential(config)) needsRestart.push('the real model')
+    this.#holds = {
+      ...this.#holds,
+      agents: next['agents'],
+      server: { ...(this.#holds['server'] as Section), ...pick(next['server'] as Section) },
+    }
+    const facts = { changed, needsRestart, agents: opened.pool.agents }
+    if (needsRestart.length > 0)
+      logger.warn(`config read again; a restart is needed for: ${needsRestart.join(', ')}`, facts)
+    else logger.info(changed.length === 0 ? 'config read again: nothing changed' : 'config read again', facts)
+  }
+}
+
+/** What holds at once, also where it is gone. */
+const pick = (server: Section): Section => Object.fromEntries(AT_ONCE.map((name) => [name, server[name]]))
+
+const hasCredential = ({ options }: Config): boolean =>
+  credentialSource(options as unknown as PoolOptions, process.env) !== undefined

@@ -1,0 +1,112 @@
+import { resolve } from 'node:path'
+import { blame, loadConfig } from '../../config/load.ts'
+import type { Config } from '../../config/load.ts'
+import { ConfigError } from '../../errors.ts'
+import { DEFAULT_DATA_DIR, checkPoolOptions } from '../../index.ts'
+import type { PoolOptions } from '../../index.ts'
+import {
+  LOG_LEVELS,
+  checkExposure,
+  hashKey,
+  parseKeyList,
+  readConnectionLimits,
+  readServerConfig,
+  readServerOptions,
+} from '../../server/index.ts'
+import type { LogLevel, ServerConfig, ServerOptions } from '../../server/index.ts'
+import { parseDuration } from '../../units.ts'
+import type { PoolFlags } from './open-pool.ts'
+
+/** The flags of `serve`. */
+export interface ServeFlags extends PoolFlags {
+  host?: string
+  port?: string
+  logLevel?: string
+  check?: true
+  json?: true
+}
+
+/** What `serve` does with a config: all of it is checked. */
+export interface ServePlan {
+  readonly config: Config
+  readonly host: string
+  readonly port: number
+  /** Absolute. */
+  readonly dataDir: string
+  /** Of `createServer()`, the keys of the environment included. */
+  readonly options: ServerOptions
+  readonly graceMs: number
+  readonly answerWithinMs: number
+}
+
+const KEYS_VARIABLE = 'CLAUDE_AGENT_POOL_API_KEYS'
+
+/** A flag, else what the environment says in its place. */
+export function fromEnvironment(flags: ServeFlags): ServeFlags {
+  const given: Record<string, string> = {}
+  for (const [flag, variable] of Object.entries({
+    config: 'CONFIG',
+    host: 'HOST',
+    port: 'PORT',
+    dataDir: 'DATA_DIR',
+    logLevel: 'LOG_LEVEL',
+  })) {
+    const value = process.env[`CLAUDE_AGENT_POOL_${variable}`] ?? ''
+    if (value !== '') given[flag] = value
+  }
+  return { ...given, ...flags }
+}
+
+export function levelOf(text: string | undefined): LogLevel {
+  const level = text ?? (process.stderr.isTTY ? 'warn' : 'info')
+  const known = LOG_LEVELS.find((name) => name === level)
+  if (known === undefined) throw new ConfigError('--log-level', `"${level}" is not one of: ${LOG_LEVELS.join(', ')}`)
+  return known
+}
+
+function portOf(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
+  if (!(port <= 65_535))
+    throw new ConfigError('--port', `"${text}" is not a port; give a number from 0 (any free one) to 65535`)
+  return port
+}
+
+/** The keys of config and environment together. */
+function keysOf({ keys = [] }: ServerConfig): Pick<ServerOptions, 'keys'> {
+  const text = process.env[KEYS_VARIABLE] ?? ''
+  return { keys: [...keys, ...(text === '' ? [] : parseKeyList(KEYS_VARIABLE, text, hashKey))] }
+}
+
+/** Checks all that `serve` needs to know, and opens nothing. Throws ConfigError that names the file. */
+export function planOf(flags: ServeFlags, config: Config): ServePlan {
+  try {
+    const given = readServerConfig(config.server)
+    const { host = '127.0.0.1', port = 8080, grace = '30s', answerWithin = '10m', ...rest } = given
+    // checkPoolOptions() checks what this type only claims.
+    const pool = {
+      ...config.options,
+      ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
+    } as PoolOptions
+    checkPoolOptions(pool)
+    const options = readServerOptions({ ...rest, ...keysOf(given) }, Object.keys(pool.agents))
+    readConnectionLimits(options.connections)
+    const plan = {
+      config,
+      host: flags.host ?? host,
+      port: flags.port === undefined ? port : portOf(flags.port),
+      dataDir: resolve(pool.dataDir ?? DEFAULT_DATA_DIR),
+      options,
+      graceMs: parseDuration('server.grace', grace),
+      answerWithinMs: parseDuration('server.answerWithin', answerWithin),
+    }
+    checkExposure(plan.host, (options.keys ?? []).length === 0 && options.jwt === undefined)
+    return plan
+  } catch (error) {
+    throw blame(config, error)
+  }
+}
+
+/** Reads the config as `serve` does. Throws ConfigError. */
+export async function readPlan(flags: ServeFlags, { fresh = false }: { fresh?: boolean } = {}): Promise<ServePlan> {
+  return planOf(flags, await loadConfig(flags.config, process.cwd(), { fresh }))
+}
