@@ -195,10 +195,10 @@ export class Spares {
   }
 
   #trim(keeping: Keeping, target: number): void {
+    const now = this.#context.clock.now()
     const waiting = this.#waiting(keeping).toSorted((a, b) => a.startedAt - b.startedAt)
-    for (const worker of waiting.slice(0, Math.max(0, waiting.length - target))) {
-      worker.retire('surplus')
-    }
+    for (const worker of waiting.slice(0, Math.max(0, waiting.length - target)))
+      worker.retire(isOverdue(worker, now) ? 'age' : 'surplus')
   }
 
   async #startOne(keeping: Keeping): Promise<void> {

@@ -175,6 +175,24 @@ describe('a spare that is too old', () => {
     expect([driver.living.length, spares(setup), setup.reasons()]).toEqual([1, 1, ['age']])
   })
 
+  test('leaves for its age, also when what is too many leaves first', async () => {
+    const setup = await fakes({ agents: { ...keeping(1), other: NO_SPARES }, residency: { maxAge: '10m' } })
+    const { clock, driver, pool } = setup
+    await clock.settle()
+    driver.onStart = (process) => {
+      process.readyAtOnce = false
+    }
+    while (driver.processes.length < 2) await clock.advance(1_000)
+    driver.onStart = undefined
+    driver.processes[1]?.becomeReady()
+    await clock.settle()
+    const other = await pool.session('k', { agent: 'other' })
+    await other.send('Hello').result
+    await other.hibernate()
+    await clock.settle()
+    expect(setup.reasons()).toEqual(['hibernate', 'age'])
+  })
+
   test('in a suspended pool stays, and harms nobody', async () => {
     noUnhandledRejections()
     const setup = await fakes({ agents: keeping(1), residency: { maxAge: '10m' } })
