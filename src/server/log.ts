@@ -5,6 +5,7 @@ import type { Logger } from '../telemetry/log.ts'
 /** How much a log says. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 
+/** How much a log contains: each level also has those after it; `silent` has none. */
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** Lines of a process that ends must not be lost, and a line that follows one on stdout should stand below it. */
