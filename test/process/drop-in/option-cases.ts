@@ -55,14 +55,14 @@ export const OPTION_CASES: { [Name in keyof Required<QueryOptions>]: OptionCase<
     value: 'More.',
     shows: field('appendSystemPrompt'),
     apart: true,
-    differs: 'The SDK ignores it. Here it goes behind Claude Code’s own prompt or `systemPrompt`.',
+    differs: 'The SDK ignores it. The pool appends it to Claude Code’s own prompt or to `systemPrompt`.',
   },
   betas: { value: ['context-1m-2025-08-07'], shows: flag('--betas') },
   canUseTool: seen(calledBack, 'asked', 'tools'),
   continue: seen(continued, 'newest'),
   cwd: {
     ...seen(refused, 'cwd'),
-    differs: 'A directory that is not there is a `ConfigError` that says so; the SDK blames the binary.',
+    differs: 'A missing directory is a `ConfigError` that names it; the SDK blames the binary.',
   },
   debug: { value: true, shows: flag('--debug'), apart: true },
   debugFile: { value: '/dev/null', shows: flag('--debug-file') },
@@ -72,7 +72,7 @@ export const OPTION_CASES: { [Name in keyof Required<QueryOptions>]: OptionCase<
   env: {
     ...seen(refused, 'env'),
     differs:
-      'It adds to an allow-list of the host’s variables instead of standing for all of them, and cannot set those that keep tenants apart.',
+      'It adds to an allow-list of the host’s variables instead of replacing all of them. It cannot set the variables that separate tenants.',
   },
   executable: seen(program, 'executable', 'results'),
   executableArgs: seen(program, 'executable'),
@@ -93,7 +93,7 @@ export const OPTION_CASES: { [Name in keyof Required<QueryOptions>]: OptionCase<
     value: 'initialize',
     shows: (handed: Handed) => (flag('--mcp-config')(handed) === undefined ? 'stdin' : 'arguments'),
     differs:
-      'The default is `initialize`: `ps` shows the command line, and servers have secrets in their `env` and `headers`.',
+      'The default is `initialize`, because `ps` shows the command line, and servers have secrets in their `env` and `headers`.',
   },
   model: { value: 'claude-opus-5-5', shows: flag('--model') },
   onElicitation: seen(calledBack, 'elicited', 'results'),
@@ -112,7 +112,7 @@ export const OPTION_CASES: { [Name in keyof Required<QueryOptions>]: OptionCase<
     value: 'plan',
     shows: flag('--permission-mode'),
     differs:
-      'The default is `dontAsk`: what was not allowed is denied. With `canUseTool` it is `default`. The SDK’s may be `auto`.',
+      'The default is `dontAsk`: tools without prior approval are denied. With `canUseTool` it is `default`. The SDK’s may be `auto`.',
   },
   permissionPromptToolName: { value: 'mcp__host__ask', shows: flag('--permission-prompt-tool'), apart: true },
   permissionPrompts: { value: 'none', shows: flag('--permission-prompts') },
@@ -125,7 +125,7 @@ export const OPTION_CASES: { [Name in keyof Required<QueryOptions>]: OptionCase<
   resume: {
     ...seen(captured, 'resumed'),
     differs:
-      'An id is looked for among the sessions of this pool, in every directory; one that it does not know is a `ResumeError`, before any process is started. Titles are not looked for.',
+      'The pool looks for the id among its own sessions, in every directory. An unknown id is a `ResumeError` before any process starts. It does not look for titles.',
   },
   resumeDropsTurn: seen(captured, 'dropped'),
   resumeSessionAt: seen(captured, 'instead'),
@@ -134,14 +134,14 @@ export const OPTION_CASES: { [Name in keyof Required<QueryOptions>]: OptionCase<
   sessionStore: {
     ...seen(refused, 'sessionStore'),
     differs:
-      "It is a `ConfigError`: transcripts are the pool’s, and `transcripts: 'store'` of `createPool()` copies them to its store.",
+      "It is a `ConfigError`: the pool owns transcripts, and `transcripts: 'store'` of `createPool()` copies them to its store.",
   },
   sessionStoreFlush: seen(program, 'results'),
   settingSources: {
     value: ['project'],
     shows: flag('--setting-sources'),
     differs:
-      'The default is none: the settings and instructions of the host’s user and of a directory are not an agent’s.',
+      'The default is none: an agent does not get the settings and instructions of the host’s user or of a directory.',
   },
   settings: { value: { env: { OF_SETTINGS: 'yes' } }, shows: flag('--settings') },
   skills: { value: ['pdf'], shows: field('skills') },
@@ -153,7 +153,7 @@ export const OPTION_CASES: { [Name in keyof Required<QueryOptions>]: OptionCase<
   strictMcpConfig: {
     value: true,
     shows: flag('--strict-mcp-config'),
-    differs: 'The default is `true`: no servers but those of the options.',
+    differs: 'The default is `true`: only the servers of the options.',
   },
   supportedDialogKinds: { value: ['refusal_fallback_prompt'], shows: field('supportedDialogKinds') },
   systemPrompt: { value: 'You test.', shows: field('systemPrompt') },
@@ -169,7 +169,6 @@ export const OPTION_CASES: { [Name in keyof Required<QueryOptions>]: OptionCase<
   verbatimPrompts: {
     value: true,
     shows: ({ prompt }: Handed) => prompt?.['client_composed'],
-    differs:
-      'The default is `true`: text that a program puts together must not run slash commands or read files by `@path`.',
+    differs: 'The default is `true`: text from a program must not run slash commands or read files by `@path`.',
   },
 }
