@@ -1,4 +1,8 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig, type ViteUserConfig } from 'vitest/config'
+
+/** Tests wait for disks and timers: one more than there are cores keeps the cores busy. */
+const WORKERS = availableParallelism() + 1
 
 /** Where to write the results for machines, beside the ones for people. */
 const report = process.env['TEST_REPORT']
@@ -12,7 +16,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'unit',
           include: ['test/{unit,model}/**/*.test.ts'],
-          maxWorkers: '100%',
+          maxWorkers: WORKERS,
           // A machine ten times slower than a quiet one passes, too.
           testTimeout: 60_000,
           typecheck: { enabled: true, include: ['test/types/**/*.test-d.ts'], ignoreSourceErrors: true },
@@ -25,7 +29,7 @@ const config: ViteUserConfig = defineConfig({
           include: ['test/{process,cli,http}/**/*.test.ts'],
           globalSetup: 'test/package/build.ts',
           pool: 'forks',
-          maxWorkers: 2,
+          maxWorkers: 3,
           testTimeout: 60_000,
           hookTimeout: 60_000,
           retry: 0,
@@ -37,7 +41,7 @@ const config: ViteUserConfig = defineConfig({
           name: 'faults',
           include: ['test/faults/**/*.test.ts'],
           pool: 'forks',
-          maxWorkers: 2,
+          maxWorkers: 3,
           // The whole suite (FAULTS=all) has tests of minutes, which say so themselves.
           testTimeout: 90_000,
           hookTimeout: 60_000,

@@ -32,7 +32,7 @@ describe('The command demo', () => {
     expect(processes.left).toBe(0)
     expect(broken).toEqual([])
     expect(await readdir(tmp)).toEqual([])
-  })
+  }, 180_000)
 
   test.each([
     ['SIGINT', 130],
