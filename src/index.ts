@@ -6,20 +6,17 @@ export { closePool, getPool, initPool } from './process-wide.ts'
 export { shutDownWithProcess } from './shutdown.ts'
 export type { ShutdownOptions } from './shutdown.ts'
 export { Pool } from './pool/pool.ts'
-export type { Removal, RetentionReason } from './pool/retention.ts'
 export type { StoreHealthStats } from './pool/store-health.ts'
-export type { PruneReport } from './pool/pruning.ts'
-export type { BackupReport, ExportOptions, ImportOptions } from './pool/upkeep.ts'
+export type { PruneReport } from './maintenance/prune.ts'
+export type { BackupReport, ExportOptions, ImportOptions } from './maintenance/export-import.ts'
 export type { PoolStats } from './pool/pool.ts'
-export { Session } from './pool/session.ts'
-export type { OnBusy, SendOptions, SessionInfo } from './pool/session.ts'
-export type { SessionOptions } from './pool/sessions.ts'
-export type { MessageContent, PromptMetadata, TurnInput } from './pool/input.ts'
-export { toolUseEventId } from './pool/turn-events.ts'
-export type { EventOptions, JournalEntry, SessionEvents } from './pool/event-reader.ts'
-export type { NumberedEvent } from './pool/journal.ts'
-export type { EventContent, EventPreview, NewSessionEvent, SessionEvent } from './pool/session-event.ts'
-export type { OnLeave, Turn, Warmth } from './pool/turn.ts'
+export { Session } from './sessions/session.ts'
+export type { SessionOptions } from './sessions/sessions.ts'
+export type { MessageContent, PromptMetadata, TurnInput } from './turns/prompt.ts'
+export type { EventOptions, JournalEntry, SessionEvents } from './journal/event-reader.ts'
+export type { NumberedEvent } from './journal/journal.ts'
+export type { EventContent, EventPreview, NewSessionEvent, SessionEvent } from './journal/session-event.ts'
+export type { OnLeave, Turn } from './turns/turn.ts'
 export type {
   AgentOptions,
   ClientToolCall,
@@ -27,11 +24,11 @@ export type {
   PoolOnElicitation,
   PrepareTurn,
   WorkerContext,
-} from './pool/agent.ts'
-export type { PoolEvents, TurnSummary, WorkerDetails, WorkerInfo } from './pool/events.ts'
+} from './agents/agent.ts'
+export type { PoolEvents, TurnSummary, WorkerDetails, WorkerInfo, Removal, RetentionReason } from './events.ts'
 export type { Totals } from './pool/counters.ts'
-export type { QueryPrompt } from './pool/query.ts'
-export type { DepartureReason, SessionRef, WorkerPurpose } from './worker/worker.ts'
+export type { QueryPrompt } from './queries/query.ts'
+export type { DepartureReason } from './worker/worker.ts'
 export type { WorkerState } from './worker/lifecycle.ts'
 export type { Logger } from './telemetry/log.ts'
 export type { Clock } from './clock.ts'
@@ -40,20 +37,8 @@ export type { PressureLevel } from './memory/pressure.ts'
 export type { MemoryRoom } from './memory/limit.ts'
 export type { MemorySource } from './memory/source.ts'
 export type { MeasuredWorker } from './memory/usage.ts'
-export type {
-  EventRange,
-  EventTotals,
-  SessionPage,
-  SessionRecord,
-  Store,
-  StoredEvent,
-  TranscriptEntry,
-  TranscriptInfo,
-  TranscriptKey,
-  Usage,
-  UsageRecord,
-} from './store/store.ts'
-export type { AgentProcess, Driver, ProcessInfo, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
+export type { EventRange, EventTotals, SessionPage, SessionRecord, Store, StoredEvent, TranscriptEntry, TranscriptInfo, TranscriptKey, Usage, UsageRecord, SessionInfo, SessionRef } from './store/store.ts'
+export type { AgentProcess, Driver, ProcessInfo, StartSpec } from './driver/driver.ts'
 export type { AdmissionOptions } from './options/admission.ts'
 export type { ApiOptions } from './options/api.ts'
 export type { AgentLimitOptions, LimitOptions, TurnLimitOptions } from './options/limits.ts'
@@ -95,3 +80,7 @@ export type {
   StartPhase,
   StoreErrorCode,
 } from './errors.ts'
+export type { OnBusy, SendOptions } from './turns/send.ts'
+export { toolUseEventId } from './journal/session-event.ts'
+export type { Warmth, WorkerPurpose } from './worker/warmth.ts'
+export type { TerminateReport, TerminateStage } from './process/terminate.ts'

@@ -1,7 +1,7 @@
 import type { Residency } from '../../src/options/residency.ts'
-import { Residents } from '../../src/pool/residents.ts'
-import type { SessionRef } from '../../src/worker/worker.ts'
+import { Residents } from '../../src/fleet/residents.ts'
 import type { PlannedSession, Traffic } from './traffic.ts'
+import type { SessionRef } from '../../src/store/store.ts'
 
 /** The machine, in what a `claude` process was measured to need (private memory, some turns old). */
 export interface Machine {

@@ -1,6 +1,6 @@
 import { ConfigError } from '../errors.ts'
 import type { Pool } from '../pool/pool.ts'
-import type { ImportOptions } from '../pool/upkeep.ts'
+import type { ImportOptions } from '../maintenance/export-import.ts'
 import type { SessionPage, SessionRecord } from '../store/store.ts'
 
 /** What can be asked of a pool from outside of its process. */

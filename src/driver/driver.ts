@@ -8,6 +8,7 @@ import type {
   SDKUserMessage,
   SessionStore,
 } from '@anthropic-ai/claude-agent-sdk'
+import type { Graces, TerminateReport } from '../process/terminate.ts'
 
 export type { ExitFacts }
 export type {
@@ -63,27 +64,6 @@ export interface StartSpec {
 
 /** The answer to an interrupt: prompts that will still run. */
 export type InterruptReceipt = NonNullable<Awaited<ReturnType<Query['interrupt']>>>
-
-/** How long each step of ending a process may take, in milliseconds. */
-export interface Graces {
-  eofMs: number
-  sigtermMs: number
-}
-
-/** Which step ended a process. `gone`: it had exited before it was asked. */
-export type TerminateStage = 'gone' | 'eof' | 'sigterm' | 'sigkill'
-
-/** What it took to end a process and everything it had started. */
-export interface TerminateReport {
-  stage: TerminateStage
-  ms: number
-  /** Processes that lived when it began, or were met on the way, and are gone. */
-  processes: number
-  /** Descendants that had outlived the process and were ended after it. */
-  stragglers: number
-  /** What could not be ended: processes stuck in the kernel. */
-  left: number
-}
 
 /** One process of a worker's tree, as it is now. */
 export interface ProcessInfo {

@@ -42,15 +42,19 @@ export type TurnLimitOptions = Pick<LimitOptions, 'turnTime' | 'turnTimeMs' | 's
 /** The limits that an agent may have of its own. */
 export type AgentLimitOptions = TurnLimitOptions & Pick<LimitOptions, 'workerMemory' | 'workerMemoryBytes'>
 
+/** The limits of one turn, in milliseconds. */
+export interface TurnLimits {
+  turnTimeMs: number
+  silenceMs: number
+}
+
 /** `limits`, resolved. */
-export interface Limits {
+export interface Limits extends TurnLimits {
   memoryBytes: number | 'auto'
   turns: number | 'auto'
   turnsPerTenant: number | 'auto'
   workers: number | 'auto'
   workerMemoryBytes: number
-  turnTimeMs: number
-  silenceMs: number
   spoolBytes: number
   transcriptBytes: number
 }
@@ -64,10 +68,10 @@ const TURN_LIMITS = {
 export function readTurnLimits(
   path: string,
   input: TurnLimitOptions | undefined,
-): Partial<Pick<Limits, 'turnTimeMs' | 'silenceMs'>> {
+): Partial<TurnLimits> {
   // Most turns set none; to build a schema for that would cost each of them a third of a millisecond.
   if (input === undefined) return {}
-  const { turnTimeMs, silenceMs } = readSection<Pick<Limits, 'turnTimeMs' | 'silenceMs'>>(path, TURN_LIMITS, input)
+  const { turnTimeMs, silenceMs } = readSection<TurnLimits>(path, TURN_LIMITS, input)
   const { turnTime, turnTimeMs: turnTimeNumber, silence, silenceMs: silenceNumber } = input ?? {}
   return {
     ...(turnTime === undefined && turnTimeNumber === undefined ? {} : { turnTimeMs }),

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { StoreError } from '../errors.ts'
 import type { StoreErrorCode } from '../errors.ts'
 import type { PoolFiles } from '../store/store.ts'
-import type { PoolEmitter } from './events.ts'
+import type { PoolEmitter } from '../events.ts'
 
 /** What keeps the pool from keeping anything, as `pool.stats()` shows it. */
 export interface StoreHealthStats {

@@ -1,10 +1,30 @@
 import type { Clock } from '../clock.ts'
-import type { Graces, TerminateReport, TerminateStage } from '../driver/driver.ts'
 import { killCgroup, removeCgroup } from './cgroup.ts'
 import { unregister } from './registered.ts'
 import type { OwnedProcess } from './spawn.ts'
 import { settlesWithin, sweep } from './sweep.ts'
 import { signalProcess } from './tree.ts'
+
+/** How long each step of ending a process may take, in milliseconds. */
+export interface Graces {
+  eofMs: number
+  sigtermMs: number
+}
+
+/** Which step ended a process. `gone`: it had exited before it was asked. */
+export type TerminateStage = 'gone' | 'eof' | 'sigterm' | 'sigkill'
+
+/** What it took to end a process and everything it had started. */
+export interface TerminateReport {
+  stage: TerminateStage
+  ms: number
+  /** Processes that lived when it began, or were met on the way, and are gone. */
+  processes: number
+  /** Descendants that had outlived the process and were ended after it. */
+  stragglers: number
+  /** What could not be ended: processes stuck in the kernel. */
+  left: number
+}
 
 /** How long a process may take to vanish after SIGKILL; only one stuck in the kernel takes longer. */
 const SIGKILL_GRACE_MS = 2_000

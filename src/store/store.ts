@@ -28,6 +28,13 @@ export interface UsageRecord {
   activeMs?: number | undefined
 }
 
+/** A session by its names, as events and agents are told of it. */
+export interface SessionRef {
+  tenant: string
+  key: string
+  agent: string
+}
+
 /** A session's durable identity. Its key is the caller's; everything else is the pool's. */
 export interface SessionRecord {
   tenant: string
@@ -48,6 +55,29 @@ export interface SessionRecord {
   /** Undefined until something was used. */
   usage: UsageRecord | undefined
   /** Milliseconds since the epoch. */
+  createdAt: number
+  lastUsedAt: number
+}
+
+/** A session as it is now. Times are milliseconds since the epoch. */
+export interface SessionInfo {
+  tenant: string
+  key: string
+  agent: string
+  /** Undefined until its first process, unless the caller chose it. */
+  cwd: string | undefined
+  /** The SDK's id of the conversation; undefined until its first process. */
+  sdkSessionId: string | undefined
+  /** `hibernated`: no process; the next turn resumes. */
+  state: 'hibernated' | 'starting' | 'idle' | 'busy'
+  turns: number
+  /** What it has used since it was created, over all its processes and hosts. A fork begins at nothing. */
+  usage: Usage
+  /**
+   * How long its turns have run, less the time in which they waited for answers, in milliseconds; with the turn that runs.
+   * Undefined until one has, and where events are not kept.
+   */
+  activeMs: number | undefined
   createdAt: number
   lastUsedAt: number
 }

@@ -1,8 +1,12 @@
+import type { PermissionAnswer, PermissionQuestion } from '../agents/question.ts'
 import type { Clock } from '../clock.ts'
-import type { AgentProcess, ExitFacts, Graces, SDKMessage, SDKUserMessage, TerminateReport } from '../driver/driver.ts'
+import type { AgentProcess, ExitFacts, SDKMessage, SDKUserMessage } from '../driver/driver.ts'
 import type { Residency } from '../options/residency.ts'
 import { nextState } from './lifecycle.ts'
 import type { WorkerEvent, WorkerState } from './lifecycle.ts'
+import type { Graces, TerminateReport } from '../process/terminate.ts'
+import type { SessionRef } from '../store/store.ts'
+import type { WorkerPurpose } from './warmth.ts'
 
 /** Why a worker left. */
 export type DepartureReason =
@@ -25,32 +29,6 @@ export type DepartureReason =
   | 'limit'
   | 'transcript'
   | 'unresponsive'
-
-/** What a worker is started for. */
-export type WorkerPurpose = 'turn' | 'warm' | 'spare' | 'claimable'
-
-/** The session that a worker serves. */
-export interface SessionRef {
-  tenant: string
-  key: string
-  agent: string
-}
-
-/** A question to the user: may the agent use this tool? Or, of a tool that the user executes: what comes of it? */
-export interface PermissionQuestion {
-  asks: 'permission' | 'result'
-  toolUseId: string
-  name: string
-  input: Record<string, unknown>
-  /** True when a subagent asks. */
-  subagent: boolean
-}
-
-/** What came of it. `withdrawn`: the agent was interrupted and waits no more. */
-export interface PermissionAnswer {
-  result: 'allow' | 'deny' | 'withdrawn'
-  message?: string | undefined
-}
 
 /** Whoever listens to a worker while it is busy. */
 export interface TurnSink {

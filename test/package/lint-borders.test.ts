@@ -347,12 +347,12 @@ describe('what has one place is refused elsewhere', () => {
 
 test('a cycle is refused, also one of types', async () => {
   const findings = await lint({
-    'src/pool/gate.ts': "import type { Turn } from './turn.ts'\nexport interface Gate {\n  turn: Turn\n}\n",
-    'src/pool/turn.ts': "import type { Gate } from './gate.ts'\nexport interface Turn {\n  gate: Gate\n}\n",
+    'src/admission/gate.ts': "import type { Turn } from './turn.ts'\nexport interface Gate {\n  turn: Turn\n}\n",
+    'src/turns/turn.ts': "import type { Gate } from './gate.ts'\nexport interface Turn {\n  gate: Gate\n}\n",
   })
   expect(findings.map(({ file, rule }) => `${rule} ${file}`).toSorted()).toEqual([
-    'no-cycle src/pool/gate.ts',
-    'no-cycle src/pool/turn.ts',
+    'no-cycle src/admission/gate.ts',
+    'no-cycle src/turns/turn.ts',
   ])
 })
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Session, Turn, Usage, WorkerInfo } from '../../src/index.ts'
-import { addUsage, NOTHING_USED } from '../../src/pool/usage.ts'
+import { addUsage, NOTHING_USED } from '../../src/usage/usage.ts'
 import { startHost } from '../fixtures/other-host.ts'
 import {
   asked,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { BUILT_IN_TOOLS } from '../../src/pool/tool-names.ts'
+import { BUILT_IN_TOOLS } from '../../src/agents/tool-names.ts'
 import { agents, openSite } from '../fixtures/real-pool.ts'
 
 test('Every tool that the real CLI has is a tool to the checks of agents', async () => {

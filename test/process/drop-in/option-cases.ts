@@ -1,4 +1,4 @@
-import type { QueryOptions } from '../../../src/pool/query-options.ts'
+import type { QueryOptions } from '../../../src/queries/query-options.ts'
 import { calledBack, program, refused, stopped } from './option-stories.ts'
 import { captured, continued, notKept } from './session-stories.ts'
 import type { Handed } from './sides.ts'

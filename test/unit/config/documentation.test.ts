@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
-import { readAgent } from '../../../src/pool/agent.ts'
+import { readAgent } from '../../../src/agents/agent.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const page = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8')

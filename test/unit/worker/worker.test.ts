@@ -4,7 +4,8 @@ import { readResidency } from '../../../src/options/residency.ts'
 import { FakeClock, FakeDriver } from '../../../src/testing/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { Worker } from '../../../src/worker/worker.ts'
-import type { PermissionAnswer, PermissionQuestion, TurnSink, WorkerFacts } from '../../../src/worker/worker.ts'
+import type { TurnSink, WorkerFacts } from '../../../src/worker/worker.ts'
+import type { PermissionAnswer, PermissionQuestion } from '../../../src/agents/question.ts'
 
 const prompt = { type: 'user', message: { role: 'user', content: 'Hello' }, parent_tool_use_id: null } as const
 

@@ -1,0 +1,154 @@
+import { EventEmitter } from 'node:events'
+import type { CapacityError, StoreErrorCode } from './errors.ts'
+import type { ExitFacts, ProcessInfo } from './driver/driver.ts'
+import type { Problems } from './files/problem.ts'
+import type { MemoryStats } from './memory/governor.ts'
+import type { PressureLevel } from './memory/pressure.ts'
+import type { DepartureReason } from './worker/worker.ts'
+import type { Usage, SessionRef } from './store/store.ts'
+import type { WorkerState } from './worker/lifecycle.ts'
+import type { StoreCall } from './store/watched-store.ts'
+import type { TerminateReport } from './process/terminate.ts'
+import type { WorkerPurpose, Warmth } from './worker/warmth.ts'
+
+/** Why a transcript is not safe: its copy was refused, the disk was full, or a part of a turn is not in it. */
+export type TranscriptTrouble = 'mirror_error' | 'session_writes_lost' | 'turn_not_written'
+
+/** One worker, as events show it. Times are milliseconds since the epoch. */
+export interface WorkerInfo {
+  id: string
+  pid: number | undefined
+  agent: string
+  tenant: string
+  /** The session it serves; undefined while it is a spare. */
+  session: string | undefined
+  sdkSessionId: string | undefined
+  state: WorkerState
+  purpose: WorkerPurpose
+  /** How its last turn found it; undefined before its first. */
+  warmth: Warmth | undefined
+  cwd: string
+  startedAt: number
+  lastUsedAt: number
+  turns: number
+  /** Private memory of its process and all that this started, in bytes, as last measured; undefined until it was. */
+  memoryBytes: number | undefined
+  /** What keeps it from leaving. */
+  pinnedBy: { tasks: number; permissionRequests: number; transcript: boolean; unprompted: boolean } | undefined
+}
+
+/** One worker with all its processes, as `pool.workers()` shows it. */
+export interface WorkerDetails extends WorkerInfo {
+  /** Parents before their children. Empty while it has no process. */
+  processes: ProcessInfo[]
+}
+
+/** How a turn ended: with a result, or with the code of its error. */
+export interface TurnSummary {
+  id: string
+  session: SessionRef
+  worker: string | undefined
+  warmth: Warmth | undefined
+  /** `success`, the subtype of an error result, or the code of the error that the caller got. */
+  outcome: string
+  durationMs: number
+  /** From `send()` to the first assistant message; undefined when there was none. */
+  firstMessageMs: number | undefined
+  /** What it used; undefined when it had no process. Estimated for a turn without a result. */
+  usage: Usage | undefined
+}
+
+/** How the conversation of a session was made smaller. */
+export interface SessionCompaction {
+  session: SessionRef
+  worker: string
+  beforeBytes: number
+  afterBytes: number
+  durationMs: number
+  usage: Usage | undefined
+}
+
+/** Which rule a session has outlived. */
+export type RetentionReason = 'age' | 'count' | 'size'
+
+/** A session that is to go. */
+export interface Removal {
+  tenant: string
+  key: string
+  agent: string
+  reason: RetentionReason
+  lastUsedAt: number
+  bytes: number
+}
+
+/** A server that a process goes without. */
+export interface ServerFailure {
+  server: string
+  status: 'failed' | 'needs-auth'
+  /** In the words of the CLI, where it has any. */
+  error: string | undefined
+}
+
+/** What a pool tells. Every event carries one object. */
+export interface PoolEvents {
+  'worker.started': [{ worker: WorkerInfo }]
+  'worker.ready': [{ worker: WorkerInfo; startMs: number }]
+  /** A spare has become a session's. */
+  'worker.bound': [{ worker: WorkerInfo }]
+  'worker.left': [{ worker: WorkerInfo; reason: DepartureReason; exit: ExitFacts; termination: TerminateReport }]
+  /** One of its MCP servers did not come up in `starts.mcpTimeout`, or cannot be used: the agent goes without its tools. */
+  'mcp.failed': [{ worker: WorkerInfo } & ServerFailure]
+  'turn.started': [{ id: string; session: SessionRef; worker: string; warmth: Warmth }]
+  'turn.ended': [TurnSummary]
+  'turn.refused': [{ id: string; session: SessionRef; error: CapacityError }]
+  'session.created': [{ session: SessionRef }]
+  'session.deleted': [{ session: SessionRef }]
+  /** It had outlived its retention, and was removed. */
+  'session.expired': [Removal]
+  /** Its conversation was gone and it began anew, as `onStaleResume: 'fresh'` says. */
+  'session.restarted': [{ session: SessionRef; lost: string }]
+  /**
+   * It had outgrown `limits.transcript` and was compacted, as `onLargeTranscript: 'compact'` says. Bytes are what a resume
+   * would load.
+   */
+  'session.compacted': [SessionCompaction]
+  /** Memory has become shorter, or is no longer so short. */
+  'memory.pressure': [{ level: PressureLevel; from: PressureLevel; memory: MemoryStats }]
+  /**
+   * Something of its transcript was not copied to the store (`mirror_error`), or not written at all: `turn_not_written` fails
+   * the turn, `session_writes_lost` is what the CLI itself says as it exits.
+   */
+  'transcript.unsafe': [{ session: SessionRef; reason: TranscriptTrouble; error: string }]
+  /** What was missing is in the store now. */
+  'transcript.safe': [{ session: SessionRef }]
+  /** Processes of hosts that are gone were ended; `left` could not be. */
+  'orphans.reaped': [{ pids: number[]; left: number }]
+  /** Something keeps the pool from keeping what is said, such as a full disk, or no longer does. */
+  'store.health': [
+    { trouble: StoreErrorCode | undefined; from: StoreErrorCode | undefined; freeBytes: number | undefined },
+  ]
+  /** A call of the store has ended. Told for each: what listens to it must be quick. */
+  'store.called': [StoreCall]
+  /** Something went wrong that no caller asked for. */
+  warning: [{ message: string; error: unknown }]
+}
+
+/** The pool's events. A listener that throws is reported as a warning and harms nobody else. */
+export class PoolEmitter extends EventEmitter<PoolEvents> {
+  /** Warns of files that were left alone, if there are any. */
+  warnOf(message: string, problems: Problems): void {
+    const error = problems.error('files_failed', message)
+    if (error !== undefined) this.tell('warning', { message, error })
+  }
+
+  /** Tells all listeners, whatever they do. */
+  tell<Name extends keyof PoolEvents>(name: Name, ...[payload]: PoolEvents[Name]): void {
+    for (const listener of this.listeners(name)) {
+      try {
+        ;(listener as (payload: PoolEvents[Name][0]) => void).call(this, payload)
+      } catch (error) {
+        if (name !== 'warning') this.tell('warning', { message: `a listener of "${name}" threw`, error })
+      }
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import { repeatedly } from '../clock.ts'
+import type { CancelTimer, Clock } from '../clock.ts'
+import { WorkerMemoryError } from '../errors.ts'
+import type { Governor } from '../memory/governor.ts'
+import type { MemorySource } from '../memory/source.ts'
+import { formatSize } from '../units.ts'
+import type { Worker } from '../worker/worker.ts'
+import type { PoolEmitter } from '../events.ts'
+import type { Gate } from '../admission/gate.ts'
+import type { Registry } from './registry.ts'
+import { mayLeave } from './residency.ts'
+import type { Residents } from './residents.ts'
+
+/** What was freed shows a moment after the signal; nobody else is ended before, in milliseconds. */
+const RELIEF_MS = 300
+
+export interface MemoryWatchContext {
+  clock: Clock
+  governor: Governor
+  source: MemorySource
+  registry: Registry
+  residents: Residents<Worker>
+  gate: Gate
+  emitter: PoolEmitter
+  /** Looks after spares: under pressure none are kept. */
+  tendSpares: () => void
+}
+
+/** Looks at memory several times a second and does what is needed: idle workers leave first, and what outgrew its limit is ended. */
+export class MemoryWatch {
+  readonly #context: MemoryWatchContext
+  readonly stop: CancelTimer
+  #relievedAt = -Infinity
+
+  constructor(context: MemoryWatchContext) {
+    this.#context = context
+    const { clock, governor } = context
+    this.stop = repeatedly(
+      clock,
+      () => governor.lookInMs,
+      () => this.#look(),
+    )
+  }
+
+  #look(): void {
+    const { governor, gate, emitter, tendSpares } = this.#context
+    const before = governor.pressure
+    if (governor.look()) {
+      emitter.tell('memory.pressure', { level: governor.pressure, from: before, memory: governor.stats() })
+      tendSpares()
+    }
+    for (const worker of this.#context.registry) this.#checkLimit(worker)
+    if (governor.shortage !== 'none') this.#relieve()
+    gate.reconsider()
+  }
+
+  #checkLimit(worker: Worker): void {
+    const limitBytes = worker.memoryLimitBytes
+    if (worker.memoryBytes === undefined || worker.memoryBytes <= limitBytes) return
+    if (worker.state === 'idle') {
+      if (mayLeave(worker, this.#context.clock.now())) void worker.leave('memory')
+      return
+    }
+    if (worker.state !== 'busy' && worker.state !== 'starting') return
+    const { pid } = worker.process
+    // Cheap figures count twice what a process shares with a child that it has just made.
+    const usedBytes = pid === undefined ? undefined : this.#context.source.measureExactly({ id: worker.id, pid })
+    if (usedBytes === undefined || usedBytes <= limitBytes) return
+    const used = `the agent process and what it started used ${formatSize(usedBytes)}`
+    const why = `more than the ${formatSize(limitBytes)} of limits.workerMemory`
+    void worker.end(new WorkerMemoryError('worker', usedBytes, limitBytes, `${used}, ${why}, and were ended; ${AFTER}`))
+  }
+
+  /** One idle worker at a time; all of them when it is critical, and then whoever took too much. */
+  #relieve(): void {
+    const { governor, registry, residents, clock } = this.#context
+    const now = clock.now()
+    const critical = governor.shortage === 'critical'
+    for (let next = residents.leastMissed(); next !== undefined;) {
+      void next.leave('pressure')
+      this.#relievedAt = now
+      next = critical ? residents.leastMissed() : undefined
+    }
+    if (!critical || now - this.#relievedAt < RELIEF_MS) return
+    this.#relievedAt = now
+    const id = governor.outgrown?.id
+    for (const worker of registry) if (worker.id === id) this.#endForHost(worker)
+  }
+
+  #endForHost(worker: Worker): void {
+    const { limitBytes, usedBytes: all } = this.#context.governor.stats()
+    const usedBytes = worker.memoryBytes ?? 0
+    const used = `${formatSize(all)} of ${formatSize(limitBytes)} were in use, and the kernel was about to kill`
+    const why = `the agent process and what it started had most of what nobody had planned for (${formatSize(usedBytes)})`
+    void worker.end(new WorkerMemoryError('host', usedBytes, limitBytes, `${used}; ${why} and were ended; ${AFTER}`))
+  }
+}
+
+const AFTER = "the prompt may have run, and the session's next turn resumes"

@@ -1,0 +1,70 @@
+import type { Clock } from '../clock.ts'
+import type { DepartureReason } from '../worker/worker.ts'
+import type { PoolEmitter } from '../events.ts'
+import { Habits, unlearned } from './habits.ts'
+import type { Forecast } from './habits.ts'
+import { dueToLeave, leastMissed } from './residency.ts'
+import type { Resident } from './residency.ts'
+import type { SessionRef } from '../store/store.ts'
+
+const idOf = ({ tenant, key }: SessionRef): string => `${tenant}\0${key}`
+
+interface SessionResident extends Resident {
+  readonly agent: string
+  readonly session: SessionRef | undefined
+}
+
+/** The workers that are there, and what their sessions are expected to do: says who leaves. */
+export class Residents<W extends SessionResident> {
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #workers: Iterable<W>
+  readonly #habits = new Habits()
+  readonly #forecast = (worker: W): Forecast => this.#forecastOf(worker)
+
+  constructor(workers: Iterable<W>, clock: Pick<Clock, 'now'>) {
+    this.#workers = workers
+    this.#clock = clock
+  }
+
+  /** Learns from what the pool tells. */
+  listen(emitter: PoolEmitter): void {
+    emitter.on('turn.started', ({ session }) => this.turnStarted(session))
+    // One that found no worker has not changed what the session was doing.
+    emitter.on('turn.ended', ({ session, warmth }) => {
+      if (warmth !== undefined) this.turnEnded(session)
+    })
+    emitter.on('session.deleted', ({ session }) => this.#habits.forget(idOf(session)))
+    emitter.on('worker.ready', ({ worker, startMs }) => this.workerReady(worker.agent, startMs))
+  }
+
+  turnStarted(session: SessionRef): void {
+    this.#habits.speaks(idOf(session), this.#clock.now())
+  }
+
+  turnEnded(session: SessionRef): void {
+    this.#habits.fallsSilent(idOf(session), session.agent, this.#clock.now())
+  }
+
+  workerReady(agent: string, startMs: number): void {
+    this.#habits.noteStart(agent, startMs)
+  }
+
+  /** Who leaves when others need the room; undefined when nobody can. */
+  leastMissed(): W | undefined {
+    return leastMissed(this.#workers, this.#clock.now(), this.#forecast)
+  }
+
+  /** Why this worker should leave now, if it should. `full`: there is no room for one more. */
+  dueToLeave(worker: W, full: boolean): DepartureReason | undefined {
+    return dueToLeave(worker, this.#clock.now(), { forecast: this.#forecast, full })
+  }
+
+  #forecastOf({ residency, session, agent, turns, lastUsedAt, startedAt, maxAgeMs }: W): Forecast {
+    const now = this.#clock.now()
+    const silentMs = now - lastUsedAt
+    // One that was started ahead of a turn waits for that turn, whatever its session did before.
+    if (!residency.learns || session === undefined || turns === 0) return unlearned(silentMs)
+    // Who comes back later than its process can stay does not meet it.
+    return this.#habits.forecast(idOf(session), agent, silentMs, startedAt + maxAgeMs - now)
+  }
+}

@@ -1,0 +1,75 @@
+import type { Permit } from '../admission/gate.ts'
+
+/** Who a start is for: waiting users go before workers asked for ahead, and those before spares. */
+export type StartPriority = 'user' | 'ahead' | 'spare'
+
+const ORDER: readonly StartPriority[] = ['user', 'ahead', 'spare']
+
+interface Job {
+  begin(): void
+  /** What it is started for: by this it is found again. */
+  owner: object | undefined
+}
+
+/**
+ * Starts few processes at a time, since they compete for cores (eight at once take eight times as long here) and slow
+ * every turn that runs. It holds no lock: whoever waits here waits for nobody's process but its own.
+ */
+export class Launcher {
+  readonly #concurrent: number
+  readonly #queues: Record<StartPriority, Job[]> = { user: [], ahead: [], spare: [] }
+  #running = 0
+
+  constructor(concurrent: number) {
+    this.#concurrent = concurrent
+  }
+
+  get facts(): { starting: number; waiting: number } {
+    return { starting: this.#running, waiting: ORDER.reduce((sum, priority) => sum + this.#queues[priority].length, 0) }
+  }
+
+  /**
+   * Runs `start` when its turn comes. The permit is the caller's proof that the start was admitted.
+   * `start` decides anew whether it is still needed: the wait may have been long.
+   */
+  async launch<T>(_permit: Permit, priority: StartPriority, start: () => Promise<T>, owner?: object): Promise<T> {
+    await this.#place(priority, owner)
+    try {
+      return await start()
+    } finally {
+      this.#running -= 1
+      this.#next()
+    }
+  }
+
+  /** A user waits now for what was asked for ahead: it goes behind the users that wait already. */
+  promote(owner: object): void {
+    const promoted = this.#queues.ahead.filter((job) => job.owner === owner)
+    this.#queues.ahead = this.#queues.ahead.filter((job) => job.owner !== owner)
+    this.#queues.user.push(...promoted)
+  }
+
+  #place(priority: StartPriority, owner: object | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      this.#queues[priority].push({ begin: resolve, owner })
+      this.#next()
+    })
+  }
+
+  #next(): void {
+    while (this.#running < this.#concurrent) {
+      const job = this.#shift()
+      if (job === undefined) return
+      this.#running += 1
+      job.begin()
+    }
+  }
+
+  #shift(): Job | undefined {
+    for (const priority of ORDER) {
+      const job = this.#queues[priority].shift()
+      if (job !== undefined) return job
+    }
+    return undefined
+  }
+}

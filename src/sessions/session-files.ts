@@ -1,0 +1,102 @@
+import { join } from 'node:path'
+import type { Driver } from '../driver/driver.ts'
+import { FilesError } from '../errors.ts'
+import type { FileProblemReason } from '../errors.ts'
+import { Problems } from '../files/problem.ts'
+import type { TenantFiles } from '../files/tenant-files.ts'
+import type { PoolFiles, SessionRecord, TenantPlaces } from '../store/store.ts'
+import type { PoolEmitter } from '../events.ts'
+import type { Transcripts } from './transcript-copies.ts'
+
+export interface TracesContext {
+  driver: Driver
+  transcripts: Transcripts
+  places: (tenant: string) => Promise<TenantPlaces>
+  files: Pick<PoolFiles, 'placesOf'>
+  tenantFiles: TenantFiles
+  emitter: PoolEmitter
+}
+
+/** Of the file that names the conversations which a session has left behind. */
+const MAX_NOTE_BYTES = 2 ** 20
+
+/** An agent has put something else in the place of the note. What it named is found as a leftover. */
+const REPLACED: ReadonlySet<FileProblemReason> = new Set(['link', 'special', 'kind', 'too_large'])
+
+function unlessReplaced(error: unknown): undefined {
+  if (error instanceof FilesError && error.problems.every(({ reason }) => REPLACED.has(reason))) return undefined
+  throw error
+}
+
+const CONVERSATION_ID = /^[\w-]{1,100}$/
+
+/** What sessions leave on disk beside their record: transcripts, scratch files, and the workspaces that the pool made. */
+export class Traces {
+  readonly #context: TracesContext
+
+  constructor(context: TracesContext) {
+    this.#context = context
+  }
+
+  /**
+   * Copies a conversation as it is now, and resolves with what the copy's record says of it. A workspace of the pool serves
+   * one session and goes with it: the copy gets one of its own, `name`, and a transcript that belongs there.
+   */
+  async copy(record: SessionRecord, name: string): Promise<Partial<SessionRecord>> {
+    const { configDir, tmpDir, workspaces } = await this.#context.places(record.tenant)
+    const { cwd = '', ownsCwd, sdkSessionId = '', begun, turns } = record
+    const place = ownsCwd ? join(workspaces, name) : cwd
+    try {
+      if (ownsCwd) await this.#copyWorkspace(record, place)
+      const copy = await this.#context.driver.fork({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, place)
+      await this.#context.transcripts.reconcile({ tenant: record.tenant, cwd: place, sdkSessionId: copy })
+      return { cwd: place, ownsCwd, sdkSessionId: copy, begun, turns }
+    } catch (error) {
+      // What stays of it is found as a leftover.
+      if (ownsCwd) await this.#context.tenantFiles.remove(place, new Problems())
+      throw error
+    }
+  }
+
+  async #copyWorkspace({ key, cwd = '' }: SessionRecord, place: string): Promise<void> {
+    const problems = new Problems()
+    await this.#context.tenantFiles.copy(cwd, place, problems)
+    this.#context.emitter.warnOf(`the fork of session "${key}" lacks files of its workspace`, problems)
+  }
+
+  /** Notes a conversation that its session goes on without: the record knows the newest alone. */
+  async leaveBehind({ tenant, uid, sdkSessionId }: SessionRecord): Promise<void> {
+    const { earlier } = await this.#context.places(tenant)
+    await this.#context.tenantFiles.append(join(earlier, uid), `${sdkSessionId}\n`)
+  }
+
+  /** The SDK's ids of all conversations that a session has had. */
+  async conversations({ tenant, uid, sdkSessionId }: SessionRecord): Promise<string[]> {
+    const { earlier } = this.#context.files.placesOf(tenant)
+    const text = await this.#context.tenantFiles.text(join(earlier, uid), MAX_NOTE_BYTES).catch(unlessReplaced)
+    const leftBehind = (text ?? '').split('\n').filter((line) => CONVERSATION_ID.test(line))
+    return sdkSessionId === undefined ? leftBehind : [...leftBehind, sdkSessionId]
+  }
+
+  /** Removes all that it left. Throws FilesError for what stays, when all else is gone. */
+  async remove(record: SessionRecord): Promise<void> {
+    const { tenant, key, uid, cwd, ownsCwd } = record
+    if (cwd === undefined) return
+    const { transcripts, tenantFiles, files } = this.#context
+    const { configDir, tmpDir, earlier } = files.placesOf(tenant)
+    const problems = new Problems()
+    const conversations = await this.conversations(record).catch((error: unknown) => {
+      problems.take(error)
+      return record.sdkSessionId === undefined ? [] : [record.sdkSessionId]
+    })
+    for (const sessionId of conversations) {
+      const place = { configDir, tmpDir, cwd, sessionId }
+      await transcripts.forget(tenant, place).catch((error: unknown) => problems.take(error))
+    }
+    if (ownsCwd) await tenantFiles.remove(cwd, problems)
+    // The names of the conversations go last: while one of them is there, they are needed.
+    if (problems.count === 0) await tenantFiles.remove(join(earlier, uid), problems)
+    const left = problems.error('files_left', `files of session "${key}" could not be removed; delete it again`)
+    if (left instanceof FilesError) throw left
+  }
+}

@@ -1,0 +1,194 @@
+import { FilesError, SessionBusyError, SessionConflictError, SessionGoneError } from '../errors.ts'
+import { eraseEvents } from '../journal/erase-events.ts'
+import type { SessionRecord, Store, StoredEvent } from '../store/store.ts'
+import type { ActiveSessions } from './active-sessions.ts'
+import type { Conversation } from './active-session.ts'
+import type { PoolEmitter } from '../events.ts'
+import type { Fleet } from '../fleet/fleet.ts'
+import type { Traces } from './session-files.ts'
+import { sessionGone, checkName } from './session-record.ts'
+
+export interface KeptSessionsContext {
+  active: ActiveSessions
+  store: Store
+  emitter: PoolEmitter
+  traces: Traces
+  fleet: () => Fleet
+}
+
+/** Sessions as what is kept: they come in whole, are looked at between turns, and are removed with all that they left. */
+export class KeptSessions {
+  readonly #context: KeptSessionsContext
+  readonly #active: ActiveSessions
+  readonly #closedTenants = new Set<string>()
+
+  constructor(context: KeptSessionsContext) {
+    this.#context = context
+    this.#active = context.active
+  }
+
+  /** True while a tenant is being removed. */
+  isClosed(tenant: string): boolean {
+    return this.#closedTenants.has(tenant)
+  }
+
+  /** True while this host has a process or a turn of it. */
+  isLive(session: Pick<SessionRecord, 'tenant' | 'key'>): boolean {
+    const active = this.#active.get(session)
+    return active !== undefined && active.gone === undefined && !active.quiet
+  }
+
+  /** The SDK's ids of all conversations that a session has had. */
+  conversationsOf(record: SessionRecord): Promise<string[]> {
+    return this.#context.traces.conversations(record)
+  }
+
+  /**
+   * Ends what runs, then removes the session with all that it left. Throws FilesError when files of it stay: then its record stays,
+   * too, it runs no more turns, and its removal may be asked for again. Without `files`, these are left to the caller.
+   */
+  erase(conversation: Conversation, { files = true }: { files?: boolean } = {}): Promise<void> {
+    conversation.erasing ??= this.#erase(conversation, files).catch((error: unknown) => {
+      conversation.erasing = undefined
+      throw error
+    })
+    return conversation.erasing
+  }
+
+  async #erase(conversation: Conversation, files: boolean): Promise<void> {
+    const { record } = conversation
+    const { store, emitter } = this.#context
+    conversation.hold()
+    const gone = sessionGone(record.key, 'session_deleted')
+    conversation.end(gone)
+    conversation.journal?.end(gone)
+    void conversation.worker?.leave('deleted')
+    await conversation.settled
+    await conversation.opening?.catch(() => undefined)
+    await conversation.worker?.leave('deleted')
+    // Files first: as long as some are there, the record says whose they are.
+    if (files) await this.#removeTraces(conversation)
+    if (!conversation.ephemeral) {
+      await eraseEvents(store, record.uid)
+      await store.remove(record.tenant, record.key)
+    }
+    this.#active.delete(conversation)
+    await store.flush()
+    emitter.tell('session.deleted', { session: conversation.ref })
+  }
+
+  async #removeTraces(conversation: Conversation): Promise<void> {
+    const { record, ephemeral } = conversation
+    try {
+      await this.#context.traces.remove(record)
+    } catch (error) {
+      if (!(error instanceof FilesError)) throw error
+      // No record says of such a one that it was there: what stays is a leftover.
+      if (ephemeral) return this.#context.emitter.tell('warning', { message: 'a query has left files behind', error })
+      const message = `session "${record.key}" is deleted but for some of its files; delete it again to remove them`
+      conversation.end(new SessionGoneError('session_deleted', message))
+      throw error
+    }
+  }
+
+  /** Ends what runs of a session, and removes it from the store. Its files are left to the caller. */
+  async eraseRecord(record: SessionRecord): Promise<void> {
+    const conversation = await this.#active.load(record)
+    if (conversation !== undefined) await this.#eraseSparing(this.#active.current(conversation))
+  }
+
+  async #eraseSparing(conversation: Conversation): Promise<void> {
+    // A removal with its files that was under way may fail for them.
+    await conversation.erasing?.catch(() => undefined)
+    await this.erase(conversation, { files: false })
+  }
+
+  /** Removes a session that nobody has used since that time; false when somebody has, or uses it now. */
+  async removeUnused(session: Pick<SessionRecord, 'tenant' | 'key' | 'lastUsedAt'>): Promise<boolean> {
+    const conversation = await this.#active.load(session)
+    if (conversation === undefined) return false
+    const isUsed = !conversation.quiet || conversation.record.lastUsedAt !== session.lastUsedAt
+    // One whose removal has failed before is used by nobody.
+    if (conversation.gone === undefined && isUsed) {
+      this.#active.forgetIfQuiet(conversation)
+      return false
+    }
+    await this.erase(conversation)
+    return true
+  }
+
+  /** Ends what runs for a tenant, for whom nothing can be begun until the work is done. */
+  async closeTenant(tenant: string, work: () => Promise<void>): Promise<void> {
+    this.#active.checkOpen()
+    checkName('tenant', tenant)
+    this.#closedTenants.add(tenant)
+    try {
+      const active = [...this.#active].filter(({ record }) => record.tenant === tenant)
+      await Promise.all(active.map((conversation) => this.#eraseSparing(conversation)))
+      await this.#context.fleet().endTenant(tenant)
+      await work()
+    } finally {
+      this.#closedTenants.delete(tenant)
+    }
+  }
+
+  /** A session between two turns. It is not forgotten before it is given back. */
+  async holdIdle(tenant: string, key: string): Promise<Disposable & { record: SessionRecord; busy: () => boolean }> {
+    this.#active.checkOpen()
+    const found = await this.#active.load({ tenant, key })
+    if (found === undefined) throw sessionGone(key, 'session_not_found')
+    const current = this.#active.current(found)
+    const busy = (): boolean => current.running !== undefined
+    if (busy()) throw new SessionBusyError(`session "${key}" runs a turn; try again when that has ended`)
+    const held = this.#active.hold(current)
+    await current.settled
+    return { record: current.record, busy, [Symbol.dispose]: () => held[Symbol.dispose]() }
+  }
+
+  /** Takes in a session that comes with its events; what else belongs to it is brought by `fill`. All of it or nothing. */
+  async adopt(
+    record: SessionRecord,
+    fill: (events: (events: StoredEvent[]) => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    const { store, emitter } = this.#context
+    this.#active.checkOpen()
+    checkName('key', record.key)
+    checkName('tenant', record.tenant)
+    let adopted = false
+    // Whoever asks for this key meanwhile waits until all of it is there.
+    const found = await this.#active
+      .load(record, async () => {
+        await store.put(record)
+        try {
+          await fill((events) => store.appendEvents(record.uid, events))
+          await store.flush()
+        } catch (error) {
+          await store.remove(record.tenant, record.key)
+          throw error
+        }
+        adopted = true
+        return this.#active.activate(record)
+      })
+      .catch(async (error: unknown) => {
+        await this.#removeArrived(record)
+        throw error
+      })
+    if (found !== undefined) this.#active.forgetIfQuiet(found)
+    if (!adopted) {
+      await this.#removeArrived(record)
+      throw new SessionConflictError(
+        `there is a session "${record.key}" already; import it under another key, or delete that one`,
+      )
+    }
+    const { tenant, key, agent } = record
+    emitter.tell('session.created', { session: { tenant, key, agent } })
+  }
+
+  /** Removes what has come of a session that does not come. What stays is found as a leftover. */
+  async #removeArrived(record: SessionRecord): Promise<void> {
+    await this.#context.traces.remove(record).catch((error: unknown) => {
+      const message = `files of the session "${record.key}", which was not imported, stay`
+      this.#context.emitter.tell('warning', { message, error })
+    })
+  }
+}

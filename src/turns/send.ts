@@ -1,0 +1,110 @@
+import type { Clock } from '../clock.ts'
+import type { SDKUserMessage } from '../driver/driver.ts'
+import { ConfigError, PoolError, TurnInterruptedError } from '../errors.ts'
+import type { NewSessionEvent } from '../journal/session-event.ts'
+import { readTurnLimits } from '../options/limits.ts'
+import { checkOptions } from '../options/unknown.ts'
+import { notOneOf } from '../options/wording.ts'
+import { toUserMessage } from './prompt.ts'
+import type { PromptMetadata, TurnInput } from './prompt.ts'
+import { RunningTurn } from './turn.ts'
+import type { TurnLimitOptions, TurnLimits } from '../options/limits.ts'
+import type { SessionInfo } from '../store/store.ts'
+import type { OnLeave } from './turn.ts'
+
+/** What `send()` does while a turn of the session runs. */
+export type OnBusy = 'reject' | 'queue' | 'interrupt' | 'steer'
+
+/** How one turn is sent. */
+export interface SendOptions {
+  /** Aborting it cancels a turn that waits and interrupts one that runs; the turn then fails with TurnInterruptedError. */
+  signal?: AbortSignal
+  /** While another turn of the session runs. Default `"reject"`: SessionBusyError. At most 16 turns queue. */
+  onBusy?: OnBusy
+  /** When the reader stops iterating before the end. Default `"interrupt"`; `"detach"` lets the turn run on. */
+  onLeave?: OnLeave
+  /** What the agent is to know beside the prompt. It sees it as system reminders; the session's events do not show it. */
+  context?: readonly string[]
+  /**
+   * Kept in the event of the prompt, for the caller alone: JSON of his own, such as the id of the message. At most 64 Ki
+   * characters. The agent does not see it.
+   */
+  metadata?: PromptMetadata
+  /** The limits of this turn, where they differ from the agent's. */
+  limits?: TurnLimitOptions
+  /** False: the session's events do not show the prompt, because no user has sent it. Default `true`. */
+  showPrompt?: boolean
+  /** Events of the caller's own that come right before the turn's last one, made of what the session is then. Default: none. */
+  lastEvents?: (session: SessionInfo) => readonly NewSessionEvent[]
+}
+
+/** Stands in for a prompt that is none: the turn that carries it has failed before it began. */
+const NO_PROMPT: SDKUserMessage = { type: 'user', message: { role: 'user', content: [] }, parent_tool_use_id: null }
+
+/** Makes the turn of a `send()`. Never throws: what is wrong with the arguments has ended it already. */
+export function newTurn(
+  input: TurnInput,
+  options: SendOptions,
+  base: { clock: Clock; limits: () => TurnLimits },
+): RunningTurn {
+  const { clock } = base
+  const onLeave = options?.onLeave ?? 'interrupt'
+  try {
+    checkSendOptions(options)
+    const limits = { ...base.limits(), ...readTurnLimits('limits', options.limits) }
+    const turn = new RunningTurn(toUserMessage(input, options), { clock, limits, onLeave })
+    listenToSignal(turn, options.signal)
+    return turn
+  } catch (error) {
+    const turn = new RunningTurn(NO_PROMPT, { clock, limits: { turnTimeMs: Infinity, silenceMs: Infinity }, onLeave })
+    turn.fail(error as Error)
+    return turn
+  }
+}
+
+const SEND_OPTIONS: Record<keyof SendOptions, true> = {
+  signal: true,
+  onBusy: true,
+  onLeave: true,
+  context: true,
+  metadata: true,
+  lastEvents: true,
+  showPrompt: true,
+  limits: true,
+}
+
+const ON_BUSY = ['reject', 'queue', 'interrupt', 'steer']
+const ON_LEAVE = ['interrupt', 'detach']
+
+/** Checks the options of `send()`. Throws ConfigError. */
+export function checkSendOptions(options: SendOptions): void {
+  checkOptions('send()', options, SEND_OPTIONS)
+  const { signal, onBusy, onLeave, context } = options
+  if (onBusy !== undefined && !ON_BUSY.includes(onBusy)) throw new ConfigError('onBusy', notOneOf(onBusy, ON_BUSY))
+  if (onLeave !== undefined && !ON_LEAVE.includes(onLeave))
+    throw new ConfigError('onLeave', notOneOf(onLeave, ON_LEAVE))
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function')
+    throw new ConfigError('signal', 'must be an AbortSignal, such as the signal of an AbortController')
+  if (context !== undefined && !(Array.isArray(context) && context.every((text) => typeof text === 'string')))
+    throw new ConfigError('context', 'must be a list of texts')
+}
+
+/** How a turn ended, in a word: the subtype of its result, or the code of its error. */
+export function outcomeOf({ failure, resultMessage }: RunningTurn): string {
+  if (failure === undefined) return resultMessage?.subtype ?? 'success'
+  return failure instanceof PoolError ? failure.code : 'error'
+}
+
+function listenToSignal(turn: RunningTurn, signal: AbortSignal | undefined): void {
+  if (signal === undefined) return
+  const aborted = (): void =>
+    turn.abort(new TurnInterruptedError('the turn was aborted by its caller', { cause: signal.reason }))
+  if (signal.aborted) {
+    aborted()
+    return
+  }
+  signal.addEventListener('abort', aborted, { once: true })
+  void turn.ended.then(() => signal.removeEventListener('abort', aborted))
+}
+
+

@@ -1,0 +1,89 @@
+import { randomUUID } from 'node:crypto'
+import type { SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
+import { TurnInterruptedError } from '../errors.ts'
+import { toUserMessage } from './prompt.ts'
+import type { TurnInput } from './prompt.ts'
+import type { NumberedEvent } from '../journal/journal.ts'
+import type { Reader } from './turn-reader.ts'
+import { checkSendOptions } from './send.ts'
+import type { RunningTurn, Turn } from './turn.ts'
+import type { SendOptions } from './send.ts'
+import type { Warmth } from '../worker/warmth.ts'
+
+/** Throws ConfigError. */
+function promptOf(input: TurnInput, options: SendOptions): SDKUserMessage {
+  checkSendOptions(options)
+  return toUserMessage(input, options)
+}
+
+/** A prompt that was added to a turn that runs: it shares that turn's messages from now on, its result and its end. */
+export class SteeringTurn implements Turn {
+  readonly id: string = randomUUID()
+  readonly result: Promise<SDKResultMessage>
+  readonly #turn: RunningTurn
+  readonly #reader: Reader
+  readonly #accepted = Promise.withResolvers<NumberedEvent | undefined>()
+
+  constructor(turn: RunningTurn, input: TurnInput, options: SendOptions = {}) {
+    this.#turn = turn
+    this.#reader = turn.follow()
+    this.#accepted.promise.catch(() => undefined)
+    this.result = this.#steer(() => promptOf(input, options))
+    this.result.catch(() => undefined)
+    if (typeof options.signal?.addEventListener === 'function') this.#listenTo(options.signal)
+  }
+
+  get accepted(): Promise<NumberedEvent | undefined> {
+    return this.#accepted.promise
+  }
+
+  get warmth(): Warmth | undefined {
+    return this.#turn.warmth
+  }
+
+  get droppedMessages(): number {
+    return this.#reader.dropped
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  next(): Promise<IteratorResult<SDKMessage, undefined>> {
+    return this.#reader.next()
+  }
+
+  async return(): Promise<IteratorResult<SDKMessage, undefined>> {
+    await this.#turn.leave(this.#reader)
+    return { done: true, value: undefined }
+  }
+
+  interrupt(): Promise<void> {
+    return this.#turn.interrupt()
+  }
+
+  async #steer(prompt: () => SDKUserMessage): Promise<SDKResultMessage> {
+    const error = await this.#hand(prompt)
+    if (error === undefined) return this.#turn.result
+    this.#accepted.reject(error)
+    this.#reader.end(error)
+    throw error
+  }
+
+  /** What kept the prompt from being sent; undefined when it was. */
+  async #hand(prompt: () => SDKUserMessage): Promise<Error | undefined> {
+    try {
+      if (await this.#turn.steer(prompt(), this.#accepted.resolve)) return undefined
+    } catch (error) {
+      return error as Error
+    }
+    return new TurnInterruptedError('the turn ended before it could be steered; nothing was sent')
+  }
+
+  #listenTo(signal: AbortSignal): void {
+    const aborted = (): void => void this.interrupt()
+    if (signal.aborted) aborted()
+    signal.addEventListener('abort', aborted, { once: true })
+    void this.#turn.ended.then(() => signal.removeEventListener('abort', aborted))
+  }
+}

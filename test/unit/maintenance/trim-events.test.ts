@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest'
+import { EventTrim } from '../../../src/maintenance/trim-events.ts'
+import { newRecord } from '../../../src/sessions/session-record.ts'
+import { FakeClock, MemoryStore } from '../../../src/testing/index.ts'
+
+const NONE = { maxEvents: Infinity, maxEventAgeMs: Infinity, maxEventSizeBytes: Infinity }
+
+/** A session with ten events of ten bytes, one a second; the last was a second ago. */
+async function site() {
+  const clock = new FakeClock()
+  const store = new MemoryStore()
+  const record = newRecord({ tenant: 't', key: 'k', agent: 'a', cwd: undefined }, 0)
+  await store.put(record)
+  const numbers = Array.from({ length: 10 }, (_, index) => index + 1)
+  await store.appendEvents(
+    record.uid,
+    numbers.map((number) => ({
+      number,
+      id: `e${number}`,
+      type: 'x',
+      at: clock.wall() - (11 - number) * 1_000,
+      json: '"ten byte"',
+    })),
+  )
+  const events = new EventTrim({ store, clock })
+  return {
+    trim: (rules: Partial<typeof NONE>[], dryRun = false): Promise<number> =>
+      events.trim(
+        record.uid,
+        rules.map((rule) => ({ ...NONE, ...rule })),
+        { dryRun },
+      ),
+    first: async (): Promise<number> => (await store.eventTotals(record.uid)).first,
+  }
+}
+
+test.each([
+  ['no rule', [{}], 1],
+  ['a number that is not reached', [{ maxEvents: 10 }], 1],
+  ['a number', [{ maxEvents: 4 }], 7],
+  ['an age', [{ maxEventAgeMs: 4_000 }], 7],
+  ['a size', [{ maxEventSizeBytes: 45 }], 7],
+  ['a size that is just reached', [{ maxEventSizeBytes: 100 }], 1],
+  ['the strictest of a tenant’s rules', [{ maxEvents: 8, maxEventAgeMs: 6_000, maxEventSizeBytes: 45 }], 7],
+  ['the stricter rule of tenant and agent', [{ maxEvents: 8 }, { maxEvents: 4 }], 7],
+  ['rules that nothing meets', [{ maxEventAgeMs: 1, maxEventSizeBytes: 1 }], 10],
+])('By %s the oldest events go, and the last one stays', async (_which, rules, first) => {
+  const made = await site()
+  expect(await made.trim(rules)).toBe(first - 1)
+  expect(await made.first()).toBe(first)
+})
+
+test('A dry run counts them, and removes none', async () => {
+  const made = await site()
+  expect(await made.trim([{ maxEvents: 4 }], true)).toBe(6)
+  expect(await made.first()).toBe(1)
+})
