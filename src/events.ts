@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { CapacityError, StoreErrorCode } from './errors.ts'
-import type { ExitFacts, ProcessInfo } from './driver/driver.ts'
+import type { ExitFacts, ProcessInfo, TerminateReport } from './driver/driver.ts'
 import type { Problems } from './files/problem.ts'
 import type { MemoryStats } from './memory/governor.ts'
 import type { PressureLevel } from './memory/pressure.ts'
@@ -8,7 +8,6 @@ import type { DepartureReason } from './worker/worker.ts'
 import type { Usage, SessionRef } from './store/store.ts'
 import type { WorkerState } from './worker/lifecycle.ts'
 import type { StoreCall } from './store/watched-store.ts'
-import type { TerminateReport } from './process/terminate.ts'
 import type { WorkerPurpose, Warmth } from './worker/warmth.ts'
 
 /** Why a transcript is not safe: its copy was refused, the disk was full, or a part of a turn is not in it. */

@@ -37,8 +37,22 @@ export type { PressureLevel } from './memory/pressure.ts'
 export type { MemoryRoom } from './memory/limit.ts'
 export type { MemorySource } from './memory/source.ts'
 export type { MeasuredWorker } from './memory/usage.ts'
-export type { EventRange, EventTotals, SessionPage, SessionRecord, Store, StoredEvent, TranscriptEntry, TranscriptInfo, TranscriptKey, Usage, UsageRecord, SessionInfo, SessionRef } from './store/store.ts'
-export type { AgentProcess, Driver, ProcessInfo, StartSpec } from './driver/driver.ts'
+export type {
+  EventRange,
+  EventTotals,
+  SessionPage,
+  SessionRecord,
+  Store,
+  StoredEvent,
+  TranscriptEntry,
+  TranscriptInfo,
+  TranscriptKey,
+  Usage,
+  UsageRecord,
+  SessionInfo,
+  SessionRef,
+} from './store/store.ts'
+export type { AgentProcess, Driver, ProcessInfo, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
 export type { AdmissionOptions } from './options/admission.ts'
 export type { ApiOptions } from './options/api.ts'
 export type { AgentLimitOptions, LimitOptions, TurnLimitOptions } from './options/limits.ts'
@@ -83,4 +97,3 @@ export type {
 export type { OnBusy, SendOptions } from './turns/send.ts'
 export { toolUseEventId } from './journal/session-event.ts'
 export type { Warmth, WorkerPurpose } from './worker/warmth.ts'
-export type { TerminateReport, TerminateStage } from './process/terminate.ts'

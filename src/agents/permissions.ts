@@ -8,4 +8,3 @@ export interface Permissions {
   /** True when processes tell that the CLI comes to a call: right before it decides. */
   readonly callsTold: boolean
 }
-

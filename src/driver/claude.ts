@@ -15,14 +15,35 @@ import { formatDuration } from '../units.ts'
 import { handedOver } from './command-line.ts'
 import { saysDamagedConfig } from './config-file.ts'
 import { BindRefusedError, RepairedStartError } from './driver.ts'
-import type { AgentProcess, Conversation, Driver, DriverListeners, ExitFacts, InterruptReceipt, Options, ProcessInfo, Query, ResumeLoad, SDKMessage, SDKUserMessage, SessionStore, SpareProcess, SpawnOptions, SpawnedProcess, StartSpec, TranscriptPlace, TranscriptUsage } from './driver.ts'
+import type {
+  AgentProcess,
+  Conversation,
+  Driver,
+  DriverListeners,
+  ExitFacts,
+  InterruptReceipt,
+  Options,
+  ProcessInfo,
+  Query,
+  ResumeLoad,
+  SDKMessage,
+  SDKUserMessage,
+  SessionStore,
+  SpareProcess,
+  SpawnOptions,
+  SpawnedProcess,
+  StartSpec,
+  TranscriptPlace,
+  TranscriptUsage,
+  Graces,
+  TerminateReport,
+} from './driver.ts'
 import { GatedProcess } from './gated-process.ts'
 import { PromptInput } from './input.ts'
 import { inOrder } from './processes.ts'
 import { Spool } from './spool.ts'
 import { ConversationFiles } from './conversation-files.ts'
 import { exitSentence, startFailure } from './start-failure.ts'
-import type { Graces, TerminateReport } from '../process/terminate.ts'
 
 /** Nothing can be heard any more of a process that broke the protocol: no reason to wait for it. */
 const BROKEN_GRACES: Graces = { eofMs: 0, sigtermMs: 1_000 }

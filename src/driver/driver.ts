@@ -11,6 +11,7 @@ import type {
 import type { Graces, TerminateReport } from '../process/terminate.ts'
 
 export type { ExitFacts }
+export type { Graces, TerminateReport, TerminateStage } from '../process/terminate.ts'
 export type {
   CanUseTool,
   HookCallback,

@@ -7,10 +7,9 @@ import { spawnOwned } from '../process/spawn.ts'
 import type { OwnedExit, OwnedProcess, SpawnRequest } from '../process/spawn.ts'
 import { terminate } from '../process/terminate.ts'
 import { ConversationGate } from './conversation-gate.ts'
-import type { SpawnedProcess } from './driver.ts'
+import type { SpawnedProcess, Graces, TerminateReport } from './driver.ts'
 import type { Spool } from './spool.ts'
 import { StartupOutput } from './startup-output.ts'
-import type { Graces, TerminateReport } from '../process/terminate.ts'
 
 /** A process that has exited may leave its stdout open to a grandchild; its last lines are waited for this long. */
 const STDOUT_DRAIN_MS = 500

@@ -65,10 +65,7 @@ const TURN_LIMITS = {
 }
 
 /** The limits that an agent or a single turn sets itself: only those that were given. */
-export function readTurnLimits(
-  path: string,
-  input: TurnLimitOptions | undefined,
-): Partial<TurnLimits> {
+export function readTurnLimits(path: string, input: TurnLimitOptions | undefined): Partial<TurnLimits> {
   // Most turns set none; to build a schema for that would cost each of them a third of a millisecond.
   if (input === undefined) return {}
   const { turnTimeMs, silenceMs } = readSection<TurnLimits>(path, TURN_LIMITS, input)

@@ -1,8 +1,8 @@
 import type { ExitCause } from '../errors.ts'
 import type { DepartureReason } from '../worker/worker.ts'
 import type { PoolEmitter, TranscriptTrouble } from '../events.ts'
-import type { TerminateStage } from '../process/terminate.ts'
 import type { Warmth } from '../worker/warmth.ts'
+import type { TerminateStage } from '../driver/driver.ts'
 
 /** What happened since the pool began. Only ever goes up. */
 export interface Totals {

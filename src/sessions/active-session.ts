@@ -303,4 +303,3 @@ export class Conversation {
 /** What follows from the end of a turn that still waited tells nobody anything new. */
 const isExpected = (error: unknown): boolean =>
   error instanceof TurnInterruptedError || error instanceof PoolClosedError
-

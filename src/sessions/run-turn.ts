@@ -438,4 +438,3 @@ function advised(error: unknown): unknown {
   const advice = "delete the session, or let its agent begin anew with onStaleResume: 'fresh'"
   return new ResumeError(`${error.message}; ${advice}`, { cause: error })
 }
-

@@ -6,7 +6,15 @@ import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Limits } from '../options/limits.ts'
 import { wholeNumber } from '../options/section.ts'
 import { checkOptions } from '../options/unknown.ts'
-import type { EventRange, PoolFiles, SessionPage, SessionRecord, Store, TenantPlaces, SessionInfo } from '../store/store.ts'
+import type {
+  EventRange,
+  PoolFiles,
+  SessionPage,
+  SessionRecord,
+  Store,
+  TenantPlaces,
+  SessionInfo,
+} from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import { ActiveSessions } from './active-sessions.ts'
 import type { Agent } from '../agents/agent.ts'

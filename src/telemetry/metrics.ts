@@ -1,5 +1,6 @@
 import type { Attributes, BatchObservableResult, Histogram, Meter, Observable } from '@opentelemetry/api'
-import type { Pool, PoolEvents, PoolStats } from '../index.ts'
+import type { PoolEvents } from '../events.ts'
+import type { Pool, PoolStats } from '../pool/pool.ts'
 
 /** From a live turn's milliseconds to the half hour that a turn has. */
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800]

@@ -1,11 +1,22 @@
 import { randomUUID } from 'node:crypto'
 import type { CancelTimer, Clock } from '../clock.ts'
 import { BindRefusedError } from '../driver/driver.ts'
-import type { AgentProcess, ExitFacts, InterruptReceipt, McpServerStatus, ProcessInfo, Query, SDKMessage, SDKUserMessage, StartSpec } from '../driver/driver.ts'
+import type {
+  AgentProcess,
+  ExitFacts,
+  InterruptReceipt,
+  McpServerStatus,
+  ProcessInfo,
+  Query,
+  SDKMessage,
+  SDKUserMessage,
+  StartSpec,
+  Graces,
+  TerminateReport,
+} from '../driver/driver.ts'
 import { StartError } from '../errors.ts'
 import { assistantMessage, compactBoundary, compactFailure, resultMessage, textOf } from './messages.ts'
 import type { FakeResult } from './messages.ts'
-import type { Graces, TerminateReport } from '../process/terminate.ts'
 
 /** Linux gives out no pid above 4194304, so a fake one is nobody's. */
 const FIRST_PID = 5_000_000

@@ -97,4 +97,3 @@ function isBlank(block: MessageContent[number]): boolean {
     throw new ConfigError('input', 'has a content block that is no object')
   return block.type === 'text' && typeof block.text === 'string' && block.text.trim() === ''
 }
-

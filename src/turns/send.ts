@@ -106,5 +106,3 @@ function listenToSignal(turn: RunningTurn, signal: AbortSignal | undefined): voi
   signal.addEventListener('abort', aborted, { once: true })
   void turn.ended.then(() => signal.removeEventListener('abort', aborted))
 }
-
-

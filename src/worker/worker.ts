@@ -1,10 +1,9 @@
 import type { PermissionAnswer, PermissionQuestion } from '../agents/question.ts'
 import type { Clock } from '../clock.ts'
-import type { AgentProcess, ExitFacts, SDKMessage, SDKUserMessage } from '../driver/driver.ts'
+import type { AgentProcess, ExitFacts, SDKMessage, SDKUserMessage, Graces, TerminateReport } from '../driver/driver.ts'
 import type { Residency } from '../options/residency.ts'
 import { nextState } from './lifecycle.ts'
 import type { WorkerEvent, WorkerState } from './lifecycle.ts'
-import type { Graces, TerminateReport } from '../process/terminate.ts'
 import type { SessionRef } from '../store/store.ts'
 import type { WorkerPurpose } from './warmth.ts'
 
