@@ -29,7 +29,18 @@ async function startWorker(number: number): Promise<Occupant> {
   await once(createInterface(child.stdout), 'line')
   // The host ends its input with itself.
   child.unref()
-  return { id, agent: 'a', state: 'busy', purpose: 'turn', process: { pid: child.pid }, memoryBytes: undefined }
+  const worker: Occupant & { memoryBytes: number | undefined } = {
+    id,
+    agent: 'a',
+    state: 'busy',
+    purpose: 'turn',
+    process: { pid: child.pid },
+    memoryBytes: undefined,
+    noteMemory: (bytes) => {
+      worker.memoryBytes = bytes
+    },
+  }
+  return worker
 }
 
 await bench(async ({ quick }) => {

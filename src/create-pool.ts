@@ -11,23 +11,24 @@ import { ConfigError, storeError } from './errors.ts'
 import type { MemorySource } from './memory/source.ts'
 import { SystemMemory } from './memory/system.ts'
 import { readAdmission } from './options/admission.ts'
-import type { Admission, AdmissionOptions } from './options/admission.ts'
+import type { AdmissionOptions } from './options/admission.ts'
 import { readApi } from './options/api.ts'
 import type { ApiOptions } from './options/api.ts'
 import { limitsOf, readLimits } from './options/limits.ts'
-import type { Limits, LimitOptions } from './options/limits.ts'
+import type { LimitOptions } from './options/limits.ts'
 import { readResidency } from './options/residency.ts'
-import type { Residency, ResidencyOptions } from './options/residency.ts'
+import type { ResidencyOptions } from './options/residency.ts'
 import { readRetention } from './options/retention.ts'
-import type { Retention, RetentionOptions } from './options/retention.ts'
+import type { RetentionOptions } from './options/retention.ts'
 import { readStarts } from './options/starts.ts'
 import type { Starts, StartOptions } from './options/starts.ts'
 import { unknownOption } from './options/unknown.ts'
 import { notOneOf } from './options/wording.ts'
-import { readAgents } from './agents/agent.ts'
-import type { Agent, AgentOptions } from './agents/agent.ts'
-import { Accounts } from './usage/usage-ledger.ts'
+import type { AgentOptions } from './agents/agent.ts'
+import { Agents } from './agents/catalogue.ts'
+import { UsageLedger } from './usage/usage-ledger.ts'
 import { Pool } from './pool/pool.ts'
+import type { PoolHost, PoolSettings } from './pool/pool.ts'
 import { machineMemory } from './process/machine-memory.ts'
 import { RunFiles } from './process/run-files.ts'
 import { ProcessTable } from './process/table.ts'
@@ -35,7 +36,7 @@ import { treesInSteps } from './process/tree.ts'
 import { DataDir } from './store/data-dir.ts'
 import { sessionStore } from './store/session-store.ts'
 import { SqliteStore } from './store/sqlite.ts'
-import type { Store, TenantPlaces } from './store/store.ts'
+import type { Store } from './store/store.ts'
 import { logPool } from './telemetry/log.ts'
 import type { Logger } from './telemetry/log.ts'
 import { closeOpenTurns } from './sessions/open-turns.ts'
@@ -98,8 +99,7 @@ export const DEFAULT_DATA_DIR = '.claude-agent-pool'
  * data directory, StoreError when that cannot be used. A missing `claude` or API key is no error here, but at the first turn.
  */
 export async function createPool(options: PoolOptions): Promise<Pool> {
-  const { agents, path, admission, residency, limits, starts, retention, api, transcripts, keepsEvents } =
-    readOptions(options)
+  const { agents, path, settings, api, transcripts } = readOptions(options)
   const clock = options.clock ?? systemClock
   const calendar = calendarOf(clock)
   const dates = { wall: () => calendar.latest }
@@ -107,38 +107,29 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
     const { spoolDir, runDir, tenantFiles } = dataDir
-    const spoolLimitBytes = limits.spoolBytes
+    const spoolLimitBytes = settings.limits.spoolBytes
     const driver = options.driver ?? new ClaudeDriver({ clock, files: tenantFiles, runDir, spoolDir, spoolLimitBytes })
-    const places = (tenant: string): Promise<TenantPlaces> => dataDir.tenant(tenant)
-    const accounts = new Accounts({ clock, driver, places })
-    await accounts.catchUpOpenTurns(store)
+    const ledger = new UsageLedger({ clock, driver, places: dataDir })
+    await ledger.catchUpOpenTurns(store)
     await closeOpenTurns(store, clock)
-    const host = { MCP_TIMEOUT: String(Math.round(starts.mcpTimeoutMs)), ...hostEnvironment(api, process.env) }
     const pool = new Pool({
-      agents,
-      readAgents: (next) => readAgents(next, options.residency),
       clock,
       driver,
-      accounts,
       store,
-      keepsEvents,
-      copiesTranscripts: transcripts === 'store',
-      transcriptStore: (tenant) => sessionStore(store, tenant, dates),
-      limits,
-      admission,
-      residency,
-      starts: { ...starts, concurrent: starts.concurrent ?? availableParallelism() },
       memory: options.memory ?? systemMemory(clock),
-      claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
-      random: Math.random,
-      retention,
-      control: new ControlSocket(dataDir.controlPath, dataDir.controlSecret),
-      files: dataDir,
-      runFiles: openRunFiles(runDir),
-      places,
-      environment: (places, agent) => agentEnvironment(host, places, agent.options.env ?? {}),
-      tenantFiles,
-      release: () => dataDir.release(),
+      agents,
+      ledger,
+      settings,
+      host: {
+        files: dataDir,
+        tenantFiles,
+        environment: environmentFor(settings.starts, api),
+        claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
+        transcripts: { copied: transcripts === 'store', of: (tenant) => sessionStore(store, tenant, dates) },
+        runFiles: openRunFiles(runDir),
+        control: new ControlSocket(dataDir.controlPath, dataDir.controlSecret),
+        release: () => dataDir.release(),
+      },
     })
     if (options.logger !== undefined) logPool(pool, options.logger)
     return pool
@@ -155,16 +146,11 @@ export function checkPoolOptions(options: PoolOptions): void {
 
 /** The options, checked and resolved. */
 interface ReadOptions {
-  agents: Agent[]
+  agents: Agents
   path: string
-  admission: Admission
-  residency: Residency
-  limits: Limits
-  starts: Starts
-  retention: Retention
+  settings: PoolSettings
   api: ApiOptions
   transcripts: 'local' | 'store'
-  keepsEvents: boolean
 }
 
 function readOptions(options: PoolOptions): ReadOptions {
@@ -177,18 +163,23 @@ function readOptions(options: PoolOptions): ReadOptions {
     throw new ConfigError('transcripts', notOneOf(transcripts, ['local', 'store']))
   const keepsEvents: unknown = options.events ?? true
   if (typeof keepsEvents !== 'boolean') throw new ConfigError('events', 'must be true or false')
+  const admission = readAdmission(options.admission)
+  const limits = limitsOf(residency, readLimits(options.limits))
+  const starts = readStarts(options.starts)
+  const retention = readRetention(options.retention)
+  const concurrent = starts.concurrent ?? availableParallelism()
   return {
     agents,
     path,
-    admission: readAdmission(options.admission),
-    residency,
-    limits: limitsOf(residency, readLimits(options.limits)),
-    starts: readStarts(options.starts),
-    retention: readRetention(options.retention),
+    settings: { admission, residency, limits, starts: { ...starts, concurrent }, retention, keepsEvents },
     api: readApi(options.api),
     transcripts,
-    keepsEvents,
   }
+}
+
+function environmentFor({ mcpTimeoutMs }: Starts, api: ApiOptions): PoolHost['environment'] {
+  const host = { MCP_TIMEOUT: String(Math.round(mcpTimeoutMs)), ...hostEnvironment(api, process.env) }
+  return (places, agent) => agentEnvironment(host, places, agent.options.env ?? {})
 }
 
 function systemMemory(clock: Clock): MemorySource {
@@ -208,9 +199,9 @@ function openRunFiles(dir: string): RunFiles {
   }
 }
 
-function agentsOf(options: PoolOptions): Agent[] {
+function agentsOf(options: PoolOptions): Agents {
   if (typeof options !== 'object' || options === null) throw new ConfigError('options', 'must be an object with agents')
   const unknown = Object.keys(options).find((key) => !(key in KNOWN))
   if (unknown !== undefined) throw unknownOption('', unknown, Object.keys(KNOWN), 'an option of a pool')
-  return readAgents(options.agents, options.residency)
+  return new Agents(options.agents, options.residency)
 }

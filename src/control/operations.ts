@@ -1,7 +1,7 @@
 import { ConfigError } from '../errors.ts'
 import type { Pool } from '../pool/pool.ts'
-import type { ImportOptions } from '../maintenance/export-import.ts'
 import type { SessionPage, SessionRecord } from '../store/store.ts'
+import type { ImportOptions } from '../maintenance/import-session.ts'
 
 /** What can be asked of a pool from outside of its process. */
 export type Operation =

@@ -17,7 +17,7 @@ import { saysDamagedConfig } from './config-file.ts'
 import { BindRefusedError, RepairedStartError } from './driver.ts'
 import type {
   AgentProcess,
-  Conversation,
+  StartMode,
   Driver,
   DriverListeners,
   ExitFacts,
@@ -88,7 +88,7 @@ const settled = (spare: SpareProcess): Promise<{ sessionId: string }> =>
   })
 
 /** The options that say which conversation a process holds. */
-function identityOf(conversation: Conversation): Options {
+function identityOf(conversation: StartMode): Options {
   if (conversation.kind === 'parked') return {}
   const { sessionId } = conversation
   if (conversation.kind === 'new') return { sessionId }

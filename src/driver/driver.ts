@@ -39,8 +39,8 @@ export interface ResumePoint {
   dropsTurn?: string | undefined
 }
 
-/** Which conversation a new process holds. `fork`: a new one that begins as `of`. `parked`: none yet; it is bound to one later. */
-export type Conversation =
+/** How a process starts: which conversation it holds. `fork`: a new one that begins as `of`. `parked`: none yet; it is bound to one later. */
+export type StartMode =
   | { kind: 'new'; sessionId: string }
   | ({ kind: 'resume'; sessionId: string } & ResumePoint)
   | ({ kind: 'fork'; sessionId: string; of: string } & ResumePoint)
@@ -58,7 +58,7 @@ export interface StartSpec {
   tmpDir: string
   /** The whole environment of the process. */
   env: Record<string, string>
-  conversation: Conversation
+  conversation: StartMode
   /** How long the process may take until it is initialised, in milliseconds. */
   initializeTimeoutMs: number
 }

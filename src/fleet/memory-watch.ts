@@ -10,6 +10,7 @@ import type { Gate } from '../admission/gate.ts'
 import type { Registry } from './registry.ts'
 import { mayLeave } from './residency.ts'
 import type { Residents } from './residents.ts'
+import type { Spares } from './spares.ts'
 
 /** What was freed shows a moment after the signal; nobody else is ended before, in milliseconds. */
 const RELIEF_MS = 300
@@ -22,8 +23,8 @@ export interface MemoryWatchContext {
   residents: Residents<Worker>
   gate: Gate
   emitter: PoolEmitter
-  /** Looks after spares: under pressure none are kept. */
-  tendSpares: () => void
+  /** Under pressure none are kept. */
+  spares: Spares
 }
 
 /** Looks at memory several times a second and does what is needed: idle workers leave first, and what outgrew its limit is ended. */
@@ -43,11 +44,11 @@ export class MemoryWatch {
   }
 
   #look(): void {
-    const { governor, gate, emitter, tendSpares } = this.#context
+    const { governor, gate, emitter, spares } = this.#context
     const before = governor.pressure
     if (governor.look()) {
       emitter.tell('memory.pressure', { level: governor.pressure, from: before, memory: governor.stats() })
-      tendSpares()
+      spares.tend()
     }
     for (const worker of this.#context.registry) this.#checkLimit(worker)
     if (governor.shortage !== 'none') this.#relieve()
@@ -83,8 +84,9 @@ export class MemoryWatch {
     }
     if (!critical || now - this.#relievedAt < RELIEF_MS) return
     this.#relievedAt = now
-    const id = governor.outgrown?.id
-    for (const worker of registry) if (worker.id === id) this.#endForHost(worker)
+    const { outgrown } = governor
+    const worker = outgrown && registry.get(outgrown.id)
+    if (worker !== undefined) this.#endForHost(worker)
   }
 
   #endForHost(worker: Worker): void {

@@ -1,16 +1,22 @@
-import type { Worker } from '../worker/worker.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
+import type { Departure, Worker, WorkerListeners } from '../worker/worker.ts'
 
-/** Who exists. The only place that counts workers. */
-export class Registry {
+/** Who exists. The only place that counts workers. It hears of all of them, and tells the fleet. */
+export class Registry implements WorkerListeners {
   readonly #workers = new Map<string, Worker>()
+  #listeners: WorkerListeners | undefined
+
+  /** Tells these of every worker. One that has left is not in the registry any more. */
+  listen(listeners: WorkerListeners): void {
+    this.#listeners = listeners
+  }
 
   add(worker: Worker): void {
     this.#workers.set(worker.id, worker)
   }
 
-  remove(worker: Worker): void {
-    this.#workers.delete(worker.id)
+  get(id: string): Worker | undefined {
+    return this.#workers.get(id)
   }
 
   get size(): number {
@@ -25,5 +31,22 @@ export class Registry {
     const counts = { starting: 0, idle: 0, busy: 0, closing: 0, closed: 0 }
     for (const worker of this.#workers.values()) counts[worker.state] += 1
     return counts
+  }
+
+  changed(worker: Worker, from: WorkerState): void {
+    this.#listeners?.changed(worker, from)
+  }
+
+  initialized(worker: Worker): void {
+    this.#listeners?.initialized(worker)
+  }
+
+  failed(worker: Worker, what: string, error: unknown): void {
+    this.#listeners?.failed(worker, what, error)
+  }
+
+  left(worker: Worker, departure: Departure): void {
+    this.#workers.delete(worker.id)
+    this.#listeners?.left(worker, departure)
   }
 }

@@ -1,6 +1,5 @@
 import type { Clock } from '../clock.ts'
 import type { DepartureReason } from '../worker/worker.ts'
-import type { PoolEmitter } from '../events.ts'
 import { Habits, unlearned } from './habits.ts'
 import type { Forecast } from './habits.ts'
 import { dueToLeave, leastMissed } from './residency.ts'
@@ -26,23 +25,16 @@ export class Residents<W extends SessionResident> {
     this.#clock = clock
   }
 
-  /** Learns from what the pool tells. */
-  listen(emitter: PoolEmitter): void {
-    emitter.on('turn.started', ({ session }) => this.turnStarted(session))
-    // One that found no worker has not changed what the session was doing.
-    emitter.on('turn.ended', ({ session, warmth }) => {
-      if (warmth !== undefined) this.turnEnded(session)
-    })
-    emitter.on('session.deleted', ({ session }) => this.#habits.forget(idOf(session)))
-    emitter.on('worker.ready', ({ worker, startMs }) => this.workerReady(worker.agent, startMs))
-  }
-
   turnStarted(session: SessionRef): void {
     this.#habits.speaks(idOf(session), this.#clock.now())
   }
 
   turnEnded(session: SessionRef): void {
     this.#habits.fallsSilent(idOf(session), session.agent, this.#clock.now())
+  }
+
+  sessionDeleted(session: SessionRef): void {
+    this.#habits.forget(idOf(session))
   }
 
   workerReady(agent: string, startMs: number): void {

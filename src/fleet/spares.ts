@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { SpareBounds } from '../options/spares.ts'
-import type { TenantPlaces } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { Agent } from '../agents/agent.ts'
 import { Demand } from './demand.ts'
 import type { Gate } from '../admission/gate.ts'
-import type { Launcher } from './start-queue.ts'
+import type { PoolEmitter } from '../events.ts'
+import type { Places } from '../store/store.ts'
+import type { Placement } from './placement.ts'
+import type { StartQueue } from './start-queue.ts'
 import type { Registry } from './registry.ts'
 import type { Starter } from './starter.ts'
 
@@ -48,16 +50,11 @@ export interface SpareContext {
   clock: Clock
   registry: Registry
   gate: Gate
-  launcher: Launcher
+  launcher: StartQueue
   starter: Starter
-  places: (tenant: string) => Promise<TenantPlaces>
-  /** Asked before anything is prepared: a full pool would make and remove directories for ever. */
-  hasRoom: (agent: string) => boolean
-  /** True while no spare is kept, so that there is memory for turns. */
-  underPressure: () => boolean
-  /** Takes a place for one more idle worker and registers it at once; undefined when none is free. */
-  register: (agent: string, make: () => Worker) => Worker | undefined
-  warn: (message: string, error: unknown) => void
+  placement: Placement
+  places: Places
+  emitter: PoolEmitter
 }
 
 const idOf = ({ fingerprint, kind }: SpareGroup): string => `${kind}:${fingerprint}`
@@ -88,10 +85,10 @@ export class Spares {
     keeping.demand.noteArrival(now)
   }
 
-  /** The spare that has waited longest, claimed for a caller: it cannot leave under its hands. */
+  /** The spare that has waited longest. It is reserved: the caller gives that back. */
   take(group: SpareGroup): Worker | undefined {
     const [worker] = this.#waiting(group).toSorted((a, b) => a.startedAt - b.startedAt)
-    if (worker !== undefined) worker.reserved = true
+    worker?.reserve()
     return worker
   }
 
@@ -144,7 +141,7 @@ export class Spares {
 
   /** How many of this kind there should be. */
   #target({ demand, bounds }: Keeping, now: number): number {
-    return this.#context.underPressure() ? 0 : demand.target(bounds, now)
+    return this.#context.placement.underPressure ? 0 : demand.target(bounds, now)
   }
 
   #keeping(group: SpareGroup, permanent: boolean): Keeping {
@@ -178,12 +175,12 @@ export class Spares {
   }
 
   #fill(keeping: Keeping, target: number): void {
-    const { clock, gate, starter, hasRoom } = this.#context
+    const { clock, gate, starter, placement } = this.#context
     const now = clock.now()
     if (
       now < keeping.startFrom ||
       gate.suspended ||
-      !hasRoom(keeping.agent.name) ||
+      !placement.fitsSpare(keeping.agent.name) ||
       starter.heldBack(keeping.fingerprint, now)
     )
       return
@@ -212,7 +209,11 @@ export class Spares {
         await worker?.process.prepare()
       })
     } catch (error) {
-      if (!this.#stopped) this.#context.warn(`a spare of agent "${keeping.agent.name}" did not start`, error)
+      if (!this.#stopped)
+        this.#context.emitter.tell('warning', {
+          message: `a spare of agent "${keeping.agent.name}" did not start`,
+          error,
+        })
     } finally {
       permit.leave()
       settle()
@@ -236,7 +237,7 @@ export class Spares {
     const { agent, tenant, fingerprint, kind } = keeping
     if (this.#stopped || keeping.dropped || this.#context.gate.suspended) return undefined
     starter.checkBackoff(agent, fingerprint)
-    const places = await this.#context.places(tenant)
+    const places = await this.#context.places.makePlaces(tenant)
     const sessionId = randomUUID()
     const ownsCwd = kind === 'spare' && agent.options.cwd === undefined
     const cwd =
@@ -245,13 +246,13 @@ export class Spares {
     const worker =
       this.#stopped || keeping.dropped || this.#context.gate.suspended
         ? undefined
-        : this.#context.register(agent.name, () =>
+        : this.#context.placement.registerIfFree(agent.name, () =>
             starter.start({
               agent,
               tenant,
               fingerprint,
               purpose: kind,
-              session: undefined,
+              owner: undefined,
               cwd,
               ownsCwd,
               conversation: kind === 'claimable' ? { kind: 'parked' } : { kind: 'new', sessionId },

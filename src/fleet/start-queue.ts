@@ -15,7 +15,7 @@ interface Job {
  * Starts few processes at a time, since they compete for cores (eight at once take eight times as long here) and slow
  * every turn that runs. It holds no lock: whoever waits here waits for nobody's process but its own.
  */
-export class Launcher {
+export class StartQueue {
   readonly #concurrent: number
   readonly #queues: Record<StartPriority, Job[]> = { user: [], ahead: [], spare: [] }
   #running = 0

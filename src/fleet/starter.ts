@@ -1,15 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
-import type { Conversation as ConversationSpec, Driver, Options } from '../driver/driver.ts'
+import type { Driver, Options, SessionStore, StartMode } from '../driver/driver.ts'
 import { ConfigError, StartError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
-import type { Residency } from '../options/residency.ts'
 import type { Starts } from '../options/starts.ts'
-import type { SessionRecord, TenantPlaces, SessionRef } from '../store/store.ts'
+import type { Places, SessionRecord, SessionRef, TenantPlaces, TranscriptStores } from '../store/store.ts'
 import { Backoffs } from '../worker/backoffs.ts'
 import { Worker } from '../worker/worker.ts'
-import type { WorkerListeners, WorkerRules } from '../worker/worker.ts'
+import type { WorkerFacts, WorkerListeners, WorkerOwner, WorkerRules } from '../worker/worker.ts'
 import { formatDuration } from '../units.ts'
 import type { Agent, PrepareTurn } from '../agents/agent.ts'
 import { shareOfMaxAge } from './residency.ts'
@@ -18,22 +17,25 @@ import type { CallbackListeners } from '../agents/process-options.ts'
 import { checkCwd } from './working-directory.ts'
 import type { WorkerPurpose } from '../worker/warmth.ts'
 
-export interface StarterContext {
-  clock: Clock
+/** What processes are started with, beside what their agent says. */
+export interface ProcessHost {
   driver: Driver
-  starts: Starts
-  residency: Residency
-  /** Of agents that have no limit of their own. */
-  workerMemoryBytes: number
-  listeners: WorkerListeners
-  places: (tenant: string) => Promise<TenantPlaces>
+  places: Places
   tenantFiles: TenantFiles
   environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
-  random: () => number
   /** The `claude` to run; undefined lets the SDK look for it. */
   claudePath: string | undefined
-  /** What makes the processes of a tenant copy their transcripts. */
-  mirror: (tenant: string) => Partial<Options>
+  transcripts: TranscriptStores
+}
+
+export interface StarterContext {
+  clock: Clock
+  host: ProcessHost
+  starts: Starts
+  /** Of agents that say nothing else. */
+  rules: WorkerRules
+  /** Hears of every worker. */
+  listeners: WorkerListeners
 }
 
 export interface WorkerRequest {
@@ -41,11 +43,11 @@ export interface WorkerRequest {
   tenant: string
   fingerprint: string
   purpose: WorkerPurpose
-  session: SessionRef | undefined
+  owner: WorkerOwner | undefined
   cwd: string
   /** True when the pool made `cwd`. */
   ownsCwd: boolean
-  conversation: ConversationSpec
+  conversation: StartMode
   places: TenantPlaces
 }
 
@@ -85,13 +87,13 @@ export class Starter {
   /** Makes a fresh workspace of the tenant, named after the conversation. */
   async makeWorkspace(places: TenantPlaces, sessionId: string): Promise<string> {
     const path = join(places.workspaces, sessionId)
-    await this.#context.tenantFiles.makeFolder(path)
+    await this.#context.host.tenantFiles.makeFolder(path)
     return path
   }
 
   /** Throws FilesError for what could not be removed. */
   async removeWorkspace(path: string): Promise<void> {
-    await this.#context.tenantFiles.erase(path)
+    await this.#context.host.tenantFiles.erase(path)
   }
 
   /**
@@ -99,7 +101,7 @@ export class Starter {
    * agent has closed it. True if it was made again. Throws StartError, FilesError if something else is in the workspace's place.
    */
   async prepareCwd({ cwd, ownsCwd }: { cwd: string; ownsCwd: boolean }): Promise<boolean> {
-    if (ownsCwd) return this.#context.tenantFiles.restoreFolder(cwd)
+    if (ownsCwd) return this.#context.host.tenantFiles.restoreFolder(cwd)
     await checkCwd(cwd)
     return false
   }
@@ -107,19 +109,42 @@ export class Starter {
   /** What the agent's definition, and where it says nothing the pool, says of a process that is there. */
   rulesOf({ residency, workerMemoryBytes }: Agent): WorkerRules {
     return {
-      residency: residency ?? this.#context.residency,
-      memoryLimitBytes: workerMemoryBytes ?? this.#context.workerMemoryBytes,
+      residency: residency ?? this.#context.rules.residency,
+      memoryLimitBytes: workerMemoryBytes ?? this.#context.rules.memoryLimitBytes,
     }
   }
 
   /** Starts a process at once; `open()` of the worker waits for it. */
   start(request: WorkerRequest): Worker {
-    const { agent, tenant, fingerprint, purpose, session, cwd, ownsCwd, conversation, places } = request
-    const { clock, driver, starts, listeners } = this.#context
+    const { agent, cwd, conversation, places } = request
+    const { clock, host, starts, listeners } = this.#context
     const id = `w-${randomUUID().slice(0, 8)}`
     // The callbacks are made before the worker that they speak for.
     const made: { worker?: Worker } = {}
     const preparations: PrepareTurn[] = []
+    const process = host.driver.start({
+      workerId: id,
+      options: this.#optionsOf(request, made, preparations),
+      cwd,
+      tmpDir: places.tmpDir,
+      env: host.environment(places, agent),
+      conversation,
+      initializeTimeoutMs: starts.timeoutMs,
+    })
+    made.worker = new Worker(factsOf(id, request), process, {
+      clock,
+      graces: { eofMs: starts.eofGraceMs, sigtermMs: starts.sigtermGraceMs },
+      rules: this.rulesOf(agent),
+      shareOfMaxAge: shareOfMaxAge(Math.random),
+      listeners,
+      preparations,
+    })
+    return made.worker
+  }
+
+  /** What the SDK starts the process with. Its callbacks reach the worker that comes to be of it. */
+  #optionsOf({ agent, tenant }: WorkerRequest, made: { worker?: Worker }, preparations: PrepareTurn[]): Options {
+    const { claudePath, transcripts } = this.#context.host
     const context = {
       get session(): SessionRef | undefined {
         return made.worker?.session
@@ -132,43 +157,10 @@ export class Starter {
       answered: (question, answer) => made.worker?.permissionAnswered(question, answer),
       beforeTurn: (prepare) => void preparations.push((turn) => prepared(prepare, turn)),
     }
-    const process = driver.start({
-      workerId: id,
-      options: {
-        ...sdkOptions(agent, context, callbacks, this.#context.claudePath),
-        ...this.#context.mirror(tenant),
-      },
-      cwd,
-      tmpDir: places.tmpDir,
-      env: this.#context.environment(places, agent),
-      conversation,
-      initializeTimeoutMs: starts.timeoutMs,
-    })
-    const worker = new Worker(
-      {
-        id,
-        agent: agent.name,
-        tenant,
-        fingerprint,
-        purpose,
-        cwd,
-        ownsCwd,
-        session,
-        sdkSessionId: conversation.kind === 'parked' ? undefined : conversation.sessionId,
-        resumed: conversation.kind === 'resume' || conversation.kind === 'fork',
-      },
-      process,
-      {
-        clock,
-        graces: { eofMs: starts.eofGraceMs, sigtermMs: starts.sigtermGraceMs },
-        rules: this.rulesOf(agent),
-        shareOfMaxAge: shareOfMaxAge(() => this.#context.random()),
-        listeners,
-        preparations,
-      },
-    )
-    made.worker = worker
-    return worker
+    return {
+      ...sdkOptions(agent, context, callbacks, claudePath),
+      ...(transcripts.copied ? { sessionStore: mirrorOf(transcripts.of(tenant)) } : {}),
+    }
   }
 
   /** Waits until the worker is ready, and remembers whether it became so. */
@@ -195,5 +187,27 @@ async function prepared(prepare: PrepareTurn, turn: { id: string }): Promise<voi
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause)
     throw new ConfigError('beforeTurn', `failed for turn ${turn.id}: ${problem}`, { cause })
+  }
+}
+
+/** What a process copies to. It gets nothing from there: its own files come first, and are made to be there. */
+const mirrorOf = (store: SessionStore): SessionStore => ({
+  append: (key, entries) => store.append(key, entries),
+  load: async () => null,
+})
+
+function factsOf(id: string, request: WorkerRequest): WorkerFacts {
+  const { agent, tenant, fingerprint, purpose, owner, cwd, ownsCwd, conversation } = request
+  return {
+    id,
+    agent: agent.name,
+    tenant,
+    fingerprint,
+    purpose,
+    cwd,
+    ownsCwd,
+    owner,
+    sdkSessionId: conversation.kind === 'parked' ? undefined : conversation.sessionId,
+    resumed: conversation.kind === 'resume' || conversation.kind === 'fork',
   }
 }

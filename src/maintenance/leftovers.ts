@@ -5,7 +5,8 @@ import type { Driver } from '../driver/driver.ts'
 import type { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Retention } from '../options/retention.ts'
-import type { PoolFiles, SessionRecord, Store, TenantPlaces } from '../store/store.ts'
+import type { StoredSessions } from '../sessions/stored-sessions.ts'
+import type { PoolFiles, SessionRecord, Store } from '../store/store.ts'
 
 export interface LeftoversContext {
   clock: Clock
@@ -13,10 +14,8 @@ export interface LeftoversContext {
   store: Store
   driver: Driver
   retention: Retention
-  places: (tenant: string) => Promise<TenantPlaces>
   tenantFiles: TenantFiles
-  /** Tenants, directories and conversations of processes that are there now. */
-  inUse: () => { tenant: string; cwd: string; sdkSessionId: string | undefined }[]
+  sessions: StoredSessions
 }
 
 /** A look removes no more copies than this: the next one goes on. */
@@ -42,7 +41,7 @@ export class Leftovers {
    * is. What stays is noted, and the work goes on.
    */
   async remove(records: readonly SessionRecord[], look: Look): Promise<number> {
-    const { clock, retention, files, inUse } = this.#context
+    const { clock, retention, files, sessions } = this.#context
     if (!Number.isFinite(retention.leftoversMs)) return 0
     const before = calendarOf(clock).earliest - retention.leftoversMs
     let removed = 0
@@ -56,7 +55,7 @@ export class Leftovers {
       }
     }
     removed += await this.#removeCopies({ ...look, before })
-    const tenants = new Set([...records, ...inUse()].map(({ tenant }) => tenant))
+    const tenants = new Set([...records, ...sessions.inUse].map(({ tenant }) => tenant))
     return removed + (await files.removeUnknownTenants(tenants, { ...look, before }))
   }
 
@@ -65,9 +64,9 @@ export class Leftovers {
     records: readonly SessionRecord[],
     { before, dryRun, problems }: Look & { before: number },
   ): Promise<number> {
-    const { places, tenantFiles, inUse } = this.#context
-    const { workspaces } = await places(tenant)
-    const users = [...records, ...inUse()]
+    const { files, tenantFiles, sessions } = this.#context
+    const { workspaces } = await files.makePlaces(tenant)
+    const users = [...records, ...sessions.inUse]
     const directories = new Set(users.flatMap(({ cwd }) => (cwd === undefined ? [] : [basename(cwd)])))
     let removed = 0
     for (const { name } of await tenantFiles.list(workspaces)) {
@@ -86,20 +85,20 @@ export class Leftovers {
     records: readonly SessionRecord[],
     { before, dryRun, problems }: Look & { before: number },
   ): Promise<number> {
-    const { places, driver, tenantFiles, inUse } = this.#context
-    const { configDir, tmpDir, earlier } = await places(tenant)
+    const { files, driver, tenantFiles, sessions } = this.#context
+    const { configDir, tmpDir, earlier } = await files.makePlaces(tenant)
     const uids = new Set(records.map(({ uid }) => uid))
     for (const { name } of await tenantFiles.list(earlier)) {
       if (!uids.has(name) && !dryRun) await tenantFiles.remove(join(earlier, name), problems)
     }
-    const known = new Set([...records, ...inUse()].flatMap(({ sdkSessionId }) => sdkSessionId ?? []))
+    const known = new Set([...records, ...sessions.inUse].flatMap(({ sdkSessionId }) => sdkSessionId ?? []))
     return driver.forgetUnknown({ configDir, tmpDir }, known, { before, dryRun })
   }
 
   /** The store's copies of transcripts. */
   async #removeCopies({ before, dryRun }: { before: number; dryRun: boolean }): Promise<number> {
-    const { store, inUse } = this.#context
-    const used = new Set(inUse().map(({ sdkSessionId }) => sdkSessionId))
+    const { store, sessions } = this.#context
+    const used = new Set(sessions.inUse.map(({ sdkSessionId }) => sdkSessionId))
     const found = await store.leftoverTranscripts({ before, limit: MAX_COPIES })
     const copies = found.filter(({ sdkSessionId }) => !used.has(sdkSessionId))
     for (const copy of dryRun ? [] : copies) await store.removeTranscript(copy)

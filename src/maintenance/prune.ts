@@ -7,12 +7,11 @@ import type { SessionRecord } from '../store/store.ts'
 import { formatDuration } from '../units.ts'
 import { EventTrim } from './trim-events.ts'
 import type { PoolEmitter, Removal } from '../events.ts'
-import type { KeptSessions } from '../sessions/stored-sessions.ts'
 import { Leftovers } from './leftovers.ts'
 import type { LeftoversContext } from './leftovers.ts'
 import { dueForRemoval } from './retention.ts'
 import type { KeptSession } from './retention.ts'
-import { isOfQuery } from '../sessions/session-record.ts'
+import { isOfQuery } from '../agents/catalogue.ts'
 
 /** What a look at what is kept found to remove, and removed unless it was a dry run. */
 export interface PruneReport {
@@ -27,9 +26,8 @@ export interface PruneReport {
   problems: readonly FileProblem[]
 }
 
-export interface PruningContext extends LeftoversContext {
+export interface PruneContext extends LeftoversContext {
   emitter: PoolEmitter
-  sessions: KeptSessions
 }
 
 const PAGE = 200
@@ -49,8 +47,8 @@ const UNBOUNDED: RetentionRule = {
 const MAX_REMOVALS = 200
 
 /** Removes what has outlived its retention. */
-export class Pruning {
-  readonly #context: PruningContext
+export class Prune {
+  readonly #context: PruneContext
   readonly #trim: EventTrim
   readonly #leftovers: Leftovers
   #nextLookAt: number
@@ -58,7 +56,7 @@ export class Pruning {
   #stopped = false
   #toldShift = 0
 
-  constructor(context: PruningContext) {
+  constructor(context: PruneContext) {
     this.#context = context
     this.#trim = new EventTrim(context)
     this.#leftovers = new Leftovers(context)
@@ -174,13 +172,13 @@ export class Pruning {
   }
 
   async #measured(records: readonly SessionRecord[], problems: Problems): Promise<KeptSession[]> {
-    const { driver, places, sessions } = this.#context
+    const { driver, files, sessions } = this.#context
     const sized = this.#wantsSizes()
     const kept: KeptSession[] = []
     for (const [tenant, ofTenant] of Map.groupBy(records, (record) => record.tenant)) {
       let sizes: ReadonlyMap<string, number> = new Map()
       try {
-        if (sized) sizes = await driver.sizes(await places(tenant))
+        if (sized) sizes = await driver.sizes(await files.makePlaces(tenant))
       } catch (error) {
         problems.take(error)
       }

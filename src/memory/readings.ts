@@ -11,7 +11,8 @@ export interface Occupant {
   readonly purpose: string
   readonly process: { readonly pid: number | undefined }
   /** Private memory of its tree in bytes, as last measured. */
-  memoryBytes: number | undefined
+  readonly memoryBytes: number | undefined
+  noteMemory(bytes: number | undefined): void
 }
 
 export interface ReadingsContext {
@@ -188,7 +189,7 @@ export class Readings {
 
   #take(worker: Occupant, bytes: number, now: number): void {
     const track = this.#track(worker)
-    worker.memoryBytes = bytes
+    worker.noteMemory(bytes)
     track.measuredAt = now
     track.peak = Math.max(track.peak, bytes)
   }

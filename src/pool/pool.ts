@@ -1,42 +1,48 @@
 import type { MemoryStats } from '../memory/governor.ts'
-import type { Query } from '../driver/driver.ts'
-import { ConfigError, PoolClosedError } from '../errors.ts'
+import type { Driver, Query } from '../driver/driver.ts'
+import { PoolClosedError } from '../errors.ts'
 import type { FileProblem } from '../errors.ts'
 import type { Retention } from '../options/retention.ts'
 import { checkOptions } from '../options/unknown.ts'
 import type { RunFiles } from '../process/run-files.ts'
 import type { PoolFiles, SessionPage, Store, SessionInfo } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
-import type { Worker } from '../worker/worker.ts'
-import type { PoolUsage } from '../usage/usage-ledger.ts'
+import type { UsageLedger, PoolUsage } from '../usage/usage-ledger.ts'
 import { readAgent } from '../agents/agent.ts'
-import type { Agent, AgentOptions } from '../agents/agent.ts'
-import type { Conversation } from '../sessions/active-session.ts'
+import type { AgentOptions } from '../agents/agent.ts'
+import type { Agents } from '../agents/catalogue.ts'
+import type { Clock } from '../clock.ts'
 import { Counters } from './counters.ts'
 import type { Totals } from './counters.ts'
 import { PoolEmitter } from '../events.ts'
 import type { PoolEvents, WorkerDetails } from '../events.ts'
 import { Fleet } from '../fleet/fleet.ts'
-import type { FleetParts } from '../fleet/fleet.ts'
-import { Pruning } from '../maintenance/prune.ts'
+import type { FleetSettings } from '../fleet/fleet.ts'
+import type { ProcessHost } from '../fleet/starter.ts'
+import { Backup } from '../maintenance/backup.ts'
+import { TenantErasure } from '../maintenance/erase-tenant.ts'
+import { Prune } from '../maintenance/prune.ts'
 import type { PruneReport } from '../maintenance/prune.ts'
 import { Queries } from '../queries/queries.ts'
 import { openQuery } from '../queries/query.ts'
 import type { QueryPrompt } from '../queries/query.ts'
 import type { QueryOptions } from '../queries/query-options.ts'
-import { Upkeep } from '../maintenance/export-import.ts'
-import type { BackupReport, ExportOptions, ImportOptions } from '../maintenance/export-import.ts'
+import { SessionExport } from '../maintenance/export-session.ts'
+import { SessionImport } from '../maintenance/import-session.ts'
 import type { Session } from '../sessions/session.ts'
 import { recordRuns } from './record-runs.ts'
-import { isOfQuery } from '../sessions/session-record.ts'
 import { Sessions } from '../sessions/sessions.ts'
 import type { SessionOptions } from '../sessions/sessions.ts'
-import { Transcripts } from '../sessions/transcript-copies.ts'
-import type { TranscriptsContext } from '../sessions/transcript-copies.ts'
+import { TranscriptCopies } from '../sessions/transcript-copies.ts'
 import { storedBytes } from '../maintenance/stored-bytes.ts'
+import type { MemorySource } from '../memory/source.ts'
 import { watchedStore } from '../store/watched-store.ts'
+import { Housekeeper } from './housekeeper.ts'
 import { StoreHealth } from './store-health.ts'
 import type { StoreHealthStats } from './store-health.ts'
+import type { BackupReport } from '../maintenance/backup.ts'
+import type { ExportOptions } from '../maintenance/export-session.ts'
+import type { ImportOptions } from '../maintenance/import-session.ts'
 
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
 export interface PoolStats {
@@ -54,99 +60,89 @@ export interface PoolStats {
   usage: PoolUsage
 }
 
-/** The parts of a pool, resolved and checked. */
-export interface PoolParts extends FleetParts {
-  agents: readonly Agent[]
-  readAgents: (agents: Readonly<Record<string, AgentOptions>>) => Agent[]
-  store: Store
+/** What the pool's options say, resolved and checked. */
+export interface PoolSettings extends FleetSettings {
+  retention: Retention
+  /** Whether what is said in sessions is kept as events. */
   keepsEvents: boolean
+}
+
+/** What a pool finds on its host. */
+export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places'> {
   files: PoolFiles
   /** Where other processes read whose process is whose. */
   runFiles: Pick<RunFiles, 'write' | 'remove'>
-  retention: Retention
-  /** Whether what the CLI writes of a conversation is copied to the store. */
-  copiesTranscripts: boolean
-  /** The store's copies of a tenant's transcripts. */
-  transcriptStore: TranscriptsContext['transcriptStore']
   /** Where other processes ask this pool. */
   control: { listen(pool: Pool): Promise<void>; close(): Promise<void> }
   /** Called last when the pool closes. */
   release: () => void
 }
 
+/** The parts of a pool that differ between a real host and a test. */
+export interface PoolParts {
+  clock: Clock
+  driver: Driver
+  store: Store
+  memory: MemorySource
+  agents: Agents
+  ledger: UsageLedger
+  settings: PoolSettings
+  host: PoolHost
+}
+
 /** Sessions, and the processes that run them. Made by `createPool()`. */
 export class Pool implements AsyncDisposable {
   readonly #parts: PoolParts
-  readonly #agents = new Map<string, Agent>()
-  /** Agents that were given one by one, beside those of the pool's options. */
-  readonly #defined = new Map<string, Agent>()
-  readonly #queries: Queries
+  readonly #agents: Agents
   readonly #emitter = new PoolEmitter()
   readonly #counters: Counters
-  readonly #sessions: Sessions
-  readonly #fleet: Fleet
-  readonly #upkeep: Upkeep
-  readonly #pruning: Pruning
   readonly #storeHealth: StoreHealth
+  readonly #fleet: Fleet
+  readonly #sessions: Sessions
+  readonly #queries: Queries
+  readonly #maintenance: Maintenance
+  readonly #housekeeper: Housekeeper
   readonly #listening: Promise<void>
   #closing: Promise<void> | undefined
 
   constructor(parts: PoolParts) {
     this.#parts = parts
-    for (const agent of parts.agents) this.#agents.set(agent.name, agent)
-    this.#counters = new Counters(this.#emitter)
-    const agentOf = (name: string): Agent => this.#agentOf(name)
+    this.#agents = parts.agents
+    const { clock, driver, agents, memory, ledger, settings, host } = parts
     const emitter = this.#emitter
-    this.#storeHealth = new StoreHealth({ ...parts, emitter })
-    const store = watchedStore(parts.store, parts.clock, (call) => {
-      if (call.failed) this.#storeHealth.noteFailure(call.error)
+    const { files, tenantFiles, environment, claudePath, transcripts: transcriptStores } = host
+    this.#counters = new Counters(emitter)
+    this.#storeHealth = new StoreHealth({ clock, emitter, files })
+    const storeHealth = this.#storeHealth
+    const store = watchedStore(parts.store, clock, (call) => {
+      if (call.failed) storeHealth.noteFailure(call.error)
       emitter.tell('store.called', call)
     })
-    const transcripts = new Transcripts({ ...parts, emitter })
-    this.#sessions = new Sessions({ ...parts, store, emitter, transcripts, agentOf, fleet: () => this.#fleet })
-    this.#queries = new Queries({
-      ...parts,
-      store,
-      sessions: this.#sessions,
-      redefine: (name) => this.#fleet.redefine([name]),
-      aborted: (message) => parts.driver.abortError(message),
-      warn: (message, error) => emitter.tell('warning', { message, error }),
+    const processes = { driver, places: files, tenantFiles, environment, claudePath, transcripts: transcriptStores }
+    this.#fleet = new Fleet({ clock, emitter, agents, settings, memory, host: processes })
+    const fleet = this.#fleet
+    const transcripts = new TranscriptCopies({ clock, driver, emitter, files, transcripts: transcriptStores })
+    const services = { clock, emitter, agents }
+    this.#sessions = new Sessions({ store, driver, fleet, ledger, settings, transcripts, services, host })
+    const { stored } = this.#sessions
+    this.#queries = new Queries({ clock, store, sessions: this.#sessions, agents, driver, emitter })
+    const { retention } = settings
+    this.#maintenance = {
+      pruning: new Prune({ clock, files, store, driver, retention, tenantFiles, sessions: stored, emitter }),
+      backup: new Backup({ store, files, emitter }),
+      erasure: new TenantErasure({ store, files, sessions: stored }),
+      exporting: new SessionExport({ clock, store, sessions: stored, transcripts, tenantFiles, emitter }),
+      importing: new SessionImport({ store, driver, sessions: stored, transcripts, files, tenantFiles, agents }),
+    }
+    this.#housekeeper = new Housekeeper(clock, [fleet, this.#maintenance.pruning, storeHealth])
+    driver.attach({
+      trouble: (message, error) => emitter.tell('warning', { message, error }),
+      reaped: (report) => emitter.tell('orphans.reaped', report),
     })
-    const conversationOf = ({ session }: Worker): Conversation | undefined =>
-      session === undefined ? undefined : this.#sessions.active.get(session)
-    this.#fleet = new Fleet({
-      ...parts,
-      emitter,
-      transcripts,
-      agentOf,
-      findAgent: (name) => this.#findAgent(name),
-      conversationOf,
-      tend: () => {
-        this.#pruning.tend()
-        this.#storeHealth.tend()
-      },
-    })
-    this.#upkeep = new Upkeep({
-      ...parts,
-      emitter,
-      transcripts,
-      sessions: this.#sessions.kept,
-      cwdOfAgent: (name) => this.#findAgent(name)?.options.cwd,
-    })
-    this.#pruning = new Pruning({
-      ...parts,
-      emitter,
-      sessions: this.#sessions.kept,
-      inUse: () => this.#fleet.inUse,
-    })
-    parts.driver.attach({
-      trouble: (message, error) => this.#emitter.tell('warning', { message, error }),
-      reaped: (report) => this.#emitter.tell('orphans.reaped', report),
-    })
-    recordRuns(emitter, parts.runFiles)
-    for (const agent of parts.agents) this.#fleet.keepSpares(agent, 'default')
-    this.#listening = parts.control.listen(this).catch((error: unknown) => {
-      this.#emitter.tell('warning', { message: 'other processes cannot ask this pool', error })
+    recordRuns(emitter, host.runFiles)
+    for (const agent of agents.own) fleet.keepSpares(agent, 'default')
+    this.#listening = host.control.listen(this).catch((error: unknown) => {
+      emitter.tell('warning', { message: 'other processes cannot ask this pool', error })
     })
   }
 
@@ -189,12 +185,12 @@ export class Pool implements AsyncDisposable {
 
   /** The names of the agents that sessions may use. */
   get agents(): string[] {
-    return [...this.#agents.keys()]
+    return this.#agents.names
   }
 
   /** The options of an agent, as they were given. Throws ConfigError when there is no such agent. */
   agentOptions(name: string): Readonly<AgentOptions> {
-    return this.#agentOf(name).options
+    return this.#agents.of(name).options
   }
 
   /**
@@ -204,12 +200,9 @@ export class Pool implements AsyncDisposable {
    * Throws ConfigError, and has changed nothing then.
    */
   updateAgents(agents: Readonly<Record<string, AgentOptions>>): void {
-    const next = this.#parts.readAgents(agents)
+    const next = this.#agents.read(agents)
     if (this.#closing !== undefined) throw new PoolClosedError()
-    const before = this.agents
-    this.#agents.clear()
-    for (const agent of next) this.#agents.set(agent.name, agent)
-    this.#fleet.redefine([...before, ...this.agents])
+    this.#agents.update(next)
   }
 
   /**
@@ -218,18 +211,18 @@ export class Pool implements AsyncDisposable {
    * turn of it runs, FilesError when its workspace is beyond all bounds.
    */
   exportSession(key: string, options: ExportOptions = {}): AsyncGenerator<string, readonly FileProblem[]> {
-    return this.#upkeep.export(key, options)
+    return this.#maintenance.exporting.lines(key, options)
   }
 
   /** Brings back a session from these lines, all of it or nothing. Throws ArchiveError, SessionConflictError, ConfigError. */
   async importSession(lines: AsyncIterable<string>, options: ImportOptions = {}): Promise<Session> {
-    return this.#sessions.handle(await this.#upkeep.import(lines, options))
+    return this.#sessions.handle(await this.#maintenance.importing.read(lines, options))
   }
 
   /** Removes now what has outlived its retention, at most 200 sessions; or only says what that is. */
   async prune(options: { dryRun?: boolean } = {}): Promise<PruneReport> {
     checkOptions('prune()', options, { dryRun: true })
-    return this.#pruning.prune({ dryRun: options.dryRun ?? false })
+    return this.#maintenance.pruning.prune({ dryRun: options.dryRun ?? false })
   }
 
   /**
@@ -237,7 +230,7 @@ export class Pool implements AsyncDisposable {
    * stay: all else is gone, and it can be repeated until they are.
    */
   eraseTenant(tenant: string): Promise<void> {
-    return this.#upkeep.eraseTenant(tenant)
+    return this.#maintenance.erasure.erase(tenant)
   }
 
   /** Bytes of a tenant's events, and of its copies of transcripts, as they are about now. Looks at each of its sessions. */
@@ -250,7 +243,7 @@ export class Pool implements AsyncDisposable {
    * are a `warning`, too. Throws StoreError, ConfigError.
    */
   backup(path: string): Promise<BackupReport> {
-    return this.#upkeep.backup(path)
+    return this.#maintenance.backup.write(path)
   }
 
   /**
@@ -260,10 +253,7 @@ export class Pool implements AsyncDisposable {
   defineAgent(name: string, options: AgentOptions): void {
     const agent = readAgent(name, options)
     if (this.#closing !== undefined) throw new PoolClosedError()
-    if (this.#agents.has(name))
-      throw new ConfigError(`agents.${name}`, 'is one of the pool’s own; change it with updateAgents()')
-    this.#defined.set(name, agent)
-    this.#fleet.redefine([name])
+    this.#agents.define(agent)
   }
 
   /**
@@ -271,9 +261,8 @@ export class Pool implements AsyncDisposable {
    * False while one of them is at work, and for an agent that was not given so.
    */
   forgetAgent(name: string): boolean {
-    if (!this.#defined.has(name) || this.#sessions.active.uses(name)) return false
-    this.#defined.delete(name)
-    this.#fleet.redefine([name])
+    if (!this.#agents.isDefined(name) || this.#sessions.active.uses(name)) return false
+    this.#agents.forget(name)
     return true
   }
 
@@ -295,7 +284,7 @@ export class Pool implements AsyncDisposable {
       store: this.#storeHealth.stats,
       activeSessions: this.#sessions.active.size,
       totals: this.#counters.snapshot(),
-      usage: this.#fleet.accounts.snapshot(),
+      usage: this.#parts.ledger.snapshot(),
     }
   }
 
@@ -304,7 +293,7 @@ export class Pool implements AsyncDisposable {
    * `createPool()` these are the ones that are always kept (`spares.min`). For programs that wait before they take traffic.
    */
   ready(): Promise<void> {
-    return this.#fleet.sparesSettled()
+    return this.#fleet.spares.settled()
   }
 
   /** Lets no new turn start until `resume()`; running ones go on. With `admission.mode: 'wait'` new ones wait, else they are refused. */
@@ -334,7 +323,7 @@ export class Pool implements AsyncDisposable {
     checkOptions('drain()', options, { cut: true })
     const { cut } = options
     this.#fleet.gate.suspend('draining')
-    await Promise.race([this.#sessions.settled(), aborted(cut)])
+    await Promise.race([this.#sessions.turns.settled(), aborted(cut)])
     await this.close()
   }
 
@@ -353,14 +342,15 @@ export class Pool implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#fleet.stop()
+    this.#housekeeper.stop()
     const turns = this.#sessions.close(
       new PoolClosedError('the pool was closed during the turn; its session goes on with the next one', {
         duringTurn: true,
       }),
     )
     const upkeep = Promise.all([
-      this.#listening.then(() => this.#parts.control.close()),
-      this.#pruning.stop(),
+      this.#listening.then(() => this.#parts.host.control.close()),
+      this.#maintenance.pruning.stop(),
       this.#storeHealth.stop(),
     ])
     await this.#fleet.endAll()
@@ -368,21 +358,17 @@ export class Pool implements AsyncDisposable {
     await upkeep
     await this.#parts.driver.close()
     await this.#parts.store.close()
-    this.#parts.release()
+    this.#parts.host.release()
   }
+}
 
-  #findAgent(name: string): Agent | undefined {
-    return this.#agents.get(name) ?? this.#defined.get(name) ?? this.#queries.agent(name)
-  }
-
-  #agentOf(name: string): Agent {
-    const agent = this.#findAgent(name)
-    if (agent !== undefined) return agent
-    if (isOfQuery({ agent: name }))
-      throw new ConfigError('agent', `"${name}" came with a query; go on with its session by pool.query() with resume`)
-    const known = [...this.#agents.keys()].join(', ')
-    throw new ConfigError('agent', `there is no agent "${name}"; known are: ${known === '' ? 'none' : known}`)
-  }
+/** How what is kept is bounded, and gets out and in. */
+interface Maintenance {
+  pruning: Prune
+  backup: Backup
+  erasure: TenantErasure
+  exporting: SessionExport
+  importing: SessionImport
 }
 
 function aborted(signal: AbortSignal | undefined): Promise<void> {

@@ -1,23 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import type { SDKUserMessage } from '../driver/driver.ts'
-import { ConfigError, ResumeError, SessionConflictError } from '../errors.ts'
+import type { Driver, SDKUserMessage } from '../driver/driver.ts'
+import { ConfigError, ResumeError, SessionBusyError, SessionConflictError } from '../errors.ts'
 import type { SessionRecord, Store } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
-import { readAgent } from '../agents/agent.ts'
 import type { Agent, AgentOptions } from '../agents/agent.ts'
 import { calendarOf } from '../calendar.ts'
-import type { Origin } from '../sessions/active-session.ts'
-import { fingerprintOf } from '../agents/fingerprint.ts'
+import type { PoolEmitter } from '../events.ts'
+import type { ActiveSession, Origin } from '../sessions/active-session.ts'
 import type { QueryHost, QuerySession } from './query.ts'
 import type { QueryPlan } from './query-options.ts'
-import { QUERY_AGENT, existingDirectory, isOfQuery, newRecord, sessionGone } from '../sessions/session-record.ts'
+import { existingDirectory, newRecord, sessionGone } from '../sessions/session-record.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { RunningTurn } from '../turns/turn.ts'
 import { usageFrom } from '../usage/usage.ts'
-
-/** Agents of queries that are remembered: what reuses their options can reuse their spares. */
-const MAX_AGENTS = 100
+import { isOfQuery } from '../agents/catalogue.ts'
+import type { Agents } from '../agents/catalogue.ts'
 
 const PAGE = 200
 
@@ -30,16 +28,14 @@ export interface QueriesContext {
   clock: Clock
   store: Store
   sessions: Sessions
-  /** The agent of this name has other options now, or none. */
-  redefine: (name: string) => void
-  aborted: (message: string) => Error
-  warn: (message: string, error: unknown) => void
+  agents: Agents
+  driver: Pick<Driver, 'abortError'>
+  emitter: PoolEmitter
 }
 
 /** The sessions and agents of `pool.query()`. */
 export class Queries implements QueryHost {
   readonly #context: QueriesContext
-  readonly #agents = new Map<string, Agent>()
   /** What keeps the conversations of open queries from being forgotten. */
   readonly #held = new WeakMap<QuerySession, Disposable>()
 
@@ -47,17 +43,12 @@ export class Queries implements QueryHost {
     this.#context = context
   }
 
-  /** The agent that queries have brought along under this name. */
-  agent(name: string): Agent | undefined {
-    return this.#agents.get(name)
-  }
-
   aborted(message: string): Error {
-    return this.#context.aborted(message)
+    return this.#context.driver.abortError(message)
   }
 
   warn(message: string, error: unknown): void {
-    this.#context.warn(message, error)
+    this.#context.emitter.tell('warning', { message, error })
   }
 
   async open(plan: QueryPlan): Promise<QuerySession> {
@@ -74,23 +65,23 @@ export class Queries implements QueryHost {
     message: SDKUserMessage,
     onWorker: (worker: Worker) => Promise<void>,
   ): RunningTurn {
-    return this.#context.sessions.sendForQuery(conversation, message, (turn) =>
+    return this.#context.sessions.turns.sendForQuery(conversation, message, (turn) =>
       Object.assign(turn, { agent, onWorker }),
     )
   }
 
   async worker({ conversation, agent }: QuerySession): Promise<Worker> {
-    if (agent !== undefined && conversation.running === undefined) conversation.record.agent = agent
+    if (agent !== undefined && conversation.running === undefined) conversation.noteAgent(agent)
     return this.#context.sessions.workerOf(conversation)
   }
 
   async end(session: QuerySession, keep: { process: boolean }): Promise<void> {
     const { conversation } = session
-    const { kept } = this.#context.sessions
+    const { stored } = this.#context.sessions
     try {
       const unused = session.fresh && !conversation.record.begun
-      if (conversation.ephemeral || unused) await kept.erase(conversation)
-      else if (!keep.process) await this.#context.sessions.hibernateIfIdle(conversation)
+      if (conversation.ephemeral || unused) await stored.erase(conversation)
+      else if (!keep.process) await hibernateIfIdle(conversation)
     } finally {
       this.#held.get(session)?.[Symbol.dispose]()
     }
@@ -143,7 +134,7 @@ export class Queries implements QueryHost {
     const refused = other ?? Object.entries(none).find(([, value]) => value !== undefined)?.[0]
     if (refused !== undefined) throw ofAgent(refused, record)
     if (!fork) return this.#goOn(record, at === undefined ? {} : { at }, undefined)
-    const { tenant, key } = await sessions.fork(record, `query:${randomUUID()}`)
+    const { tenant, key } = await sessions.handle(record).fork(`query:${randomUUID()}`)
     const conversation = await sessions.active.load({ tenant, key })
     if (conversation === undefined) throw sessionGone(key, 'session_deleted')
     return { conversation, agent: undefined, fresh: false }
@@ -151,9 +142,9 @@ export class Queries implements QueryHost {
 
   async #goOn(record: SessionRecord, point: Origin, agent: string | undefined): Promise<QuerySession> {
     const { sessions } = this.#context
-    if (point.at !== undefined) await sessions.hibernate(record)
+    if (point.at !== undefined) await sessions.handle(record).hibernate()
     const conversation = await sessions.active.find(record)
-    if (point.at !== undefined) conversation.origin = point
+    if (point.at !== undefined) conversation.beginFrom(point)
     return { conversation, agent, fresh: false }
   }
 
@@ -186,25 +177,16 @@ export class Queries implements QueryHost {
   }
 
   #agentOf(options: AgentOptions): Agent {
-    const name = `${QUERY_AGENT}${fingerprintOf(options)}`
-    let agent = this.#agents.get(name)
-    if (agent === undefined) {
-      agent = readAgent(name, options, { ownProcess: true })
-      if (this.#agents.size >= MAX_AGENTS) this.#forgetAgent()
-      this.#agents.set(name, agent)
-    }
-    return agent
+    const { agents, sessions } = this.#context
+    return agents.adHoc(options, (name) => sessions.active.uses(name))
   }
+}
 
-  /** The oldest that no conversation uses. */
-  #forgetAgent(): void {
-    for (const name of this.#agents.keys()) {
-      if (this.#context.sessions.active.uses(name)) continue
-      this.#agents.delete(name)
-      this.#context.redefine(name)
-      return
-    }
-  }
+/** Ends the process of a session, unless a turn of another caller uses it. */
+async function hibernateIfIdle(session: ActiveSession): Promise<void> {
+  await session.hibernate().catch((error: unknown) => {
+    if (!(error instanceof SessionBusyError)) throw error
+  })
 }
 
 /** What the conversation that a fork begins as has told of its use: the fork's processes go on from there. */

@@ -1,7 +1,7 @@
 import type { InterruptReceipt, Query, SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
 import { ErrorResultError, QueryEndedError, StartError } from '../errors.ts'
 import type { Worker } from '../worker/worker.ts'
-import type { Conversation, Follower } from '../sessions/active-session.ts'
+import type { ActiveSession, Follower } from '../sessions/active-session.ts'
 import { toUserMessage } from '../turns/prompt.ts'
 import { QueryControls, isControl, isOfStart } from './query-controls.ts'
 import type { ControlMethod } from './query-controls.ts'
@@ -15,7 +15,7 @@ export type QueryPrompt = string | AsyncIterable<SDKUserMessage>
 
 /** A conversation that a query works with. */
 export interface QuerySession {
-  conversation: Conversation
+  conversation: ActiveSession
   /** The agent that brings the query's options; undefined: they are the session's own. */
   agent: string | undefined
   /** This query has begun it. */
@@ -110,7 +110,7 @@ class PoolQuery {
     if (signal?.aborted === true) throw this.#host.aborted('Operation aborted')
     signal?.addEventListener('abort', this.#abort, { once: true })
     const session = await this.#host.open(plan)
-    session.conversation.followers.add(this.#follower)
+    session.conversation.follow(this.#follower)
     return session
   }
 
@@ -208,7 +208,7 @@ class PoolQuery {
     if (session === undefined) return
     if (cut) void this.#turn?.interrupt()
     await this.#turn?.ended
-    session.conversation.followers.delete(this.#follower)
+    session.conversation.unfollow(this.#follower)
     // A process that was told more than its options say serves nobody else.
     const process = !session.fresh && !this.#controls.any && !cut
     await this.#host

@@ -1,17 +1,24 @@
+import { randomUUID } from 'node:crypto'
+import type { Agents } from '../agents/catalogue.ts'
+import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
 import type { ResumePoint, SDKMessage } from '../driver/driver.ts'
 import { PoolClosedError, SessionBusyError, TurnInterruptedError } from '../errors.ts'
+import type { PoolEmitter } from '../events.ts'
 import type { SessionRecord, Store, SessionRef, SessionInfo } from '../store/store.ts'
-import type { Worker } from '../worker/worker.ts'
+import type { Departure, Worker, WorkerOwner } from '../worker/worker.ts'
 import { Journal } from '../journal/journal.ts'
 import type { NewSessionEvent } from '../journal/session-event.ts'
 import type { RunningTurn } from '../turns/turn.ts'
-import { TurnRecord } from '../turns/turn-journal.ts'
-import type { TurnRecordOptions } from '../turns/turn-journal.ts'
+import { TurnJournal } from '../turns/turn-journal.ts'
+import type { TurnJournalOptions } from '../turns/turn-journal.ts'
 import { Unprompted } from '../turns/unprompted.ts'
 import { noteActivity } from '../usage/usage.ts'
-import type { Permissions } from '../agents/permissions.ts'
 import type { OnBusy, SendOptions } from '../turns/send.ts'
+import type { UsageLedger } from '../usage/usage-ledger.ts'
+import type { SessionFiles } from './session-files.ts'
+import { infoOf } from './session-info.ts'
+import type { TranscriptCopies } from './transcript-copies.ts'
 
 /** Turns of one session that may wait for the one that runs. */
 const MAX_QUEUED = 16
@@ -28,6 +35,12 @@ export interface Follower {
   ended(error: Error): void
 }
 
+/** A turn, and what runs it when its time has come. */
+interface Admission {
+  turn: RunningTurn
+  run: () => Promise<void>
+}
+
 /** How a conversation is kept. */
 export interface Keeping {
   /** No store knows it, and it is deleted at its end. */
@@ -36,42 +49,33 @@ export interface Keeping {
   events: boolean
 }
 
-/** What a conversation needs of its pool. */
-export interface ConversationHost {
+/** What active sessions share. */
+export interface SessionServices {
   readonly store: Store
   readonly clock: Clock
-  /** What is known of the calls of this agent before the CLI decides on them. */
-  permissionsOf(agent: string): Permissions
-  /** The session as it is now. */
-  describe(record: SessionRecord): SessionInfo
-  run(conversation: Conversation, turn: RunningTurn): Promise<void>
-  /** Resolves when the transcript has all that the worker said. Throws StoreError. */
-  confirm(worker: Worker): Promise<void>
-  /** Its present conversation is about to be replaced by another, and goes with the session. */
-  leaveBehind(record: SessionRecord): Promise<void>
-  /** No turn runs or waits any more. */
-  onIdle(conversation: Conversation): void
-  warn: (message: string, error: unknown) => void
+  readonly emitter: PoolEmitter
+  readonly agents: Agents
+  readonly transcripts: TranscriptCopies
+  readonly files: SessionFiles
+  readonly ledger: UsageLedger
+  /** Nothing goes on with it, for now. */
+  onIdle(session: ActiveSession): void
 }
 
 /** A session while this host works on it: its record, its worker, and its turns one at a time. */
-export class Conversation {
-  readonly record: SessionRecord
-  worker: Worker | undefined
-  /** The start of `worker`, shared by all who wait for it. */
-  opening: Promise<Worker> | undefined
+export class ActiveSession implements WorkerOwner {
+  readonly #record: SessionRecord
+  #worker: Worker | undefined
+  /** The start of the worker, shared by all who wait for it. */
+  #opening: Promise<void> | undefined
   /** What its worker does for the pool itself, while no turn runs. */
-  compacting: RunningTurn | undefined
-  /** Texts that the agent gets with its next prompt, as system reminders. */
-  notices: string[] = []
-  /** Set until a process has begun so. No spare can. */
-  origin: Origin | undefined
-  /** Those who follow more of it than its turns. */
-  readonly followers: Set<Follower> = new Set()
-  /** Its removal, shared by all who ask for it. */
-  erasing: Promise<void> | undefined
-  #running: RunningTurn | undefined
-  #queue: RunningTurn[] = []
+  #compacting: RunningTurn | undefined
+  #notices: string[] = []
+  #origin: Origin | undefined
+  readonly #followers = new Set<Follower>()
+  #erasing: Promise<void> | undefined
+  #running: Admission | undefined
+  #queue: Admission[] = []
   #gone: Error | undefined
   #settled: Promise<void> = Promise.resolve()
   #resetting: Promise<void> = Promise.resolve()
@@ -82,16 +86,16 @@ export class Conversation {
   readonly ephemeral: boolean
   /** Its events; undefined where none are kept. */
   readonly journal: Journal | undefined
-  readonly #host: ConversationHost
+  readonly #services: SessionServices
   readonly #unprompted: Unprompted | undefined
 
-  constructor(record: SessionRecord, host: ConversationHost, keeping: Keeping) {
-    this.record = record
-    this.#host = host
+  constructor(record: SessionRecord, services: SessionServices, keeping: Keeping) {
+    this.#record = record
+    this.#services = services
     this.ephemeral = keeping.ephemeral
-    const { store, clock } = host
+    const { store, clock } = services
     const onIdle = (): void => {
-      if (this.quiet) host.onIdle(this)
+      if (this.quiet) services.onIdle(this)
     }
     this.journal = keeping.events ? new Journal(record.uid, { store, clock, onIdle }) : undefined
     this.#unprompted = this.journal && this.#listener(this.journal)
@@ -100,15 +104,34 @@ export class Conversation {
   #listener(journal: Journal): Unprompted {
     return new Unprompted({
       newRecord: () => this.#newRecord(journal),
-      lastTurn: () => (this.#running?.phase === 'running' ? this.#running.ended : undefined),
+      lastTurn: () => (this.#running?.turn.phase === 'running' ? this.#running.turn.ended : undefined),
       confirm: async () => {
-        if (this.worker !== undefined) await this.#host.confirm(this.worker)
+        if (this.#worker !== undefined) await this.#services.transcripts.confirm(this.#worker)
       },
       speaks: (speaks) => {
-        this.worker?.noteUnprompted(speaks)
+        this.#worker?.noteUnprompted(speaks)
         if (!speaks && this.#gone === undefined) void this.noteUsage()
       },
     })
+  }
+
+  get record(): Readonly<SessionRecord> {
+    return this.#record
+  }
+
+  /** Its process, from the start of that on. */
+  get worker(): Worker | undefined {
+    return this.#worker
+  }
+
+  /** Settles when its process is there, or has failed to start. Undefined while none is on its way. */
+  get opening(): Promise<void> | undefined {
+    return this.#opening
+  }
+
+  /** How its first process is to begin, where that is not plain. No spare can. */
+  get origin(): Origin | undefined {
+    return this.#origin
   }
 
   /** Listens to its worker while no turn runs. Undefined if events are not kept. */
@@ -117,7 +140,7 @@ export class Conversation {
   }
 
   get ref(): SessionRef {
-    const { tenant, key, agent } = this.record
+    const { tenant, key, agent } = this.#record
     return { tenant, key, agent }
   }
 
@@ -128,7 +151,8 @@ export class Conversation {
 
   /** The turn that runs. While the worker of one that has ended is still being given back, the next one counts as running. */
   get running(): RunningTurn | undefined {
-    return this.#running?.phase === 'ended' ? this.#queue.find(({ phase }) => phase !== 'ended') : this.#running
+    const { turn } = this.#running ?? {}
+    return turn?.phase === 'ended' ? this.#queue.find((next) => next.turn.phase !== 'ended')?.turn : turn
   }
 
   /** Resolves when nothing of the last turn is left to do. */
@@ -138,7 +162,7 @@ export class Conversation {
 
   /** True when nothing is going on: it may be forgotten, and read from the store again. */
   get quiet(): boolean {
-    const workerless = this.worker === undefined && this.opening === undefined
+    const workerless = this.#worker === undefined && this.#opening === undefined
     const recorded = this.journal?.busy !== true && this.#unprompted?.active !== true
     return workerless && recorded && this.#running === undefined && this.#queue.length === 0 && this.#held === 0
   }
@@ -162,33 +186,34 @@ export class Conversation {
     turn.keepIn(record)
   }
 
-  #newRecord(journal: Journal, options: Pick<TurnRecordOptions, 'prompt' | 'lastEvents'> = {}): TurnRecord {
-    return new TurnRecord(journal, {
+  #newRecord(journal: Journal, options: Pick<TurnJournalOptions, 'prompt' | 'lastEvents'> = {}): TurnJournal {
+    return new TurnJournal(journal, {
       ...options,
-      permissions: this.#host.permissionsOf(this.record.agent),
-      caughtUp: async () => this.worker?.process.probe(),
-      ran: (ms) => noteActivity(this.record, ms),
+      permissions: this.#services.agents.of(this.#record.agent).permissions,
+      caughtUp: async () => this.#worker?.process.probe(),
+      ran: (ms) => noteActivity(this.#record, ms),
     })
   }
 
   /** Runs the turn now, or does what the caller wants when another one runs. Never throws: it ends the turn. */
-  admit(turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>): void {
+  admit(turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>, run: () => Promise<void>): void {
     const { running } = this
+    const admission = { turn, run }
     if (this.#gone !== undefined) {
       turn.fail(this.#gone)
     } else if (this.#running === undefined) {
-      this.#settled = this.#start(turn)
+      this.#settled = this.#start(admission)
     } else if (running === undefined) {
-      this.#enqueue(turn)
+      this.#enqueue(admission)
     } else if (onBusy === 'reject') {
       turn.fail(this.#busy('a turn of this session runs; wait for it, or say what to do with onBusy'))
     } else if (this.#queue.length >= MAX_QUEUED) {
       turn.fail(this.#busy(`${MAX_QUEUED} turns of this session wait already`))
     } else {
       turn.onCancel = () => {
-        this.#queue = this.#queue.filter((other) => other !== turn)
+        this.#queue = this.#queue.filter((other) => other !== admission)
       }
-      this.#enqueue(turn, onBusy === 'interrupt')
+      this.#enqueue(admission, onBusy === 'interrupt')
       if (onBusy === 'interrupt') void running.interrupt()
     }
   }
@@ -196,18 +221,133 @@ export class Conversation {
   /** The session is deleted, or the pool closes: what runs and what waits ends with this error. Its journal goes on. */
   end(error: Error): void {
     this.#gone = error
-    for (const turn of this.#queue.splice(0)) turn.fail(error)
-    this.#running?.fail(error)
+    for (const { turn } of this.#queue.splice(0)) turn.fail(error)
+    this.#running?.turn.fail(error)
     this.#unprompted?.stop(error)
-    this.compacting?.fail(error)
-    for (const follower of this.followers) follower.ended(error)
-    this.worker?.mute()
+    this.#compacting?.fail(error)
+    for (const follower of this.#followers) follower.ended(error)
+    this.#worker?.mute()
   }
 
-  /** Its worker has left; the next turn finds another. */
-  workerGone(): void {
-    this.worker = undefined
-    if (this.#running === undefined) this.#host.onIdle(this)
+  /** Lends it this worker, until that leaves or is taken back by `drop()`. */
+  lend(worker: Worker): void {
+    this.#worker = worker
+  }
+
+  drop(worker: Worker): void {
+    if (this.#worker === worker) this.#worker = undefined
+  }
+
+  /** Starts a worker. All who come meanwhile wait for `opening`. */
+  async open<T>(start: () => Promise<T>): Promise<T> {
+    const opened = start().finally(() => {
+      this.#opening = undefined
+    })
+    this.#opening = opened.then(() => undefined)
+    this.#opening.catch(() => undefined)
+    return opened
+  }
+
+  /** Its process goes on with another one's conversation, or with a part of its own. */
+  beginFrom(origin: Origin): void {
+    this.#origin = origin
+  }
+
+  /** A process has begun as `origin` said. */
+  settleOrigin(): void {
+    this.#origin = undefined
+  }
+
+  /** What the process of its own does for the pool, and not for a turn; undefined: it is over. */
+  noteCompaction(turn: RunningTurn | undefined): void {
+    this.#compacting = turn
+  }
+
+  /** Tells the agent this with its next prompt, as a system reminder. */
+  remind(text: string): void {
+    this.#notices.push(text)
+  }
+
+  takeReminders(): string[] {
+    return this.#notices.splice(0)
+  }
+
+  /** Adds one who follows more of it than its turns. */
+  follow(follower: Follower): void {
+    this.#followers.add(follower)
+  }
+
+  unfollow(follower: Follower): void {
+    this.#followers.delete(follower)
+  }
+
+  /** Its removal, shared by all who ask for it until it has failed. */
+  erase(work: () => Promise<void>): Promise<void> {
+    this.#erasing ??= work().catch((error: unknown) => {
+      this.#erasing = undefined
+      throw error
+    })
+    return this.#erasing
+  }
+
+  /** Its removal, if it is under way. */
+  get erasing(): Promise<void> | undefined {
+    return this.#erasing
+  }
+
+  unpromptedOf(worker: Worker): Unprompted | undefined {
+    return this.#worker === worker ? this.unprompted : undefined
+  }
+
+  said(worker: Worker, message: SDKMessage): void {
+    this.#services.ledger.hear(worker, message)
+    this.#services.transcripts.hear(worker, message)
+    if (worker.state !== 'busy') for (const follower of this.#followers) follower.said(message)
+  }
+
+  idle(worker: Worker): void {
+    void this.#services.transcripts.mend(worker)
+  }
+
+  left(worker: Worker, { reason, exit }: Departure): void {
+    const { transcripts, ledger } = this.#services
+    if (reason !== 'deleted') void transcripts.mend(worker)
+    if (ledger.left(worker, { inOrder: exit.exitCode === 0 })) void this.noteUsage()
+    if (this.#worker === worker) this.#workerGone()
+  }
+
+  #workerGone(): void {
+    this.#worker = undefined
+    if (this.#running === undefined) this.#services.onIdle(this)
+  }
+
+  /** Ends its process and keeps the session. Throws SessionBusyError while a turn runs. */
+  async hibernate(): Promise<void> {
+    this.#refuseBusy('wait for its end or interrupt it, then hibernate')
+    await this.#settled
+    await this.#opening?.catch(() => undefined)
+    // A turn may have come meanwhile, and must not lose its worker.
+    this.#refuseBusy('wait for its end or interrupt it, then hibernate')
+    await this.#worker?.leave('hibernate')
+  }
+
+  /** Waits until nothing of the last turn is left to do. Throws SessionBusyError while a turn runs. */
+  async rest(advice: string): Promise<void> {
+    this.#refuseBusy(advice)
+    await this.#settled
+    this.#refuseBusy(advice)
+  }
+
+  #refuseBusy(advice: string): void {
+    if (this.running === undefined) return
+    throw new SessionBusyError(`session "${this.#record.key}" runs a turn; ${advice}`)
+  }
+
+  /** What callers are told of it. */
+  get info(): SessionInfo {
+    const state = this.#worker?.state
+    const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
+    return infoOf(this.#record, shown, this.running?.record?.activeMs)
   }
 
   /** Resolves when every reset so far is stored, or was told of. Never rejects. */
@@ -217,26 +357,80 @@ export class Conversation {
 
   /** The process began another conversation in the same session (`/clear`). */
   reset(sdkSessionId: string): void {
-    const before = { ...this.record }
-    this.record.sdkSessionId = sdkSessionId
+    const before = { ...this.#record }
+    this.#record.sdkSessionId = sdkSessionId
     const stored = async (): Promise<void> => {
-      await this.#host.leaveBehind(before)
+      await this.#services.files.leaveBehind(before)
       await this.save()
     }
     this.#resetting = this.#resetting
       .then(stored)
-      .catch((error: unknown) => this.#host.warn(`the new id of session "${this.record.key}" was not stored`, error))
+      .catch((error: unknown) => this.#warn(`the new id of session "${this.#record.key}" was not stored`, error))
   }
 
   /** Notes what it has become; durable once any of the saves has resolved. */
   identify(identity: Pick<SessionRecord, 'sdkSessionId' | 'cwd' | 'ownsCwd'>): void {
-    Object.assign(this.record, identity)
+    Object.assign(this.#record, identity)
     this.#identityUnsaved = true
+  }
+
+  /** Gives the conversation its id and its place before its first process. `makePlace` makes one of the pool's, by the id. */
+  async settleIdentity(cwd: string | undefined, makePlace: (sdkSessionId: string) => Promise<string>): Promise<void> {
+    const id = (this.#record.sdkSessionId ??= randomUUID())
+    if (this.#record.cwd !== undefined) return
+    this.#record.cwd = cwd ?? (await makePlace(id))
+    this.#record.ownsCwd = cwd === undefined
+  }
+
+  /** The process of a host that died had begun it before that host could note it. */
+  noteBegun(): void {
+    this.#record.begun = true
+  }
+
+  /** From now on its prompt may have run: it is resumed ever after, also by another host. Resolves when that is durable. */
+  async markBegun(): Promise<void> {
+    if (this.#record.begun) return
+    this.#record.begun = true
+    try {
+      await this.save()
+    } catch (error) {
+      this.#record.begun = false
+      throw error
+    }
+  }
+
+  /** Its conversation is gone: it has another one, of which nothing was said yet. */
+  beginAnew(): void {
+    Object.assign(this.#record, { begun: false, sdkSessionId: randomUUID(), turns: 0 })
+  }
+
+  /** Its options are another agent's from now on. Durable when a save has resolved. */
+  noteAgent(agent: string): void {
+    this.#record.agent = agent
+  }
+
+  /** Its options are another agent's from now on, for good. */
+  async changeAgent(agent: string): Promise<void> {
+    const before = this.#record.agent
+    this.#record.agent = agent
+    try {
+      await this.save()
+    } catch (error) {
+      this.#record.agent = before
+      throw error
+    }
+  }
+
+  /** A turn has ended with a result. */
+  async noteTurn(): Promise<void> {
+    this.#record.turns += 1
+    this.#record.lastUsedAt = calendarOf(this.#services.clock).latest
+    await this.touch()
   }
 
   /** Makes the record durable. */
   async save(): Promise<void> {
-    if (!this.ephemeral) await this.#host.store.put(this.record)
+    if (!this.ephemeral) await this.#services.store.put(this.#record)
     this.#identityUnsaved = false
   }
 
@@ -247,7 +441,7 @@ export class Conversation {
 
   /** Notes the use of the session, less urgently. */
   async touch(): Promise<void> {
-    if (!this.ephemeral) await this.#host.store.touch(this.record)
+    if (!this.ephemeral) await this.#services.store.touch(this.#record)
   }
 
   /** Notes what was used outside of a turn's end. */
@@ -255,48 +449,52 @@ export class Conversation {
     // Read from the store again before this is there, it would be forgotten.
     this.hold()
     await this.touch().catch((error: unknown) =>
-      this.#host.warn(`what session "${this.record.key}" used was not stored`, error),
+      this.#warn(`what session "${this.#record.key}" used was not stored`, error),
     )
     this.release()
-    this.#host.onIdle(this)
+    this.#services.onIdle(this)
   }
 
   /** The end of a turn does not depend on what its caller adds. */
   #lastEvents(make: NonNullable<SendOptions['lastEvents']>): readonly NewSessionEvent[] {
     try {
-      return make(this.#host.describe(this.record))
+      return make(this.info)
     } catch (error) {
-      this.#host.warn(`the last events of a turn of session "${this.record.key}" could not be made`, error)
+      this.#warn(`the last events of a turn of session "${this.#record.key}" could not be made`, error)
       return []
     }
   }
 
-  #enqueue(turn: RunningTurn, first = false): void {
-    if (first) this.#queue.unshift(turn)
-    else this.#queue.push(turn)
-    void turn.record?.accept()
+  #enqueue(admission: Admission, first = false): void {
+    if (first) this.#queue.unshift(admission)
+    else this.#queue.push(admission)
+    void admission.turn.record?.accept()
   }
 
-  async #start(turn: RunningTurn): Promise<void> {
-    this.#running = turn
+  async #start(admission: Admission): Promise<void> {
+    const { turn, run } = admission
+    this.#running = admission
     turn.onCancel = undefined
     try {
-      await this.#host.run(this, turn)
+      await run()
     } catch (error) {
       if (turn.phase !== 'ended') turn.fail(error as Error)
-      else if (!isExpected(error))
-        this.#host.warn(`something failed after a turn of session "${this.record.key}"`, error)
+      else if (!isExpected(error)) this.#warn(`something failed after a turn of session "${this.#record.key}"`, error)
     }
     this.#running = undefined
     // A turn that was aborted while it waited needs no worker.
-    this.#queue = this.#queue.filter(({ phase }) => phase !== 'ended')
+    this.#queue = this.#queue.filter((waiting) => waiting.turn.phase !== 'ended')
     const next = this.#queue.shift()
     if (next !== undefined) this.#settled = this.#start(next)
-    else this.#host.onIdle(this)
+    else this.#services.onIdle(this)
+  }
+
+  #warn(message: string, error: unknown): void {
+    this.#services.emitter.tell('warning', { message, error })
   }
 
   #busy(why: string): SessionBusyError {
-    return new SessionBusyError(`session "${this.record.key}" is busy: ${why}`)
+    return new SessionBusyError(`session "${this.#record.key}" is busy: ${why}`)
   }
 }
 

@@ -1,25 +1,10 @@
-import type { Clock } from '../clock.ts'
 import { PoolClosedError } from '../errors.ts'
-import type { SessionRecord, Store } from '../store/store.ts'
-import type { Agent } from '../agents/agent.ts'
-import { Conversation } from './active-session.ts'
-import type { ConversationHost, Origin } from './active-session.ts'
-import type { PoolEmitter } from '../events.ts'
-import { isOfQuery, sessionGone } from './session-record.ts'
-import type { SessionIdentity } from './session.ts'
-import type { Traces } from './session-files.ts'
-
-export interface ActiveSessionsContext {
-  clock: Clock
-  store: Store
-  emitter: PoolEmitter
-  traces: Traces
-  keepsEvents: boolean
-  agentOf: (name: string) => Agent
-  describe: ConversationHost['describe']
-  run: ConversationHost['run']
-  confirm: ConversationHost['confirm']
-}
+import type { SessionRecord } from '../store/store.ts'
+import { ActiveSession } from './active-session.ts'
+import type { Origin, SessionServices } from './active-session.ts'
+import { sessionGone } from './session-record.ts'
+import { isOfQuery } from '../agents/catalogue.ts'
+import type { SessionIdentity } from './session-record.ts'
 
 type SessionName = Pick<SessionRecord, 'tenant' | 'key'>
 
@@ -27,29 +12,18 @@ const idOf = ({ tenant, key }: SessionName): string => `${tenant}\0${key}`
 
 /** The sessions that this host works on, in memory; the others are in the store. Never more than one object for a session. */
 export class ActiveSessions {
-  readonly #context: ActiveSessionsContext
-  readonly #active = new Map<string, Conversation>()
-  /** One at a time for each key, so that two first uses begin one session. */
-  readonly #loading = new Map<string, Promise<Conversation | undefined>>()
-  readonly #host: ConversationHost
+  readonly #services: SessionServices
   readonly #keepsEvents: boolean
+  readonly #active = new Map<string, ActiveSession>()
+  /** One at a time for each key, so that two first uses begin one session. */
+  readonly #loading = new Map<string, Promise<ActiveSession | undefined>>()
   #closed = false
 
-  constructor(context: ActiveSessionsContext) {
-    this.#context = context
-    const { store, clock, keepsEvents, agentOf, describe, run, confirm, traces, emitter } = context
+  constructor(services: Omit<SessionServices, 'onIdle'>, { keepsEvents }: { keepsEvents: boolean }) {
+    const { store, clock, emitter, agents, transcripts, files, ledger } = services
+    const onIdle = (session: ActiveSession): void => this.forgetIfQuiet(session)
+    this.#services = { store, clock, emitter, agents, transcripts, files, ledger, onIdle }
     this.#keepsEvents = keepsEvents
-    this.#host = {
-      store,
-      clock,
-      permissionsOf: (agent) => agentOf(agent).permissions,
-      describe,
-      run,
-      confirm,
-      leaveBehind: (record) => traces.leaveBehind(record),
-      onIdle: (conversation) => this.forgetIfQuiet(conversation),
-      warn: (message, error) => emitter.tell('warning', { message, error }),
-    }
   }
 
   get size(): number {
@@ -62,12 +36,18 @@ export class ActiveSessions {
     return false
   }
 
-  [Symbol.iterator](): Iterator<Conversation> {
+  [Symbol.iterator](): Iterator<ActiveSession> {
     return this.#active.values()
   }
 
-  get(name: SessionName): Conversation | undefined {
+  get(name: SessionName): ActiveSession | undefined {
     return this.#active.get(idOf(name))
+  }
+
+  /** The session of a handle, if this host works on it. */
+  inMemory(identity: SessionIdentity): ActiveSession | undefined {
+    const active = this.get(identity)
+    return active?.record.uid === identity.uid ? active : undefined
   }
 
   /** No session is found any more. */
@@ -84,7 +64,7 @@ export class ActiveSessions {
   }
 
   /** The conversation of a handle: SessionGoneError when it was deleted, or replaced by another under its key. */
-  async find(identity: SessionIdentity): Promise<Conversation> {
+  async find(identity: SessionIdentity): Promise<ActiveSession> {
     this.checkOpen()
     const conversation = await this.load(identity)
     if (conversation?.record.uid !== identity.uid) throw sessionGone(identity.key, 'session_deleted')
@@ -92,13 +72,13 @@ export class ActiveSessions {
   }
 
   /** Works with the conversation of a handle, which is not forgotten meanwhile. */
-  async with<T>(identity: SessionIdentity, work: (conversation: Conversation) => Promise<T>): Promise<T> {
+  async with<T>(identity: SessionIdentity, work: (conversation: ActiveSession) => Promise<T>): Promise<T> {
     using held = this.hold(await this.find(identity))
     return await work(held.conversation)
   }
 
   /** Keeps a conversation that was found from being forgotten, until it is given back. */
-  hold(found: Conversation): Disposable & { conversation: Conversation } {
+  hold(found: ActiveSession): Disposable & { conversation: ActiveSession } {
     const conversation = this.current(found)
     conversation.hold()
     return {
@@ -111,7 +91,7 @@ export class ActiveSessions {
   }
 
   /** From memory, else from the store, else as `begin` makes it. */
-  async load(name: SessionName, begin?: () => Promise<Conversation>): Promise<Conversation | undefined> {
+  async load(name: SessionName, begin?: () => Promise<ActiveSession>): Promise<ActiveSession | undefined> {
     const id = idOf(name)
     // One after the other: what another caller finds or begins is not what this one asked for.
     for (let other = this.#loading.get(id); other !== undefined; other = this.#loading.get(id)) {
@@ -126,9 +106,9 @@ export class ActiveSessions {
 
   async #fromStore(
     { tenant, key }: SessionName,
-    begin?: () => Promise<Conversation>,
-  ): Promise<Conversation | undefined> {
-    const record = await this.#context.store.get(tenant, key)
+    begin?: () => Promise<ActiveSession>,
+  ): Promise<ActiveSession | undefined> {
+    const record = await this.#services.store.get(tenant, key)
     if (record === undefined) return begin?.()
     // One that was forgotten as quiet while somebody was about to use it may have been taken up again meanwhile.
     const active = this.get(record)
@@ -136,18 +116,18 @@ export class ActiveSessions {
   }
 
   /** Takes up a session that the store knows. */
-  activate(record: SessionRecord): Conversation {
+  activate(record: SessionRecord): ActiveSession {
     const events = this.#keepsEvents && !isOfQuery(record)
-    const conversation = new Conversation(record, this.#host, { ephemeral: false, events })
+    const conversation = new ActiveSession(record, this.#services, { ephemeral: false, events })
     this.#active.set(idOf(record), conversation)
     return conversation
   }
 
-  async begin(record: SessionRecord): Promise<Conversation> {
-    await this.#context.store.put(record)
-    await this.#context.store.flush()
+  async begin(record: SessionRecord): Promise<ActiveSession> {
+    await this.#services.store.put(record)
+    await this.#services.store.flush()
     const conversation = this.activate(record)
-    this.#context.emitter.tell('session.created', { session: conversation.ref })
+    this.#services.emitter.tell('session.created', { session: conversation.ref })
     return conversation
   }
 
@@ -155,22 +135,22 @@ export class ActiveSessions {
   beginQuery(
     record: SessionRecord,
     { ephemeral, origin }: { ephemeral: boolean; origin: Origin | undefined },
-  ): Conversation {
+  ): ActiveSession {
     this.checkOpen()
-    const conversation = new Conversation(record, this.#host, { ephemeral, events: false })
-    conversation.origin = origin
+    const conversation = new ActiveSession(record, this.#services, { ephemeral, events: false })
+    if (origin !== undefined) conversation.beginFrom(origin)
     this.#active.set(idOf(record), conversation)
-    this.#context.emitter.tell('session.created', { session: conversation.ref })
+    this.#services.emitter.tell('session.created', { session: conversation.ref })
     return conversation
   }
 
   /** It was removed. */
-  delete({ record }: Conversation): void {
+  delete({ record }: ActiveSession): void {
     this.#active.delete(idOf(record))
   }
 
   /** What nothing goes on with is read from the store again when it is needed: memory stays that of the active. */
-  forgetIfQuiet(conversation: Conversation): void {
+  forgetIfQuiet(conversation: ActiveSession): void {
     if (conversation.quiet && !conversation.ephemeral && this.get(conversation.record) === conversation) {
       this.delete(conversation)
     }
@@ -180,7 +160,7 @@ export class ActiveSessions {
    * Between finding a conversation and using it, it may have been forgotten as quiet. Then it is taken up again, unless
    * another object has taken its place: there is never more than one that runs turns.
    */
-  current(conversation: Conversation): Conversation {
+  current(conversation: ActiveSession): ActiveSession {
     const active = this.get(conversation.record)
     // One of another uid is another session, begun after this one was deleted.
     if (active !== undefined) return active.record.uid === conversation.record.uid ? active : conversation

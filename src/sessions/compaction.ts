@@ -1,26 +1,26 @@
 import type { Clock } from '../clock.ts'
 import type { Driver, ResumeLoad, SDKUserMessage } from '../driver/driver.ts'
 import { FilesError, ResumeError, TurnTimeoutError } from '../errors.ts'
-import type { SessionRecord, TenantPlaces } from '../store/store.ts'
+import type { Places, SessionRecord } from '../store/store.ts'
 import { formatDuration, formatSize } from '../units.ts'
 import type { Worker } from '../worker/worker.ts'
-import type { Accounts } from '../usage/usage-ledger.ts'
-import type { Agent } from '../agents/agent.ts'
-import type { Conversation } from './active-session.ts'
+import type { UsageLedger } from '../usage/usage-ledger.ts'
+import type { ActiveSession } from './active-session.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { Gate } from '../admission/gate.ts'
+import type { Agents } from '../agents/catalogue.ts'
 import { RunningTurn } from '../turns/turn.ts'
 import type { TurnWorker } from '../turns/turn.ts'
 import type { TurnLimits } from '../options/limits.ts'
 
-export interface LargeTranscriptsContext {
+export interface CompactionContext {
   clock: Clock
   driver: Driver
   emitter: PoolEmitter
   gate: Gate
-  accounts: Accounts
-  agentOf: (name: string) => Agent
-  places: (tenant: string) => Promise<TenantPlaces>
+  ledger: UsageLedger
+  agents: Agents
+  places: Places
   /** What a resume may have to load, and the limits of turns whose agents have none of their own. */
   limits: TurnLimits & { transcriptBytes: number }
 }
@@ -38,8 +38,8 @@ const COMPACTION_TIME_MS = 10 * 60_000
 const MAX_COMPACTIONS = 2
 
 /** What happens to conversations that have grown too large to be resumed. */
-export class LargeTranscripts {
-  readonly #context: LargeTranscriptsContext
+export class Compaction {
+  readonly #context: CompactionContext
   /** Workers that have resumed a conversation which is small enough. */
   readonly #settled = new WeakSet<Worker>()
   /** Workers that could not make theirs small enough. */
@@ -47,7 +47,7 @@ export class LargeTranscripts {
   /** Up to so many bytes of its transcript the conversation of a worker is small enough. */
   readonly #room = new WeakMap<Worker, { conversation: string | undefined; fileBytes: number }>()
 
-  constructor(context: LargeTranscriptsContext) {
+  constructor(context: CompactionContext) {
     this.#context = context
   }
 
@@ -63,14 +63,14 @@ export class LargeTranscripts {
    * Before the first turn of a process that has resumed a conversation: compacts what is too large. Undefined when there is
    * nothing to wait for. Rejects with ResumeError when it is too large still; nothing of it is lost.
    */
-  beforeTurn(conversation: Conversation, worker: Worker, turn: RunningTurn): Promise<void> | undefined {
+  beforeTurn(conversation: ActiveSession, worker: Worker, turn: RunningTurn): Promise<void> | undefined {
     const isFirst = worker.resumed && worker.turns === 0 && !this.#settled.has(worker)
     if (!isFirst || turn.phase === 'ended' || !this.#mayCompact(conversation.record)) return undefined
     return this.#beforeTurn(conversation, worker, turn)
   }
 
   /** Compacts what is too large while its process has it in memory, unless somebody waits. What goes wrong is tried again at the next start. */
-  async afterTurn(conversation: Conversation, worker: Worker): Promise<void> {
+  async afterTurn(conversation: ActiveSession, worker: Worker): Promise<void> {
     const { record } = conversation
     if (this.#givenUp.has(worker)) return
     try {
@@ -83,7 +83,6 @@ export class LargeTranscripts {
       try {
         await this.#shrink(conversation, worker, load)
       } finally {
-        worker.reserved = false
         permit.leave()
       }
     } catch (error) {
@@ -96,7 +95,7 @@ export class LargeTranscripts {
     }
   }
 
-  async #beforeTurn(conversation: Conversation, worker: Worker, turn: RunningTurn): Promise<void> {
+  async #beforeTurn(conversation: ActiveSession, worker: Worker, turn: RunningTurn): Promise<void> {
     const load = await this.#excess(conversation.record, worker)
     try {
       if (load !== undefined) {
@@ -105,7 +104,6 @@ export class LargeTranscripts {
       }
       this.#settled.add(worker)
     } catch (error) {
-      worker.reserved = false
       // The cancelled turn has ended by itself.
       if (turn.phase === 'ended' || load === undefined) return
       const why =
@@ -120,8 +118,8 @@ export class LargeTranscripts {
   }
 
   #mayCompact({ agent }: SessionRecord): boolean {
-    const { agentOf, limits } = this.#context
-    return Number.isFinite(limits.transcriptBytes) && agentOf(agent).onLargeTranscript === 'compact'
+    const { agents, limits } = this.#context
+    return Number.isFinite(limits.transcriptBytes) && agents.of(agent).onLargeTranscript === 'compact'
   }
 
   #sizes({ bytes }: ResumeLoad): string {
@@ -146,7 +144,7 @@ export class LargeTranscripts {
   async #load(record: SessionRecord, above: number): Promise<ResumeLoad | undefined> {
     const { tenant, cwd, sdkSessionId: sessionId } = record
     if (cwd === undefined || sessionId === undefined) return undefined
-    const { configDir, tmpDir } = await this.#context.places(tenant)
+    const { configDir, tmpDir } = await this.#context.places.makePlaces(tenant)
     return this.#context.driver.resumeLoad({ configDir, tmpDir, cwd, sessionId }, above).catch((error: unknown) => {
       if (!(error instanceof FilesError)) throw error
       throw new ResumeError(`its transcript cannot be used: ${error.message}`, { cause: error })
@@ -155,26 +153,31 @@ export class LargeTranscripts {
 
   /** Compacts until it is small enough. Throws what kept it from that. */
   async #shrink(
-    conversation: Conversation,
+    conversation: ActiveSession,
     worker: Worker,
     load: ResumeLoad,
     cancelled?: Promise<void>,
   ): Promise<void> {
     let left = load
-    for (let compactions = 0; left.bytes > this.#context.limits.transcriptBytes; compactions += 1) {
-      if (left.summedUp || compactions === MAX_COMPACTIONS) throw new Error('a summary of it is as large')
-      left = await this.#compact(conversation, worker, left, cancelled)
+    worker.reserve()
+    try {
+      for (let compactions = 0; left.bytes > this.#context.limits.transcriptBytes; compactions += 1) {
+        if (left.summedUp || compactions === MAX_COMPACTIONS) throw new Error('a summary of it is as large')
+        left = await this.#compact(conversation, worker, left, cancelled)
+      }
+    } finally {
+      worker.unreserve()
     }
   }
 
   /** Has the process put a summary in the place of its conversation; resolves with what a resume would load then. */
   async #compact(
-    conversation: Conversation,
+    conversation: ActiveSession,
     worker: Worker,
     before: ResumeLoad,
     cancelled?: Promise<void>,
   ): Promise<ResumeLoad> {
-    const { clock, accounts, emitter } = this.#context
+    const { clock, ledger, emitter } = this.#context
     const startedAt = clock.now()
     const turn = this.#newTurn(conversation.record.agent)
     worker.begin({
@@ -184,16 +187,15 @@ export class LargeTranscripts {
       },
       workerEnded: (exit, reason, verdict) => turn.workerEnded(exit, reason, verdict),
     })
-    conversation.compacting = turn
-    accounts.begin(turn, worker, conversation.record)
+    conversation.noteCompaction(turn)
+    ledger.begin(turn, worker, conversation.record)
     void cancelled?.then(() => turn.interrupt())
     try {
       await Promise.all([reportOf(turn), turn.run(asCommand(worker), 'live')])
     } finally {
-      conversation.compacting = undefined
+      conversation.noteCompaction(undefined)
       if (turn.resultMessage === undefined) void worker.leave('unresponsive')
       else worker.release()
-      worker.reserved = true
       await conversation.noteUsage()
     }
     // The CLI has written all of it before it tells the result.
@@ -208,14 +210,14 @@ export class LargeTranscripts {
       beforeBytes: before.bytes,
       afterBytes: after.bytes,
       durationMs: clock.now() - startedAt,
-      usage: accounts.usageOf(turn),
+      usage: ledger.usageOf(turn),
     })
     return after
   }
 
   #newTurn(agent: string): RunningTurn {
-    const { clock, limits, agentOf } = this.#context
-    const { turnTimeMs, silenceMs } = { ...limits, ...agentOf(agent).limits }
+    const { clock, limits, agents } = this.#context
+    const { turnTimeMs, silenceMs } = { ...limits, ...agents.of(agent).limits }
     const bounded = { turnTimeMs: Math.min(turnTimeMs, COMPACTION_TIME_MS), silenceMs }
     return new RunningTurn(COMPACT, { clock, limits: bounded, onLeave: 'detach' })
   }

@@ -4,15 +4,14 @@ import { FilesError } from '../errors.ts'
 import type { FileProblemReason } from '../errors.ts'
 import { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
-import type { PoolFiles, SessionRecord, TenantPlaces } from '../store/store.ts'
+import type { Places, SessionRecord } from '../store/store.ts'
 import type { PoolEmitter } from '../events.ts'
-import type { Transcripts } from './transcript-copies.ts'
+import type { TranscriptCopies } from './transcript-copies.ts'
 
-export interface TracesContext {
+export interface SessionFilesContext {
   driver: Driver
-  transcripts: Transcripts
-  places: (tenant: string) => Promise<TenantPlaces>
-  files: Pick<PoolFiles, 'placesOf'>
+  transcripts: TranscriptCopies
+  places: Places
   tenantFiles: TenantFiles
   emitter: PoolEmitter
 }
@@ -31,10 +30,10 @@ function unlessReplaced(error: unknown): undefined {
 const CONVERSATION_ID = /^[\w-]{1,100}$/
 
 /** What sessions leave on disk beside their record: transcripts, scratch files, and the workspaces that the pool made. */
-export class Traces {
-  readonly #context: TracesContext
+export class SessionFiles {
+  readonly #context: SessionFilesContext
 
-  constructor(context: TracesContext) {
+  constructor(context: SessionFilesContext) {
     this.#context = context
   }
 
@@ -43,7 +42,7 @@ export class Traces {
    * one session and goes with it: the copy gets one of its own, `name`, and a transcript that belongs there.
    */
   async copy(record: SessionRecord, name: string): Promise<Partial<SessionRecord>> {
-    const { configDir, tmpDir, workspaces } = await this.#context.places(record.tenant)
+    const { configDir, tmpDir, workspaces } = await this.#context.places.makePlaces(record.tenant)
     const { cwd = '', ownsCwd, sdkSessionId = '', begun, turns } = record
     const place = ownsCwd ? join(workspaces, name) : cwd
     try {
@@ -66,13 +65,13 @@ export class Traces {
 
   /** Notes a conversation that its session goes on without: the record knows the newest alone. */
   async leaveBehind({ tenant, uid, sdkSessionId }: SessionRecord): Promise<void> {
-    const { earlier } = await this.#context.places(tenant)
+    const { earlier } = await this.#context.places.makePlaces(tenant)
     await this.#context.tenantFiles.append(join(earlier, uid), `${sdkSessionId}\n`)
   }
 
   /** The SDK's ids of all conversations that a session has had. */
   async conversations({ tenant, uid, sdkSessionId }: SessionRecord): Promise<string[]> {
-    const { earlier } = this.#context.files.placesOf(tenant)
+    const { earlier } = this.#context.places.placesOf(tenant)
     const text = await this.#context.tenantFiles.text(join(earlier, uid), MAX_NOTE_BYTES).catch(unlessReplaced)
     const leftBehind = (text ?? '').split('\n').filter((line) => CONVERSATION_ID.test(line))
     return sdkSessionId === undefined ? leftBehind : [...leftBehind, sdkSessionId]
@@ -82,8 +81,8 @@ export class Traces {
   async remove(record: SessionRecord): Promise<void> {
     const { tenant, key, uid, cwd, ownsCwd } = record
     if (cwd === undefined) return
-    const { transcripts, tenantFiles, files } = this.#context
-    const { configDir, tmpDir, earlier } = files.placesOf(tenant)
+    const { transcripts, tenantFiles, places } = this.#context
+    const { configDir, tmpDir, earlier } = places.placesOf(tenant)
     const problems = new Problems()
     const conversations = await this.conversations(record).catch((error: unknown) => {
       problems.take(error)

@@ -7,11 +7,8 @@ import type { SessionRecord } from '../store/store.ts'
 /** Keys and tenants travel through logs and file names: at most this many bytes of UTF-8. */
 const LONGEST_NAME_BYTES = 256
 
-/** Leads the names of the agents that queries bring along: no agent of a config can have it. */
-export const QUERY_AGENT = 'query:'
-
-/** True for a session that a query began: its options come with each query, and no events of it are kept. */
-export const isOfQuery = ({ agent }: Pick<SessionRecord, 'agent'>): boolean => agent.startsWith(QUERY_AGENT)
+/** Which session is meant. The uid tells it from a later one under the same key. */
+export type SessionIdentity = Readonly<Pick<SessionRecord, 'tenant' | 'key' | 'uid' | 'agent'>>
 
 /** The record of a session that begins now. */
 export function newRecord(

@@ -1,33 +1,44 @@
+import type { Agents } from '../agents/catalogue.ts'
+import { ConfigError } from '../errors.ts'
 import type { EventOptions, SessionEvents } from '../journal/event-reader.ts'
+import { EventReader } from '../journal/event-reader.ts'
 import type { TurnInput } from '../turns/prompt.ts'
 import type { EventRange, SessionInfo } from '../store/store.ts'
-import type { NumberedEvent } from '../journal/journal.ts'
+import type { Journal, NumberedEvent } from '../journal/journal.ts'
 import type { NewSessionEvent } from '../journal/session-event.ts'
+import { wholeNumber } from '../options/section.ts'
+import { checkOptions } from '../options/unknown.ts'
 import type { SendOptions } from '../turns/send.ts'
 import type { Turn } from '../turns/turn.ts'
+import type { ActiveSession } from './active-session.ts'
+import type { ActiveSessions } from './active-sessions.ts'
+import type { Checkout } from './checkout.ts'
+import type { Forks } from './fork.ts'
+import type { TurnRunner } from './run-turn.ts'
+import type { SessionIdentity } from './session-record.ts'
+import { checkName } from './session-record.ts'
+import type { StoredSessions } from './stored-sessions.ts'
 
-/** What a session asks of its pool. */
-export interface SessionHost {
-  send(session: SessionIdentity, input: TurnInput, options: SendOptions): Turn
-  warm(session: SessionIdentity): Promise<void>
-  hibernate(session: SessionIdentity): Promise<void>
-  fork(session: SessionIdentity, key: string): Promise<Session>
-  remove(session: SessionIdentity): Promise<void>
-  info(session: SessionIdentity): Promise<SessionInfo>
-  events(session: SessionIdentity, options: EventOptions): SessionEvents
-  append(session: SessionIdentity, events: readonly NewSessionEvent[]): Promise<NumberedEvent[]>
-  history(session: SessionIdentity, range: EventRange): Promise<NumberedEvent[]>
-  interrupt(session: SessionIdentity): Promise<boolean>
-  changeAgent(session: SessionIdentity, agent: string): Promise<void>
+/** What the handles of a pool's sessions work with. */
+export interface SessionDesk {
+  readonly agents: Agents
+  readonly active: ActiveSessions
+  readonly stored: StoredSessions
+  readonly turns: TurnRunner
+  readonly checkout: Checkout
+  readonly forks: Forks
 }
 
-/** Which session is meant. The uid tells it from a later one under the same key. */
-export interface SessionIdentity {
-  readonly tenant: string
-  readonly key: string
-  readonly uid: string
-  readonly agent: string
+const RANGE: Record<keyof EventRange, true> = {
+  after: true,
+  before: true,
+  types: true,
+  descending: true,
+  limit: true,
+  maxBytes: true,
 }
+
+const EVENT_OPTIONS: Record<keyof EventOptions, true> = { after: true, follow: true, previews: true }
 
 /** One conversation. A handle holds nothing: dropping it leaks nothing, and several may be used at once. */
 export class Session {
@@ -35,14 +46,18 @@ export class Session {
   readonly key: string
   readonly agent: string
   readonly #identity: SessionIdentity
-  readonly #host: SessionHost
+  readonly #desk: SessionDesk
+  readonly #turns: TurnRunner
+  readonly #active: ActiveSessions
 
-  constructor(identity: SessionIdentity, host: SessionHost) {
-    this.tenant = identity.tenant
-    this.key = identity.key
-    this.agent = identity.agent
-    this.#identity = identity
-    this.#host = host
+  constructor({ tenant, key, uid, agent }: SessionIdentity, desk: SessionDesk) {
+    this.tenant = tenant
+    this.key = key
+    this.agent = agent
+    this.#identity = { tenant, key, uid, agent }
+    this.#desk = desk
+    this.#turns = desk.turns
+    this.#active = desk.active
   }
 
   /**
@@ -51,30 +66,43 @@ export class Session {
    * AuthenticationError, SessionGoneError, PoolClosedError, StoreError. A result that reports an error is a message.
    */
   send(input: TurnInput, options: SendOptions = {}): Turn {
-    return this.#host.send(this.#identity, input, options)
+    return this.#turns.send(this.#identity, input, options)
   }
 
   /** Brings the session's process up ahead of its next message. Resolves when it is ready. Throws as a turn does. */
   warm(): Promise<void> {
-    return this.#host.warm(this.#identity)
+    return this.#active.with(this.#identity, async (session) => {
+      try {
+        await this.#desk.checkout.warm(session)
+      } catch (error) {
+        // What became of its process says less than why.
+        throw session.gone ?? error
+      }
+    })
   }
 
   /** Ends the session's process and keeps the session. Throws SessionBusyError while a turn runs. */
   hibernate(): Promise<void> {
-    return this.#host.hibernate(this.#identity)
+    return this.#active.with(this.#identity, (session) => session.hibernate())
   }
 
   /** A new session under `key` that begins with this conversation as it is now. Throws SessionBusyError, SessionConflictError, ResumeError. */
-  fork(key: string): Promise<Session> {
-    return this.#host.fork(this.#identity, key)
+  async fork(key: string): Promise<Session> {
+    checkName('key', key)
+    const record = await this.#active.with(this.#identity, (session) => this.#desk.forks.make(session, key))
+    return new Session(record, this.#desk)
   }
 
   /**
    * Ends what runs and removes the session: its record, transcript and workspace. Deleting twice is no error. Throws FilesError when
    * files stay: the session runs no more turns then, and can be deleted again until they are gone.
    */
-  delete(): Promise<void> {
-    return this.#host.remove(this.#identity)
+  async delete(): Promise<void> {
+    const session = await this.#active.find(this.#identity).catch((error: unknown) => {
+      if ((error as { code?: string }).code === 'session_deleted') return undefined
+      throw error
+    })
+    if (session !== undefined) await this.#desk.stored.erase(this.#active.current(session))
   }
 
   /**
@@ -83,34 +111,75 @@ export class Session {
    * and ConfigError where events are not kept.
    */
   events(options: EventOptions = {}): SessionEvents {
-    return this.#host.events(this.#identity, options)
+    checkOptions('events()', options, EVENT_OPTIONS)
+    wholeNumber('after', options.after ?? 0, 0)
+    return new EventReader({ open: () => this.#followed() }, options)
   }
 
   /** A page of what was said, from either end: at most 4 MiB. An empty page is the end. Throws as `events()`. */
-  history(range: EventRange): Promise<NumberedEvent[]> {
-    return this.#host.history(this.#identity, range)
+  async history(range: EventRange): Promise<NumberedEvent[]> {
+    checkOptions('history()', range, RANGE)
+    wholeNumber('limit', range.limit, 1)
+    return this.#active.with(this.#identity, async (session) => {
+      const journal = journalOf(session)
+      await journal.ready()
+      return journal.page(range)
+    })
   }
 
   /** Stops the turn that runs, whoever sent it; false when none does. Resolves when its process has taken note. */
-  interrupt(): Promise<boolean> {
-    return this.#host.interrupt(this.#identity)
+  async interrupt(): Promise<boolean> {
+    const { running } = await this.#active.find(this.#identity)
+    await running?.interrupt()
+    return running !== undefined
   }
 
   /**
    * Gives the conversation another agent from its next turn on: its process leaves, and the next one resumes under the new
    * definition. This handle still names the old one. Throws ConfigError (no such agent), SessionBusyError while a turn runs.
    */
-  changeAgent(agent: string): Promise<void> {
-    return this.#host.changeAgent(this.#identity, agent)
+  async changeAgent(agent: string): Promise<void> {
+    this.#desk.agents.of(agent)
+    await this.#active.with(this.#identity, async (session) => {
+      if (session.record.agent === agent) return
+      await session.hibernate()
+      await session.changeAgent(agent)
+    })
   }
 
   /** Adds events of the caller's own, which the agent does not see; resolves when they are durable. Throws as `events()`. */
   append(events: readonly NewSessionEvent[]): Promise<NumberedEvent[]> {
-    return this.#host.append(this.#identity, events)
+    return this.#active.with(this.#identity, async (session) => {
+      const journal = journalOf(session)
+      const added = await journal.append(events)
+      for (const { event } of added) session.running?.record?.told(event)
+      await journal.flush()
+      return added
+    })
   }
 
   /** Throws SessionGoneError when it was deleted. */
-  info(): Promise<SessionInfo> {
-    return this.#host.info(this.#identity)
+  async info(): Promise<SessionInfo> {
+    const session = await this.#active.find(this.#identity)
+    const { info } = session
+    this.#active.forgetIfQuiet(session)
+    return info
   }
+
+  /** Keeps the session in memory while it is followed, so that the follower hears of what is added to it. */
+  async #followed(): Promise<{ journal: Journal; release: () => void }> {
+    const held = this.#active.hold(await this.#active.find(this.#identity))
+    const release = (): void => held[Symbol.dispose]()
+    try {
+      return { journal: journalOf(held.conversation), release }
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+}
+
+function journalOf({ journal, record }: ActiveSession): Journal {
+  if (journal !== undefined) return journal
+  throw new ConfigError('events', `are not kept, so session "${record.key}" has none; leave out events: false`)
 }

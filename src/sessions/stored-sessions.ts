@@ -2,27 +2,27 @@ import { FilesError, SessionBusyError, SessionConflictError, SessionGoneError } 
 import { eraseEvents } from '../journal/erase-events.ts'
 import type { SessionRecord, Store, StoredEvent } from '../store/store.ts'
 import type { ActiveSessions } from './active-sessions.ts'
-import type { Conversation } from './active-session.ts'
+import type { ActiveSession } from './active-session.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { Fleet } from '../fleet/fleet.ts'
-import type { Traces } from './session-files.ts'
+import type { SessionFiles } from './session-files.ts'
 import { sessionGone, checkName } from './session-record.ts'
 
-export interface KeptSessionsContext {
+export interface StoredSessionsContext {
   active: ActiveSessions
   store: Store
   emitter: PoolEmitter
-  traces: Traces
-  fleet: () => Fleet
+  files: SessionFiles
+  fleet: Fleet
 }
 
 /** Sessions as what is kept: they come in whole, are looked at between turns, and are removed with all that they left. */
-export class KeptSessions {
-  readonly #context: KeptSessionsContext
+export class StoredSessions {
+  readonly #context: StoredSessionsContext
   readonly #active: ActiveSessions
   readonly #closedTenants = new Set<string>()
 
-  constructor(context: KeptSessionsContext) {
+  constructor(context: StoredSessionsContext) {
     this.#context = context
     this.#active = context.active
   }
@@ -38,26 +38,27 @@ export class KeptSessions {
     return active !== undefined && active.gone === undefined && !active.quiet
   }
 
+  /** Tenants, directories and conversations of processes that are there now. */
+  get inUse(): Fleet['inUse'] {
+    return this.#context.fleet.inUse
+  }
+
   /** The SDK's ids of all conversations that a session has had. */
   conversationsOf(record: SessionRecord): Promise<string[]> {
-    return this.#context.traces.conversations(record)
+    return this.#context.files.conversations(record)
   }
 
   /**
    * Ends what runs, then removes the session with all that it left. Throws FilesError when files of it stay: then its record stays,
    * too, it runs no more turns, and its removal may be asked for again. Without `files`, these are left to the caller.
    */
-  erase(conversation: Conversation, { files = true }: { files?: boolean } = {}): Promise<void> {
-    conversation.erasing ??= this.#erase(conversation, files).catch((error: unknown) => {
-      conversation.erasing = undefined
-      throw error
-    })
-    return conversation.erasing
+  erase(conversation: ActiveSession, { files = true }: { files?: boolean } = {}): Promise<void> {
+    return conversation.erase(() => this.#erase(conversation, files))
   }
 
-  async #erase(conversation: Conversation, files: boolean): Promise<void> {
+  async #erase(conversation: ActiveSession, files: boolean): Promise<void> {
     const { record } = conversation
-    const { store, emitter } = this.#context
+    const { store, emitter, fleet } = this.#context
     conversation.hold()
     const gone = sessionGone(record.key, 'session_deleted')
     conversation.end(gone)
@@ -74,13 +75,14 @@ export class KeptSessions {
     }
     this.#active.delete(conversation)
     await store.flush()
+    fleet.residents.sessionDeleted(conversation.ref)
     emitter.tell('session.deleted', { session: conversation.ref })
   }
 
-  async #removeTraces(conversation: Conversation): Promise<void> {
+  async #removeTraces(conversation: ActiveSession): Promise<void> {
     const { record, ephemeral } = conversation
     try {
-      await this.#context.traces.remove(record)
+      await this.#context.files.remove(record)
     } catch (error) {
       if (!(error instanceof FilesError)) throw error
       // No record says of such a one that it was there: what stays is a leftover.
@@ -97,7 +99,7 @@ export class KeptSessions {
     if (conversation !== undefined) await this.#eraseSparing(this.#active.current(conversation))
   }
 
-  async #eraseSparing(conversation: Conversation): Promise<void> {
+  async #eraseSparing(conversation: ActiveSession): Promise<void> {
     // A removal with its files that was under way may fail for them.
     await conversation.erasing?.catch(() => undefined)
     await this.erase(conversation, { files: false })
@@ -125,7 +127,7 @@ export class KeptSessions {
     try {
       const active = [...this.#active].filter(({ record }) => record.tenant === tenant)
       await Promise.all(active.map((conversation) => this.#eraseSparing(conversation)))
-      await this.#context.fleet().endTenant(tenant)
+      await this.#context.fleet.endTenant(tenant)
       await work()
     } finally {
       this.#closedTenants.delete(tenant)
@@ -186,7 +188,7 @@ export class KeptSessions {
 
   /** Removes what has come of a session that does not come. What stays is found as a leftover. */
   async #removeArrived(record: SessionRecord): Promise<void> {
-    await this.#context.traces.remove(record).catch((error: unknown) => {
+    await this.#context.files.remove(record).catch((error: unknown) => {
       const message = `files of the session "${record.key}", which was not imported, stay`
       this.#context.emitter.tell('warning', { message, error })
     })

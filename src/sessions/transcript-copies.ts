@@ -1,22 +1,18 @@
 import type { Clock } from '../clock.ts'
-import type { Driver, SDKMessage, SessionStore, TranscriptPlace } from '../driver/driver.ts'
+import type { Driver, SDKMessage, TranscriptPlace } from '../driver/driver.ts'
 import { FilesError, ResumeError, StoreError, storeError } from '../errors.ts'
 import type { Problems } from '../files/problem.ts'
-import type { PoolFiles, SessionRecord, TenantPlaces } from '../store/store.ts'
+import type { PoolFiles, SessionRecord, TranscriptStores } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import { NO_MODEL } from '../usage/uncounted-answers.ts'
 import type { PoolEmitter, TranscriptTrouble } from '../events.ts'
 
-export interface TranscriptsContext {
+export interface TranscriptCopiesContext {
   clock: Clock
   driver: Driver
   emitter: PoolEmitter
-  places: (tenant: string) => Promise<TenantPlaces>
-  files: Pick<PoolFiles, 'placesOf' | 'checkDisk'>
-  /** Whether what the CLI writes of a conversation is copied to the store. */
-  copiesTranscripts: boolean
-  /** The store's copies of a tenant's transcripts. */
-  transcriptStore: (tenant: string) => SessionStore
+  files: PoolFiles
+  transcripts: TranscriptStores
 }
 
 /** The state of a worker's transcript. */
@@ -34,19 +30,14 @@ const LOOK_AGAIN_MS = [50, 150, 300, 500, 1_000]
 type ConversationPlace = Pick<SessionRecord, 'tenant' | 'cwd' | 'sdkSessionId'>
 
 /** Keeps a copy of what the CLI writes of a conversation, and notices what it lacks. */
-export class Transcripts {
-  readonly #context: TranscriptsContext
+export class TranscriptCopies {
+  readonly #context: TranscriptCopiesContext
   readonly #written = new WeakMap<Worker, Written>()
+  /** Workers whose transcripts are being copied. */
+  readonly #mending = new WeakSet<Worker>()
 
-  constructor(context: TranscriptsContext) {
+  constructor(context: TranscriptCopiesContext) {
     this.#context = context
-  }
-
-  /** What a process copies to. It gets nothing from there: its own files come first, and are made to be there. */
-  mirror(tenant: string): { sessionStore?: SessionStore } {
-    if (!this.#context.copiesTranscripts) return {}
-    const store = this.#context.transcriptStore(tenant)
-    return { sessionStore: { append: (key, entries) => store.append(key, entries), load: async () => null } }
   }
 
   /**
@@ -74,10 +65,10 @@ export class Transcripts {
 
   /** What either side lacks it gets from the other. Throws FilesError and StoreError. */
   async reconcile({ tenant, cwd, sdkSessionId }: ConversationPlace): Promise<void> {
-    if (!this.#context.copiesTranscripts || cwd === undefined || sdkSessionId === undefined) return
-    const { configDir, tmpDir } = await this.#context.places(tenant)
+    if (!this.#context.transcripts.copied || cwd === undefined || sdkSessionId === undefined) return
+    const { configDir, tmpDir } = await this.#context.files.makePlaces(tenant)
     const place = { configDir, tmpDir, cwd, sessionId: sdkSessionId }
-    await this.#context.driver.reconcile(place, this.#context.transcriptStore(tenant))
+    await this.#context.driver.reconcile(place, this.#context.transcripts.of(tenant))
   }
 
   /**
@@ -87,14 +78,14 @@ export class Transcripts {
   async files(conversation: ConversationPlace, problems: Problems): Promise<{ folder: string; names: string[] }> {
     const { tenant, cwd, sdkSessionId } = conversation
     if (cwd === undefined || sdkSessionId === undefined) return { folder: '', names: [] }
-    const { driver, places, transcriptStore } = this.#context
+    const { driver, files, transcripts } = this.#context
     try {
-      const { configDir, tmpDir } = await places(tenant)
+      const { configDir, tmpDir } = await files.makePlaces(tenant)
       const place = { configDir, tmpDir, cwd, sessionId: sdkSessionId }
       await this.reconcile(conversation).catch((error: unknown) => problems.take(error))
       const found = await driver.transcript(place)
       if (found.names.length > 0) return found
-      await driver.reconcile(place, transcriptStore(tenant))
+      await driver.reconcile(place, transcripts.of(tenant))
       return await driver.transcript(place)
     } catch (error) {
       problems.take(error)
@@ -104,21 +95,33 @@ export class Transcripts {
 
   /** Removes the copy of a conversation that is removed. */
   async forget(tenant: string, place: Parameters<Driver['forget']>[0]): Promise<void> {
-    await this.#context.driver.forget(place, this.#context.transcriptStore(tenant))
+    await this.#context.driver.forget(place, this.#context.transcripts.of(tenant))
   }
 
   /** Notes the size of the transcript before a prompt is handed to the worker. */
   async begin(worker: Worker): Promise<void> {
     const { tenant, cwd, sdkSessionId: sessionId } = worker
     if (sessionId === undefined || this.#written.get(worker)?.place.sessionId === sessionId) return
-    const { configDir, tmpDir } = await this.#context.places(tenant)
+    const { configDir, tmpDir } = await this.#context.files.makePlaces(tenant)
     const place = { configDir, tmpDir, cwd, sessionId }
     const bytes = worker.resumed ? ((await this.#context.driver.checkTranscript(place)) ?? 0) : 0
     this.#written.set(worker, { place, bytes, said: undefined })
   }
 
-  /** Resolves when the transcript has all that the worker said. Throws StoreError if it lacks something. */
+  /**
+   * Resolves when the transcript has all that the worker said. Otherwise throws StoreError, and the worker leaves: a process
+   * that resumes would not know the rest.
+   */
   async confirm(worker: Worker): Promise<void> {
+    try {
+      await this.#confirm(worker)
+    } catch (error) {
+      void worker.leave('transcript')
+      throw error
+    }
+  }
+
+  async #confirm(worker: Worker): Promise<void> {
     const written = this.#written.get(worker)
     if (written?.said === undefined) return
     const { place, bytes: since, said: last } = written
@@ -151,8 +154,8 @@ export class Transcripts {
   /** Copies what is missing, when the worker has nothing else to do; a failure is tried again at the next occasion. */
   async mend(worker: Worker): Promise<void> {
     const { session } = worker
-    if (!worker.transcriptUnsafe || worker.mending || session === undefined) return
-    worker.mending = true
+    if (!worker.transcriptUnsafe || this.#mending.has(worker) || session === undefined) return
+    this.#mending.add(worker)
     try {
       await this.reconcile({ tenant: worker.tenant, cwd: worker.cwd, sdkSessionId: worker.sdkSessionId })
       worker.noteTranscript({ unsafe: false })
@@ -160,7 +163,7 @@ export class Transcripts {
     } catch (error) {
       this.#context.emitter.tell('warning', { message: `the transcript of "${session.key}" is not copied yet`, error })
     }
-    worker.mending = false
+    this.#mending.delete(worker)
   }
 
   /** After `/clear` the worker writes a new transcript. */

@@ -243,8 +243,7 @@ export class DataDir implements PoolFiles {
     }
   }
 
-  /** The tenant's places, made if need be. Rejects with StoreError, or FilesError where the tenant has put something else there. */
-  async tenant(tenant: string): Promise<TenantPlaces> {
+  async makePlaces(tenant: string): Promise<TenantPlaces> {
     const root = join(this.#tenants, folderOf(tenant))
     const removing = this.#removing.get(root)
     if (removing !== undefined) await removing.catch(() => undefined)

@@ -1,3 +1,4 @@
+import type { SessionStore } from '../driver/driver.ts'
 import type { StoreErrorCode } from '../errors.ts'
 import type { Problems } from '../files/problem.ts'
 
@@ -100,10 +101,23 @@ export interface DiskState {
   trouble: StoreErrorCode | undefined
 }
 
-/** The files that a pool owns beside its store. */
-export interface PoolFiles {
+/** Where the files of tenants are. */
+export interface Places {
   /** A tenant's places, whether they are there or not. */
   placesOf(tenant: string): TenantPlaces
+  /** A tenant's places, made if need be. Rejects with StoreError, or FilesError where the tenant has put something else there. */
+  makePlaces(tenant: string): Promise<TenantPlaces>
+}
+
+/** The store's copies of what the CLI writes of conversations. */
+export interface TranscriptStores {
+  /** Whether they are made. */
+  readonly copied: boolean
+  of(tenant: string): SessionStore
+}
+
+/** The files that a pool owns beside its store. */
+export interface PoolFiles extends Places {
   /** Removes all directories of a tenant. What stays is noted. */
   removeTenant(tenant: string, problems: Problems): Promise<void>
   /**

@@ -16,7 +16,7 @@ type Partial_ = Extract<SDKMessage, { type: 'stream_event' }>
 type Failure = NonNullable<Assistant['error']>
 
 /** What a message of the SDK amounts to. */
-export interface Told {
+export interface Translation {
   events: NewSessionEvent[]
   previews: EventPreview[]
 }
@@ -46,7 +46,7 @@ const MCP_TOOL = /^mcp__(.+?)__(.+)$/
 const ROOM_FOR_CALLS = 1_000
 
 /** Turns what an agent's process says in one session into events. Pure but for the ids that it makes up. */
-export class TurnEvents {
+export class EventTranslator {
   readonly #newId: () => string
   /** Ids of MCP calls without result: nothing in a result tells what kind of tool it is of. */
   readonly #mcpCalls = new Set<string>()
@@ -67,8 +67,8 @@ export class TurnEvents {
   }
 
   /** `last`: the turn ends with this result. Before that, results are those of prompts that it had besides. */
-  map(message: SDKMessage, last: boolean): Told {
-    const told: Told = { events: [], previews: [] }
+  map(message: SDKMessage, last: boolean): Translation {
+    const told: Translation = { events: [], previews: [] }
     // Subagents have conversations of their own; this one has their calls and what they came to.
     if ('parent_tool_use_id' in message && message.parent_tool_use_id !== null) return told
     if (message.type === 'stream_event') this.#partial(message, told)
@@ -81,14 +81,14 @@ export class TurnEvents {
 
   /** The end of a turn without a result: `problem` is what to say of it, undefined when it was asked for. */
   end(problem: string | undefined): NewSessionEvent[] {
-    const told: Told = { events: [], previews: [] }
+    const told: Translation = { events: [], previews: [] }
     this.#endRequest(told, true)
     if (problem !== undefined) told.events.push(sessionError('unknown_error', problem, 'exhausted'))
     told.events.push(idle({ type: problem === undefined ? 'end_turn' : 'retries_exhausted' }))
     return told.events
   }
 
-  #system(message: Extract<SDKMessage, { type: 'system' }>, told: Told): void {
+  #system(message: Extract<SDKMessage, { type: 'system' }>, told: Translation): void {
     if (message.subtype === 'status' && message.status === 'requesting') this.#startRequest(undefined, told)
     else if (message.subtype === 'compact_boundary') told.events.push({ type: 'agent.thread_context_compacted' })
     else if (message.subtype === 'api_retry') {
@@ -98,7 +98,7 @@ export class TurnEvents {
     }
   }
 
-  #startRequest(messageId: string | undefined, told: Told): void {
+  #startRequest(messageId: string | undefined, told: Translation): void {
     if (this.#request?.messageId === undefined && this.#request !== undefined) {
       this.#request.messageId = messageId
       return
@@ -109,7 +109,7 @@ export class TurnEvents {
     told.events.push({ type: 'span.model_request_start', id })
   }
 
-  #endRequest(told: Told, isError: boolean): void {
+  #endRequest(told: Translation, isError: boolean): void {
     if (this.#request === undefined) return
     const { id, usage } = this.#request
     this.#request = undefined
@@ -122,7 +122,7 @@ export class TurnEvents {
     })
   }
 
-  #partial({ event }: Partial_, told: Told): void {
+  #partial({ event }: Partial_, told: Translation): void {
     switch (event.type) {
       case 'message_start':
         this.#startRequest(event.message.id, told)
@@ -147,13 +147,13 @@ export class TurnEvents {
     }
   }
 
-  #announce(type: 'agent.message' | 'agent.thinking', told: Told): void {
+  #announce(type: 'agent.message' | 'agent.thinking', told: Translation): void {
     const event = { type, id: this.#newId() }
     this.#announced.push(event)
     told.previews.push({ type: 'event_start', event })
   }
 
-  #delta(text: string, told: Told): void {
+  #delta(text: string, told: Translation): void {
     const event = this.#announced.findLast(({ type }) => type === 'agent.message')
     if (event === undefined) return
     told.previews.push({
@@ -163,7 +163,7 @@ export class TurnEvents {
     })
   }
 
-  #assistant({ message, error }: Assistant, told: Told): void {
+  #assistant({ message, error }: Assistant, told: Translation): void {
     if (error !== undefined) {
       // What the CLI says in the model's place.
       this.#failed = true
@@ -200,7 +200,7 @@ export class TurnEvents {
     return event
   }
 
-  #results({ message }: Extract<SDKMessage, { type: 'user' }>, told: Told): void {
+  #results({ message }: Extract<SDKMessage, { type: 'user' }>, told: Translation): void {
     if (typeof message.content === 'string') return
     for (const block of message.content) {
       if (block.type !== 'tool_result') continue
@@ -217,7 +217,7 @@ export class TurnEvents {
     }
   }
 
-  #ended(result: SDKResultMessage, last: boolean, told: Told): void {
+  #ended(result: SDKResultMessage, last: boolean, told: Translation): void {
     this.#endRequest(told, result.is_error)
     if (!last) return
     const failed = this.#failed

@@ -4,7 +4,7 @@ import { TurnInterruptedError } from '../errors.ts'
 import { toUserMessage } from './prompt.ts'
 import type { TurnInput } from './prompt.ts'
 import type { NumberedEvent } from '../journal/journal.ts'
-import type { Reader } from './turn-reader.ts'
+import type { TurnReader } from './turn-reader.ts'
 import { checkSendOptions } from './send.ts'
 import type { RunningTurn, Turn } from './turn.ts'
 import type { SendOptions } from './send.ts'
@@ -16,12 +16,16 @@ function promptOf(input: TurnInput, options: SendOptions): SDKUserMessage {
   return toUserMessage(input, options)
 }
 
+/** Adds a prompt to a turn that runs. Never throws: what goes wrong ends the turn that this returns. */
+export const steer = (turn: RunningTurn, input: TurnInput, options: SendOptions): Turn =>
+  new SteeringTurn(turn, input, options)
+
 /** A prompt that was added to a turn that runs: it shares that turn's messages from now on, its result and its end. */
 export class SteeringTurn implements Turn {
   readonly id: string = randomUUID()
   readonly result: Promise<SDKResultMessage>
   readonly #turn: RunningTurn
-  readonly #reader: Reader
+  readonly #reader: TurnReader
   readonly #accepted = Promise.withResolvers<NumberedEvent | undefined>()
 
   constructor(turn: RunningTurn, input: TurnInput, options: SendOptions = {}) {

@@ -5,7 +5,7 @@ import { HeldCalls } from './held-calls.ts'
 import type { GatedCall } from './held-calls.ts'
 import type { Journal, NumberedEvent } from '../journal/journal.ts'
 import type { NewSessionEvent, SessionEvent } from '../journal/session-event.ts'
-import { promptEvent, toolUseEvent, TurnEvents } from './event-translator.ts'
+import { promptEvent, toolUseEvent, EventTranslator } from './event-translator.ts'
 import type { Permissions } from '../agents/permissions.ts'
 import type { PermissionAnswer, PermissionQuestion } from '../agents/question.ts'
 import { idle, sessionError, toolUseEventId } from '../journal/session-event.ts'
@@ -16,7 +16,7 @@ const OVERTAKEN_MS = 200
 type Phase = 'new' | 'waiting' | 'begun' | 'closed'
 
 /** What a turn is to leave beside what it says itself. */
-export interface TurnRecordOptions {
+export interface TurnJournalOptions {
   /** What is known of the permissions of its calls before the CLI decides. */
   permissions: Permissions
   /** Resolves when its process has answered a question: everything that it said before has been heard. */
@@ -25,15 +25,15 @@ export interface TurnRecordOptions {
   prompt?: SDKUserMessage | undefined
   /** What comes right before its last event. */
   lastEvents?: () => readonly NewSessionEvent[]
-  /** Told once, when it has ended, how long it has run without waiting for answers, in milliseconds. */
+  /** Translation once, when it has ended, how long it has run without waiting for answers, in milliseconds. */
   ran: (activeMs: number) => void
 }
 
 /** What one turn leaves in its session's journal. Without a prompt it may be what the agent says unprompted. */
-export class TurnRecord {
+export class TurnJournal {
   readonly #journal: Journal
-  readonly #options: TurnRecordOptions
-  readonly #events = new TurnEvents()
+  readonly #options: TurnJournalOptions
+  readonly #events = new EventTranslator()
   readonly #kept = Promise.withResolvers<NumberedEvent>()
   /** Calls without a result, as they were recorded. */
   readonly #calls = new Map<string, Promise<NumberedEvent | undefined>>()
@@ -51,7 +51,7 @@ export class TurnRecord {
   #requestOver: (() => void) | undefined
   readonly #activity = new Activity()
 
-  constructor(journal: Journal, options: TurnRecordOptions) {
+  constructor(journal: Journal, options: TurnJournalOptions) {
     this.#journal = journal
     this.#options = options
     this.#held = new HeldCalls({

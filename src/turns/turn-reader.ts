@@ -4,7 +4,7 @@ import type { SDKMessage } from '../driver/driver.ts'
 const UNREAD_LIMIT = 1024 * 1024
 
 /** One reader's end of a turn: what it has not read yet, and how the turn ended. */
-export class Reader {
+export class TurnReader {
   readonly #onCaughtUp: () => void
   #unread: { message: SDKMessage; size: number }[] = []
   #unreadSize = 0

@@ -6,8 +6,8 @@ import { formatDuration } from '../units.ts'
 import type { DepartureReason, TurnSink, Worker } from '../worker/worker.ts'
 import { withContext } from './prompt.ts'
 import type { NumberedEvent } from '../journal/journal.ts'
-import { Reader } from './turn-reader.ts'
-import type { TurnRecord } from './turn-journal.ts'
+import { TurnReader } from './turn-reader.ts'
+import type { TurnJournal } from './turn-journal.ts'
 import type { PermissionAnswer, PermissionQuestion } from '../agents/question.ts'
 import type { TurnLimits } from '../options/limits.ts'
 import type { Warmth } from '../worker/warmth.ts'
@@ -87,7 +87,7 @@ export class RunningTurn implements Turn, TurnSink {
   readonly #ended = Promise.withResolvers<void>()
   readonly #handed = Promise.withResolvers<void>()
   readonly #underway = Promise.withResolvers<void>()
-  readonly #readers: Reader[] = []
+  readonly #readers: TurnReader[] = []
   /** Prompts whose result has not come. A steered turn has several. */
   readonly #pending = new Set<string>()
   /** Results that have come. */
@@ -117,7 +117,7 @@ export class RunningTurn implements Turn, TurnSink {
   receipt: InterruptReceipt | undefined
   /** Called as the turn ends, before anybody can see that it has. */
   onEnd: (() => void) | undefined
-  #record: TurnRecord | undefined
+  #record: TurnJournal | undefined
   /** True once its result has come and is on its way to the disk: nothing else can end it. */
   #concluding = false
 
@@ -129,7 +129,7 @@ export class RunningTurn implements Turn, TurnSink {
     this.result = this.#result.promise
     this.result.catch(() => undefined)
     this.#kept.promise.catch(() => undefined)
-    this.#readers.push(new Reader(() => this.#readerCaughtUp()))
+    this.#readers.push(new TurnReader(() => this.#readerCaughtUp()))
   }
 
   get warmth(): Warmth | undefined {
@@ -137,11 +137,11 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   /** What it leaves in its session's journal, if that keeps any. */
-  get record(): TurnRecord | undefined {
+  get record(): TurnJournal | undefined {
     return this.#record
   }
 
-  keepIn(record: TurnRecord): void {
+  keepIn(record: TurnJournal): void {
     this.#record = record
     record.kept.then(this.#kept.resolve, this.#kept.reject)
   }
@@ -197,8 +197,8 @@ export class RunningTurn implements Turn, TurnSink {
     return this.#mainReader.dropped
   }
 
-  get #mainReader(): Reader {
-    return this.#readers[0] as Reader
+  get #mainReader(): TurnReader {
+    return this.#readers[0] as TurnReader
   }
 
   [Symbol.asyncIterator](): this {
@@ -215,7 +215,7 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   /** A reader has stopped. The last one to go interrupts the turn, unless it was to detach. */
-  async leave(reader: Reader): Promise<void> {
+  async leave(reader: TurnReader): Promise<void> {
     reader.leave()
     if (this.#phase === 'ended') return
     this.#readerCaughtUp()
@@ -230,8 +230,8 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   /** Another reader of the same turn, from now on. */
-  follow(): Reader {
-    const reader = new Reader(() => this.#readerCaughtUp())
+  follow(): TurnReader {
+    const reader = new TurnReader(() => this.#readerCaughtUp())
     if (this.#phase === 'ended') reader.end(this.#failure)
     this.#readers.push(reader)
     return reader

@@ -1,11 +1,11 @@
 import type { ExitFacts, SDKMessage } from '../driver/driver.ts'
 import { WorkerExitedError } from '../errors.ts'
 import type { DepartureReason, TurnSink } from '../worker/worker.ts'
-import type { TurnRecord } from './turn-journal.ts'
+import type { TurnJournal } from './turn-journal.ts'
 import type { PermissionAnswer, PermissionQuestion } from '../agents/question.ts'
 
 export interface UnpromptedContext {
-  newRecord: () => TurnRecord
+  newRecord: () => TurnJournal
   /** Settles when the last turn has ended: what follows its result comes after its end. */
   lastTurn: () => Promise<void> | undefined
   /** Called when the agent begins to speak, and when it has ended. */
@@ -17,7 +17,7 @@ export interface UnpromptedContext {
 /** Records what an agent says unprompted, for example when its background task has ended: in the events, between two turns. */
 export class Unprompted implements TurnSink {
   readonly #context: UnpromptedContext
-  #record: TurnRecord | undefined
+  #record: TurnJournal | undefined
   /** The last step of a queue in order of arrival. Never rejects. */
   #last: Promise<void> = Promise.resolve()
   #waiting = 0
@@ -65,7 +65,7 @@ export class Unprompted implements TurnSink {
     return this.#record !== undefined || this.#waiting > 0
   }
 
-  get #begun(): TurnRecord {
+  get #begun(): TurnJournal {
     if (this.#record === undefined) {
       this.#record = this.#context.newRecord()
       this.#context.speaks(true)

@@ -5,7 +5,7 @@ import type { Prices } from './prices.ts'
 import { NOTHING_USED, addUsage, runningTotal, tokensIn, usageOf, usageSince } from './usage.ts'
 
 /**
- * Accounts for one process. Its results tell running totals of its conversation, of which each process goes on from what
+ * UsageLedger for one process. Its results tell running totals of its conversation, of which each process goes on from what
  * the one before it has saved, so what was used is a difference. One that is killed saves nothing: what its answers
  * said of themselves is all that is known then.
  */

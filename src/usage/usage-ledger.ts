@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../clock.ts'
 import type { Driver, SDKMessage } from '../driver/driver.ts'
-import type { SessionRecord, Store, TenantPlaces, Usage, UsageRecord } from '../store/store.ts'
+import type { Places, SessionRecord, Store, Usage, UsageRecord } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import { Answers } from './uncounted-answers.ts'
 import { Meter } from './meter.ts'
@@ -46,15 +46,15 @@ class Tally {
   }
 }
 
-export interface AccountsContext {
+export interface UsageLedgerContext {
   clock: Clock
   driver: Driver
-  places: (tenant: string) => Promise<TenantPlaces>
+  places: Pick<Places, 'makePlaces'>
 }
 
 /** Who used how much: turns, sessions, agents and tenants. */
-export class Accounts {
-  readonly #context: AccountsContext
+export class UsageLedger {
+  readonly #context: UsageLedgerContext
   readonly #prices = new Prices()
   readonly #meters = new WeakMap<Worker, Meter>()
   /** What the turn's session had used when it began. */
@@ -63,7 +63,7 @@ export class Accounts {
   readonly #tenants = new Tally()
   #total: Usage = NOTHING_USED
 
-  constructor(context: AccountsContext) {
+  constructor(context: UsageLedgerContext) {
     this.#context = context
   }
 
@@ -100,7 +100,7 @@ export class Accounts {
     const record = usageRecordOf(session)
     const before = { ...record }
     const after = record.notedAt ?? this.#context.clock.wall()
-    const { configDir, tmpDir } = await this.#context.places(session.tenant)
+    const { configDir, tmpDir } = await this.#context.places.makePlaces(session.tenant)
     const { saved, unsaved } = await this.#context.driver.usage({ configDir, tmpDir, cwd, sessionId }, after)
     if (saved !== undefined) {
       this.#prices.learn(saved)

@@ -5,7 +5,7 @@ import type { Residency } from '../options/residency.ts'
 import { nextState } from './lifecycle.ts'
 import type { WorkerEvent, WorkerState } from './lifecycle.ts'
 import type { SessionRef } from '../store/store.ts'
-import type { WorkerPurpose } from './warmth.ts'
+import type { Warmth, WorkerPurpose } from './warmth.ts'
 
 /** Why a worker left. */
 export type DepartureReason =
@@ -29,7 +29,7 @@ export type DepartureReason =
   | 'transcript'
   | 'unresponsive'
 
-/** Whoever listens to a worker while it is busy. */
+/** What listens to a worker while it is busy. */
 export interface TurnSink {
   /** Takes one message; true when it was the last of the turn. */
   accept(message: SDKMessage): boolean
@@ -52,7 +52,8 @@ export interface WorkerFacts {
   ownsCwd: boolean
   /** The conversation it holds; a parked one has none yet. */
   sdkSessionId: string | undefined
-  session: SessionRef | undefined
+  /** Undefined: a spare. */
+  owner: WorkerOwner | undefined
   /** True when its conversation was resumed. */
   resumed: boolean
 }
@@ -65,15 +66,35 @@ export interface WorkerRules {
   memoryLimitBytes: number
 }
 
+/** How a worker left. */
+export interface Departure {
+  reason: DepartureReason
+  exit: ExitFacts
+  report: TerminateReport
+}
+
+/** The session that a worker serves: set when it is started for one, or bound to one. */
+export interface WorkerOwner {
+  readonly ref: SessionRef
+  /** Listens to what the worker says while no turn runs. Undefined: nothing does. */
+  unpromptedOf(worker: Worker): TurnSink | undefined
+  /** Called with each message, before its turn gets it. */
+  said(worker: Worker, message: SDKMessage): void
+  /** The process began another conversation (`/clear`). */
+  reset(sdkSessionId: string): void
+  /** The worker has nothing to do: called when it becomes idle, and then with each round of housekeeping. */
+  idle(worker: Worker): void
+  left(worker: Worker, departure: Departure): void
+}
+
+/** What hears of every worker, whether it serves a session or not. */
 export interface WorkerListeners {
   changed(worker: Worker, from: WorkerState): void
-  /** Called with each message. */
-  said(worker: Worker, message: SDKMessage): void
-  /** The listener for what it says while no turn runs. */
-  unprompted(worker: Worker): TurnSink | undefined
+  /** A turn has begun: its process knows all its tools. */
+  initialized(worker: Worker): void
   /** Dealing with its messages threw: the worker leaves. */
   failed(worker: Worker, what: string, error: unknown): void
-  left(worker: Worker, departure: { reason: DepartureReason; exit: ExitFacts; report: TerminateReport }): void
+  left(worker: Worker, departure: Departure): void
 }
 
 /** Who leaves for one of these was asked before, by an interrupt or a probe, and had seconds to answer; or there is no time to ask. */
@@ -96,27 +117,21 @@ export class Worker {
   readonly process: AgentProcess
   /** Clock readings, in milliseconds. */
   readonly startedAt: number
-  lastUsedAt: number
-  cwd: string
   readonly ownsCwd: boolean
-  sdkSessionId: string | undefined
-  session: SessionRef | undefined
-  turns = 0
-  /** True while somebody who asked for it is about to use it: it must not leave under their hands. */
-  reserved: boolean
-  /** True when its agent has another definition by now: it leaves as soon as it is idle. */
-  outdated = false
-  openPermissionRequests = 0
-  /** True while its transcript lacks something in the store: it must not leave meanwhile. */
-  transcriptUnsafe = false
-  /** True while that is being mended. */
-  mending = false
-  /** Clock reading of the last answer to a permission request, in milliseconds. */
-  lastAnswerAt = 0
-  /** The MCP servers that its process still waits for, by name: its first turn does not begin before. */
-  pendingServers: readonly string[] = []
-  /** Private memory of its process and all that this started, in bytes, as last measured. */
-  memoryBytes: number | undefined
+  #owner: WorkerOwner | undefined
+  #cwd: string
+  #sdkSessionId: string | undefined
+  #lastUsedAt: number
+  #turns = 0
+  #warmth: Warmth | undefined
+  /** Uses that are about to begin. */
+  #reservations = 0
+  #outdated = false
+  #openPermissionRequests = 0
+  #lastAnswerAt = 0
+  #transcriptUnsafe = false
+  #pendingServers: readonly string[] = []
+  #memoryBytes: number | undefined
   #state: WorkerState = 'starting'
   #backgroundTasks = new Set<string>()
   #speaksUnprompted = false
@@ -156,12 +171,11 @@ export class Worker {
     this.tenant = facts.tenant
     this.fingerprint = facts.fingerprint
     this.purpose = facts.purpose
-    this.cwd = facts.cwd
+    this.#cwd = facts.cwd
     this.ownsCwd = facts.ownsCwd
-    this.sdkSessionId = facts.sdkSessionId
-    this.session = facts.session
+    this.#sdkSessionId = facts.sdkSessionId
+    this.#owner = facts.owner
     this.resumed = facts.resumed
-    this.reserved = facts.purpose === 'turn'
     this.process = process
     this.#clock = context.clock
     this.#graces = context.graces
@@ -170,12 +184,103 @@ export class Worker {
     this.#rules = context.rules
     this.#shareOfMaxAge = context.shareOfMaxAge
     this.startedAt = this.#clock.now()
-    this.lastUsedAt = this.startedAt
+    this.#lastUsedAt = this.startedAt
   }
 
   /** Its agent has another definition for processes that are there. */
   follow(rules: WorkerRules): void {
     this.#rules = rules
+  }
+
+  /** Notes whether its agent has another definition by now, or none. It then leaves as soon as it is idle. */
+  supersede(outdated: boolean): void {
+    this.#outdated = outdated
+  }
+
+  get outdated(): boolean {
+    return this.#outdated
+  }
+
+  /** The session that it serves; undefined while it is a spare. */
+  get owner(): WorkerOwner | undefined {
+    return this.#owner
+  }
+
+  get session(): SessionRef | undefined {
+    return this.#owner?.ref
+  }
+
+  get cwd(): string {
+    return this.#cwd
+  }
+
+  /** The conversation that it holds; a parked one has none yet. */
+  get sdkSessionId(): string | undefined {
+    return this.#sdkSessionId
+  }
+
+  /** Clock reading in milliseconds. */
+  get lastUsedAt(): number {
+    return this.#lastUsedAt
+  }
+
+  get turns(): number {
+    return this.#turns
+  }
+
+  /** How its last turn found it; undefined before its first. */
+  get warmth(): Warmth | undefined {
+    return this.#warmth
+  }
+
+  noteWarmth(warmth: Warmth): void {
+    this.#warmth = warmth
+  }
+
+  /** True while a use that was asked for is about to begin: the worker must not leave before. */
+  get reserved(): boolean {
+    return this.#reservations > 0
+  }
+
+  /** Keeps the worker from leaving until `unreserve()` has been called as often. */
+  reserve(): void {
+    this.#reservations += 1
+  }
+
+  unreserve(): void {
+    this.#reservations -= 1
+  }
+
+  get openPermissionRequests(): number {
+    return this.#openPermissionRequests
+  }
+
+  /** Clock reading of the last answer to a permission request, in milliseconds. */
+  get lastAnswerAt(): number {
+    return this.#lastAnswerAt
+  }
+
+  /** True while its transcript lacks something in the store: it must not leave meanwhile. */
+  get transcriptUnsafe(): boolean {
+    return this.#transcriptUnsafe
+  }
+
+  /** The MCP servers that its process still waits for, by name: its first turn does not begin before. */
+  get pendingServers(): readonly string[] {
+    return this.#pendingServers
+  }
+
+  notePendingServers(names: readonly string[]): void {
+    this.#pendingServers = names
+  }
+
+  /** Private memory of its process and all that this started, in bytes, as last measured. */
+  get memoryBytes(): number | undefined {
+    return this.#memoryBytes
+  }
+
+  noteMemory(bytes: number | undefined): void {
+    this.#memoryBytes = bytes
   }
 
   get residency(): Residency {
@@ -217,8 +322,8 @@ export class Worker {
     if (this.#pinnedSince === undefined) return undefined
     return {
       tasks: this.#backgroundTasks.size,
-      permissionRequests: this.openPermissionRequests,
-      transcript: this.transcriptUnsafe,
+      permissionRequests: this.#openPermissionRequests,
+      transcript: this.#transcriptUnsafe,
       unprompted: this.#speaksUnprompted,
       sinceMs: this.#pinnedSince,
     }
@@ -238,15 +343,16 @@ export class Worker {
       throw this.#verdict ?? new Error(`worker ${this.id} left while it started`)
     }
     this.#change('ready')
-    this.lastUsedAt = this.#clock.now()
+    this.#lastUsedAt = this.#clock.now()
     this.#listening = this.#listen()
   }
 
-  /** Makes a parked process the session's. */
-  async bind(session: SessionRef, cwd: string): Promise<void> {
-    this.session = session
-    this.sdkSessionId = await this.process.bind(cwd)
-    this.cwd = cwd
+  /** Makes a spare the session's. `cwd`: of a parked one, which moves there. */
+  async bind(owner: WorkerOwner, cwd?: string): Promise<void> {
+    this.#owner = owner
+    if (cwd === undefined) return
+    this.#sdkSessionId = await this.process.bind(cwd)
+    this.#cwd = cwd
   }
 
   /** Claims the worker for a turn, which gets its messages from here on. */
@@ -258,7 +364,6 @@ export class Worker {
   /** Claims the worker for a turn: nothing else can take it from here on. */
   claim(sink: TurnSink): void {
     this.#change('begin')
-    this.reserved = false
     this.#sink = sink
   }
 
@@ -280,8 +385,8 @@ export class Worker {
   /** The turn is over. */
   finish(): void {
     if (this.#state !== 'busy') return
-    this.turns += 1
-    this.lastUsedAt = this.#clock.now()
+    this.#turns += 1
+    this.#lastUsedAt = this.#clock.now()
     this.release()
   }
 
@@ -323,8 +428,8 @@ export class Worker {
   }
 
   notePermissionRequest(change: 1 | -1): void {
-    this.openPermissionRequests += change
-    if (change === -1) this.lastAnswerAt = this.#clock.now()
+    this.#openPermissionRequests += change
+    if (change === -1) this.#lastAnswerAt = this.#clock.now()
     this.#notePin()
   }
 
@@ -343,19 +448,19 @@ export class Worker {
   /** Whether it speaks unprompted: it must not leave meanwhile. */
   noteUnprompted(speaks: boolean): void {
     this.#speaksUnprompted = speaks
-    if (!speaks) this.lastUsedAt = this.#clock.now()
+    if (!speaks) this.#lastUsedAt = this.#clock.now()
     this.#notePin()
   }
 
   /** Whether what it has said could not be copied yet. */
   noteTranscript({ unsafe }: { unsafe: boolean }): void {
-    this.transcriptUnsafe = unsafe
+    this.#transcriptUnsafe = unsafe
     this.#notePin()
   }
 
   #notePin(): void {
-    const waits = this.#backgroundTasks.size > 0 || this.openPermissionRequests > 0
-    const pinned = waits || this.transcriptUnsafe || this.#speaksUnprompted
+    const waits = this.#backgroundTasks.size > 0 || this.#openPermissionRequests > 0
+    const pinned = waits || this.#transcriptUnsafe || this.#speaksUnprompted
     if (!pinned) this.#pinnedSince = undefined
     else this.#pinnedSince ??= this.#clock.now()
   }
@@ -370,7 +475,7 @@ export class Worker {
     await this.#listening
     // Its driver ends by itself what breaks the protocol; here it only looks as if it had exited.
     if (reason === 'exited' && exit.violation !== undefined) this.#departure = 'output'
-    this.#listeners.unprompted(this)?.workerEnded(exit, this.#departure, this.#verdict)
+    this.#unprompted?.workerEnded(exit, this.#departure, this.#verdict)
     this.#sink?.workerEnded(exit, this.#departure, this.#verdict)
     this.#forgetTurn()
     this.#change('gone')
@@ -407,20 +512,35 @@ export class Worker {
   }
 
   #hear(message: SDKMessage): void {
-    if (message.type === 'system' && message.subtype === 'background_tasks_changed') {
-      this.noteBackgroundTasks(message.tasks.filter(({ ambient }) => ambient !== true).map(({ task_id }) => task_id))
-    }
-    this.#listeners.said(this, message)
+    this.#note(message)
     if (this.#sink !== undefined && this.#attended) {
       if (this.#sink.accept(message)) this.finish()
       return
     }
-    this.#listeners.unprompted(this)?.accept(message)
+    this.#unprompted?.accept(message)
     this.process.consumed()
   }
 
+  /** What a message says of the process itself, whoever it is for. */
+  #note(message: SDKMessage): void {
+    if (message.type === 'system' && message.subtype === 'background_tasks_changed') {
+      this.noteBackgroundTasks(message.tasks.filter(({ ambient }) => ambient !== true).map(({ task_id }) => task_id))
+    }
+    this.#owner?.said(this, message)
+    if (message.type !== 'system' || message.subtype !== 'init') return
+    this.#listeners.initialized(this)
+    // `/clear` begins another conversation in the same process; its id comes with the first message of it.
+    if (this.#sdkSessionId === undefined || message.session_id === this.#sdkSessionId) return
+    this.#sdkSessionId = message.session_id
+    this.#owner?.reset(message.session_id)
+  }
+
   get #listener(): TurnSink | undefined {
-    return this.#attended ? this.#sink : this.#listeners.unprompted(this)
+    return this.#attended ? this.#sink : this.#unprompted
+  }
+
+  get #unprompted(): TurnSink | undefined {
+    return this.#owner?.unpromptedOf(this)
   }
 
   #forgetTurn(): void {

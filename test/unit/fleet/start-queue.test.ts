@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { readAdmission } from '../../../src/options/admission.ts'
 import { Gate } from '../../../src/admission/gate.ts'
 import type { Permit } from '../../../src/admission/gate.ts'
-import { Launcher } from '../../../src/fleet/start-queue.ts'
+import { StartQueue } from '../../../src/fleet/start-queue.ts'
 import type { StartPriority } from '../../../src/fleet/start-queue.ts'
 import { FakeClock } from '../../../src/testing/clock.ts'
 
@@ -13,7 +13,7 @@ const permit: Permit = gate.permitStart('default')
 const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
 
 test('waiting users go first, then workers asked for ahead, then spares; each in the order they came', async () => {
-  const launcher = new Launcher(1)
+  const launcher = new StartQueue(1)
   const begun: string[] = []
   const first = Promise.withResolvers<void>()
   const all = [launcher.launch(permit, 'spare', () => first.promise)]
@@ -34,7 +34,7 @@ test('waiting users go first, then workers asked for ahead, then spares; each in
 })
 
 test('what a user has come to wait for goes behind the users that wait already, and before all else', async () => {
-  const launcher = new Launcher(1)
+  const launcher = new StartQueue(1)
   const begun: string[] = []
   const first = Promise.withResolvers<void>()
   const note = (name: string) => async () => void begun.push(name)
@@ -54,7 +54,7 @@ test('what a user has come to wait for goes behind the users that wait already, 
 })
 
 test('a start that throws gives its place back, and its caller the error', async () => {
-  const launcher = new Launcher(1)
+  const launcher = new StartQueue(1)
   const failing = launcher.launch(permit, 'user', () => Promise.reject(new Error('no such file')))
   const next = launcher.launch(permit, 'user', async () => 'started')
   await expect(failing).rejects.toThrow('no such file')
@@ -79,7 +79,7 @@ test('never more than so many start at once, and every start ends', async () => 
         { maxLength: 20 },
       ),
       async (concurrent, starts) => {
-        const launcher = new Launcher(concurrent)
+        const launcher = new StartQueue(concurrent)
         let running = 0
         let most = 0
         const outcomes = await Promise.allSettled(

@@ -30,6 +30,10 @@ class Worker implements Occupant {
     this.agent = agent
     this.purpose = purpose
   }
+
+  noteMemory(bytes: number | undefined): void {
+    this.memoryBytes = bytes
+  }
 }
 
 /** A machine of 2 GiB: 64 of the host, 123 for surprises, 32 for the host to grow by. */

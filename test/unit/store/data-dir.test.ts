@@ -83,22 +83,22 @@ test('what a host that died had on disk for slow readers is removed', async () =
 
 test('everything is for its owner only', async () => {
   const dir = taken()
-  const places = await dir.tenant('default')
+  const places = await dir.makePlaces('default')
   for (const place of [dir.path, ...Object.values(places)]) expect((await stat(place)).mode & 0o777).toBe(0o700)
 })
 
 test('a tenant has the same places every time', async () => {
   const dir = taken()
-  expect(await dir.tenant('acme')).toEqual(await dir.tenant('acme'))
-  const { home } = await dir.tenant('acme')
+  expect(await dir.makePlaces('acme')).toEqual(await dir.makePlaces('acme'))
+  const { home } = await dir.makePlaces('acme')
   await writeFile(join(home, 'kept'), 'kept')
-  await dir.tenant('acme')
+  await dir.makePlaces('acme')
   expect(await readFile(join(home, 'kept'), 'utf8')).toBe('kept')
 })
 
 test('no two tenants share a folder, on no file system, and none leaves its own', async () => {
   const dir = taken()
-  const root = dirname((await dir.tenant('x')).home)
+  const root = dirname((await dir.makePlaces('x')).home)
   const names = fc.oneof(
     fc.string({ minLength: 1, maxLength: 8 }),
     fc.string({ unit: fc.constantFrom('a', 'A', '.', '/', '~', '-', 'ä', '🦀'), minLength: 1, maxLength: 5 }),
@@ -106,7 +106,7 @@ test('no two tenants share a folder, on no file system, and none leaves its own'
   )
   await fc.assert(
     fc.asyncProperty(fc.uniqueArray(names, { maxLength: 8 }), async (tenants) => {
-      const folders = await Promise.all(tenants.map(async (tenant) => dirname((await dir.tenant(tenant)).home)))
+      const folders = await Promise.all(tenants.map(async (tenant) => dirname((await dir.makePlaces(tenant)).home)))
       for (const place of folders) expect(dirname(place)).toBe(dirname(root))
       const seenByAnyFileSystem = folders.map((place) => basename(place).toLowerCase().normalize('NFC'))
       expect(new Set(seenByAnyFileSystem).size).toBe(tenants.length)
@@ -126,7 +126,7 @@ test('a tenant whose directories go as somebody needs them has them all the same
     const removed = remove()
     // At every step of the removal once.
     for (let tick = 0; tick < round; tick += 1) await Promise.resolve()
-    const places = await dir.tenant('t')
+    const places = await dir.makePlaces('t')
     await removed
     for (const place of Object.values(places)) expect((await stat(place)).isDirectory()).toBe(true)
   }
@@ -136,16 +136,16 @@ test('directories of tenants go by the time of their last use, whatever their na
   let now = 1_000_000
   const dir = new DataDir(path, { wall: () => now })
   onTestFinished(() => dir.release())
-  for (const tenant of ['known', 'Not A Folder Name', 'old']) await dir.tenant(tenant)
+  for (const tenant of ['known', 'Not A Folder Name', 'old']) await dir.makePlaces(tenant)
   now += 1_000
-  await dir.tenant('used')
-  await dir.tenant('used')
+  await dir.makePlaces('used')
+  await dir.makePlaces('used')
   const known = new Set(['known', 'Not A Folder Name'])
   const removed = (dryRun: boolean): Promise<number> =>
     dir.removeUnknownTenants(known, { before: now, dryRun, problems: new Problems() })
-  for (const tenant of ['known', 'Not A Folder Name', 'old']) await dir.tenant(tenant)
+  for (const tenant of ['known', 'Not A Folder Name', 'old']) await dir.makePlaces(tenant)
   now += 1_000
-  await dir.tenant('used')
+  await dir.makePlaces('used')
   expect(await removed(true)).toBe(1)
   expect(await removed(false)).toBe(1)
   expect(await removed(false)).toBe(0)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { SDKMessage } from '../../../src/driver/driver.ts'
 import type { EventPreview, NewSessionEvent } from '../../../src/journal/session-event.ts'
-import { promptEvent, TurnEvents } from '../../../src/turns/event-translator.ts'
+import { promptEvent, EventTranslator } from '../../../src/turns/event-translator.ts'
 import { toolUseEventId } from '../../../src/journal/session-event.ts'
 
 /** What a real process said in one turn, recorded. */
@@ -18,7 +18,7 @@ interface Mapped {
 
 function mapped(messages: SDKMessage[]): Mapped {
   let made = 0
-  const mapper = new TurnEvents(() => `id ${(made += 1)}`)
+  const mapper = new EventTranslator(() => `id ${(made += 1)}`)
   const told = messages.map((message) => mapper.map(message, message.type === 'result'))
   const events = told.flatMap((one) => one.events)
   return { events, previews: told.flatMap(({ previews }) => previews), types: events.map(({ type }) => type) }
@@ -151,7 +151,7 @@ test('what a subagent says is its own; that it was called is told', () => {
 })
 
 test('a result that ends only one of the prompts of a turn does not end the turn', () => {
-  const mapper = new TurnEvents()
+  const mapper = new EventTranslator()
   for (const message of recorded('text')) {
     const { events } = mapper.map(message, false)
     expect(events.map(({ type }) => type)).not.toContain('session.status_idle')
@@ -164,7 +164,7 @@ test.each([
   ['error_during_execution', 'retries_exhausted', 'unknown_error'],
 ])('a result of %s ends the turn with %s', (subtype, reason, error) => {
   const result = { ...recorded('text').at(-1), subtype, is_error: true, terminal_reason: undefined, errors: ['why'] }
-  const { events } = new TurnEvents().map(result as unknown as SDKMessage, true)
+  const { events } = new EventTranslator().map(result as unknown as SDKMessage, true)
   expect(events.at(-1)).toMatchObject({ type: 'session.status_idle', stop_reason: { type: reason } })
   const [first] = events
   if (error === undefined) expect(events.length).toBe(1)
@@ -172,14 +172,14 @@ test.each([
 })
 
 test('a turn that ends without a result closes its request, and says why unless it was asked to', () => {
-  const mapper = new TurnEvents(() => 'id')
+  const mapper = new EventTranslator(() => 'id')
   for (const message of recorded('text').slice(0, 3)) mapper.map(message, false)
   expect(mapper.end('the disk is full')).toMatchObject([
     { type: 'span.model_request_end', model_request_start_id: 'id', is_error: true },
     { type: 'session.error', error: { message: 'the disk is full', retry_status: { type: 'exhausted' } } },
     { type: 'session.status_idle', stop_reason: { type: 'retries_exhausted' } },
   ])
-  expect(new TurnEvents().end(undefined)).toEqual([IDLE])
+  expect(new EventTranslator().end(undefined)).toEqual([IDLE])
 })
 
 test('a prompt becomes content blocks; what events cannot show is shown as JSON', () => {

@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { SDKMessage } from '../../../src/driver/driver.ts'
-import { Reader } from '../../../src/turns/turn-reader.ts'
+import { TurnReader } from '../../../src/turns/turn-reader.ts'
 import { assistantMessage } from '../../../src/testing/messages.ts'
 
 const message = (text: string): SDKMessage => assistantMessage('s', text)
 
-const readerWith = (): { reader: Reader; caughtUp: () => number } => {
+const readerWith = (): { reader: TurnReader; caughtUp: () => number } => {
   let times = 0
-  const reader = new Reader(() => {
+  const reader = new TurnReader(() => {
     times += 1
   })
   return { reader, caughtUp: () => times }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Driver, ModelAnswer, TranscriptUsage } from '../../../src/driver/driver.ts'
-import { Accounts } from '../../../src/usage/usage-ledger.ts'
+import { UsageLedger } from '../../../src/usage/usage-ledger.ts'
 import { newRecord } from '../../../src/sessions/session-record.ts'
 import { NOTHING_USED } from '../../../src/usage/usage.ts'
 import type { SessionRecord, Usage } from '../../../src/store/store.ts'
@@ -53,7 +53,7 @@ function site(usage: Partial<SessionRecord['usage']> = {}) {
     }),
   })
   const directory = { home: '', configDir: '', tmpDir: '', workspaces: '', earlier: '' }
-  const accounts = new Accounts({ clock, driver, places: async () => directory })
+  const accounts = new UsageLedger({ clock, driver, places: { makePlaces: async () => directory } })
   return { accounts, record, transcript, input: (): number => record.usage?.total.inputTokens ?? 0 }
 }
 

@@ -4,7 +4,7 @@ import { readResidency } from '../../../src/options/residency.ts'
 import { FakeClock, FakeDriver } from '../../../src/testing/index.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { Worker } from '../../../src/worker/worker.ts'
-import type { TurnSink, WorkerFacts } from '../../../src/worker/worker.ts'
+import type { TurnSink, WorkerFacts, WorkerOwner } from '../../../src/worker/worker.ts'
 import type { PermissionAnswer, PermissionQuestion } from '../../../src/agents/question.ts'
 
 const prompt = { type: 'user', message: { role: 'user', content: 'Hello' }, parent_tool_use_id: null } as const
@@ -31,6 +31,16 @@ class Sink implements TurnSink {
   workerEnded(exit: unknown): void {
     this.exits.push(exit)
   }
+}
+
+/** The session that the worker serves. */
+const owner: WorkerOwner = {
+  ref: { tenant: 'default', key: 'k', agent: 'a' },
+  unpromptedOf: () => unprompted,
+  said: (_worker, { type }) => void log.push(`said ${type}`),
+  reset: (id) => void log.push(`reset to ${id}`),
+  idle: () => undefined,
+  left: () => undefined,
 }
 
 let clock: FakeClock
@@ -65,7 +75,7 @@ const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess)
       cwd: '/',
       ownsCwd: false,
       sdkSessionId: 's-1',
-      session: undefined,
+      owner,
       resumed: false,
       ...facts,
     },
@@ -77,8 +87,7 @@ const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess)
       shareOfMaxAge: 1,
       listeners: {
         changed: ({ state }, from) => void log.push(`${from} → ${state}`),
-        said: (_worker, { type }) => void log.push(`said ${type}`),
-        unprompted: () => unprompted,
+        initialized: () => void log.push('initialized'),
         failed: (_worker, what, error) => void log.push(`${what}: ${(error as Error).message}`),
         left: (_worker, { reason }) => void log.push(`left: ${reason}`),
       },
