@@ -71,7 +71,7 @@ export class Queries implements QueryHost {
   }
 
   async worker({ conversation, agent }: QuerySession): Promise<Worker> {
-    if (agent !== undefined && conversation.running === undefined) conversation.noteAgent(agent)
+    if (agent !== undefined && conversation.running === undefined) conversation.live.noteAgent(agent)
     return this.#context.sessions.workerOf(conversation)
   }
 

@@ -1,9 +1,7 @@
-import { randomUUID } from 'node:crypto'
 import type { Agents } from '../agents/catalogue.ts'
-import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
 import type { ResumePoint, SDKMessage } from '../driver/driver.ts'
-import { PoolClosedError, SessionBusyError, TurnInterruptedError } from '../errors.ts'
+import { SessionBusyError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { SessionRecord, Store, SessionRef, SessionInfo } from '../store/store.ts'
 import type { Departure, Worker, WorkerOwner } from '../worker/worker.ts'
@@ -13,15 +11,13 @@ import type { RunningTurn } from '../turns/turn.ts'
 import { TurnJournal } from '../turns/turn-journal.ts'
 import type { TurnJournalOptions } from '../turns/turn-journal.ts'
 import { Unprompted } from '../turns/unprompted.ts'
-import { noteActivity } from '../usage/usage.ts'
 import type { OnBusy, SendOptions } from '../turns/send.ts'
 import type { UsageLedger } from '../usage/usage-ledger.ts'
+import { LiveRecord } from './live-record.ts'
 import type { SessionFiles } from './session-files.ts'
 import { infoOf } from './session-info.ts'
 import type { TranscriptCopies } from './transcript-copies.ts'
-
-/** Turns of one session that may wait for the one that runs. */
-const MAX_QUEUED = 16
+import { TurnQueue } from './turn-queue.ts'
 
 /** How the first process of a conversation begins, where that is not plain. */
 export interface Origin extends ResumePoint {
@@ -33,12 +29,6 @@ export interface Origin extends ResumePoint {
 export interface Follower {
   said(message: SDKMessage): void
   ended(error: Error): void
-}
-
-/** A turn, and what runs it when its time has come. */
-interface Admission {
-  turn: RunningTurn
-  run: () => Promise<void>
 }
 
 /** How a conversation is kept. */
@@ -64,7 +54,9 @@ export interface SessionServices {
 
 /** A session while this host works on it: its record, its worker, and its turns one at a time. */
 export class ActiveSession implements WorkerOwner {
-  readonly #record: SessionRecord
+  /** Its record, and what becomes of it. */
+  readonly live: LiveRecord
+  readonly #turns: TurnQueue
   #worker: Worker | undefined
   /** The start of the worker, shared by all who wait for it. */
   #opening: Promise<void> | undefined
@@ -74,14 +66,9 @@ export class ActiveSession implements WorkerOwner {
   #origin: Origin | undefined
   readonly #followers = new Set<Follower>()
   #erasing: Promise<void> | undefined
-  #running: Admission | undefined
-  #queue: Admission[] = []
   #gone: Error | undefined
-  #settled: Promise<void> = Promise.resolve()
   #resetting: Promise<void> = Promise.resolve()
   #held = 0
-  /** True while the record says more of its identity than the store. */
-  #identityUnsaved = false
   /** True for a conversation that is deleted at its end: no store knows it. */
   readonly ephemeral: boolean
   /** Its events; undefined where none are kept. */
@@ -90,10 +77,14 @@ export class ActiveSession implements WorkerOwner {
   readonly #unprompted: Unprompted | undefined
 
   constructor(record: SessionRecord, services: SessionServices, keeping: Keeping) {
-    this.#record = record
     this.#services = services
     this.ephemeral = keeping.ephemeral
     const { store, clock } = services
+    this.live = new LiveRecord(record, services, keeping.ephemeral)
+    this.#turns = new TurnQueue(record.key, {
+      idle: () => services.onIdle(this),
+      failed: (error) => this.#warn(`something failed after a turn of session "${record.key}"`, error),
+    })
     const onIdle = (): void => {
       if (this.quiet) services.onIdle(this)
     }
@@ -104,7 +95,7 @@ export class ActiveSession implements WorkerOwner {
   #listener(journal: Journal): Unprompted {
     return new Unprompted({
       newRecord: () => this.#newRecord(journal),
-      lastTurn: () => (this.#running?.turn.phase === 'running' ? this.#running.turn.ended : undefined),
+      lastTurn: () => this.#turns.ended,
       confirm: async () => {
         if (this.#worker !== undefined) await this.#services.transcripts.confirm(this.#worker)
       },
@@ -116,7 +107,7 @@ export class ActiveSession implements WorkerOwner {
   }
 
   get record(): Readonly<SessionRecord> {
-    return this.#record
+    return this.live.now
   }
 
   /** Its process, from the start of that on. */
@@ -140,7 +131,7 @@ export class ActiveSession implements WorkerOwner {
   }
 
   get ref(): SessionRef {
-    const { tenant, key, agent } = this.#record
+    const { tenant, key, agent } = this.record
     return { tenant, key, agent }
   }
 
@@ -151,20 +142,19 @@ export class ActiveSession implements WorkerOwner {
 
   /** The turn that runs. While the worker of one that has ended is still being given back, the next one counts as running. */
   get running(): RunningTurn | undefined {
-    const { turn } = this.#running ?? {}
-    return turn?.phase === 'ended' ? this.#queue.find((next) => next.turn.phase !== 'ended')?.turn : turn
+    return this.#turns.running
   }
 
   /** Resolves when nothing of the last turn is left to do. */
   get settled(): Promise<void> {
-    return this.#settled
+    return this.#turns.settled
   }
 
   /** True when nothing is going on: it may be forgotten, and read from the store again. */
   get quiet(): boolean {
     const workerless = this.#worker === undefined && this.#opening === undefined
     const recorded = this.journal?.busy !== true && this.#unprompted?.active !== true
-    return workerless && recorded && this.#running === undefined && this.#queue.length === 0 && this.#held === 0
+    return workerless && recorded && this.#turns.empty && this.#held === 0
   }
 
   /** Somebody works with it beside its turns: a second object for the same session must not come up meanwhile. */
@@ -189,40 +179,22 @@ export class ActiveSession implements WorkerOwner {
   #newRecord(journal: Journal, options: Pick<TurnJournalOptions, 'prompt' | 'lastEvents'> = {}): TurnJournal {
     return new TurnJournal(journal, {
       ...options,
-      permissions: this.#services.agents.of(this.#record.agent).permissions,
+      permissions: this.#services.agents.of(this.record.agent).permissions,
       caughtUp: async () => this.#worker?.process.probe(),
-      ran: (ms) => noteActivity(this.#record, ms),
+      ran: (ms) => this.live.noteActivity(ms),
     })
   }
 
   /** Runs the turn now, or does what the caller wants when another one runs. Never throws: it ends the turn. */
   admit(turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>, run: () => Promise<void>): void {
-    const { running } = this
-    const admission = { turn, run }
-    if (this.#gone !== undefined) {
-      turn.fail(this.#gone)
-    } else if (this.#running === undefined) {
-      this.#settled = this.#start(admission)
-    } else if (running === undefined) {
-      this.#enqueue(admission)
-    } else if (onBusy === 'reject') {
-      turn.fail(this.#busy('a turn of this session runs; wait for it, or say what to do with onBusy'))
-    } else if (this.#queue.length >= MAX_QUEUED) {
-      turn.fail(this.#busy(`${MAX_QUEUED} turns of this session wait already`))
-    } else {
-      turn.onCancel = () => {
-        this.#queue = this.#queue.filter((other) => other !== admission)
-      }
-      this.#enqueue(admission, onBusy === 'interrupt')
-      if (onBusy === 'interrupt') void running.interrupt()
-    }
+    if (this.#gone === undefined) this.#turns.admit(turn, onBusy, run)
+    else turn.fail(this.#gone)
   }
 
   /** The session is deleted, or the pool closes: what runs and what waits ends with this error. Its journal goes on. */
   end(error: Error): void {
     this.#gone = error
-    for (const { turn } of this.#queue.splice(0)) turn.fail(error)
-    this.#running?.turn.fail(error)
+    this.#turns.end(error)
     this.#unprompted?.stop(error)
     this.#compacting?.fail(error)
     for (const follower of this.#followers) follower.ended(error)
@@ -318,13 +290,13 @@ export class ActiveSession implements WorkerOwner {
 
   #workerGone(): void {
     this.#worker = undefined
-    if (this.#running === undefined) this.#services.onIdle(this)
+    if (this.#turns.free) this.#services.onIdle(this)
   }
 
   /** Ends its process and keeps the session. Throws SessionBusyError while a turn runs. */
   async hibernate(): Promise<void> {
     this.#refuseBusy('wait for its end or interrupt it, then hibernate')
-    await this.#settled
+    await this.#turns.settled
     await this.#opening?.catch(() => undefined)
     // A turn may have come meanwhile, and must not lose its worker.
     this.#refuseBusy('wait for its end or interrupt it, then hibernate')
@@ -334,20 +306,20 @@ export class ActiveSession implements WorkerOwner {
   /** Waits until nothing of the last turn is left to do. Throws SessionBusyError while a turn runs. */
   async rest(advice: string): Promise<void> {
     this.#refuseBusy(advice)
-    await this.#settled
+    await this.#turns.settled
     this.#refuseBusy(advice)
   }
 
   #refuseBusy(advice: string): void {
     if (this.running === undefined) return
-    throw new SessionBusyError(`session "${this.#record.key}" runs a turn; ${advice}`)
+    throw new SessionBusyError(`session "${this.record.key}" runs a turn; ${advice}`)
   }
 
   /** What callers are told of it. */
   get info(): SessionInfo {
     const state = this.#worker?.state
     const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
-    return infoOf(this.#record, shown, this.running?.record?.activeMs)
+    return infoOf(this.record, shown, this.running?.record?.activeMs)
   }
 
   /** Resolves when every reset so far is stored, or was told of. Never rejects. */
@@ -357,100 +329,28 @@ export class ActiveSession implements WorkerOwner {
 
   /** The process began another conversation in the same session (`/clear`). */
   reset(sdkSessionId: string): void {
-    const before = { ...this.#record }
-    this.#record.sdkSessionId = sdkSessionId
+    const before = this.live.noteReset(sdkSessionId)
     const stored = async (): Promise<void> => {
       await this.#services.files.leaveBehind(before)
-      await this.save()
+      await this.live.save()
     }
     this.#resetting = this.#resetting
       .then(stored)
-      .catch((error: unknown) => this.#warn(`the new id of session "${this.#record.key}" was not stored`, error))
-  }
-
-  /** Notes what it has become; durable once any of the saves has resolved. */
-  identify(identity: Pick<SessionRecord, 'sdkSessionId' | 'cwd' | 'ownsCwd'>): void {
-    Object.assign(this.#record, identity)
-    this.#identityUnsaved = true
-  }
-
-  /** Gives the conversation its id and its place before its first process. `makePlace` makes one of the pool's, by the id. */
-  async settleIdentity(cwd: string | undefined, makePlace: (sdkSessionId: string) => Promise<string>): Promise<void> {
-    const id = (this.#record.sdkSessionId ??= randomUUID())
-    if (this.#record.cwd !== undefined) return
-    this.#record.cwd = cwd ?? (await makePlace(id))
-    this.#record.ownsCwd = cwd === undefined
-  }
-
-  /** The process of a host that died had begun it before that host could note it. */
-  noteBegun(): void {
-    this.#record.begun = true
-  }
-
-  /** From now on its prompt may have run: it is resumed ever after, also by another host. Resolves when that is durable. */
-  async markBegun(): Promise<void> {
-    if (this.#record.begun) return
-    this.#record.begun = true
-    try {
-      await this.save()
-    } catch (error) {
-      this.#record.begun = false
-      throw error
-    }
-  }
-
-  /** Its conversation is gone: it has another one, of which nothing was said yet. */
-  beginAnew(): void {
-    Object.assign(this.#record, { begun: false, sdkSessionId: randomUUID(), turns: 0 })
-  }
-
-  /** Its options are another agent's from now on. Durable when a save has resolved. */
-  noteAgent(agent: string): void {
-    this.#record.agent = agent
-  }
-
-  /** Its options are another agent's from now on, for good. */
-  async changeAgent(agent: string): Promise<void> {
-    const before = this.#record.agent
-    this.#record.agent = agent
-    try {
-      await this.save()
-    } catch (error) {
-      this.#record.agent = before
-      throw error
-    }
-  }
-
-  /** A turn has ended with a result. */
-  async noteTurn(): Promise<void> {
-    this.#record.turns += 1
-    this.#record.lastUsedAt = calendarOf(this.#services.clock).latest
-    await this.touch()
-  }
-
-  /** Makes the record durable. */
-  async save(): Promise<void> {
-    if (!this.ephemeral) await this.#services.store.put(this.#record)
-    this.#identityUnsaved = false
+      .catch((error: unknown) => this.#warn(`the new id of session "${this.record.key}" was not stored`, error))
   }
 
   /** Makes its identity durable, unless a save has done so or it is being removed. */
   async saveIdentity(): Promise<void> {
-    if (this.#identityUnsaved && this.erasing === undefined) await this.save()
-  }
-
-  /** Notes the use of the session, less urgently. */
-  async touch(): Promise<void> {
-    if (!this.ephemeral) await this.#services.store.touch(this.#record)
+    if (this.#erasing === undefined) await this.live.saveIdentity()
   }
 
   /** Notes what was used outside of a turn's end. */
   async noteUsage(): Promise<void> {
     // Read from the store again before this is there, it would be forgotten.
     this.hold()
-    await this.touch().catch((error: unknown) =>
-      this.#warn(`what session "${this.#record.key}" used was not stored`, error),
-    )
+    await this.live
+      .touch()
+      .catch((error: unknown) => this.#warn(`what session "${this.record.key}" used was not stored`, error))
     this.release()
     this.#services.onIdle(this)
   }
@@ -460,44 +360,12 @@ export class ActiveSession implements WorkerOwner {
     try {
       return make(this.info)
     } catch (error) {
-      this.#warn(`the last events of a turn of session "${this.#record.key}" could not be made`, error)
+      this.#warn(`the last events of a turn of session "${this.record.key}" could not be made`, error)
       return []
     }
-  }
-
-  #enqueue(admission: Admission, first = false): void {
-    if (first) this.#queue.unshift(admission)
-    else this.#queue.push(admission)
-    void admission.turn.record?.accept()
-  }
-
-  async #start(admission: Admission): Promise<void> {
-    const { turn, run } = admission
-    this.#running = admission
-    turn.onCancel = undefined
-    try {
-      await run()
-    } catch (error) {
-      if (turn.phase !== 'ended') turn.fail(error as Error)
-      else if (!isExpected(error)) this.#warn(`something failed after a turn of session "${this.#record.key}"`, error)
-    }
-    this.#running = undefined
-    // A turn that was aborted while it waited needs no worker.
-    this.#queue = this.#queue.filter((waiting) => waiting.turn.phase !== 'ended')
-    const next = this.#queue.shift()
-    if (next !== undefined) this.#settled = this.#start(next)
-    else this.#services.onIdle(this)
   }
 
   #warn(message: string, error: unknown): void {
     this.#services.emitter.tell('warning', { message, error })
   }
-
-  #busy(why: string): SessionBusyError {
-    return new SessionBusyError(`session "${this.#record.key}" is busy: ${why}`)
-  }
 }
-
-/** What follows from the end of a turn that still waited tells nobody anything new. */
-const isExpected = (error: unknown): boolean =>
-  error instanceof TurnInterruptedError || error instanceof PoolClosedError

@@ -184,7 +184,7 @@ export class Checkout {
     }
     const { sdkSessionId, cwd, ownsCwd } = worker
     // Made durable with what the caller has to note besides: a turn pays for one write, and not for two.
-    session.identify({ sdkSessionId, cwd, ownsCwd })
+    session.live.identify({ sdkSessionId, cwd, ownsCwd })
     fleet.bound(worker)
     return worker
   }
@@ -228,12 +228,12 @@ export class Checkout {
   async #prepare(session: ActiveSession, agent: Agent, places: TenantPlaces): Promise<SessionStart> {
     const { fleet, transcripts, compaction } = this.#context
     const { record } = session
-    await session.settleIdentity(agent.options.cwd, (id) => fleet.starter.makeWorkspace(places, id))
+    await session.live.settleIdentity(agent.options.cwd, (id) => fleet.starter.makeWorkspace(places, id))
     const { cwd, sdkSessionId } = record
     if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
     if ((await fleet.starter.prepareCwd({ cwd, ownsCwd: record.ownsCwd })) && record.begun)
       this.#noteMadeAgain(session, cwd)
-    await session.save()
+    await session.live.save()
     const loaded = { ...record, sdkSessionId: session.origin?.of ?? sdkSessionId }
     const mode = modeOf(session, sdkSessionId)
     if (mode.kind !== 'new') await transcripts.checkResume(loaded)
@@ -284,7 +284,7 @@ export class Checkout {
     if (session.origin !== undefined) return false
     if (error instanceof StartError && error.message.includes('is already in use')) {
       // The process of a host that died had written its transcript before the host could note it.
-      session.noteBegun()
+      session.live.noteBegun()
       return true
     }
     if (!(error instanceof ResumeError) || !record.begun) return false
@@ -292,7 +292,7 @@ export class Checkout {
     if (record.turns > 0) {
       this.#context.emitter.tell('session.restarted', { session: session.ref, lost: record.sdkSessionId ?? '' })
     }
-    session.beginAnew()
+    session.live.beginAnew()
     return true
   }
 }

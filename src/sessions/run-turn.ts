@@ -100,7 +100,7 @@ export class TurnRunner {
 
   /** Runs one turn from its admission to its end, and gives back what it took on every path. */
   async #run(session: ActiveSession, turn: RunningTurn): Promise<void> {
-    const { clock, fleet, checkout } = this.#context
+    const { clock, checkout } = this.#context
     if (turn.agent !== undefined) await useAgent(session, turn.agent)
     const permit = await this.#enter(session, turn)
     // Whoever sees the end of a turn finds its place free.
@@ -114,8 +114,7 @@ export class TurnRunner {
     } finally {
       permit.leave()
       await session.saveIdentity()
-      // One that found no worker says nothing about how long turns take.
-      if (turn.warmth !== undefined) fleet.gate.noteTurn(clock.now() - startedAt)
+      this.#noteEnd(turn, startedAt)
     }
     if (turn.resultMessage !== undefined) await checkout.afterTurn(session, used)
   }
@@ -145,7 +144,7 @@ export class TurnRunner {
         else void worker.leave('unresponsive')
       }
     }
-    if (turn.resultMessage !== undefined) await session.noteTurn()
+    await this.#noteResult(session, turn)
   }
 
   /** From here on the prompt may have run: the conversation is resumed ever after, also by another host. */
@@ -157,7 +156,7 @@ export class TurnRunner {
     await Promise.all([
       checkout.keepWorkspace(session),
       turn.record?.begin(),
-      session.markBegun(),
+      session.live.markBegun(),
       transcripts.begin(worker),
     ])
   }
@@ -170,6 +169,16 @@ export class TurnRunner {
     fleet.residents.turnStarted(session.ref)
     emitter.tell('turn.started', { id: turn.id, session: session.ref, worker: worker.id, warmth })
     ledger.begin(turn, worker, session.record)
+  }
+
+  async #noteResult(session: ActiveSession, turn: RunningTurn): Promise<void> {
+    if (turn.resultMessage !== undefined) await session.live.noteTurn()
+  }
+
+  #noteEnd(turn: RunningTurn, startedAt: number): void {
+    const { clock, fleet } = this.#context
+    // One that found no worker says nothing about how long turns take.
+    if (turn.warmth !== undefined) fleet.gate.noteTurn(clock.now() - startedAt)
   }
 
   #report(session: ActiveSession, turn: RunningTurn, startedAt: number): void {
@@ -195,6 +204,6 @@ export class TurnRunner {
 /** The session's options are another agent's from this turn on. */
 async function useAgent(session: ActiveSession, agent: string): Promise<void> {
   if (session.record.agent === agent) return
-  session.noteAgent(agent)
-  if (session.record.begun) await session.save()
+  session.live.noteAgent(agent)
+  if (session.record.begun) await session.live.save()
 }

@@ -143,7 +143,7 @@ export class Session {
     await this.#active.with(this.#identity, async (session) => {
       if (session.record.agent === agent) return
       await session.hibernate()
-      await session.changeAgent(agent)
+      await session.live.changeAgent(agent)
     })
   }
 

@@ -5,6 +5,8 @@ import type { Residency } from '../options/residency.ts'
 import { nextState } from './lifecycle.ts'
 import type { WorkerEvent, WorkerState } from './lifecycle.ts'
 import type { SessionRef } from '../store/store.ts'
+import { Pins } from './pins.ts'
+import type { Pin } from './pins.ts'
 import type { Warmth, WorkerPurpose } from './warmth.ts'
 
 /** Why a worker left. */
@@ -127,15 +129,10 @@ export class Worker {
   /** Uses that are about to begin. */
   #reservations = 0
   #outdated = false
-  #openPermissionRequests = 0
-  #lastAnswerAt = 0
-  #transcriptUnsafe = false
   #pendingServers: readonly string[] = []
   #memoryBytes: number | undefined
   #state: WorkerState = 'starting'
-  #backgroundTasks = new Set<string>()
-  #speaksUnprompted = false
-  #pinnedSince: number | undefined
+  readonly #pins: Pins
   #sink: TurnSink | undefined
   /** True while its messages belong to its turn. */
   #attended = false
@@ -178,6 +175,7 @@ export class Worker {
     this.resumed = facts.resumed
     this.process = process
     this.#clock = context.clock
+    this.#pins = new Pins(context.clock)
     this.#graces = context.graces
     this.#listeners = context.listeners
     this.#preparations = context.preparations ?? []
@@ -252,17 +250,17 @@ export class Worker {
   }
 
   get openPermissionRequests(): number {
-    return this.#openPermissionRequests
+    return this.#pins.permissionRequests
   }
 
   /** Clock reading of the last answer to a permission request, in milliseconds. */
   get lastAnswerAt(): number {
-    return this.#lastAnswerAt
+    return this.#pins.lastAnswerAt
   }
 
   /** True while its transcript lacks something in the store: it must not leave meanwhile. */
   get transcriptUnsafe(): boolean {
-    return this.#transcriptUnsafe
+    return this.#pins.transcript
   }
 
   /** The MCP servers that its process still waits for, by name: its first turn does not begin before. */
@@ -316,17 +314,8 @@ export class Worker {
   }
 
   /** What keeps it from leaving, and since when there is anything. */
-  get pin():
-    | { tasks: number; permissionRequests: number; transcript: boolean; unprompted: boolean; sinceMs: number }
-    | undefined {
-    if (this.#pinnedSince === undefined) return undefined
-    return {
-      tasks: this.#backgroundTasks.size,
-      permissionRequests: this.#openPermissionRequests,
-      transcript: this.#transcriptUnsafe,
-      unprompted: this.#speaksUnprompted,
-      sinceMs: this.#pinnedSince,
-    }
+  get pin(): Pin | undefined {
+    return this.#pins.now
   }
 
   /** Waits for the process and starts to listen to it. Rejects as the process's `ready` does; it has left then. */
@@ -423,14 +412,11 @@ export class Worker {
   }
 
   noteBackgroundTasks(ids: readonly string[]): void {
-    this.#backgroundTasks = new Set(ids)
-    this.#notePin()
+    this.#pins.noteTasks(new Set(ids).size)
   }
 
   notePermissionRequest(change: 1 | -1): void {
-    this.#openPermissionRequests += change
-    if (change === -1) this.#lastAnswerAt = this.#clock.now()
-    this.#notePin()
+    this.#pins.notePermissionRequest(change)
   }
 
   called(toolUseId: string): void {
@@ -447,22 +433,13 @@ export class Worker {
 
   /** Whether it speaks unprompted: it must not leave meanwhile. */
   noteUnprompted(speaks: boolean): void {
-    this.#speaksUnprompted = speaks
+    this.#pins.noteUnprompted(speaks)
     if (!speaks) this.#lastUsedAt = this.#clock.now()
-    this.#notePin()
   }
 
   /** Whether what it has said could not be copied yet. */
   noteTranscript({ unsafe }: { unsafe: boolean }): void {
-    this.#transcriptUnsafe = unsafe
-    this.#notePin()
-  }
-
-  #notePin(): void {
-    const waits = this.#backgroundTasks.size > 0 || this.#openPermissionRequests > 0
-    const pinned = waits || this.#transcriptUnsafe || this.#speaksUnprompted
-    if (!pinned) this.#pinnedSince = undefined
-    else this.#pinnedSince ??= this.#clock.now()
+    this.#pins.noteTranscript(unsafe)
   }
 
   async #leave(reason: DepartureReason): Promise<void> {
