@@ -194,7 +194,7 @@ class Hosting {
 
   #makeRoom(bytes: number, workers: number): boolean {
     while (this.#usedBytes + bytes > this.#budgetBytes || this.#workers.size + workers > this.#maxWorkers) {
-      const leaving = this.#residents.leastMissed()
+      const leaving = this.#residents.evictionCandidate()
       if (leaving === undefined) return false
       this.#leave(leaving)
     }
@@ -208,7 +208,7 @@ class Hosting {
 
   #letGo(worker: SimulatedWorker): void {
     const full = this.#usedBytes + IDLE_BYTES > this.#budgetBytes || this.#workers.size >= this.#maxWorkers
-    if (this.#residents.dueToLeave(worker, full) !== undefined) this.#leave(worker)
+    if (this.#residents.retirementReason(worker, full) !== undefined) this.#leave(worker)
   }
 
   #leave(worker: SimulatedWorker): void {

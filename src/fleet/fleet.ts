@@ -16,7 +16,6 @@ import type { Departure, Worker, WorkerListeners } from '../worker/worker.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { Placement } from './placement.ts'
 import { Registry } from './registry.ts'
-import { mayLeave } from './residency.ts'
 import { Residents } from './residents.ts'
 import { ServerWatch } from './server-watch.ts'
 import { Spares, boundsOf } from './spares.ts'
@@ -25,6 +24,7 @@ import { StartQueue } from './start-queue.ts'
 import { Starter } from './starter.ts'
 import type { ProcessHost } from './starter.ts'
 import { workerInfo } from './worker-info.ts'
+import { mayLeave } from './resident.ts'
 
 /** What the pool's options say of its processes. */
 export interface FleetSettings {
@@ -189,7 +189,7 @@ export class Fleet implements WorkerListeners {
     if (worker.state === 'idle' && !worker.reserved && !worker.process.alive) void worker.leave('exited')
     this.#health.check(worker)
     if (worker.state === 'idle') worker.owner?.idle(worker)
-    const reason = this.residents.dueToLeave(worker, full)
+    const reason = this.residents.retirementReason(worker, full)
     if (reason === undefined) return
     // A spare that is too old stays until another is ready, so that its kind is never without.
     if (worker.owner === undefined && !this.spares.replaceable(worker)) return
@@ -200,7 +200,8 @@ export class Fleet implements WorkerListeners {
     if (from === 'starting' && worker.state === 'idle') this.#ready(worker)
     this.#governor.changed(worker, from)
     if (worker.state === 'idle') worker.owner?.idle(worker)
-    if (worker.outdated && this.residents.dueToLeave(worker, false) === 'fingerprint') worker.retire('fingerprint')
+    if (worker.outdated && this.residents.retirementReason(worker, false) === 'fingerprint')
+      worker.retire('fingerprint')
   }
 
   #ready(worker: Worker): void {

@@ -8,9 +8,9 @@ import type { Worker } from '../worker/worker.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { Gate } from '../admission/gate.ts'
 import type { Registry } from './registry.ts'
-import { mayLeave } from './residency.ts'
 import type { Residents } from './residents.ts'
 import type { Spares } from './spares.ts'
+import { mayLeave } from './resident.ts'
 
 /** What was freed shows a moment after the signal; nobody else is ended before, in milliseconds. */
 const RELIEF_MS = 300
@@ -77,10 +77,10 @@ export class MemoryWatch {
     const { governor, registry, residents, clock } = this.#context
     const now = clock.now()
     const critical = governor.shortage === 'critical'
-    for (let next = residents.leastMissed(); next !== undefined;) {
+    for (let next = residents.evictionCandidate(); next !== undefined;) {
       void next.leave('pressure')
       this.#relievedAt = now
-      next = critical ? residents.leastMissed() : undefined
+      next = critical ? residents.evictionCandidate() : undefined
     }
     if (!critical || now - this.#relievedAt < RELIEF_MS) return
     this.#relievedAt = now

@@ -70,7 +70,7 @@ export class Placement {
     const { registry, residents, gate } = this.#context
     while (!fits()) {
       const leaving = [...registry].find(({ state }) => state === 'closing')
-      const next = leaving ?? residents.leastMissed()
+      const next = leaving ?? residents.evictionCandidate()
       if (next === undefined) throw gate.refuse('memory', 'no room for another process, and none that could leave')
       await next.leave('room')
     }

@@ -2,9 +2,9 @@ import type { Clock } from '../clock.ts'
 import type { DepartureReason } from '../worker/worker.ts'
 import { Habits, unlearned } from './habits.ts'
 import type { Forecast } from './habits.ts'
-import { dueToLeave, leastMissed } from './residency.ts'
-import type { Resident } from './residency.ts'
+import { retirementReason, evictionCandidate } from './residency.ts'
 import type { SessionRef } from '../store/store.ts'
+import type { Resident } from './resident.ts'
 
 const idOf = ({ tenant, key }: SessionRef): string => `${tenant}\0${key}`
 
@@ -42,13 +42,13 @@ export class Residents<W extends SessionResident> {
   }
 
   /** Who leaves when others need the room; undefined when nobody can. */
-  leastMissed(): W | undefined {
-    return leastMissed(this.#workers, this.#clock.now(), this.#forecast)
+  evictionCandidate(): W | undefined {
+    return evictionCandidate(this.#workers, this.#clock.now(), this.#forecast)
   }
 
   /** Why this worker should leave now, if it should. `full`: there is no room for one more. */
-  dueToLeave(worker: W, full: boolean): DepartureReason | undefined {
-    return dueToLeave(worker, this.#clock.now(), { forecast: this.#forecast, full })
+  retirementReason(worker: W, full: boolean): DepartureReason | undefined {
+    return retirementReason(worker, this.#clock.now(), { forecast: this.#forecast, full })
   }
 
   #forecastOf({ residency, session, agent, turns, lastUsedAt, startedAt, maxAgeMs }: W): Forecast {

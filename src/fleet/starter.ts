@@ -11,11 +11,11 @@ import { Worker } from '../worker/worker.ts'
 import type { WorkerFacts, WorkerListeners, WorkerOwner, WorkerRules } from '../worker/worker.ts'
 import { formatDuration } from '../units.ts'
 import type { Agent, PrepareTurn } from '../agents/agent.ts'
-import { shareOfMaxAge } from './residency.ts'
 import { sdkOptions } from '../agents/process-options.ts'
 import type { CallbackListeners } from '../agents/process-options.ts'
 import { checkCwd } from './working-directory.ts'
 import type { WorkerPurpose } from '../worker/warmth.ts'
+import { shareOfMaxAge } from './resident.ts'
 
 /** What processes are started with, beside what their agent says. */
 export interface ProcessHost {

@@ -2,12 +2,27 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { NONE, count, duration, readSection, size, validate } from './section.ts'
 
-/**
- * How processes live beside their conversations. `adaptive`: kept while they are likely to be spoken to again and fit.
- * `hybrid`: kept until idle for a while. `ephemeral`: one for each turn. `long-running`: kept until others need the room.
- * `single`: one process for the whole pool.
- */
-export type Pattern = 'adaptive' | 'ephemeral' | 'hybrid' | 'long-running' | 'single'
+/** How processes live beside their conversations. */
+export type Pattern =
+  /** Kept while they are likely to be spoken to again and fit. */
+  | 'adaptive'
+  /** Kept until idle for a while. */
+  | 'hybrid'
+  /** One for each turn. */
+  | 'ephemeral'
+  /** Kept until others need the room. */
+  | 'long-running'
+  /** One process for the whole pool. */
+  | 'single'
+
+/** Whether a pattern goes by what sessions were seen to do, and what it sets unless that is set explicitly. */
+const PATTERNS: Record<Pattern, { learns: boolean; idleTtl: string; maxTurnsPerWorker: number }> = {
+  adaptive: { learns: true, idleTtl: '30m', maxTurnsPerWorker: 200 },
+  ephemeral: { learns: false, idleTtl: '30m', maxTurnsPerWorker: 1 },
+  hybrid: { learns: false, idleTtl: '30m', maxTurnsPerWorker: 200 },
+  'long-running': { learns: false, idleTtl: NONE, maxTurnsPerWorker: 200 },
+  single: { learns: false, idleTtl: NONE, maxTurnsPerWorker: 200 },
+}
 
 /** When an idle worker leaves. Its session stays: the next turn resumes. */
 export interface ResidencyOptions {
@@ -46,15 +61,6 @@ export interface Residency {
   pinLimitMs: number
 }
 
-/** What a pattern sets, unless it is set explicitly. */
-const PATTERNS: Record<Pattern, { idleTtl: string; maxTurnsPerWorker: number }> = {
-  adaptive: { idleTtl: '30m', maxTurnsPerWorker: 200 },
-  ephemeral: { idleTtl: '30m', maxTurnsPerWorker: 1 },
-  hybrid: { idleTtl: '30m', maxTurnsPerWorker: 200 },
-  'long-running': { idleTtl: NONE, maxTurnsPerWorker: 200 },
-  single: { idleTtl: NONE, maxTurnsPerWorker: 200 },
-}
-
 const patternSchema = z.enum(Object.keys(PATTERNS) as [Pattern, ...Pattern[]])
 
 export function readResidency(input: ResidencyOptions | undefined, path = 'residency'): Residency {
@@ -73,7 +79,7 @@ export function readResidency(input: ResidencyOptions | undefined, path = 'resid
     rest,
   )
   checkPattern(path, pattern, resolved.maxTurnsPerWorker)
-  const learns = pattern === 'adaptive'
+  const { learns } = preset
   const outstaysTtl = learns && rest.idleTtl === undefined && rest.idleTtlMs === undefined
   return Object.freeze({ pattern, learns, outstaysTtl, ...resolved })
 }

@@ -138,6 +138,33 @@ test('a /v1 endpoint in one file answers and is described, with two lines elsewh
   expect(openapi?.body.paths).toHaveProperty(['/v1/models'])
 })
 
+/** Two processes are idle, the newer one is larger, and a third session needs the room of one: prints who leaves. */
+const EVICT = `
+import { createTestPool } from './src/testing/index.ts'
+const none = { spares: { max: 0 }, claimableSpares: { max: 0 } }
+await using test = await createTestPool({
+  agents: { assistant: none },
+  limits: { workers: 2 },
+  residency: { pattern: process.argv[2] },
+})
+const left = []
+test.pool.on('worker.left', ({ worker, reason }) => left.push([worker.session, reason]))
+for (const [key, mib] of [['small', 100], ['large', 300]]) {
+  await (await test.pool.session(key, { agent: 'assistant' })).send('Hello').result
+  test.driver.processes.at(-1).memoryBytes = mib * 2 ** 20
+  await test.clock.advance(5_000)
+}
+await (await test.pool.session('third', { agent: 'assistant' })).send('Hello').result
+console.log(JSON.stringify(left))
+`
+
+test('a residency policy in one file says who leaves, with four lines elsewhere', async () => {
+  expect(costOf('A residency policy')).toEqual({ files: 1, lines: 4 })
+  await writeFile(join(root, 'evict.ts'), EVICT)
+  expect(JSON.parse(await run('evict.ts', 'large-first'))).toMatchObject([['large']])
+  expect(JSON.parse(await run('evict.ts', 'hybrid'))).toMatchObject([['small']])
+})
+
 test('a command in one file runs and is in the help, with two lines elsewhere', async () => {
   expect(costOf('A command')).toEqual({ files: 1, lines: 2 })
   const { total, free } = JSON.parse(await run('src/cli/main.ts', 'memory', '--json')) as {

@@ -4,14 +4,13 @@ import { readResidency } from '../../../src/options/residency.ts'
 import { unlearned } from '../../../src/fleet/habits.ts'
 import type { Forecast } from '../../../src/fleet/habits.ts'
 import {
-  dueToLeave as dueWith,
-  isPinned,
-  shareOfMaxAge,
-  leastMissed as leastMissedOf,
+  retirementReason as retirementReasonWith,
+  evictionCandidate as evictionCandidateOf,
 } from '../../../src/fleet/residency.ts'
-import type { Resident } from '../../../src/fleet/residency.ts'
 import type { DepartureReason } from '../../../src/worker/worker.ts'
 import type { WorkerState } from '../../../src/worker/lifecycle.ts'
+import { isPinned, shareOfMaxAge } from '../../../src/fleet/resident.ts'
+import type { Resident } from '../../../src/fleet/resident.ts'
 
 const policy = readResidency({
   pattern: 'hybrid',
@@ -42,11 +41,11 @@ const forecastAt =
   ({ lastUsedAt }: Resident): Forecast =>
     unlearned(now - lastUsedAt)
 
-const dueToLeave = (resident: Resident, now: number): DepartureReason | undefined =>
-  dueWith(resident, now, { forecast: forecastAt(now), full: false })
+const retirementReason = (resident: Resident, now: number): DepartureReason | undefined =>
+  retirementReasonWith(resident, now, { forecast: forecastAt(now), full: false })
 
-const leastMissed = (residents: readonly Resident[], now: number): Resident | undefined =>
-  leastMissedOf(residents, now, forecastAt(now))
+const evictionCandidate = (residents: readonly Resident[], now: number): Resident | undefined =>
+  evictionCandidateOf(residents, now, forecastAt(now))
 
 /** Those who leave, one after the other, until nobody can. */
 function inOrder(
@@ -63,9 +62,9 @@ function inOrder(
 }
 
 test('a worker idle for less than the TTL stays, and for the TTL leaves', () => {
-  expect(dueToLeave(worker(), 999)).toBeUndefined()
-  expect(dueToLeave(worker(), 1_000)).toBe('idle')
-  expect(dueToLeave(worker({ lastUsedAt: 500 }), 1_000)).toBeUndefined()
+  expect(retirementReason(worker(), 999)).toBeUndefined()
+  expect(retirementReason(worker(), 1_000)).toBe('idle')
+  expect(retirementReason(worker({ lastUsedAt: 500 }), 1_000)).toBeUndefined()
 })
 
 test.each([
@@ -74,45 +73,45 @@ test.each([
   ['turns', { turns: 5, lastUsedAt: 900 }],
   [undefined, { memoryBytes: 100, turns: 4, lastUsedAt: 900 }],
 ] as const)('the reason %s is told from the facts', (reason, facts) => {
-  expect(dueToLeave(worker(facts), 900)).toBe(reason)
+  expect(retirementReason(worker(facts), 900)).toBe(reason)
 })
 
 test('a spare leaves for its age or its size, never for idleness or turns', () => {
-  expect(dueToLeave(worker({ session: undefined, turns: 0 }), 9_999)).toBeUndefined()
-  expect(dueToLeave(worker({ session: undefined, turns: 0 }), 10_000)).toBe('age')
-  expect(dueToLeave(worker({ session: undefined, turns: 0, memoryBytes: 101 }), 1)).toBe('memory')
+  expect(retirementReason(worker({ session: undefined, turns: 0 }), 9_999)).toBeUndefined()
+  expect(retirementReason(worker({ session: undefined, turns: 0 }), 10_000)).toBe('age')
+  expect(retirementReason(worker({ session: undefined, turns: 0, memoryBytes: 101 }), 1)).toBe('memory')
 })
 
 test.each(['starting', 'busy', 'closing', 'closed'] as WorkerState[])(
   'a worker that is %s is never told to leave',
   (state) => {
     const due = worker({ state, maxAgeMs: 1, turns: 99, memoryBytes: 999 })
-    expect(dueToLeave(due, 1e9)).toBeUndefined()
-    expect(leastMissed([due], 1e9)).toBeUndefined()
+    expect(retirementReason(due, 1e9)).toBeUndefined()
+    expect(evictionCandidate([due], 1e9)).toBeUndefined()
   },
 )
 
 test('a reserved worker is never told to leave', () => {
   const reserved = worker({ reserved: true, turns: 99 })
-  expect(dueToLeave(reserved, 1e9)).toBeUndefined()
-  expect(leastMissed([reserved], 1e9)).toBeUndefined()
+  expect(retirementReason(reserved, 1e9)).toBeUndefined()
+  expect(evictionCandidate([reserved], 1e9)).toBeUndefined()
 })
 
 test('a pinned worker stays, but not for ever', () => {
   const pinned = worker({ pin: { sinceMs: 1_000 }, turns: 99 })
   expect(isPinned(pinned, 5_999)).toBe(true)
-  expect(dueToLeave(pinned, 5_999)).toBeUndefined()
-  expect(leastMissed([pinned], 5_999)).toBeUndefined()
-  expect(dueToLeave(pinned, 6_000)).toBe('turns')
-  expect(leastMissed([pinned], 6_000)).toBe(pinned)
+  expect(retirementReason(pinned, 5_999)).toBeUndefined()
+  expect(evictionCandidate([pinned], 5_999)).toBeUndefined()
+  expect(retirementReason(pinned, 6_000)).toBe('turns')
+  expect(evictionCandidate([pinned], 6_000)).toBe(pinned)
 })
 
 test('"none" never makes a worker leave for idleness, age or size', () => {
   const endless = readResidency({ idleTtl: 'none', maxAge: 'none', maxMemory: 'none' })
   const old = worker({ residency: endless, maxAgeMs: endless.maxAgeMs * shareOfMaxAge(() => 1), memoryBytes: 2 ** 40 })
-  expect(dueToLeave(old, 30 * 60_000)).toBeUndefined()
+  expect(retirementReason(old, 30 * 60_000)).toBeUndefined()
   const longRunning = readResidency({ pattern: 'long-running', maxAge: 'none', maxMemory: 'none' })
-  expect(dueToLeave({ ...old, residency: longRunning }, Number.MAX_SAFE_INTEGER)).toBeUndefined()
+  expect(retirementReason({ ...old, residency: longRunning }, Number.MAX_SAFE_INTEGER)).toBeUndefined()
 })
 
 test('spares make room first, then the session that was unused for longest', () => {
@@ -121,12 +120,12 @@ test('spares make room first, then the session that was unused for longest', () 
   const oldSpare = worker({ session: undefined, lastUsedAt: 5 })
   const newSpare = worker({ session: undefined, lastUsedAt: 7 })
   const residents = [newSession, newSpare, oldSession, oldSpare]
-  const order = inOrder(residents, (left) => leastMissed(left, 10))
+  const order = inOrder(residents, (left) => evictionCandidate(left, 10))
   expect(order).toEqual([oldSpare, newSpare, oldSession, newSession])
 })
 
 test('nobody leaves where nobody is', () => {
-  expect(leastMissed([], 0)).toBeUndefined()
+  expect(evictionCandidate([], 0)).toBeUndefined()
 })
 
 describe('a policy that learns', () => {
@@ -145,7 +144,7 @@ describe('a policy that learns', () => {
     now: number,
     forecast: Partial<Forecast>,
     full = false,
-  ): DepartureReason | undefined => dueWith(resident, now, { forecast: expecting(forecast), full })
+  ): DepartureReason | undefined => retirementReasonWith(resident, now, { forecast: expecting(forecast), full })
 
   test('keeps beyond the TTL whose habits are known, and nobody else', () => {
     expect(due(learner(), 30 * MINUTE - 1, { learned: false })).toBeUndefined()
@@ -169,7 +168,7 @@ describe('a policy that learns', () => {
   test('lets nobody go who is busy, reserved or pinned', () => {
     for (const facts of [{ state: 'busy' }, { reserved: true }, { pin: { sinceMs: 0 } }] as const) {
       expect(due(learner(facts), 1, { chance: 0 }, true)).toBeUndefined()
-      expect(leastMissedOf([learner(facts)], 1, expecting({ savedPerMs: 0 }))).toBeUndefined()
+      expect(evictionCandidateOf([learner(facts)], 1, expecting({ savedPerMs: 0 }))).toBeUndefined()
     }
   })
 
@@ -191,7 +190,9 @@ describe('a policy that learns', () => {
       chance: 1,
       learned: true,
     })
-    const order = inOrder([much, newer, large, little, spare, older], (left) => leastMissedOf(left, 100, forecast))
+    const order = inOrder([much, newer, large, little, spare, older], (left) =>
+      evictionCandidateOf(left, 100, forecast),
+    )
     expect(order).toEqual([spare, little, large, older, newer, much])
   })
 
@@ -201,7 +202,7 @@ describe('a policy that learns', () => {
       fc.property(ages, (lastUses) => {
         const now = 3 * 86_400_000
         const residents = lastUses.map((lastUsedAt) => learner({ lastUsedAt }))
-        const order = inOrder(residents, (left) => leastMissed(left, now)).map(({ lastUsedAt }) => lastUsedAt)
+        const order = inOrder(residents, (left) => evictionCandidate(left, now)).map(({ lastUsedAt }) => lastUsedAt)
         expect(order).toEqual(lastUses.toSorted((a, b) => a - b))
       }),
     )
