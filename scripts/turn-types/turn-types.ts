@@ -9,6 +9,9 @@ import type { Ran } from './record.ts'
 
 const RECORD = join(import.meta.dirname, 'record.ts')
 
+/** So much of the baseline's types a live turn may name. */
+export const MOST_OF_BASELINE = 0.7
+
 /** The named types of a live turn in the tree at `root`, by name. The rule is in scripts/turn-types.ts. */
 export function turnTypes(root: string): string[] {
   const testing = testingModule(root)
