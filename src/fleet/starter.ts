@@ -204,10 +204,8 @@ function factsOf(id: string, request: WorkerRequest): WorkerFacts {
     tenant,
     fingerprint,
     purpose,
-    cwd,
-    ownsCwd,
     owner,
-    sdkSessionId: conversation.kind === 'parked' ? undefined : conversation.sessionId,
-    resumed: conversation.kind === 'resume' || conversation.kind === 'fork',
+    cwd: { path: cwd, isOwn: ownsCwd },
+    conversation,
   }
 }

@@ -1,6 +1,14 @@
 import type { PermissionAnswer, PermissionQuestion } from '../agents/question.ts'
 import type { Clock } from '../clock.ts'
-import type { AgentProcess, ExitFacts, SDKMessage, SDKUserMessage, Graces, TerminateReport } from '../driver/driver.ts'
+import type {
+  AgentProcess,
+  ExitFacts,
+  Graces,
+  SDKMessage,
+  SDKUserMessage,
+  StartMode,
+  TerminateReport,
+} from '../driver/driver.ts'
 import type { Residency } from '../options/residency.ts'
 import { nextState } from './lifecycle.ts'
 import type { WorkerEvent, WorkerState } from './lifecycle.ts'
@@ -49,15 +57,12 @@ export interface WorkerFacts {
   tenant: string
   fingerprint: string
   purpose: WorkerPurpose
-  cwd: string
-  /** True when the pool made `cwd` for it. */
-  ownsCwd: boolean
-  /** The conversation it holds; a parked one has none yet. */
-  sdkSessionId: string | undefined
   /** Undefined: a spare. */
   owner: WorkerOwner | undefined
-  /** True when its conversation was resumed. */
-  resumed: boolean
+  /** Where it runs. `isOwn`: the pool made that directory for it. */
+  cwd: { path: string; isOwn: boolean }
+  /** Which conversation it holds, and whether that was resumed. */
+  conversation: StartMode
 }
 
 /** What holds for a process that is there, and changes with its agent's definition. */
@@ -115,6 +120,7 @@ export class Worker {
   readonly tenant: string
   readonly fingerprint: string
   readonly purpose: WorkerPurpose
+  /** True when its conversation was resumed. */
   readonly resumed: boolean
   readonly process: AgentProcess
   /** Clock readings, in milliseconds. */
@@ -168,11 +174,12 @@ export class Worker {
     this.tenant = facts.tenant
     this.fingerprint = facts.fingerprint
     this.purpose = facts.purpose
-    this.#cwd = facts.cwd
-    this.ownsCwd = facts.ownsCwd
-    this.#sdkSessionId = facts.sdkSessionId
+    const { cwd, conversation } = facts
+    this.#cwd = cwd.path
+    this.ownsCwd = cwd.isOwn
+    this.#sdkSessionId = conversation.kind === 'parked' ? undefined : conversation.sessionId
     this.#owner = facts.owner
-    this.resumed = facts.resumed
+    this.resumed = conversation.kind === 'resume' || conversation.kind === 'fork'
     this.process = process
     this.#clock = context.clock
     this.#pins = new Pins(context.clock)
