@@ -169,6 +169,7 @@ const borders: Border[] = [
   {
     files: ['src/events.ts'],
     imports: [
+      '!./**',
       './errors.ts',
       './worker/*.ts',
       './memory/*.ts',
