@@ -3,7 +3,6 @@
  * in an install of its own, and says where they differ and what the peer range may be.
  */
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -25,9 +24,20 @@ if (versions.length === 0 || !versions.every((version) => /^[\w.-]+$/.test(versi
   process.exit(2)
 }
 
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+
+/** Rejects once this program is told to stop: vitest ends its tests at SIGINT, and their processes with them. */
 async function ended(command: string, args: string[], cwd: string, env = process.env): Promise<number> {
-  const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'inherit', 'inherit'] })
-  const [code] = (await once(child, 'exit')) as [number | null]
+  const { signal } = stop
+  const child = spawn(command, args, { cwd, env, signal, killSignal: 'SIGINT', stdio: ['ignore', 'inherit', 'inherit'] })
+  child.on('error', () => {
+    // The signal has ended it, or it did not start: `close` follows.
+  })
+  const { promise: closed, resolve } = Promise.withResolvers<number | null>()
+  child.once('close', resolve)
+  const code = await closed
+  signal.throwIfAborted()
   return code ?? 1
 }
 
