@@ -30,7 +30,13 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 /** Rejects once this program is told to stop: vitest ends its tests at SIGINT, and their processes with them. */
 async function ended(command: string, args: string[], cwd: string, env = process.env): Promise<number> {
   const { signal } = stop
-  const child = spawn(command, args, { cwd, env, signal, killSignal: 'SIGINT', stdio: ['ignore', 'inherit', 'inherit'] })
+  const child = spawn(command, args, {
+    cwd,
+    env,
+    signal,
+    killSignal: 'SIGINT',
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
   child.on('error', () => {
     // The signal has ended it, or it did not start: `close` follows.
   })

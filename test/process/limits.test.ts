@@ -78,7 +78,7 @@ test('A question that waits for its answer is not silence', async () => {
 test('A process that does not heed an interrupt is ended after its grace, and the session goes on', async () => {
   const site = await openSite()
   const pool = await site.pool({
-    agents: agent({ limits: { turnTimeMs: 1_500 } }),
+    agents: agent({ limits: { turnTimeMs: 5_000 } }),
     starts: { eofGraceMs: 100, sigtermGraceMs: 100 },
   })
   const session = await pool.session('one', { agent: 'a' })
