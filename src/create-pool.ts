@@ -53,15 +53,15 @@ export interface PoolOptions {
   admission?: AdmissionOptions
   residency?: ResidencyOptions
   starts?: StartOptions
-  /** Whether what is said in sessions is kept as events, for `session.events()`. Default `true`. */
+  /** Whether the pool stores the events of sessions, for `session.events()`. Default `true`. */
   events?: boolean
   retention?: RetentionOptions
   /**
-   * Where transcripts are kept: `"local"`, with the CLI, or `"store"`, where a copy is kept as well, from which a session is
-   * resumed when the CLI's files are gone. Default `"local"`.
+   * The place of transcripts. `"local"`: only the CLI's files. `"store"`: also a copy in the store, from which a
+   * session is resumed if the CLI's files are gone. Default `"local"`.
    */
   transcripts?: 'local' | 'store'
-  /** Gets a line for every departure, refusal and failure. Default: none. */
+  /** Receives a line for every closed worker, refusal and failure. Default: none. */
   logger?: Logger
   /** Default: SQLite in the data directory. */
   store?: Store
@@ -69,7 +69,7 @@ export interface PoolOptions {
   driver?: Driver
   /** Default: the system's. */
   clock?: Clock
-  /** Where the pool learns how much memory there is and who uses it. Default: the system's. */
+  /** The source of the pool's memory figures. Default: the system's. */
   memory?: MemorySource
 }
 
@@ -91,12 +91,13 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   memory: true,
 }
 
-/** Where a pool keeps its data unless it is told where. */
+/** The default data directory of a pool. */
 export const DEFAULT_DATA_DIR = '.claude-agent-pool'
 
 /**
- * Makes a pool. Throws ConfigError for an option that is not valid, HostRunningError while another process has the
- * data directory, StoreError when that cannot be used. A missing `claude` or API key is no error here, but at the first turn.
+ * Creates a pool. Throws ConfigError for an invalid option, HostRunningError if another process has the data directory,
+ * and StoreError if the directory cannot be used. A missing `claude` or API key is an error at the first turn, not
+ * here.
  */
 export async function createPool(options: PoolOptions): Promise<Pool> {
   const { agents, path, settings, api, transcripts } = readOptions(options)

@@ -97,8 +97,9 @@ export class SessionGoneError extends PoolError {
 }
 
 /**
- * What ended a process. By itself: `normal` (exit code 0) or `crash` (another one). `signal`: a signal that the pool did not
- * send. `out_of_memory`: the kernel. `ended`: the pool, which tells its reason. `not_started`: there never was a process.
+ * What ended a process. By itself: `normal` (exit code 0) or `crash` (another one). `signal`: a signal that the pool
+ * did not send. `out_of_memory`: the kernel. `ended`: the pool, with a reason. `not_started`: there never was a
+ * process.
  */
 export type ExitCause = 'normal' | 'crash' | 'signal' | 'out_of_memory' | 'ended' | 'not_started'
 
@@ -108,7 +109,7 @@ export interface ExitFacts {
   /** Exit code, or null when a signal ended it. */
   exitCode: number | null
   signal: string | null
-  /** What was wrong with its output, where the pool ended it for that. */
+  /** The problem of its output, if the pool ended it for that. */
   violation?: string
   /** The last lines of its stderr (at most 8 KiB). */
   stderr: string
@@ -137,15 +138,15 @@ export class WorkerExitedError extends PoolError {
 }
 
 /**
- * The agent's process was ended during the turn because it and its tools used too much memory: more than its own limit
- * (`limit: 'worker'`), or so much that the host was about to run out (`limit: 'host'`). The prompt may have run and is not
- * sent again; the session's next turn resumes.
+ * The pool ended the agent's process during the turn, because it and its tools used too much memory. `limit: 'worker'`:
+ * more than its own limit. `limit: 'host'`: the host was about to run out. The prompt may have run and is not sent
+ * again; the session's next turn resumes.
  */
 export class WorkerMemoryError extends PoolError {
   readonly limit: 'worker' | 'host'
   /** What the process and all it started used, in bytes. */
   readonly usedBytes: number
-  /** `limits.workerMemory`, or all that host and workers may use together; in bytes. */
+  /** `limits.workerMemory`, or the limit of host and workers together; in bytes. */
   readonly limitBytes: number
 
   constructor(limit: 'worker' | 'host', usedBytes: number, limitBytes: number, message: string) {
@@ -156,7 +157,10 @@ export class WorkerMemoryError extends PoolError {
   }
 }
 
-/** Where a start failed: before the process existed, while it initialised, or held back after repeated failures. */
+/**
+ * The step at which a start failed: before the process existed, during its initialisation, or held back after repeated
+ * failures.
+ */
 export type StartPhase = 'spawn' | 'initialize' | 'backoff'
 
 /** The agent's process could not be started. Nothing was sent. */
@@ -230,7 +234,7 @@ export class HostRunningError extends PoolError {
   }
 }
 
-/** What is wrong with the store's place, where that is known. */
+/** The problem of the store's files, if that is known. */
 export type StoreErrorCode = Extract<PoolErrorCode, 'store_failed' | 'disk_full' | 'read_only' | 'corrupt'>
 
 /**

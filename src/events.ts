@@ -30,9 +30,9 @@ export interface WorkerInfo {
   startedAt: number
   lastUsedAt: number
   turns: number
-  /** Private memory of its process and all that this started, in bytes, as last measured; undefined until it was. */
+  /** Private memory of its process and everything it started, in bytes, as last measured; undefined until then. */
   memoryBytes: number | undefined
-  /** What keeps it from leaving. */
+  /** What keeps it from being closed. */
   pinnedBy: { tasks: number; permissionRequests: number; transcript: boolean; unprompted: boolean } | undefined
 }
 
@@ -84,11 +84,11 @@ export interface Removal {
 export interface ServerFailure {
   server: string
   status: 'failed' | 'needs-auth'
-  /** In the words of the CLI, where it has any. */
+  /** In the words of the CLI, if it has any. */
   error: string | undefined
 }
 
-/** What a pool tells. Every event carries one object. */
+/** The events of a pool. Every event carries one object. */
 export interface PoolEvents {
   'worker.started': [{ worker: WorkerInfo }]
   'worker.ready': [{ worker: WorkerInfo; startMs: number }]
@@ -102,9 +102,9 @@ export interface PoolEvents {
   'turn.refused': [{ id: string; session: SessionRef; error: CapacityError }]
   'session.created': [{ session: SessionRef }]
   'session.deleted': [{ session: SessionRef }]
-  /** It had outlived its retention, and was removed. */
+  /** Retention removed it. */
   'session.expired': [Removal]
-  /** Its conversation was gone and it began anew, as `onStaleResume: 'fresh'` says. */
+  /** Its conversation was gone, and it started again, as `onStaleResume: 'fresh'` says. */
   'session.restarted': [{ session: SessionRef; lost: string }]
   /**
    * It had outgrown `limits.transcript` and was compacted, as `onLargeTranscript: 'compact'` says. Bytes are what a resume
@@ -114,21 +114,21 @@ export interface PoolEvents {
   /** Memory has become shorter, or is no longer so short. */
   'memory.pressure': [{ level: PressureLevel; from: PressureLevel; memory: MemoryStats }]
   /**
-   * Something of its transcript was not copied to the store (`mirror_error`), or not written at all: `turn_not_written` fails
-   * the turn, `session_writes_lost` is what the CLI itself says as it exits.
+   * A part of its transcript was not copied to the store (`mirror_error`) or not written at all. `turn_not_written`
+   * fails the turn. The CLI reports `session_writes_lost` when it exits.
    */
   'transcript.unsafe': [{ session: SessionRef; reason: TranscriptTrouble; error: string }]
-  /** What was missing is in the store now. */
+  /** The missing part is in the store now. */
   'transcript.safe': [{ session: SessionRef }]
   /** Processes of hosts that are gone were ended; `left` could not be. */
   'orphans.reaped': [{ pids: number[]; left: number }]
-  /** Something keeps the pool from keeping what is said, such as a full disk, or no longer does. */
+  /** The store cannot write, for instance on a full disk, or can again. */
   'store.health': [
     { trouble: StoreErrorCode | undefined; from: StoreErrorCode | undefined; freeBytes: number | undefined },
   ]
-  /** A call of the store has ended. Told for each: what listens to it must be quick. */
+  /** A call of the store has ended. Emitted for each call: listeners must be fast. */
   'store.called': [StoreCall]
-  /** Something went wrong that no caller asked for. */
+  /** An error in work that no caller asked for. */
   warning: [{ message: string; error: unknown }]
 }
 

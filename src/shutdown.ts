@@ -18,8 +18,9 @@ const FAILED = 1
 
 /**
  * Ends the pool before its host. SIGTERM and SIGINT drain: no new turns, running ones get the grace, then every process
- * is ended and that is verified. A second signal cuts the grace. An uncaught error ends the processes at once. Exit codes:
- * 0 drained, 128 + signal when a second one cut it short, 1 after an uncaught error. Returns what undoes it.
+ * is ended and verified. A second signal cuts the grace. An uncaught error ends the processes at once. Exit codes: 0
+ * after a drain, 128 + signal after a second signal, 1 after an uncaught error. Returns a function that removes the
+ * handlers.
  */
 export function shutDownWithProcess(pool: Pool, options: ShutdownOptions = {}): () => void {
   const graceMs = readGrace(options)

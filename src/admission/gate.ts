@@ -52,7 +52,7 @@ interface Waiting {
 }
 
 export interface GateOptions {
-  /** Infinity: as many as memory bears. */
+  /** Infinity: as many as fit into memory. */
   turns: number
   turnsPerTenant: number | 'auto'
   admission: Admission

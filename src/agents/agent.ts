@@ -23,18 +23,18 @@ const OWNED_VARIABLES = [
   'CLAUDE_CODE_SKIP_PROMPT_HISTORY',
 ]
 
-/** What in-process tools and callbacks may know of the worker they belong to. */
+/** What in-process tools and callbacks know of their worker. */
 export interface WorkerContext {
   /** The session that the worker serves; undefined while it is a spare. Ask at each call. */
   readonly session: SessionRef | undefined
   /**
-   * For a tool that somebody outside executes: waits for `work`, while the worker is pinned, the session's events say that
-   * it waits for a result, and its silence does not count. The tool's server is to be named `client_tools`.
+   * For a tool that the client executes: waits for `work`, while the worker is pinned, the session's events say that it
+   * waits for a result, and its silence does not count. The tool's server is to be named `client_tools`.
    */
   awaitClient<T>(call: ClientToolCall, work: () => Promise<T>): Promise<T>
   /**
-   * Calls `prepare` before each prompt that begins a turn; the prompt waits until it resolves. When it rejects, the turn fails
-   * with a ConfigError.
+   * Calls `prepare` before each prompt that starts a turn; the prompt waits until it resolves. When it rejects, the
+   * turn fails with a ConfigError.
    */
   beforeTurn(prepare: PrepareTurn): void
 }
@@ -42,9 +42,9 @@ export interface WorkerContext {
 /** Makes a process ready for a turn, which is known by the id that `send()` gave it. */
 export type PrepareTurn = (turn: { id: string }) => Promise<void>
 
-/** A call of a tool that somebody outside executes. */
+/** A call of a tool that the client executes. */
 export interface ClientToolCall {
-  /** As the CLI tells it: `_meta['claudecode/toolUseId']` of the MCP request. */
+  /** The CLI's id: `_meta['claudecode/toolUseId']` of the MCP request. */
   toolUseId: string
   /** The tool's name in its server. */
   name: string
@@ -55,7 +55,7 @@ export interface ClientToolCall {
 
 type CanUseToolOptions = Parameters<CanUseTool>[2]
 
-/** The SDK's `canUseTool`, told whose tool call it is. */
+/** The SDK's `canUseTool`, with the session of the tool call. */
 export type PoolCanUseTool = (
   toolName: string,
   input: Record<string, unknown>,
@@ -64,7 +64,7 @@ export type PoolCanUseTool = (
 
 type ElicitationOptions = Parameters<OnElicitation>[1]
 
-/** The SDK's `onElicitation`, told whose question it is. */
+/** The SDK's `onElicitation`, with the session of the question. */
 export type PoolOnElicitation = (
   request: Parameters<OnElicitation>[0],
   options: ElicitationOptions & { session: SessionRef | undefined },
@@ -74,7 +74,7 @@ type McpServers = Record<string, McpServerConfig>
 
 /** An agent: the SDK's options less what the pool owns, with safe defaults, and how it is kept. */
 export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' | 'onElicitation' | 'mcpServers'> {
-  /** Asked for permission where `permissionMode` leaves it open. Giving it makes the default mode `"default"`. */
+  /** Asked for permission if `permissionMode` does not decide. Giving it makes the default mode `"default"`. */
   canUseTool?: PoolCanUseTool
   /** Asked when an MCP server wants to know something of the user. */
   onElicitation?: PoolOnElicitation
@@ -87,13 +87,19 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   inProcessServers?: (context: WorkerContext) => McpServers
   /** Spares for new conversations in workspaces that the pool makes, or in this agent's `cwd`. Default `{ min: 0, max: 2 }`. */
   spares?: SpareOptions
-  /** Spares for new conversations whose `cwd` the caller chooses. Default `{ min: 0, max: 2 }`. */
+  /** Spares for new conversations with a `cwd` from the caller. Default `{ min: 0, max: 2 }`. */
   claimableSpares?: SpareOptions
-  /** The limits of this agent's turns and workers, where they differ from the pool's. */
+  /** The limits of this agent's turns and workers. Default: the pool's. */
   limits?: AgentLimitOptions
-  /** When this agent's idle workers leave. With a `pattern` it stands for itself; without, what it leaves out is the pool's. */
+  /**
+   * When this agent's idle workers are closed. With a `pattern` it is complete in itself; without one, missing options
+   * come from the pool.
+   */
   residency?: ResidencyOptions
-  /** What happens when a conversation's transcript is gone. Default `"error"`: ResumeError. `"fresh"`: begin anew, once, and say so. */
+  /**
+   * What happens when a conversation's transcript is gone. Default `"error"`: ResumeError. `"fresh"`: starts the
+   * conversation again, once, and emits an event.
+   */
   onStaleResume?: 'error' | 'fresh'
   /**
    * What happens when a conversation has outgrown `limits.transcript`. Default `"refuse"`: it cannot be resumed any more
@@ -101,8 +107,9 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
    */
   onLargeTranscript?: 'refuse' | 'compact'
   /**
-   * What this agent's permission policy says of a tool, by the CLI's name of it: told in the events of its calls. It decides
-   * nothing. Default: what the CLI decides, which is awaited for 250 ms after the agent's hooks have answered.
+   * The decision of this agent's permission policy for a tool, by the CLI's name of it. The events of its calls contain
+   * it. It decides nothing. Default: what the CLI decides, which is awaited for 250 ms after the agent's hooks have
+   * answered.
    */
   evaluatedPermission?: (toolName: string) => 'allow' | 'ask' | 'deny'
 }

@@ -52,7 +52,7 @@ export interface StartSpec {
   workerId: string
   /** The agent's SDK options, without what this record carries beside them. */
   options: Options
-  /** Where the process runs; absolute and existing. */
+  /** The process's directory; absolute and existing. */
   cwd: string
   /** Its TMPDIR, which the driver keeps tidy. */
   tmpDir: string
@@ -70,11 +70,11 @@ export type InterruptReceipt = NonNullable<Awaited<ReturnType<Query['interrupt']
 export interface ProcessInfo {
   pid: number
   ppid: number
-  /** 0 for the worker's own process and for what has lost its parent, 1 for what that started, and so on. */
+  /** 0 for the worker's own process and for a process without its parent, 1 for their children, and so on. */
   depth: number
   command: string
   ageMs: number
-  /** Anonymous memory; undefined when the process has just gone, and where there is no `/proc`. */
+  /** Anonymous memory; undefined if the process has just ended, or if there is no `/proc`. */
   memoryBytes: number | undefined
 }
 
@@ -93,7 +93,7 @@ export interface AgentProcess {
   readonly query: Query
   /** Clock reading of the last byte it wrote, in milliseconds. */
   readonly lastOutputAt: number
-  /** True while its conversation is held back because nobody reads. */
+  /** True while its conversation is held back because its reader has stopped. */
   readonly heldBack: boolean
   /** Binds a parked process to `cwd` and resolves with its session id. Refused: BindRefusedError; nothing was sent. */
   bind(cwd: string): Promise<string>
@@ -103,13 +103,13 @@ export interface AgentProcess {
   command(message: SDKUserMessage): Promise<boolean>
   /** Resolves when the process has taken note, with what it says of its queue. */
   interrupt(): Promise<InterruptReceipt | undefined>
-  /** Tells what it has written to stderr, the last 8 KiB at most, and what it will write. */
+  /** Calls the listener with its stderr: the last 8 KiB so far, and everything that follows. */
   onStderr(listener: (text: string) => void): void
   /** Has the process make its prompt and tools ready ahead of its first turn; resolves when it has, or cannot. A parked one is left alone. */
   prepare(): Promise<void>
   /** Resolves when the process answers a question that costs nothing. A parked one is not asked. */
   probe(): Promise<void>
-  /** Tells that everything read so far was consumed, so that more may come. */
+  /** Reports that everything read so far was consumed, so more may come. */
   consumed(): void
   /** Ends the process and all it started, and resolves when that is verified. Repeated calls share one promise. */
   terminate(graces: Graces): Promise<TerminateReport>
@@ -140,7 +140,7 @@ export type ModelAnswer = Pick<
   'id' | 'model' | 'usage' | 'content'
 >
 
-/** What the transcript of a conversation tells of its use of the model. */
+/** The usage of the model according to a conversation's transcript. */
 export interface TranscriptUsage {
   /** The running total from which the next process goes on; undefined where none was saved. */
   saved: Pick<SDKResultMessage, 'modelUsage' | 'total_cost_usd'> | undefined
@@ -148,7 +148,7 @@ export interface TranscriptUsage {
   unsaved: { at: number; answer: ModelAnswer }[]
 }
 
-/** Where a conversation's transcript belongs. */
+/** The place of a conversation's transcript. */
 export interface TranscriptPlace {
   configDir: string
   tmpDir: string
@@ -168,9 +168,9 @@ export interface ResumeLoad {
   summedUp: boolean
 }
 
-/** What a driver tells beside what its processes do. */
+/** Events of a driver beside those of its processes. */
 export interface DriverListeners {
-  /** Something went wrong that no caller asked for. */
+  /** An error in work that no caller asked for. */
   trouble: (message: string, error: unknown) => void
   /** Processes of hosts that are gone were found and ended. */
   reaped: (report: { pids: number[]; left: number }) => void
@@ -184,7 +184,7 @@ export interface Driver {
   close(): Promise<void>
   /** Every process of each worker, descendants included, by worker id: one look at the process table. */
   trees(): ReadonlyMap<string, ProcessInfo[]>
-  /** Starts a process at once and without waiting; what goes wrong arrives through `ready` and `exited`. */
+  /** Starts a process without waiting. Errors arrive through `ready` and `exited`. */
   start(spec: StartSpec): AgentProcess
   /** Copies a conversation as it is now, for processes in `cwd`; resolves with the copy's id. Throws ResumeError if there is none. */
   fork(place: TranscriptPlace, cwd: string): Promise<string>
@@ -193,19 +193,22 @@ export interface Driver {
   /** Removes what the process kept of a conversation, and its copy. Removing twice is no error. */
   forget(place: TranscriptPlace, store: SessionStore): Promise<void>
   /**
-   * Removes what was kept of conversations that are not `known` and was last written before that time, in milliseconds since
-   * the epoch, or only counts it in a dry run; how many files and folders that is.
+   * Removes files of conversations that are not `known` and were last written before that time, in milliseconds since
+   * the epoch. A dry run only counts them. Returns the number of files and folders.
    */
   forgetUnknown(
     tenant: Pick<TranscriptPlace, 'configDir' | 'tmpDir'>,
     known: ReadonlySet<string>,
     options: { before: number; dryRun: boolean },
   ): Promise<number>
-  /** Bytes of what is kept of each conversation of a tenant, copies in a store not included. */
+  /** The stored bytes of each conversation of a tenant, without copies in a store. */
   sizes(tenant: Pick<TranscriptPlace, 'configDir' | 'tmpDir'>): Promise<ReadonlyMap<string, number>>
-  /** The files that make up a conversation, by names relative to the folder; the folder alone where there are none yet. */
+  /** The files of a conversation, by names relative to the folder. If there are none yet, only the folder. */
   transcript(place: TranscriptPlace): Promise<{ folder: string; names: string[] }>
-  /** What a conversation has used as far as its files tell; answers after that time alone, in milliseconds since the epoch. */
+  /**
+   * The usage of a conversation according to its files, only of answers after that time, in milliseconds since the
+   * epoch.
+   */
   usage(place: TranscriptPlace, after: number): Promise<TranscriptUsage>
   /**
    * The size of a conversation's transcript, in bytes. With `said`: undefined if the process could not write all of it. The

@@ -6,17 +6,17 @@ export type JournalEntry = NumberedEvent | { number: undefined; event: EventPrev
 
 /** The events of a session as they come, for `for await`. */
 export interface SessionEvents extends AsyncIterableIterator<JournalEntry, undefined, undefined> {
-  /** The next entry where it is there already, so that several can be passed on together. Where it is not, `next()` waits for it. */
+  /** The next entry, if it is already available, to send several together. If it is not, `next()` waits for it. */
   takeReady(): JournalEntry | undefined
 }
 
 /** What `session.events()` takes. */
 export interface EventOptions {
-  /** Begins after the event of this number. Default 0: with the first. */
+  /** Starts after the event with this number. Default 0: with the first. */
   after?: number
   /** Goes on with events as they come; `false` ends after the last. Default `true`. */
   follow?: boolean
-  /** Shows text as it is made, where the agent has `includePartialMessages`. Default `false`. */
+  /** Shows partial text, if the agent has `includePartialMessages`. Default `false`. */
   previews?: boolean
 }
 

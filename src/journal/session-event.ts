@@ -66,7 +66,7 @@ export interface AgentMessageEvent extends Happened {
   sdk?: SdkIds
 }
 
-/** It thought; what, is not told. */
+/** The agent has thought. The event does not contain the thinking. */
 export interface AgentThinkingEvent extends Happened {
   type: 'agent.thinking'
 }
@@ -76,7 +76,10 @@ export interface AgentToolUseEvent extends Happened {
   name: string
   input: Record<string, unknown>
   sdk?: SdkIds
-  /** What the permission is: it runs, somebody is asked, or it is refused. Left out when its turn ended before that was known. */
+  /**
+   * The permission: the call runs, waits for an answer, or is refused. Left out when its turn ended before that was
+   * known.
+   */
   evaluated_permission?: 'allow' | 'ask' | 'deny'
 }
 
@@ -205,7 +208,10 @@ export type SessionEvent =
   | ModelRequestStartEvent
   | ModelRequestEndEvent
 
-/** What is to come, as it is made: never kept, and dropped for readers that are slow. The event itself always follows, unless its request fails. */
+/**
+ * A part of the next event: never stored, and dropped for slow readers. The event itself always follows, unless its
+ * request fails.
+ */
 export type EventPreview =
   | { type: 'event_start'; event: { type: 'agent.message' | 'agent.thinking'; id: string } }
   | {

@@ -6,7 +6,7 @@ import { chosenPath, newCopy } from '../files/host-paths.ts'
 import { Problems } from '../files/problem.ts'
 import type { PoolFiles, Store } from '../store/store.ts'
 
-/** What a backup has left out: files that could not be copied, at most 100 of them. */
+/** The files that a backup could not copy, at most 100 of them. */
 export interface BackupReport {
   leftOut: readonly FileProblem[]
 }

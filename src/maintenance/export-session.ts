@@ -12,7 +12,7 @@ import { writeArchive } from './archive.ts'
 
 /** How a session is exported. */
 export interface ExportOptions {
-  /** Whose session it is. Default `"default"`. */
+  /** The tenant of the session. Default `"default"`. */
   tenant?: string
   /** Whether the files of its workspace are in it. Default `true`. */
   workspace?: boolean

@@ -13,13 +13,13 @@ import { openArchive, readArchive } from './archive.ts'
 
 /** How an exported session comes back. */
 export interface ImportOptions {
-  /** Default: those that it had. */
+  /** Default: the values of the archive. */
   tenant?: string
   key?: string
   agent?: string
   /**
-   * For a session whose directory the pool does not own. Default: that of its agent. An archive may name any directory, so what it says
-   * is not used.
+   * For a session with a directory that the pool did not create. Default: that of its agent. An archive may name any
+   * directory, so what it says is not used.
    */
   cwd?: string
 }

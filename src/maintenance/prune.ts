@@ -13,7 +13,7 @@ import { dueForRemoval } from './retention.ts'
 import type { KeptSession } from './retention.ts'
 import { isOfQuery } from '../agents/catalogue.ts'
 
-/** What a look at what is kept found to remove, and removed unless it was a dry run. */
+/** What retention removed, or would remove in a dry run. */
 export interface PruneReport {
   sessions: Removal[]
   /** Events of sessions that stay. */

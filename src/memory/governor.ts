@@ -17,10 +17,10 @@ export interface MemoryStats {
   boundBy: string
   /** Infinity with `limits.memory: 'none'`. */
   limitBytes: number
-  /** In use there by everybody, without what is only cached. */
+  /** Memory in use there by all processes, without reclaimable caches. */
   usedBytes: number
   hostBytes: number
-  /** Private memory of all workers with what they started, as last measured. */
+  /** Private memory of all workers with everything they started, as last measured. */
   workersBytes: number
   /** Kept back for the host and for surprises. */
   reservedBytes: number
@@ -31,9 +31,9 @@ export interface MemoryStats {
   /** Left for more: limit − used − reserved − charged. Below 0 when the present needs more than there is. */
   headroomBytes: number
   pressure: PressureLevel
-  /** Percent of the last 10 s in which somebody waited for memory; undefined where the kernel does not say. */
+  /** Percent of the last 10 s in which a task waited for memory; undefined if the kernel does not report it. */
   stallPercent: number | undefined
-  /** Turns that would fit at once, those that run included. */
+  /** Turns that would fit at once, running ones included. */
   turnsThatFit: number
   /** What each agent's workers are taken to need, and of how many samples that was learned. */
   agents: Record<string, { runningBytes: number; idleBytes: number; runningSamples: number; idleSamples: number }>

@@ -3,12 +3,12 @@ import type { CgroupLevel } from './cgroup-levels.ts'
 import { fieldOf, filesBelow } from './files.ts'
 import type { ReadFile } from './files.ts'
 
-/** Memory at the level that leaves least of it to this process and its children. */
+/** Memory at the level with the least room for this process and its children. */
 export interface MemoryRoom {
   /** What bounds it: a cgroup's directory, or `machine`. */
   level: string
   limitBytes: number
-  /** In use there by everybody, without what is only cached. */
+  /** Memory in use there by all processes, without reclaimable caches. */
   usedBytes: number
 }
 

@@ -1,4 +1,7 @@
-/** `none`: nothing to do. `high`: nobody is added, idle workers leave. `critical`: the next moment may be the kernel's. */
+/**
+ * `none`: nothing to do. `high`: no worker is added, idle ones are closed. `critical`: the next moment may be the
+ * kernel's.
+ */
 export type PressureLevel = 'none' | 'high' | 'critical'
 
 export interface PressureReading {
@@ -7,7 +10,7 @@ export interface PressureReading {
   freeBytes: number
   /** What is kept back for the host and for surprises. */
   reserveBytes: number
-  /** Share of the last 10 s, in percent, in which somebody waited for memory; undefined where nobody knows. */
+  /** Share of the last 10 s, in percent, in which a task waited for memory; undefined if unknown. */
   stall: number | undefined
 }
 

@@ -2,7 +2,7 @@ import { workingSetOf } from './cgroup-levels.ts'
 import { fieldOf, filesBelow, readFileLater } from './files.ts'
 import type { ReadFile, ReadFileLater } from './files.ts'
 
-/** A worker whose memory is measured, and its process. */
+/** A measured worker and its process. */
 export interface MeasuredWorker {
   readonly id: string
   readonly pid: number

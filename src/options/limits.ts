@@ -5,18 +5,18 @@ import { NONE, count, duration, readSection, size } from './section.ts'
 /** What bounds turns. Each has its error. */
 export interface LimitOptions {
   /**
-   * Memory for workers and host. Default `"auto"`: the container's limit, else the machine's memory; a lower value bounds the
-   * pool further. `"none"`: memory bounds nothing, and the kernel ends whom it likes.
+   * Memory for workers and host. Default `"auto"`: the container's limit, else the machine's memory; a lower value
+   * bounds the pool further. `"none"`: memory limits nothing, and the kernel chooses what to kill.
    */
   memory?: string
   memoryBytes?: number
-  /** Turns at once. Default `"auto"`: as many as memory bears, which bounds a number, too. */
+  /** Turns at once. Default `"auto"`: as many as fit into memory, which also limits a number. */
   turns?: number | 'auto'
   /** Turns at once of one tenant. Default `"auto"`: all, but beyond its even share it takes no place that another was refused. */
   turnsPerTenant?: number | 'auto'
-  /** Processes at once, idle ones and spares included. Default `"auto"`: as many as memory bears. */
+  /** Processes at once, idle ones and spares included. Default `"auto"`: as many as fit into memory. */
   workers?: number | 'auto'
-  /** Private memory of one worker with all that it started; a turn that needs more is ended. Default `"none"`. */
+  /** Private memory of one worker and everything it started. The pool ends a turn that needs more. Default `"none"`. */
   workerMemory?: string
   workerMemoryBytes?: number
   /** A whole turn. Default `"30m"`. */

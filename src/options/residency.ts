@@ -24,17 +24,20 @@ const PATTERNS: Record<Pattern, { learns: boolean; idleTtl: string; maxTurnsPerW
   single: { learns: false, idleTtl: NONE, maxTurnsPerWorker: 200 },
 }
 
-/** When an idle worker leaves. Its session stays: the next turn resumes. */
+/** When an idle worker is closed. Its session stays: the next turn resumes. */
 export interface ResidencyOptions {
   /** Says what the other options are by default. Default `"adaptive"`. */
   pattern?: Pattern
   /**
    * Idle for this long. `"none"`: never for idleness. Default `"30m"`, `"none"` for `long-running` and `single`. An
-   * `adaptive` worker may leave earlier; where this is left out it may stay longer, once its agent's habits are known.
+   * `adaptive` worker may be closed earlier. Without this option it may stay longer, once the pool knows its agent's
+   * habits.
    */
   idleTtl?: string
   idleTtlMs?: number
-  /** Older than this; each worker leaves up to a tenth earlier, so that they do not all go at once. Default `"6h"`. */
+  /**
+   * Older than this. Each worker is closed up to a tenth earlier, so that not all are closed at once. Default `"6h"`.
+   */
   maxAge?: string
   maxAgeMs?: number
   /** After this many turns; 1 hibernates after every turn. Default 200, and 1 for `ephemeral`. */
@@ -42,7 +45,7 @@ export interface ResidencyOptions {
   /** Using more private memory than this when idle. Default `"1GiB"`. */
   maxMemory?: string
   maxMemoryBytes?: number
-  /** How long background tasks or open permission requests may keep a worker from leaving. Default `"4h"`. */
+  /** How long background tasks or open permission requests may keep a worker from being closed. Default `"4h"`. */
   pinLimit?: string
   pinLimitMs?: number
 }

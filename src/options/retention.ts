@@ -1,27 +1,30 @@
 import { z } from 'zod'
 import { NONE, count, duration, readSection, size, validate } from './section.ts'
 
-/** What bounds sessions that nobody uses, and their events. Nothing is bounded unless it is said here. */
+/** Limits for unused sessions and their events. A missing option limits nothing. */
 export interface RetentionRuleOptions {
   /** Unused for longer than this. */
   maxAge?: string
   maxAgeMs?: number
-  /** So many sessions; those unused longest go. */
+  /** The number of sessions; the least recently used are removed first. */
   maxSessions?: number
-  /** So much for events, transcripts and their copies, workspaces and the CLI's notes together; those unused longest go. */
+  /**
+   * The size of events, transcripts and their copies, workspaces and the CLI's notes together. The least recently used
+   * sessions are removed first.
+   */
   maxSize?: string
   maxSizeBytes?: number
-  /** So many events of a session; older ones go. The last one always stays. */
+  /** The number of events of a session; older ones are removed. The last one always stays. */
   maxEvents?: number
   /** Events of a session that are older go. */
   maxEventAge?: string
   maxEventAgeMs?: number
-  /** So much for the events of a session; older ones go. */
+  /** The size of the events of a session; older ones are removed. */
   maxEventSize?: string
   maxEventSizeBytes?: number
 }
 
-/** How long sessions and their events are kept. The rules hold for each tenant; default: for ever. */
+/** How long sessions and their events are kept. The rules apply to each tenant. Default: no limit. */
 export interface RetentionOptions extends RetentionRuleOptions {
   /** Rules in place of those above, for tenants by name. */
   tenants?: Readonly<Record<string, RetentionRuleOptions>>

@@ -50,7 +50,7 @@ export interface PoolStats {
   workers: Record<WorkerState, number> & { total: number; spares: number }
   starts: { running: number; waiting: number }
   memory: MemoryStats
-  /** Whether what is said can be kept. */
+  /** Whether the store can write. */
   store: StoreHealthStats
   /** Sessions that this host works on now. */
   activeSessions: number
@@ -147,8 +147,9 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * The session of this key, begun at its first use. Throws ConfigError (key, tenant, agent or cwd), SessionGoneError
-   * (none has this key and no agent is named), SessionConflictError (it has another agent or cwd), PoolClosedError.
+   * Returns the session of this key, and creates it at its first use. Throws ConfigError (key, tenant, agent or cwd),
+   * SessionGoneError (none has this key and no agent is named), SessionConflictError (it has another agent or cwd),
+   * PoolClosedError.
    */
   session(key: string, options: SessionOptions = {}): Promise<Session> {
     return this.#sessions.open(key, options)
@@ -161,11 +162,11 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * The SDK's `query()`, on the pool: the same options, messages and methods, also before the first message. Its session
-   * can be resumed by its id as long as `retention.queries` says, or not at all with `persistSession: false`. `resume` also
-   * takes the SDK's id of any other session, with the options of its agent. Its `env` adds to the pool's allow-list, and
-   * the safe defaults of agents hold for what it leaves out. What is wrong is thrown where the SDK throws: from the
-   * iteration and from its methods.
+   * The SDK's `query()`, on the pool: the same options, messages and methods, also before the first message. Its
+   * session can be resumed by its id as long as `retention.queries` says, or not at all with `persistSession: false`.
+   * `resume` also takes the SDK's id of any other session, with the options of its agent. Its `env` adds to the pool's
+   * allow-list, and the safe defaults of agents apply to missing options. It throws like the SDK: from the iteration
+   * and from its methods.
    */
   query(query: { prompt: QueryPrompt; options?: QueryOptions }): Query {
     checkOptions('query()', query, { prompt: true, options: true })
@@ -194,10 +195,10 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * Puts these agents in the place of all others, those that may stay as they are included. Turns that run finish with
-   * what they began with, the next ones have the new definition, and processes with the old one leave once they are idle.
-   * `residency`, spares and `limits.workerMemory` concern no process itself: they hold at once, also for those that are there.
-   * Throws ConfigError, and has changed nothing then.
+   * Replaces all agents of the pool's options by these; include the unchanged ones. Running turns finish with the old
+   * definition, and new turns have the new one. Processes with the old one are closed when they are idle. `residency`,
+   * spares and `limits.workerMemory` are not part of a process: they apply at once, also to existing processes. Throws
+   * ConfigError, and has changed nothing then.
    */
   updateAgents(agents: Readonly<Record<string, AgentOptions>>): void {
     const next = this.#agents.read(agents)
@@ -206,9 +207,9 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * A session with its events, its transcript and (unless told otherwise) the workspace that the pool made for it, as
-   * lines of JSON; returns the files that were left out, which are a `warning`, too. Throws SessionGoneError, SessionBusyError while a
-   * turn of it runs, FilesError when its workspace is beyond all bounds.
+   * Exports a session as lines of JSON: its events, its transcript and, by default, the workspace that the pool
+   * created. Returns the files that were left out; they are also a `warning`. Throws SessionGoneError, SessionBusyError
+   * while a turn of it runs, FilesError when its workspace is beyond all bounds.
    */
   exportSession(key: string, options: ExportOptions = {}): AsyncGenerator<string, readonly FileProblem[]> {
     return this.#maintenance.exporting.lines(key, options)
@@ -219,15 +220,15 @@ export class Pool implements AsyncDisposable {
     return this.#sessions.handle(await this.#maintenance.importing.read(lines, options))
   }
 
-  /** Removes now what has outlived its retention, at most 200 sessions; or only says what that is. */
+  /** Applies retention now, to at most 200 sessions. A dry run only reports what it would remove. */
   async prune(options: { dryRun?: boolean } = {}): Promise<PruneReport> {
     checkOptions('prune()', options, { dryRun: true })
     return this.#maintenance.pruning.prune({ dryRun: options.dryRun ?? false })
   }
 
   /**
-   * Ends all that runs for a tenant, and removes its sessions and directories. It may begin anew then. Throws FilesError when files
-   * stay: all else is gone, and it can be repeated until they are.
+   * Ends all processes of a tenant, and removes its sessions and directories. It may start again then. Throws
+   * FilesError if files stay: everything else is gone. Repeat it until they are gone too.
    */
   eraseTenant(tenant: string): Promise<void> {
     return this.#maintenance.erasure.erase(tenant)
@@ -239,16 +240,16 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * Writes a consistent copy of the data directory into a new one, while work goes on; resolves with the files that were left out, which
-   * are a `warning`, too. Throws StoreError, ConfigError.
+   * Writes a consistent copy of the data directory into a new one, while turns run. Resolves with the files that were
+   * left out; they are also a `warning`. Throws StoreError, ConfigError.
    */
   backup(path: string): Promise<BackupReport> {
     return this.#maintenance.backup.write(path)
   }
 
   /**
-   * Gives the pool one more agent, beside those of its options and untouched by `updateAgents()`, or another definition of
-   * one that was given so: for programs whose agents come and go. Throws ConfigError, PoolClosedError.
+   * Adds an agent to those of the pool's options, or replaces one that was added. `updateAgents()` does not change it.
+   * For programs that create agents at run time. Throws ConfigError, PoolClosedError.
    */
   defineAgent(name: string, options: AgentOptions): void {
     const agent = readAgent(name, options)
@@ -316,8 +317,8 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * Takes no new turns, lets the running ones end, then closes. Those that `cut` finds still running end with
-   * PoolClosedError; without it they may take as long as their limits give them.
+   * Takes no new turns, lets the running ones end, then closes. When `cut` is aborted, turns that still run end with
+   * PoolClosedError. Without `cut` only their own limits apply.
    */
   async drain(options: { cut?: AbortSignal } = {}): Promise<void> {
     checkOptions('drain()', options, { cut: true })
@@ -328,8 +329,8 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * Ends all turns (PoolClosedError) and every process, also those that are starting; resolves when none is left. The
-   * sessions stay. Repeated calls share one promise.
+   * Ends all turns (PoolClosedError) and every process, also starting ones; resolves when none is left. The sessions
+   * stay. Repeated calls share one promise.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close()

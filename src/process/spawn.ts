@@ -36,7 +36,7 @@ export interface OwnedProcess {
   readonly tree: RememberedTree
   /** Its cgroup, where it could be given one. */
   readonly cgroup: string | undefined
-  /** Tells what it has written to stderr, the last 8 KiB at most, and what it will write. */
+  /** Calls the listener with its stderr: the last 8 KiB so far, and everything that follows. */
   onStderr(listener: (text: string) => void): void
   /** Settles when the child is gone. `spawnError` is set when it never existed. Never rejects. */
   readonly exited: Promise<OwnedExit>

@@ -39,15 +39,15 @@ export interface ServerParts {
   logger?: Logger
   /** Default: the system's. */
   clock?: Clock
-  /** Where the pool's agents ask: the one that their options came from. Default: they ask nobody here. */
+  /** The `Questions` that wrapped the options of the pool's agents. Default: none. */
   questions?: Questions
   /** Gives agents the tools of front ends: the one that their options came from. Default: there are none here. */
   clientTools?: ClientTools
   /** The SQLite file of `/v1`: its agents, environments and sessions. Default: none; they are gone when the server closes. */
   resourceFile?: string
   /**
-   * Agents reach the network through a proxy, which decides where they may go. Default `false`: the host itself dials the MCP
-   * servers that tenants name, at public addresses alone.
+   * Agents reach the network through a proxy, and the proxy decides which addresses are allowed. Default `false`: the
+   * host itself dials the MCP servers that tenants name, at public addresses alone.
    */
   behindProxy?: boolean
 }
@@ -57,7 +57,7 @@ export interface Server {
   readonly app: Hono<ServerEnv>
   readonly fetch: (request: Request) => Response | Promise<Response>
   readonly pool: Pool
-  /** Gets what goes wrong outside of any request. */
+  /** Receives errors outside of requests. */
   readonly logger: Logger
   /** True when no key is asked for. */
   readonly open: boolean

@@ -11,7 +11,7 @@ export interface Scope {
   readonly expiresAt: number
 }
 
-/** Who sent a request: whose sessions it may see, and what logs call it. */
+/** The sender of a request: its tenant, and its name in logs. */
 export interface Caller {
   readonly tenant: string
   readonly name: string

@@ -31,7 +31,7 @@ export interface ServerContext {
   /** How long a turn goes on whose reader at `/sessions/{id}/messages` has gone, in milliseconds. */
   readonly disconnectGraceMs: number
   readonly agUi: AgUi
-  /** The agent of new sessions whose creator names none. */
+  /** The agent of new sessions if the request names none. */
   readonly defaultAgent: () => string
   readonly state: () => ServerState
 }

@@ -11,7 +11,7 @@ import type { Server } from './app.ts'
 import { Connections } from './connections.ts'
 import { isLoopback } from './auth.ts'
 
-/** Where a server listens. */
+/** The address of a server. */
 export interface ListenOptions {
   /** Default `"127.0.0.1"`. Any other than loopback needs keys. */
   host?: string
@@ -26,8 +26,8 @@ export interface Listening {
   /** Resolves when `/readyz` says ready for the first time, or the server drains before. */
   readonly ready: Promise<void>
   /**
-   * Ends in order: not ready, no new turns, running ones end or are cut by `cut`, their streams say how, the pool
-   * closes, the socket closes. Repeated calls share one promise.
+   * Shuts down in order: not ready, no new turns, running ones end or are cut by `cut`. Their streams say so. Then the
+   * pool and the socket close. Repeated calls share one promise.
    */
   drain(cut?: AbortSignal): Promise<void>
 }

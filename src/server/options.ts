@@ -10,7 +10,7 @@ import type { OnDisconnect } from './turn-feed.ts'
 
 /** An API key, by its hash: what the server stores never opens it. */
 export interface ApiKeyOptions {
-  /** Whose sessions its bearer has. */
+  /** The tenant of its bearer. */
   tenant: string
   /** SHA-256 of the key, in hex: `printf %s "$KEY" | sha256sum`. The key itself has 24 characters at least. */
   sha256: string
@@ -29,7 +29,7 @@ export interface JwtOptions {
   audience: string
   /** The claim that names the tenant. Default `"sub"`. */
   tenantClaim?: string
-  /** What the tenant's name begins with here, before the claim. No tenant of a key may begin so. Default `"jwt:"`. */
+  /** The prefix of the tenant's name, before the claim. No tenant of a key may have this prefix. Default `"jwt:"`. */
   tenantPrefix?: string
   /** Tokens that are good for longer from now on are refused. Default `"24h"`. */
   maxLifetime?: string
@@ -54,8 +54,8 @@ export interface TenantLimitOptions {
 /** How front ends that speak AG-UI are served. */
 export interface AgUiOptions {
   /**
-   * How long the turn of a run that was aborted, or whose connection was lost, goes on before it is interrupted. A client
-   * that comes back in time re-attaches. `"none"`: the turn goes on to its end. Default `"5s"`.
+   * How long the turn of an aborted or disconnected run continues before it is interrupted. A client that comes back in
+   * time re-attaches. `"none"`: the turn goes on to its end. Default `"5s"`.
    */
   disconnectGrace?: string
   /** What a new message does to the turn that runs in its thread. Default `"interrupt"`. */
@@ -66,10 +66,10 @@ export interface AgUiOptions {
 
 /** What `createServer()` takes beside the pool. */
 export interface ServerOptions {
-  /** API keys. Neither keys nor `jwt`: everybody is the tenant `default`, which only a server on loopback may do. */
+  /** API keys. Without keys and `jwt`, every caller is the tenant `default`. Only a server on loopback may do that. */
   keys?: readonly ApiKeyOptions[]
   jwt?: JwtOptions
-  /** The agent of new sessions whose creator names none. Default: the first one there is. */
+  /** The agent of new sessions if the request names none. Default: the first one there is. */
   defaultAgent?: string
   /** What a client of `/sessions/{id}/messages` that goes away does to its turn. Default `"detach"`: it goes on. */
   onDisconnect?: OnDisconnect

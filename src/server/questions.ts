@@ -8,7 +8,10 @@ import type { Logger } from '../telemetry/log.ts'
 import { formatDuration } from '../units.ts'
 import { checkOptions } from '../options/unknown.ts'
 
-/** What an agent waits for: leave to use a tool, an answer to `AskUserQuestion`, what an MCP server wants to know, or the result of a tool that the client executes. */
+/**
+ * What an agent waits for: permission to use a tool, an answer to `AskUserQuestion`, what an MCP server wants to know,
+ * or the result of a tool that the client executes.
+ */
 export interface Question {
   readonly id: string
   readonly kind: 'permission' | 'question' | 'elicitation' | 'tool_call'
@@ -32,7 +35,10 @@ export interface Answer {
   readonly message?: string
 }
 
-/** What became of an answer: it was `taken`, came `late` for a question that was settled before, or nobody asked. */
+/**
+ * What became of an answer: it was `taken`, came `late` for a question that was already settled, or there was no such
+ * question.
+ */
 export type AnswerFate = 'taken' | 'late' | 'unknown'
 
 interface QuestionEvents {
@@ -46,7 +52,7 @@ interface Open {
   settle(answer: Answer, by: string): void
 }
 
-/** Where a question is asked. */
+/** The session of a question. */
 type Place = Pick<SessionRef, 'tenant' | 'key'>
 
 const DEADLINE_MS = 600_000
@@ -70,8 +76,8 @@ type Asked = Pick<Question, 'kind' | 'message' | 'tool' | 'schema'>
 const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
 
 /**
- * What agents ask people, until somebody answers: a client that reconnects finds it again. Without an answer in time it is
- * a no. Who decided what is logged.
+ * Open questions of agents until they are answered. A client that reconnects finds them again. Without an answer in
+ * time it is a no. The log has every decision with its origin.
  */
 export class Questions {
   readonly events: EventEmitter<QuestionEvents> = new EventEmitter<QuestionEvents>().setMaxListeners(0)
@@ -92,7 +98,7 @@ export class Questions {
     this.#logger = logger
   }
 
-  /** For an agent's options: its tool calls that need leave, and its questions, wait here. */
+  /** For an agent's options: its tool calls that need permission, and its questions, wait here. */
   readonly canUseTool: PoolCanUseTool = async (name, input, { session, signal, toolUseID, title }) => {
     const isQuestion = name === 'AskUserQuestion'
     const answer = await this.#ask(session, signal, {
@@ -123,7 +129,10 @@ export class Questions {
     return this.#ask(session, signal, { kind: 'tool_call', message: `Run ${tool.name}`, tool, schema: undefined })
   }
 
-  /** The same agent, asking here whatever its `permissionMode` leaves open; one with callbacks of its own asks those. */
+  /**
+   * Returns the same agent, which asks here if its `permissionMode` does not decide. An agent with its own callbacks
+   * asks those.
+   */
   for(agent: AgentOptions): AgentOptions {
     const asks = ['default', 'acceptEdits', 'plan'].includes(agent.permissionMode ?? '')
     return asks ? { canUseTool: this.canUseTool, onElicitation: this.onElicitation, ...agent } : agent
@@ -172,7 +181,7 @@ export class Questions {
     if (ahead.size > MAX_AHEAD_OF_SESSION && oldest !== undefined) ahead.delete(oldest)
   }
 
-  /** What was answered ahead in this session is asked no more. */
+  /** Discards answers of this session that came before their question. */
   turnEnded({ tenant, key }: Place): void {
     this.#ahead.delete(idOf(tenant, key))
   }

@@ -2,7 +2,7 @@ import type { Clock, CancelTimer } from '../clock.ts'
 import type { SDKMessage } from '../driver/driver.ts'
 import type { Pool, PoolEvents, SendOptions, Session, SessionRef, Turn, TurnInput } from '../index.ts'
 
-/** What a client leaving does to the turn that it was reading. */
+/** What happens to a turn when its client disconnects. */
 export type OnDisconnect = 'detach' | 'interrupt'
 
 /** The same as a grace, in milliseconds: for so long a turn goes on without a reader before it is interrupted. */

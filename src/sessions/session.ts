@@ -40,7 +40,7 @@ const RANGE: Record<keyof EventRange, true> = {
 
 const EVENT_OPTIONS: Record<keyof EventOptions, true> = { after: true, follow: true, previews: true }
 
-/** One conversation. A handle holds nothing: dropping it leaks nothing, and several may be used at once. */
+/** One conversation. A handle has no resources: drop it or use several at once. */
 export class Session {
   readonly tenant: string
   readonly key: string
@@ -61,7 +61,7 @@ export class Session {
   }
 
   /**
-   * Starts a turn at once. What goes wrong is thrown from the iteration and rejects `turn.result`: CapacityError,
+   * Starts a turn at once. Errors are thrown from the iteration and reject `turn.result`: CapacityError,
    * SessionBusyError, StartError, ResumeError, WorkerExitedError, TurnTimeoutError, TurnInterruptedError,
    * AuthenticationError, SessionGoneError, PoolClosedError, StoreError. A result that reports an error is a message.
    */
@@ -69,7 +69,7 @@ export class Session {
     return this.#turns.send(this.#identity, input, options)
   }
 
-  /** Brings the session's process up ahead of its next message. Resolves when it is ready. Throws as a turn does. */
+  /** Starts the session's process ahead of its next message. Resolves when it is ready. Throws like a turn. */
   warm(): Promise<void> {
     return this.#active.with(this.#identity, async (session) => {
       try {
@@ -86,7 +86,10 @@ export class Session {
     return this.#active.with(this.#identity, (session) => session.hibernate())
   }
 
-  /** A new session under `key` that begins with this conversation as it is now. Throws SessionBusyError, SessionConflictError, ResumeError. */
+  /**
+   * Creates a session under `key` with a copy of this conversation as it is now. Throws SessionBusyError,
+   * SessionConflictError, ResumeError.
+   */
   async fork(key: string): Promise<Session> {
     checkName('key', key)
     const record = await this.#active.with(this.#identity, (session) => this.#desk.forks.make(session, key))
@@ -94,8 +97,9 @@ export class Session {
   }
 
   /**
-   * Ends what runs and removes the session: its record, transcript and workspace. Deleting twice is no error. Throws FilesError when
-   * files stay: the session runs no more turns then, and can be deleted again until they are gone.
+   * Ends the session's process and removes the session: its record, transcript and workspace. Deleting twice is not an
+   * error. Throws FilesError if files stay: the session then runs no more turns. Delete it again until the files are
+   * gone.
    */
   async delete(): Promise<void> {
     const session = await this.#active.find(this.#identity).catch((error: unknown) => {
@@ -106,9 +110,9 @@ export class Session {
   }
 
   /**
-   * All that was said in this session, in the shapes of Anthropic's Managed Agents API: what is kept, then what comes, each
-   * event once and with its number. Come back with `after` to go on. Throws SessionGoneError, PoolClosedError, StoreError,
-   * and ConfigError where events are not kept.
+   * Returns everything said in this session, in the shapes of Anthropic's Managed Agents API: stored events, then new
+   * ones, each once and with its number. Use `after` to continue. Throws SessionGoneError, PoolClosedError, StoreError,
+   * and ConfigError if the pool does not store events.
    */
   events(options: EventOptions = {}): SessionEvents {
     checkOptions('events()', options, EVENT_OPTIONS)
@@ -116,7 +120,7 @@ export class Session {
     return new EventReader({ open: () => this.#followed() }, options)
   }
 
-  /** A page of what was said, from either end: at most 4 MiB. An empty page is the end. Throws as `events()`. */
+  /** Returns a page of the events, from either end: at most 4 MiB. An empty page is the end. Throws as `events()`. */
   async history(range: EventRange): Promise<NumberedEvent[]> {
     checkOptions('history()', range, RANGE)
     wholeNumber('limit', range.limit, 1)
@@ -127,7 +131,9 @@ export class Session {
     })
   }
 
-  /** Stops the turn that runs, whoever sent it; false when none does. Resolves when its process has taken note. */
+  /**
+   * Stops the running turn of any sender; false if there is none. Resolves when its process has received the interrupt.
+   */
   async interrupt(): Promise<boolean> {
     const { running } = await this.#active.find(this.#identity)
     await running?.interrupt()
@@ -135,8 +141,9 @@ export class Session {
   }
 
   /**
-   * Gives the conversation another agent from its next turn on: its process leaves, and the next one resumes under the new
-   * definition. This handle still names the old one. Throws ConfigError (no such agent), SessionBusyError while a turn runs.
+   * Gives the conversation another agent from its next turn on. Its process is closed, and the next one resumes under
+   * the new definition. This handle still names the old one. Throws ConfigError (no such agent), SessionBusyError while
+   * a turn runs.
    */
   async changeAgent(agent: string): Promise<void> {
     this.#desk.agents.of(agent)

@@ -26,11 +26,11 @@ import { Session } from './session.ts'
 import { StoredSessions } from './stored-sessions.ts'
 import type { TranscriptCopies } from './transcript-copies.ts'
 
-/** How a session is found or begun. */
+/** How a session is found or created. */
 export interface SessionOptions {
-  /** Needed to begin one; may be left out where it exists. */
+  /** Required to create a session; optional for an existing one. */
   agent?: string
-  /** Whose session it is. Default `"default"`. */
+  /** The tenant of the session. Default `"default"`. */
   tenant?: string
   /** Where its processes run; must exist. Default: the agent's `cwd`, else a workspace that the pool makes and removes with the session. */
   cwd?: string

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { validate } from '../options/section.ts'
 import type { Scenario } from './scenario.ts'
 
-/** Where a simulator may listen. */
+/** The addresses that a simulator may listen on. */
 export type LoopbackHost = '127.0.0.1' | '::1' | 'localhost'
 
 /** How to start a simulator. */

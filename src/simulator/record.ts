@@ -17,7 +17,7 @@ export interface RecordedRequest {
   readonly turn: number | undefined
   /** The last of them. */
   readonly prompt: string | undefined
-  /** The status of the answer, once it has begun. */
+  /** The status of the answer, once it has started. */
   readonly status: number | undefined
   readonly outcome: Outcome
 }

@@ -30,7 +30,7 @@ interface HeldTranscript {
   writtenAt: number
 }
 
-/** A store that lasts as long as the process: for tests and for conversations that nobody comes back to. */
+/** A store that lasts as long as the process: for tests and for conversations without a follow-up. */
 export class MemoryStore implements Store {
   readonly #sessions = new Map<string, Held>()
   readonly #transcripts = new Map<string, HeldTranscript>()

@@ -2,15 +2,15 @@ import type { SessionStore } from '../driver/driver.ts'
 import type { StoreErrorCode } from '../errors.ts'
 import type { Problems } from '../files/problem.ts'
 
-/** Tokens, and what they cost by the CLI's own estimate. */
+/** Tokens, and their cost by the CLI's own estimate. */
 export interface Usage {
-  /** Without what came from the cache or went into it. */
+  /** Without tokens read from or written to the cache. */
   inputTokens: number
   outputTokens: number
   cacheReadTokens: number
   cacheWriteTokens: number
   costUsd: number
-  /** True when a process was lost before it told all of it: that part is reckoned from what it had said. */
+  /** True if a process was lost before it reported everything: that part is an estimate from its answers. */
   estimated: boolean
 }
 
@@ -29,7 +29,7 @@ export interface UsageRecord {
   activeMs?: number | undefined
 }
 
-/** A session by its names, as events and agents are told of it. */
+/** A session by its names, in events and for agents. */
 export interface SessionRef {
   tenant: string
   key: string
@@ -40,7 +40,7 @@ export interface SessionRef {
 export interface SessionRecord {
   tenant: string
   key: string
-  /** Tells a session from a later one under the same key. */
+  /** Distinguishes a session from a later one under the same key. */
   uid: string
   agent: string
   /** Where its processes run; undefined until its first, unless the caller chose it. */
@@ -49,7 +49,7 @@ export interface SessionRecord {
   ownsCwd: boolean
   /** The SDK's id of the conversation; undefined until it has one. */
   sdkSessionId: string | undefined
-  /** True once a prompt of this conversation was handed to a process: from then on it is resumed, never begun anew. */
+  /** True once a process received a prompt of this conversation: from then on it is resumed, never started again. */
   begun: boolean
   /** Finished turns. */
   turns: number
@@ -72,11 +72,11 @@ export interface SessionInfo {
   /** `hibernated`: no process; the next turn resumes. */
   state: 'hibernated' | 'starting' | 'idle' | 'busy'
   turns: number
-  /** What it has used since it was created, over all its processes and hosts. A fork begins at nothing. */
+  /** Its usage since it was created, over all its processes and hosts. A fork starts at zero. */
   usage: Usage
   /**
-   * How long its turns have run, less the time in which they waited for answers, in milliseconds; with the turn that runs.
-   * Undefined until one has, and where events are not kept.
+   * The running time of its turns, without the time that they waited for answers, in milliseconds. Includes the running
+   * turn. Undefined before the first turn, and if the pool does not store events.
    */
   activeMs: number | undefined
   createdAt: number
@@ -174,7 +174,7 @@ export interface EventRange {
   maxBytes?: number
 }
 
-/** What a session's events amount to. `first` and `last` are numbers, 0 where there are none. */
+/** What a session's events amount to. `first` and `last` are numbers, 0 if there are none. */
 export interface EventTotals {
   first: number
   last: number
@@ -193,7 +193,7 @@ export interface TranscriptKey {
 
 /** One entry of a transcript. */
 export interface TranscriptEntry {
-  /** Once in a transcript: what comes again is ignored. Without one, an entry is always added. */
+  /** Unique in a transcript: a repeated one is ignored. Without one, an entry is always added. */
   uuid?: string | undefined
   /** All of it, as JSON. */
   json: string
@@ -213,9 +213,9 @@ export interface TranscriptInfo {
 export interface Store {
   get(tenant: string, key: string): Promise<SessionRecord | undefined>
   findByUid(uid: string): Promise<SessionRecord | undefined>
-  /** The session whose conversation has this SDK id. */
+  /** The session with this SDK id. */
   findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined>
-  /** A record with another uid replaces the session with all that belongs to it. */
+  /** A record with another uid replaces the session and all its data. */
   put(record: SessionRecord): Promise<void>
   /** Notes that a session was used. Unknown sessions are ignored. */
   touch(record: Pick<SessionRecord, 'tenant' | 'key' | 'uid' | 'turns' | 'usage' | 'lastUsedAt'>): Promise<void>
@@ -233,7 +233,7 @@ export interface Store {
   eventTotals(uid: string): Promise<EventTotals>
   /** Removes the events before this number. The last one always stays, so that numbers go on. */
   trimEvents(uid: string, before: number): Promise<void>
-  /** Sessions with a turn under way: after a start, those whose host died in mid-turn. */
+  /** Sessions with a running turn: after a start, sessions that the death of their host interrupted. */
   openTurns(): Promise<SessionRecord[]>
 
   appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void>

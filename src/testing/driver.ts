@@ -10,7 +10,7 @@ import type { FakeConversation } from './process.ts'
  * to take a process in hand before it does anything.
  */
 export class FakeDriver implements Driver {
-  /** Every process that was started, oldest first, those that have gone included. */
+  /** Every started process, oldest first, ended ones included. */
   readonly processes: FakeProcess[] = []
   /** By SDK session id. */
   readonly conversations: Map<string, FakeConversation> = new Map()
@@ -23,7 +23,7 @@ export class FakeDriver implements Driver {
     this.#clock = clock
   }
 
-  /** A fake has no trouble of its own to tell. */
+  /** A fake has no events of its own. */
   attach(): void {}
 
   close(): Promise<void> {
@@ -103,7 +103,7 @@ export class FakeDriver implements Driver {
     return Promise.resolve({ folder: configDir, names: [] })
   }
 
-  /** What fake conversations use is told by their processes alone. */
+  /** Only the processes report the usage of fake conversations. */
   usage(): Promise<TranscriptUsage> {
     return Promise.resolve({ saved: undefined, unsaved: [] })
   }

@@ -4,16 +4,16 @@ import type { FakeDriver } from './driver.ts'
 const MIB = 2 ** 20
 
 /**
- * Memory of a machine that is not there: what the host uses, what others use, and what each fake process says of itself
+ * Memory of a simulated machine: the host's use, the use of others, and the value of each fake process
  * (`process.memoryBytes`). Change any of them at any time; the pool measures again as its clock moves on.
  */
 export class FakeMemory implements MemorySource {
   limitBytes: number
   /** What the host uses. Default 100 MiB. */
   hostBytes: number = 100 * MIB
-  /** What others in the same container use. Default 0. */
+  /** Memory in use by other processes in the same container. Default 0. */
   othersBytes = 0
-  /** Share of the last 10 s, in percent, in which somebody waited for memory. Default: undefined, nobody knows. */
+  /** Share of the last 10 s, in percent, in which a task waited for memory. Default: undefined. */
   stallPercent: number | undefined
   readonly #driver: FakeDriver
 

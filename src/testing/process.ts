@@ -55,7 +55,7 @@ export class FakeProcess implements AgentProcess {
   answersAtOnce = true
   /** False: an interrupt is counted and nothing else. Default true: it ends the turn with an error result. */
   heedsInterrupts = true
-  /** False: it goes when `exit()` says so, also after it was told to. Default true. */
+  /** False: it exits only at `exit()`, even after the pool closed it. Default true. */
   leavesAtOnce = true
   /** Set: `bind()` is refused for this reason, as `"cwd_untrusted"`. */
   bindRefusal: string | undefined
@@ -63,7 +63,7 @@ export class FakeProcess implements AgentProcess {
   memoryBytes: number = 100 * 2 ** 20
   /** Says that its conversation is held back by a reader that does not read. */
   heldBack = false
-  /** False makes it hang: it leaves health probes without an answer. */
+  /** False makes it hang: it does not answer health probes. */
   answersProbes = true
   probes = 0
   /** What it says of its MCP servers when it is asked. Default: it has none. */
@@ -81,9 +81,9 @@ export class FakeProcess implements AgentProcess {
   interrupts = 0
   /** What it answers to an interrupt. Default: nothing, as older CLIs do. */
   receipt: InterruptReceipt | undefined
-  /** How often it was told that all it said was consumed. */
+  /** How often the pool reported that its output was consumed. */
   consumptions = 0
-  /** How it was told to go; undefined until then. */
+  /** The graces with which the pool closed it; undefined until then. */
   graces: Graces | undefined
   lastOutputAt: number
   readonly #context: FakeProcessContext
@@ -187,7 +187,7 @@ export class FakeProcess implements AgentProcess {
     this.say(resultMessage(this.#id, { text: this.#lastText, ...result }, uuids))
   }
 
-  /** It exits: by itself (code 0) unless told how. What it has said is still read. */
+  /** Exits: by itself (code 0) unless the arguments say how. What it has said is still read. */
   exit({ exitCode, signal = null, stderr = '', ...facts }: Partial<ExitFacts> = {}): void {
     if (this.#gone) return
     this.#gone = true
@@ -238,7 +238,7 @@ export class FakeProcess implements AgentProcess {
     return Promise.resolve(true)
   }
 
-  /** Ends `/compact`: the conversation has so many bytes now. Default 1. */
+  /** Ends `/compact`: the conversation has this many bytes now. Default 1. */
   compact(bytes = 1): void {
     const conversation = this.#context.conversation(this.#id)
     conversation.bytes = bytes

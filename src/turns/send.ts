@@ -17,24 +17,30 @@ export type OnBusy = 'reject' | 'queue' | 'interrupt' | 'steer'
 
 /** How one turn is sent. */
 export interface SendOptions {
-  /** Aborting it cancels a turn that waits and interrupts one that runs; the turn then fails with TurnInterruptedError. */
+  /** Aborting it cancels a waiting turn and interrupts a running one; the turn then fails with TurnInterruptedError. */
   signal?: AbortSignal
   /** While another turn of the session runs. Default `"reject"`: SessionBusyError. At most 16 turns queue. */
   onBusy?: OnBusy
-  /** When the reader stops iterating before the end. Default `"interrupt"`; `"detach"` lets the turn run on. */
+  /** When the reader stops iterating before the end. Default `"interrupt"`; `"detach"` lets the turn continue. */
   onLeave?: OnLeave
-  /** What the agent is to know beside the prompt. It sees it as system reminders; the session's events do not show it. */
+  /**
+   * Context for the agent beside the prompt. The agent sees it as system reminders; the session's events do not show
+   * it.
+   */
   context?: readonly string[]
   /**
-   * Kept in the event of the prompt, for the caller alone: JSON of his own, such as the id of the message. At most 64 Ki
-   * characters. The agent does not see it.
+   * The caller's own JSON, such as the id of the message, stored in the event of the prompt. At most 64 Ki characters.
+   * The agent does not see it.
    */
   metadata?: PromptMetadata
-  /** The limits of this turn, where they differ from the agent's. */
+  /** The limits of this turn. Default: the agent's. */
   limits?: TurnLimitOptions
-  /** False: the session's events do not show the prompt, because no user has sent it. Default `true`. */
+  /** False: the session's events do not show the prompt, for a prompt that no user has sent. Default `true`. */
   showPrompt?: boolean
-  /** Events of the caller's own that come right before the turn's last one, made of what the session is then. Default: none. */
+  /**
+   * Returns the caller's own events, which come right before the turn's last one. It receives the session's info at
+   * that time. Default: none.
+   */
   lastEvents?: (session: SessionInfo) => readonly NewSessionEvent[]
 }
 

@@ -27,7 +27,7 @@ export interface Turn extends AsyncIterableIterator<SDKMessage, undefined, undef
   readonly accepted: Promise<NumberedEvent | undefined>
   /** How the turn found its process; undefined while it waits for one. */
   readonly warmth: Warmth | undefined
-  /** Messages that were dropped because nobody read them: no reader ever came, or it had stopped when the turn was to end. */
+  /** Messages that were dropped without a reader: no reader ever came, or it had stopped at the end of the turn. */
   readonly droppedMessages: number
   /** Stops the turn and resolves when the process has taken note. The turn then ends with a result, as in the SDK. */
   interrupt(): Promise<void>

@@ -8,7 +8,7 @@ import { Meter } from './meter.ts'
 import { Prices } from './prices.ts'
 import { NOTHING_USED, addUsage, runningTotal, tokensIn, usageFrom, usageSince } from './usage.ts'
 
-/** What was used since the pool began. */
+/** Usage since the pool started. */
 export interface PoolUsage {
   total: Usage
   byAgent: Record<string, Usage>

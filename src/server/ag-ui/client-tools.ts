@@ -40,7 +40,7 @@ export class ClientTools {
   readonly #clock: Clock
   /** By the id of the turn. */
   readonly #brought = new Map<string, Brought>()
-  /** Told of calls that no front end has answered: what the agent was told instead. */
+  /** Called for calls that no front end has answered, with the answer that the agent got instead. */
   onUnanswered: ((session: SessionRef, toolCallId: string, answer: Answer) => void) | undefined
 
   constructor(questions: Questions, clock: Clock = systemClock) {

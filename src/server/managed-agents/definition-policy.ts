@@ -7,15 +7,15 @@ import type { AgentDefinition } from './definition.ts'
 import { TOOL_NAMES } from './schema.ts'
 import type { ToolName } from './schema.ts'
 
-/** What a tenant may put into an agent that it defines. What is left out is not allowed. */
+/** What a tenant may put into an agent that it defines. A missing rule allows nothing. */
 export interface DefinitionRules {
   /** Built-in tools by the API's names, such as `read`; `"any"` allows all of them. Tools that the client executes are always allowed. */
   tools?: readonly ToolName[] | 'any' | undefined
   /** Models by their ids; `"any"` allows all of them. */
   models: readonly string[] | 'any'
   /**
-   * Where the agent's MCP servers may be: `host`, `host:port` or `*.domain`; `"any"` allows every public address. Only an
-   * entry that names it allows an address on loopback, link-local or a private network.
+   * The addresses of the agent's MCP servers: `host`, `host:port` or `*.domain`; `"any"` allows every public address.
+   * Only an entry that names it allows an address on loopback, link-local or a private network.
    */
   mcp?: { allow: readonly string[] | 'any' } | undefined
 }
@@ -25,7 +25,7 @@ export type Define = boolean | DefinitionRules
 
 /** The `managedAgents` section of the server's options. */
 export interface ManagedAgentsOptions {
-  /** Who may define agents over `/v1`. Default: `false` once keys or `jwt` are set, else `true`. */
+  /** Which tenants may define agents over `/v1`. Default: `false` once keys or `jwt` are set, else `true`. */
   define?: Define | undefined
   /** The same for single tenants, by name, in place of the above. */
   tenants?: Readonly<Record<string, { define: Define }>> | undefined
