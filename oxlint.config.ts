@@ -254,6 +254,7 @@ const borders: Border[] = [
     imports: [
       ...root,
       ...ports,
+      '../store/usage-json.ts',
       '../sessions/*.ts',
       '../agents/*.ts',
       '../events.ts',
@@ -261,7 +262,7 @@ const borders: Border[] = [
       'zod',
       ...noDisk,
     ],
-    says: 'maintenance sees sessions, agents, events, files, zod, driver/driver, store/store and the root files.',
+    says: 'maintenance sees sessions, agents, events, files, zod, driver/driver, store/store, store/usage-json and the root files.',
   },
   {
     files: ['src/pool/**'],

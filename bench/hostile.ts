@@ -36,7 +36,7 @@ async function serve(target: Bench): Promise<Host> {
   )
   writeFileSync(
     join(folder, 'claude-agent-pool.config.yaml'),
-    `agents: { assistant: { spares: { max: 0 }, claimableSpares: { max: 0 }, model: claude-sonnet-5, env: { ${MARK}: "${target.dir}" } } }
+    `agents: { assistant: { spares: { max: 0 }, unboundSpares: { max: 0 }, model: claude-sonnet-5, env: { ${MARK}: "${target.dir}" } } }
 api: { baseUrl: "${target.url}", key: simulated }
 server: { managedAgents: { define: true }, grace: 2s, keys: [${keys.join(', ')}] }
 `,

@@ -38,7 +38,7 @@ async function settled(pool: Pool): Promise<void> {
 }
 
 await bench(async (target) => {
-  const pool = await startPool(target, { agent: { spares: one, claimableSpares: one } })
+  const pool = await startPool(target, { agent: { spares: one, unboundSpares: one } })
   const bound: Round[] = []
   const claimed: Round[] = []
   const byHand: Round[] = []

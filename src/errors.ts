@@ -191,12 +191,12 @@ export class StartRefusedError extends StartError {
   }
 }
 
-/** A limit ended the turn: `turnTime` is the whole turn, `silence` the time without a sign of life. */
+/** A limit ended the turn: `turnTimeout` is the whole turn, `inactivityTimeout` the time without a sign of life. */
 export class TurnTimeoutError extends PoolError {
-  readonly limit: 'turnTime' | 'silence'
+  readonly limit: 'turnTimeout' | 'inactivityTimeout'
   readonly limitMs: number
 
-  constructor(limit: 'turnTime' | 'silence', limitMs: number, message: string) {
+  constructor(limit: 'turnTimeout' | 'inactivityTimeout', limitMs: number, message: string) {
     super('turn_timeout', message)
     this.limit = limit
     this.limitMs = limitMs

@@ -4,14 +4,14 @@ import type { ExitFacts, ProcessInfo, TerminateReport } from './driver/driver.ts
 import type { Problems } from './files/problem.ts'
 import type { MemoryStats } from './memory/governor.ts'
 import type { PressureLevel } from './memory/pressure.ts'
-import type { DepartureReason } from './worker/worker.ts'
+import type { CloseReason } from './worker/worker.ts'
 import type { Usage, SessionRef } from './store/store.ts'
 import type { WorkerState } from './worker/lifecycle.ts'
 import type { StoreCall } from './store/watched-store.ts'
 import type { WorkerPurpose, Warmth } from './worker/warmth.ts'
 
 /** Why a transcript is not safe: its copy was refused, the disk was full, or a part of a turn is not in it. */
-export type TranscriptTrouble = 'mirror_error' | 'session_writes_lost' | 'turn_not_written'
+export type CopyFailure = 'mirror_error' | 'session_writes_lost' | 'turn_not_written'
 
 /** One worker, as events show it. Times are milliseconds since the epoch. */
 export interface WorkerInfo {
@@ -94,7 +94,7 @@ export interface PoolEvents {
   'worker.ready': [{ worker: WorkerInfo; startMs: number }]
   /** A spare has become a session's. */
   'worker.bound': [{ worker: WorkerInfo }]
-  'worker.left': [{ worker: WorkerInfo; reason: DepartureReason; exit: ExitFacts; termination: TerminateReport }]
+  'worker.closed': [{ worker: WorkerInfo; reason: CloseReason; exit: ExitFacts; termination: TerminateReport }]
   /** One of its MCP servers did not come up in `starts.mcpTimeout`, or cannot be used: the agent goes without its tools. */
   'mcp.failed': [{ worker: WorkerInfo } & ServerFailure]
   'turn.started': [{ id: string; session: SessionRef; worker: string; warmth: Warmth }]
@@ -107,7 +107,7 @@ export interface PoolEvents {
   /** Its conversation was gone, and it started again, as `onStaleResume: 'fresh'` says. */
   'session.restarted': [{ session: SessionRef; lost: string }]
   /**
-   * It had outgrown `limits.transcript` and was compacted, as `onLargeTranscript: 'compact'` says. Bytes are what a resume
+   * It had outgrown `limits.resumeSize` and was compacted, as `onLargeTranscript: 'compact'` says. Bytes are what a resume
    * would load.
    */
   'session.compacted': [SessionCompaction]
@@ -117,9 +117,9 @@ export interface PoolEvents {
    * A part of its transcript was not copied to the store (`mirror_error`) or not written at all. `turn_not_written`
    * fails the turn. The CLI reports `session_writes_lost` when it exits.
    */
-  'transcript.unsafe': [{ session: SessionRef; reason: TranscriptTrouble; error: string }]
+  'transcript.copyFailed': [{ session: SessionRef; reason: CopyFailure; error: string }]
   /** The missing part is in the store now. */
-  'transcript.safe': [{ session: SessionRef }]
+  'transcript.recopied': [{ session: SessionRef }]
   /** Processes of hosts that are gone were ended; `left` could not be. */
   'orphans.reaped': [{ pids: number[]; left: number }]
   /** The store cannot write, for instance on a full disk, or can again. */

@@ -27,7 +27,7 @@ export type {
 export type { PoolEvents, TurnSummary, WorkerDetails, WorkerInfo, Removal, RetentionReason } from './events.ts'
 export type { Totals } from './pool/counters.ts'
 export type { QueryPrompt } from './queries/query.ts'
-export type { DepartureReason } from './worker/worker.ts'
+export type { CloseReason } from './worker/worker.ts'
 export type { WorkerState } from './worker/lifecycle.ts'
 export type { Logger } from './telemetry/log.ts'
 export type { Clock } from './clock.ts'

@@ -143,7 +143,7 @@ export async function startPool(
       assistant: {
         model: MODEL,
         spares: { max: 0 },
-        claimableSpares: { max: 0 },
+        unboundSpares: { max: 0 },
         env: { [MARK]: target.dir },
         ...agent,
       },

@@ -28,7 +28,7 @@ export async function serve(target: Bench, spares = 0): Promise<Serving> {
   const mark = `${target.dir}:serve${served}:`
   const folder = join(target.dir, `serve-${served}`)
   mkdirSync(folder)
-  const bounds = `spares: { min: ${spares}, max: ${spares} }, claimableSpares: { max: 0 }`
+  const bounds = `spares: { min: ${spares}, max: ${spares} }, unboundSpares: { max: 0 }`
   const model = `model: claude-sonnet-5, env: { ${MARK}: "${mark}" }`
   writeFileSync(
     join(folder, 'claude-agent-pool.config.yaml'),

@@ -29,7 +29,7 @@ export class Permit {
   }
 
   /** Giving it back twice is harmless. */
-  leave(): void {
+  release(): void {
     if (!this.#held) return
     this.#held = false
     this.#giveBack()

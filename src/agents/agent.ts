@@ -88,7 +88,7 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   /** Spares for new conversations in workspaces that the pool makes, or in this agent's `cwd`. Default `{ min: 0, max: 2 }`. */
   spares?: SpareOptions
   /** Spares for new conversations with a `cwd` from the caller. Default `{ min: 0, max: 2 }`. */
-  claimableSpares?: SpareOptions
+  unboundSpares?: SpareOptions
   /** The limits of this agent's turns and workers. Default: the pool's. */
   limits?: AgentLimitOptions
   /**
@@ -102,7 +102,7 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
    */
   onStaleResume?: 'error' | 'fresh'
   /**
-   * What happens when a conversation has outgrown `limits.transcript`. Default `"refuse"`: it cannot be resumed any more
+   * What happens when a conversation has outgrown `limits.resumeSize`. Default `"refuse"`: it cannot be resumed any more
    * (ResumeError, or as `onStaleResume` says). `"compact"`: the agent's model sums it up, after a turn or before the next one.
    */
   onLargeTranscript?: 'refuse' | 'compact'
@@ -117,7 +117,7 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
 /** The keys that are the pool's and not the SDK's: a process knows nothing of them. */
 const POOL_KEYS = [
   'spares',
-  'claimableSpares',
+  'unboundSpares',
   'limits',
   'residency',
   'onStaleResume',
@@ -134,7 +134,7 @@ export interface Agent {
   /** Of its options, those that a process is started with. */
   readonly processOptions: Readonly<ProcessOptions>
   readonly spares: SpareBounds
-  readonly claimableSpares: SpareBounds
+  readonly unboundSpares: SpareBounds
   readonly limits: Partial<TurnLimits>
   /** Undefined: the pool's. */
   readonly workerMemoryBytes: number | undefined
@@ -200,7 +200,7 @@ export function readAgent(
   const limits = readAgentLimits(`${path}.limits`, options.limits)
   const {
     spares,
-    claimableSpares,
+    unboundSpares,
     limits: _,
     residency: own,
     onStaleResume,
@@ -214,7 +214,7 @@ export function readAgent(
     options: Object.freeze({ ...options }),
     processOptions: Object.freeze(processOptions),
     spares: spareless ?? readSpares(`${path}.spares`, spares),
-    claimableSpares: spareless ?? readSpares(`${path}.claimableSpares`, claimableSpares),
+    unboundSpares: spareless ?? readSpares(`${path}.unboundSpares`, unboundSpares),
     limits: limits.turns,
     workerMemoryBytes: limits.workerMemoryBytes,
     residency: own === undefined ? undefined : readAgentResidency(`${path}.residency`, own, residency),

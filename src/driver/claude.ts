@@ -89,7 +89,7 @@ const settled = (spare: SpareProcess): Promise<{ sessionId: string }> =>
 
 /** The options that say which conversation a process holds. */
 function identityOf(conversation: StartMode): Options {
-  if (conversation.kind === 'parked') return {}
+  if (conversation.kind === 'unbound') return {}
   const { sessionId } = conversation
   if (conversation.kind === 'new') return { sessionId }
   const { at, dropsTurn } = conversation
@@ -160,13 +160,13 @@ class ClaudeProcess implements AgentProcess {
 
   async bind(cwd: string): Promise<string> {
     const spare = this.#spare
-    if (spare === undefined) throw new Error(`worker ${this.#spec.workerId} is not parked`)
+    if (spare === undefined) throw new Error(`worker ${this.#spec.workerId} is not unbound`)
     try {
       const claimed = spare.claim({ prompt: this.#input, options: { cwd } })
       // The prompt stream is empty until the claim is settled: so a refusal never leaves a prompt behind.
       const { sessionId } = await this.#inTime(
         [settled(spare)],
-        (limit) => new Error(`claim_overdue: the parked process did not answer within ${limit}`),
+        (limit) => new Error(`claim_overdue: the unbound process did not answer within ${limit}`),
       )
       this.#attach(claimed)
       return sessionId
@@ -259,7 +259,7 @@ class ClaudeProcess implements AgentProcess {
 
   async #start(): Promise<void> {
     const options = this.#sdkOptions()
-    if (this.#spec.conversation.kind === 'parked') {
+    if (this.#spec.conversation.kind === 'unbound') {
       this.#spare = await prewarm({ options, initializeTimeoutMs: NOT_TIMED_BY_THE_SDK })
       this.#spare.claimed.catch(() => undefined)
       return
@@ -289,7 +289,7 @@ class ClaudeProcess implements AgentProcess {
     return {
       ...options,
       ...identityOf(conversation),
-      ...(conversation.kind === 'parked' ? {} : { cwd }),
+      ...(conversation.kind === 'unbound' ? {} : { cwd }),
       // With it the SDK would mark commands, too: so each prompt is marked here.
       verbatimPrompts: false,
       env,

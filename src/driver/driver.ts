@@ -44,7 +44,7 @@ export type StartMode =
   | { kind: 'new'; sessionId: string }
   | ({ kind: 'resume'; sessionId: string } & ResumePoint)
   | ({ kind: 'fork'; sessionId: string; of: string } & ResumePoint)
-  | { kind: 'parked' }
+  | { kind: 'unbound' }
 
 /** Everything that is fixed when a process starts. */
 export interface StartSpec {
@@ -95,7 +95,7 @@ export interface AgentProcess {
   readonly lastOutputAt: number
   /** True while its conversation is held back because its reader has stopped. */
   readonly heldBack: boolean
-  /** Binds a parked process to `cwd` and resolves with its session id. Refused: BindRefusedError; nothing was sent. */
+  /** Binds an unbound process to `cwd` and resolves with its session id. Refused: BindRefusedError; nothing was sent. */
   bind(cwd: string): Promise<string>
   /** Resolves when the message has been handed to the process: it may run from then on. False: it was not, and never will be. */
   send(message: SDKUserMessage): Promise<boolean>
@@ -105,9 +105,9 @@ export interface AgentProcess {
   interrupt(): Promise<InterruptReceipt | undefined>
   /** Calls the listener with its stderr: the last 8 KiB so far, and everything that follows. */
   onStderr(listener: (text: string) => void): void
-  /** Has the process make its prompt and tools ready ahead of its first turn; resolves when it has, or cannot. A parked one is left alone. */
+  /** Has the process make its prompt and tools ready ahead of its first turn; resolves when it has, or cannot. An unbound one is left alone. */
   prepare(): Promise<void>
-  /** Resolves when the process answers a question that costs nothing. A parked one is not asked. */
+  /** Resolves when the process answers a question that costs nothing. An unbound one is not asked. */
   probe(): Promise<void>
   /** Reports that everything read so far was consumed, so more may come. */
   consumed(): void
@@ -123,7 +123,7 @@ export class RepairedStartError extends StartError {
   }
 }
 
-/** Why a parked process could not become a session: the reason's code, as the CLI names it. Nothing was sent to it. */
+/** Why an unbound process could not become a session: the reason's code, as the CLI names it. Nothing was sent to it. */
 export class BindRefusedError extends Error {
   readonly reason: string
 

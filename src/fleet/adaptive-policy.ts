@@ -16,6 +16,6 @@ export const adaptive: ResidencyPolicy = {
   isForgotten(worker, forecast, { now, full }) {
     const { chance, learned } = forecast()
     if (learned && chance < (full ? UNLIKELY_WHEN_FULL : UNLIKELY)) return true
-    return isOverdue(worker, now) && !(learned && worker.residency.outstaysTtl)
+    return isOverdue(worker, now) && !(learned && worker.residency.ttlUntilLearned)
   },
 }

@@ -12,7 +12,7 @@ import type { Residency } from '../options/residency.ts'
 import type { Starts } from '../options/starts.ts'
 import { Health } from '../worker/health.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
-import type { Departure, Worker, WorkerListeners } from '../worker/worker.ts'
+import type { ClosedWorker, Worker, WorkerListeners } from '../worker/worker.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { Placement } from './placement.ts'
 import { Registry } from './registry.ts'
@@ -98,7 +98,7 @@ export class Fleet implements WorkerListeners {
 
   /** Keeps the minimum of this agent's spares for this tenant from now on. */
   keepSpares(agent: Agent, tenant: string): void {
-    const kinds: SpareKind[] = ['spare', 'claimable']
+    const kinds: SpareKind[] = ['spare', 'unbound']
     const fingerprint = this.#context.agents.fingerprintOf(agent, tenant)
     for (const kind of kinds) {
       if (boundsOf(agent, kind).min > 0) this.spares.keep({ agent, tenant, fingerprint, kind })
@@ -152,7 +152,7 @@ export class Fleet implements WorkerListeners {
   /** Ends all workers of a tenant, spares included. */
   async endTenant(tenant: string): Promise<void> {
     await Promise.all(
-      [...this.#registry].filter((worker) => worker.tenant === tenant).map((worker) => worker.leave('deleted')),
+      [...this.#registry].filter((worker) => worker.tenant === tenant).map((worker) => worker.close('deleted')),
     )
   }
 
@@ -166,7 +166,7 @@ export class Fleet implements WorkerListeners {
   /** Ends every worker, also those that are starting; resolves when none is left. */
   async endAll(): Promise<void> {
     while (this.#registry.size > 0) {
-      await Promise.all([...this.#registry].map((worker) => worker.leave('closed')))
+      await Promise.all([...this.#registry].map((worker) => worker.close('closed')))
     }
   }
 
@@ -186,7 +186,7 @@ export class Fleet implements WorkerListeners {
 
   #look(worker: Worker, full: boolean): void {
     // One whose input is closed serves nobody any more, whether or not it has noticed.
-    if (worker.state === 'idle' && !worker.reserved && !worker.process.alive) void worker.leave('exited')
+    if (worker.state === 'idle' && !worker.reserved && !worker.process.alive) void worker.close('exited')
     this.#health.check(worker)
     if (worker.state === 'idle') worker.owner?.idle(worker)
     const reason = this.residents.retirementReason(worker, full)
@@ -222,11 +222,11 @@ export class Fleet implements WorkerListeners {
     this.#context.emitter.tell('warning', { message: `worker ${worker.id}: ${what}`, error })
   }
 
-  left(worker: Worker, departure: Departure): void {
+  closed(worker: Worker, facts: ClosedWorker): void {
     const { emitter, clock } = this.#context
-    const { reason, exit, report: termination } = departure
-    worker.owner?.left(worker, departure)
-    emitter.tell('worker.left', { worker: workerInfo(worker, clock), reason, exit, termination })
+    const { reason, exit, report: termination } = facts
+    worker.owner?.closed(worker, facts)
+    emitter.tell('worker.closed', { worker: workerInfo(worker, clock), reason, exit, termination })
     if (worker.ownsCwd && worker.owner === undefined) void this.#discardWorkspace(worker.cwd)
     this.gate.reconsider()
     this.spares.tend()

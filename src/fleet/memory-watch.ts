@@ -59,7 +59,7 @@ export class MemoryWatch {
     const limitBytes = worker.memoryLimitBytes
     if (worker.memoryBytes === undefined || worker.memoryBytes <= limitBytes) return
     if (worker.state === 'idle') {
-      if (mayLeave(worker, this.#context.clock.now())) void worker.leave('memory')
+      if (mayLeave(worker, this.#context.clock.now())) void worker.close('memory')
       return
     }
     if (worker.state !== 'busy' && worker.state !== 'starting') return
@@ -78,7 +78,7 @@ export class MemoryWatch {
     const now = clock.now()
     const critical = governor.shortage === 'critical'
     for (let next = residents.evictionCandidate(); next !== undefined;) {
-      void next.leave('pressure')
+      void next.close('pressure')
       this.#relievedAt = now
       next = critical ? residents.evictionCandidate() : undefined
     }

@@ -72,7 +72,7 @@ export class Placement {
       const leaving = [...registry].find(({ state }) => state === 'closing')
       const next = leaving ?? residents.evictionCandidate()
       if (next === undefined) throw gate.refuse('memory', 'no room for another process, and none that could leave')
-      await next.leave('room')
+      await next.close('evicted')
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { WorkerState } from '../worker/lifecycle.ts'
-import type { Departure, Worker, WorkerListeners } from '../worker/worker.ts'
+import type { ClosedWorker, Worker, WorkerListeners } from '../worker/worker.ts'
 
 /** Who exists. The only place that counts workers. It hears of all of them, and tells the fleet. */
 export class Registry implements WorkerListeners {
@@ -45,8 +45,8 @@ export class Registry implements WorkerListeners {
     this.#listeners?.failed(worker, what, error)
   }
 
-  left(worker: Worker, departure: Departure): void {
+  closed(worker: Worker, facts: ClosedWorker): void {
     this.#workers.delete(worker.id)
-    this.#listeners?.left(worker, departure)
+    this.#listeners?.closed(worker, facts)
   }
 }

@@ -1,4 +1,4 @@
-import type { DepartureReason } from '../worker/worker.ts'
+import type { CloseReason } from '../worker/worker.ts'
 import type { Forecast } from './habits.ts'
 import { policyOf } from './policies.ts'
 import { mayLeave } from './resident.ts'
@@ -9,7 +9,7 @@ export function retirementReason<W extends Resident>(
   worker: W,
   now: number,
   { forecast, full }: { forecast: (worker: W) => Forecast; full: boolean },
-): DepartureReason | undefined {
+): CloseReason | undefined {
   if (!mayLeave(worker, now)) return undefined
   if (worker.outdated === true) return 'fingerprint'
   const { residency } = worker

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { DepartureReason } from '../worker/worker.ts'
+import type { CloseReason } from '../worker/worker.ts'
 import { Habits, unlearned } from './habits.ts'
 import type { Forecast } from './habits.ts'
 import { retirementReason, evictionCandidate } from './residency.ts'
@@ -47,7 +47,7 @@ export class Residents<W extends SessionResident> {
   }
 
   /** Why this worker should leave now, if it should. `full`: there is no room for one more. */
-  retirementReason(worker: W, full: boolean): DepartureReason | undefined {
+  retirementReason(worker: W, full: boolean): CloseReason | undefined {
     return retirementReason(worker, this.#clock.now(), { forecast: this.#forecast, full })
   }
 

@@ -27,7 +27,7 @@ export class ServerWatch {
     this.#failed = failed
   }
 
-  /** The process is ready, and its servers are on their way. One that is parked has none yet. */
+  /** The process is ready, and its servers are on their way. One that is unbound has none yet. */
   async watch(worker: Worker, { processOptions }: Pick<Agent, 'processOptions'>): Promise<void> {
     const { mcpServers, plugins, strictMcpConfig } = processOptions
     const hasServers = mcpServers !== undefined || plugins !== undefined || strictMcpConfig === false

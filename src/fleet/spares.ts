@@ -12,8 +12,8 @@ import type { StartQueue } from './start-queue.ts'
 import type { Registry } from './registry.ts'
 import type { Starter } from './starter.ts'
 
-/** `spare`: holds a conversation's id and cwd already. `claimable`: parked, and bound to a caller's cwd when it is needed. */
-export type SpareKind = 'spare' | 'claimable'
+/** `spare`: holds a conversation's id and cwd already. `unbound`: parked, and bound to a caller's cwd when it is needed. */
+export type SpareKind = 'spare' | 'unbound'
 
 /** A kind of new conversation: what may share spares. */
 export interface SpareGroup {
@@ -215,7 +215,7 @@ export class Spares {
           error,
         })
     } finally {
-      permit.leave()
+      permit.release()
       settle()
     }
   }
@@ -241,7 +241,7 @@ export class Spares {
     const sessionId = randomUUID()
     const ownsCwd = kind === 'spare' && agent.options.cwd === undefined
     const cwd =
-      kind === 'claimable' ? places.home : (agent.options.cwd ?? (await starter.makeWorkspace(places, sessionId)))
+      kind === 'unbound' ? places.home : (agent.options.cwd ?? (await starter.makeWorkspace(places, sessionId)))
     // The wait for the directory may have been long enough for the pool to begin its end.
     const worker =
       this.#stopped || keeping.dropped || this.#context.gate.suspended
@@ -255,7 +255,7 @@ export class Spares {
               owner: undefined,
               cwd,
               ownsCwd,
-              conversation: kind === 'claimable' ? { kind: 'parked' } : { kind: 'new', sessionId },
+              conversation: kind === 'unbound' ? { kind: 'unbound' } : { kind: 'new', sessionId },
               places,
             }),
           )
@@ -271,7 +271,7 @@ export class Spares {
 }
 
 /** How many spares of this kind the agent wants. */
-export const boundsOf = ({ spares, claimableSpares }: Agent, kind: SpareKind): SpareBounds =>
-  kind === 'spare' ? spares : claimableSpares
+export const boundsOf = ({ spares, unboundSpares }: Agent, kind: SpareKind): SpareBounds =>
+  kind === 'spare' ? spares : unboundSpares
 
 const isOverdue = (worker: Worker, now: number): boolean => now - worker.startedAt >= worker.maxAgeMs

@@ -1,9 +1,10 @@
 import type { Permit } from '../admission/gate.ts'
+import type { WorkerPurpose } from '../worker/warmth.ts'
 
 /** Who a start is for: waiting users go before workers asked for ahead, and those before spares. */
-export type StartPriority = 'user' | 'ahead' | 'spare'
+export type StartPriority = Exclude<WorkerPurpose, 'unbound'>
 
-const ORDER: readonly StartPriority[] = ['user', 'ahead', 'spare']
+const ORDER: readonly StartPriority[] = ['turn', 'ahead', 'spare']
 
 interface Job {
   begin(): void
@@ -17,7 +18,7 @@ interface Job {
  */
 export class StartQueue {
   readonly #concurrent: number
-  readonly #queues: Record<StartPriority, Job[]> = { user: [], ahead: [], spare: [] }
+  readonly #queues: Record<StartPriority, Job[]> = { turn: [], ahead: [], spare: [] }
   #running = 0
 
   constructor(concurrent: number) {
@@ -46,7 +47,7 @@ export class StartQueue {
   promote(owner: object): void {
     const promoted = this.#queues.ahead.filter((job) => job.owner === owner)
     this.#queues.ahead = this.#queues.ahead.filter((job) => job.owner !== owner)
-    this.#queues.user.push(...promoted)
+    this.#queues.turn.push(...promoted)
   }
 
   #place(priority: StartPriority, owner: object | undefined): Promise<void> {

@@ -172,7 +172,7 @@ export class Starter {
     } catch (error) {
       // One that was told to go while it started has not failed.
       const failed = error instanceof StartError || error instanceof ConfigError
-      if (failed && worker.departure === 'start_failed') {
+      if (failed && worker.closeReason === 'start_failed') {
         this.#backoffs.failed(fingerprint, sdkSessionId, error, this.#context.clock.now())
       }
       throw error

@@ -7,7 +7,7 @@ export type JournalEntry = NumberedEvent | { number: undefined; event: EventPrev
 /** The events of a session as they come, for `for await`. */
 export interface SessionEvents extends AsyncIterableIterator<JournalEntry, undefined, undefined> {
   /** The next entry, if it is already available, to send several together. If it is not, `next()` waits for it. */
-  takeReady(): JournalEntry | undefined
+  tryNext(): JournalEntry | undefined
 }
 
 /** What `session.events()` takes. */
@@ -69,7 +69,7 @@ export class EventReader implements SessionEvents, JournalListener {
     return next
   }
 
-  takeReady(): JournalEntry | undefined {
+  tryNext(): JournalEntry | undefined {
     return this.#asking === 0 ? this.#take() : undefined
   }
 

@@ -5,7 +5,9 @@ import type { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import { ArchivedFiles } from './archived-files.ts'
 import type { ArchiveRoots } from './archived-files.ts'
-import type { SessionRecord, Store, StoredEvent, Usage, UsageRecord } from '../store/store.ts'
+import type { SessionRecord, Store, StoredEvent, Usage } from '../store/store.ts'
+import type { StoredUsage } from '../store/usage-json.ts'
+import { storedUsage } from '../store/usage-json.ts'
 
 const FORMAT = 'claude-agent-pool session'
 const VERSION = 1
@@ -19,7 +21,7 @@ type Root = 'transcript' | 'workspace'
 export interface ArchivedRecord extends Omit<SessionRecord, 'uid' | 'cwd' | 'sdkSessionId' | 'usage'> {
   cwd?: string | undefined
   sdkSessionId?: string | undefined
-  usage?: UsageRecord | undefined
+  usage?: StoredUsage | undefined
 }
 
 /** Everything after the first line. */
@@ -114,7 +116,8 @@ export interface ArchiveSource {
 
 /** All of a session as lines of JSON, each with its newline. */
 export async function* writeArchive(source: ArchiveSource, now: number): AsyncGenerator<string> {
-  const { uid: _, ...record } = source.record
+  const { uid: _, usage: used, ...rest } = source.record
+  const record = { ...rest, usage: used && storedUsage(used) }
   let lines = 1
   const encode = (value: object): string => `${JSON.stringify(value)}\n`
   yield encode({ format: FORMAT, version: VERSION, exportedAt: now, record })

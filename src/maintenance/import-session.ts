@@ -9,6 +9,7 @@ import { existingDirectory } from '../sessions/session-record.ts'
 import type { StoredSessions } from '../sessions/stored-sessions.ts'
 import type { TranscriptCopies } from '../sessions/transcript-copies.ts'
 import type { PoolFiles, SessionRecord, Store } from '../store/store.ts'
+import { usageOfStored } from '../store/usage-json.ts'
 import { openArchive, readArchive } from './archive.ts'
 
 /** How an exported session comes back. */
@@ -58,7 +59,7 @@ export class SessionImport {
       agent: options.agent ?? from.agent,
       cwd: undefined,
       sdkSessionId: from.sdkSessionId,
-      usage: from.usage,
+      usage: from.usage && usageOfStored(from.usage),
     }
     const { sdkSessionId } = record
     if (sdkSessionId !== undefined && (await store.findBySdkSessionId(sdkSessionId)) !== undefined) {

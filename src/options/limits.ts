@@ -20,11 +20,11 @@ export interface LimitOptions {
   workerMemory?: string
   workerMemoryBytes?: number
   /** A whole turn. Default `"30m"`. */
-  turnTime?: string
-  turnTimeMs?: number
+  turnTimeout?: string
+  turnTimeoutMs?: number
   /** A turn without a sign of life from its process. Default `"10m"`. */
-  silence?: string
-  silenceMs?: number
+  inactivityTimeout?: string
+  inactivityTimeoutMs?: number
   /** Output of one turn that waits on disk for a reader that has stopped; beyond it the process is held back. Default `"1GiB"`. */
   spool?: string
   spoolBytes?: number
@@ -32,20 +32,23 @@ export interface LimitOptions {
    * What a resume may have to load: a transcript from its last compaction on. Beyond it, `onLargeTranscript` of the agent says
    * what happens. Default `"none"`.
    */
-  transcript?: string
-  transcriptBytes?: number
+  resumeSize?: string
+  resumeSizeBytes?: number
 }
 
 /** The limits of turns that an agent, or one turn, may have of its own. */
-export type TurnLimitOptions = Pick<LimitOptions, 'turnTime' | 'turnTimeMs' | 'silence' | 'silenceMs'>
+export type TurnLimitOptions = Pick<
+  LimitOptions,
+  'turnTimeout' | 'turnTimeoutMs' | 'inactivityTimeout' | 'inactivityTimeoutMs'
+>
 
 /** The limits that an agent may have of its own. */
 export type AgentLimitOptions = TurnLimitOptions & Pick<LimitOptions, 'workerMemory' | 'workerMemoryBytes'>
 
 /** The limits of one turn, in milliseconds. */
 export interface TurnLimits {
-  turnTimeMs: number
-  silenceMs: number
+  turnTimeoutMs: number
+  inactivityTimeoutMs: number
 }
 
 /** `limits`, resolved. */
@@ -56,23 +59,28 @@ export interface Limits extends TurnLimits {
   workers: number | 'auto'
   workerMemoryBytes: number
   spoolBytes: number
-  transcriptBytes: number
+  resumeSizeBytes: number
 }
 
 const TURN_LIMITS = {
-  turnTimeMs: duration('turnTime', '30m', [NONE]),
-  silenceMs: duration('silence', '10m', [NONE]),
+  turnTimeoutMs: duration('turnTimeout', '30m', [NONE]),
+  inactivityTimeoutMs: duration('inactivityTimeout', '10m', [NONE]),
 }
 
 /** The limits that an agent or a single turn sets itself: only those that were given. */
 export function readTurnLimits(path: string, input: TurnLimitOptions | undefined): Partial<TurnLimits> {
   // Most turns set none; to build a schema for that would cost each of them a third of a millisecond.
   if (input === undefined) return {}
-  const { turnTimeMs, silenceMs } = readSection<TurnLimits>(path, TURN_LIMITS, input)
-  const { turnTime, turnTimeMs: turnTimeNumber, silence, silenceMs: silenceNumber } = input ?? {}
+  const { turnTimeoutMs, inactivityTimeoutMs } = readSection<TurnLimits>(path, TURN_LIMITS, input)
+  const {
+    turnTimeout,
+    turnTimeoutMs: turnTimeoutNumber,
+    inactivityTimeout,
+    inactivityTimeoutMs: inactivityTimeoutNumber,
+  } = input ?? {}
   return {
-    ...(turnTime === undefined && turnTimeNumber === undefined ? {} : { turnTimeMs }),
-    ...(silence === undefined && silenceNumber === undefined ? {} : { silenceMs }),
+    ...(turnTimeout === undefined && turnTimeoutNumber === undefined ? {} : { turnTimeoutMs }),
+    ...(inactivityTimeout === undefined && inactivityTimeoutNumber === undefined ? {} : { inactivityTimeoutMs }),
   }
 }
 
@@ -87,7 +95,7 @@ export const readLimits = (input: LimitOptions | undefined): Limits =>
       workerMemoryBytes: size('workerMemory', NONE, [NONE]),
       ...TURN_LIMITS,
       spoolBytes: size('spool', '1GiB'),
-      transcriptBytes: size('transcript', NONE, [NONE]),
+      resumeSizeBytes: size('resumeSize', NONE, [NONE]),
     },
     input,
   )

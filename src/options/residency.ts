@@ -57,7 +57,7 @@ export interface Residency {
   learns: boolean
   idleTtlMs: number
   /** `idleTtlMs` holds only until the habits of a worker's agent are known. */
-  outstaysTtl: boolean
+  ttlUntilLearned: boolean
   maxAgeMs: number
   maxTurnsPerWorker: number
   maxMemoryBytes: number
@@ -70,7 +70,7 @@ export function readResidency(input: ResidencyOptions | undefined, path = 'resid
   const { pattern: named, ...rest } = validate(path, z.looseObject({}), input ?? {}) as ResidencyOptions
   const pattern = validate(`${path}.pattern`, patternSchema.default('adaptive'), named)
   const preset = PATTERNS[pattern]
-  const resolved = readSection<Omit<Residency, 'pattern' | 'learns' | 'outstaysTtl'>>(
+  const resolved = readSection<Omit<Residency, 'pattern' | 'learns' | 'ttlUntilLearned'>>(
     path,
     {
       idleTtlMs: duration('idleTtl', preset.idleTtl, [NONE]),
@@ -83,8 +83,8 @@ export function readResidency(input: ResidencyOptions | undefined, path = 'resid
   )
   checkPattern(path, pattern, resolved.maxTurnsPerWorker)
   const { learns } = preset
-  const outstaysTtl = learns && rest.idleTtl === undefined && rest.idleTtlMs === undefined
-  return Object.freeze({ pattern, learns, outstaysTtl, ...resolved })
+  const ttlUntilLearned = learns && rest.idleTtl === undefined && rest.idleTtlMs === undefined
+  return Object.freeze({ pattern, learns, ttlUntilLearned, ...resolved })
 }
 
 function checkPattern(path: string, pattern: Pattern, maxTurnsPerWorker: number): void {

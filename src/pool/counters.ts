@@ -1,6 +1,6 @@
 import type { ExitCause } from '../errors.ts'
-import type { DepartureReason } from '../worker/worker.ts'
-import type { PoolEmitter, TranscriptTrouble } from '../events.ts'
+import type { CloseReason } from '../worker/worker.ts'
+import type { PoolEmitter, CopyFailure } from '../events.ts'
 import type { Warmth } from '../worker/warmth.ts'
 import type { TerminateStage } from '../driver/driver.ts'
 
@@ -10,7 +10,7 @@ export interface Totals {
   turnsByOutcome: Record<string, number>
   refusedByReason: Record<string, number>
   starts: number
-  departuresByReason: Partial<Record<DepartureReason, number>>
+  closedByReason: Partial<Record<CloseReason, number>>
   /** What ended the processes. */
   exitsByCause: Record<ExitCause, number>
   /** Which step of ending it each process took; all but `gone` were ended by the pool. */
@@ -19,10 +19,10 @@ export interface Totals {
   processesEnded: number
   /** Processes that could not be ended. */
   processesLeft: number
-  /** Conversations that were compacted because they had outgrown `limits.transcript`. */
+  /** Conversations that were compacted because they had outgrown `limits.resumeSize`. */
   compactions: number
   /** Times that something of a transcript was not copied, or not written. */
-  transcriptsUnsafe: Record<TranscriptTrouble, number>
+  transcriptCopiesFailed: Record<CopyFailure, number>
 }
 
 /** Counts what the pool tells. */
@@ -32,13 +32,13 @@ export class Counters {
     turnsByOutcome: {},
     refusedByReason: {},
     starts: 0,
-    departuresByReason: {},
+    closedByReason: {},
     exitsByCause: { normal: 0, crash: 0, signal: 0, out_of_memory: 0, ended: 0, not_started: 0 },
     terminationsByStage: { gone: 0, eof: 0, sigterm: 0, sigkill: 0 },
     processesEnded: 0,
     processesLeft: 0,
     compactions: 0,
-    transcriptsUnsafe: { mirror_error: 0, session_writes_lost: 0, turn_not_written: 0 },
+    transcriptCopiesFailed: { mirror_error: 0, session_writes_lost: 0, turn_not_written: 0 },
   }
 
   constructor(emitter: PoolEmitter) {
@@ -46,8 +46,8 @@ export class Counters {
     emitter.on('worker.started', () => {
       totals.starts += 1
     })
-    emitter.on('worker.left', ({ reason, exit, termination }) => {
-      totals.departuresByReason[reason] = (totals.departuresByReason[reason] ?? 0) + 1
+    emitter.on('worker.closed', ({ reason, exit, termination }) => {
+      totals.closedByReason[reason] = (totals.closedByReason[reason] ?? 0) + 1
       totals.exitsByCause[exit.cause] += 1
       totals.terminationsByStage[termination.stage] += 1
       totals.processesEnded += termination.processes
@@ -57,8 +57,8 @@ export class Counters {
       totals.turnsByWarmth[warmth] += 1
     })
     emitter.on('turn.ended', ({ outcome }) => increment(totals.turnsByOutcome, outcome))
-    emitter.on('transcript.unsafe', ({ reason }) => {
-      totals.transcriptsUnsafe[reason] += 1
+    emitter.on('transcript.copyFailed', ({ reason }) => {
+      totals.transcriptCopiesFailed[reason] += 1
     })
     emitter.on('session.compacted', () => {
       totals.compactions += 1

@@ -23,7 +23,7 @@ export function recordRuns(emitter: PoolEmitter, files: Pick<RunFiles, 'write' |
     }
     late.set(worker.id, setImmediate(write))
   })
-  emitter.on('worker.left', ({ worker }) => {
+  emitter.on('worker.closed', ({ worker }) => {
     clearImmediate(late.get(worker.id))
     late.delete(worker.id)
     files.remove(worker.id)

@@ -191,7 +191,7 @@ async function hibernateIfIdle(session: ActiveSession): Promise<void> {
 
 /** What the conversation that a fork begins as has told of its use: the fork's processes go on from there. */
 const totalsOf = ({ usage }: SessionRecord): Partial<NonNullable<SessionRecord['usage']>> =>
-  usage === undefined ? {} : { told: usage.saved, saved: usage.saved }
+  usage === undefined ? {} : { reported: usage.saved, saved: usage.saved }
 
 /** A session stays where it is: its transcript, its workspace and its forks belong there. */
 async function checkCwd(record: SessionRecord, cwd: string | undefined): Promise<void> {

@@ -4,7 +4,7 @@ import type { ResumePoint, SDKMessage } from '../driver/driver.ts'
 import { SessionBusyError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { SessionRecord, Store, SessionRef, SessionInfo } from '../store/store.ts'
-import type { Departure, Worker, WorkerOwner } from '../worker/worker.ts'
+import type { ClosedWorker, Worker, WorkerOwner } from '../worker/worker.ts'
 import { Journal } from '../journal/journal.ts'
 import type { NewSessionEvent } from '../journal/session-event.ts'
 import type { RunningTurn } from '../turns/turn.ts'
@@ -281,7 +281,7 @@ export class ActiveSession implements WorkerOwner {
     void this.#services.transcripts.mend(worker)
   }
 
-  left(worker: Worker, { reason, exit }: Departure): void {
+  closed(worker: Worker, { reason, exit }: ClosedWorker): void {
     const { transcripts, ledger } = this.#services
     if (reason !== 'deleted') void transcripts.mend(worker)
     if (ledger.left(worker, { inOrder: exit.exitCode === 0 })) void this.noteUsage()
@@ -300,7 +300,7 @@ export class ActiveSession implements WorkerOwner {
     await this.#opening?.catch(() => undefined)
     // A turn may have come meanwhile, and must not lose its worker.
     this.#refuseBusy('wait for its end or interrupt it, then hibernate')
-    await this.#worker?.leave('hibernate')
+    await this.#worker?.close('hibernate')
   }
 
   /** Waits until nothing of the last turn is left to do. Throws SessionBusyError while a turn runs. */

@@ -89,7 +89,7 @@ export class Checkout {
       await session.saveIdentity()
       if (worker.turns === 0) await worker.process.prepare()
     } finally {
-      permit.leave()
+      permit.release()
     }
   }
 
@@ -111,7 +111,7 @@ export class Checkout {
 
   async #readyForTurn(session: ActiveSession, permit: Permit, turn: RunningTurn): Promise<Worker> {
     for (;;) {
-      const worker = await this.#ready(session, { permit, priority: 'user' })
+      const worker = await this.#ready(session, { permit, priority: 'turn' })
       const compacted = this.#context.compaction.beforeTurn(session, worker, turn)
       if (compacted === undefined) return worker
       try {
@@ -132,7 +132,7 @@ export class Checkout {
       for (;;) {
         const { worker } = session
         if (session.opening !== undefined) {
-          if (need.priority === 'user') this.#context.fleet.launcher.promote(session)
+          if (need.priority === 'turn') this.#context.fleet.launcher.promote(session)
           await session.opening
         } else if (worker === undefined) {
           opened?.unreserve()
@@ -142,7 +142,7 @@ export class Checkout {
           worker.reserve()
           return worker
         } else {
-          await worker.leave(worker.process.alive ? 'fingerprint' : 'exited')
+          await worker.close(worker.process.alive ? 'fingerprint' : 'exited')
           session.drop(worker)
         }
       }
@@ -160,7 +160,7 @@ export class Checkout {
       agent,
       tenant: record.tenant,
       fingerprint,
-      kind: record.cwd === undefined || record.cwd === agent.options.cwd ? 'spare' : 'claimable',
+      kind: record.cwd === undefined || record.cwd === agent.options.cwd ? 'spare' : 'unbound',
     }
     this.#context.fleet.spares.noteArrival(group)
     const spare = await this.#takeSpare(session, group)
@@ -174,10 +174,10 @@ export class Checkout {
     if (worker === undefined) return undefined
     try {
       session.lend(worker)
-      await worker.bind(session, group.kind === 'claimable' ? record.cwd : undefined)
+      await worker.bind(session, group.kind === 'unbound' ? record.cwd : undefined)
     } catch (error) {
       session.drop(worker)
-      await worker.leave('bind_refused')
+      await worker.close('bind_refused')
       // Whatever the reason, no prompt was sent: a plain start serves the conversation, or says what is wrong with it.
       if (error instanceof BindRefusedError) return undefined
       throw error
@@ -210,8 +210,7 @@ export class Checkout {
     const { fleet, places } = this.#context
     const tenantPlaces = await places.makePlaces(session.record.tenant)
     const mode = await this.#prepare(session, start.agent, tenantPlaces)
-    const purpose = start.priority === 'user' ? 'turn' : 'ahead'
-    const worker = await fleet.placement.place(start.agent.name, purpose, () =>
+    const worker = await fleet.placement.place(start.agent.name, start.priority, () =>
       this.#make(session, start, mode, tenantPlaces),
     )
     try {
@@ -248,7 +247,7 @@ export class Checkout {
       agent,
       tenant: session.record.tenant,
       fingerprint,
-      purpose: priority === 'user' ? 'turn' : 'warm',
+      purpose: priority,
       owner: session,
       cwd,
       // The workspace is the session's: it does not go with the worker.
@@ -299,7 +298,7 @@ export class Checkout {
 
 /** How a process of a session begins, and where. */
 interface SessionStart {
-  mode: Exclude<StartMode, { kind: 'parked' }>
+  mode: Exclude<StartMode, { kind: 'unbound' }>
   cwd: string
 }
 

@@ -22,7 +22,7 @@ export interface CompactionContext {
   agents: Agents
   places: Places
   /** What a resume may have to load, and the limits of turns whose agents have none of their own. */
-  limits: TurnLimits & { transcriptBytes: number }
+  limits: TurnLimits & { resumeSizeBytes: number }
 }
 
 const COMPACT: SDKUserMessage = {
@@ -83,13 +83,13 @@ export class Compaction {
       try {
         await this.#shrink(conversation, worker, load)
       } finally {
-        permit.leave()
+        permit.release()
       }
     } catch (error) {
       this.#givenUp.add(worker)
       if (conversation.gone !== undefined) return
       this.#context.emitter.tell('warning', {
-        message: `session "${record.key}" has outgrown limits.transcript and was not compacted`,
+        message: `session "${record.key}" has outgrown limits.resumeSize and was not compacted`,
         error,
       })
     }
@@ -119,24 +119,24 @@ export class Compaction {
 
   #mayCompact({ agent }: SessionRecord): boolean {
     const { agents, limits } = this.#context
-    return Number.isFinite(limits.transcriptBytes) && agents.of(agent).onLargeTranscript === 'compact'
+    return Number.isFinite(limits.resumeSizeBytes) && agents.of(agent).onLargeTranscript === 'compact'
   }
 
   #sizes({ bytes }: ResumeLoad): string {
-    const { transcriptBytes } = this.#context.limits
-    return `the transcript has ${formatSize(bytes)} to resume, more than limits.transcript (${formatSize(transcriptBytes)})`
+    const { resumeSizeBytes } = this.#context.limits
+    return `the transcript has ${formatSize(bytes)} to resume, more than limits.resumeSize (${formatSize(resumeSizeBytes)})`
   }
 
   /** What there is to load, where that is more than the limit. */
   async #excess(record: SessionRecord, worker?: Worker): Promise<ResumeLoad | undefined> {
-    const { transcriptBytes } = this.#context.limits
-    if (!Number.isFinite(transcriptBytes)) return undefined
+    const { resumeSizeBytes } = this.#context.limits
+    if (!Number.isFinite(resumeSizeBytes)) return undefined
     const room = worker === undefined ? undefined : this.#room.get(worker)
     const isKnown = room !== undefined && room.conversation === record.sdkSessionId
-    const load = await this.#load(record, isKnown ? room.fileBytes : transcriptBytes)
-    if (load === undefined || load.bytes > transcriptBytes) return load
+    const load = await this.#load(record, isKnown ? room.fileBytes : resumeSizeBytes)
+    if (load === undefined || load.bytes > resumeSizeBytes) return load
     // A whole file need not be read after every turn.
-    const fileBytes = load.fileBytes + transcriptBytes - load.bytes
+    const fileBytes = load.fileBytes + resumeSizeBytes - load.bytes
     if (worker !== undefined) this.#room.set(worker, { conversation: record.sdkSessionId, fileBytes })
     return undefined
   }
@@ -161,7 +161,7 @@ export class Compaction {
     let left = load
     worker.reserve()
     try {
-      for (let compactions = 0; left.bytes > this.#context.limits.transcriptBytes; compactions += 1) {
+      for (let compactions = 0; left.bytes > this.#context.limits.resumeSizeBytes; compactions += 1) {
         if (left.summedUp || compactions === MAX_COMPACTIONS) throw new Error('a summary of it is as large')
         left = await this.#compact(conversation, worker, left, cancelled)
       }
@@ -194,7 +194,7 @@ export class Compaction {
       await Promise.all([reportOf(turn), turn.run(asCommand(worker), 'live')])
     } finally {
       conversation.noteCompaction(undefined)
-      if (turn.resultMessage === undefined) void worker.leave('unresponsive')
+      if (turn.resultMessage === undefined) void worker.close('unresponsive')
       else worker.release()
       await conversation.noteUsage()
     }
@@ -217,8 +217,8 @@ export class Compaction {
 
   #newTurn(agent: string): RunningTurn {
     const { clock, limits, agents } = this.#context
-    const { turnTimeMs, silenceMs } = { ...limits, ...agents.of(agent).limits }
-    const bounded = { turnTimeMs: Math.min(turnTimeMs, COMPACTION_TIME_MS), silenceMs }
+    const { turnTimeoutMs, inactivityTimeoutMs } = { ...limits, ...agents.of(agent).limits }
+    const bounded = { turnTimeoutMs: Math.min(turnTimeoutMs, COMPACTION_TIME_MS), inactivityTimeoutMs }
     return new RunningTurn(COMPACT, { clock, limits: bounded, onLeave: 'detach' })
   }
 }
@@ -248,5 +248,5 @@ const asCommand = (worker: Worker): TurnWorker => ({
     return worker.lastAnswerAt
   },
   send: (message) => worker.process.command(message),
-  leave: (reason) => worker.leave(reason),
+  close: (reason) => worker.close(reason),
 })

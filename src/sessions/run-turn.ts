@@ -104,7 +104,7 @@ export class TurnRunner {
     if (turn.agent !== undefined) await useAgent(session, turn.agent)
     const permit = await this.#enter(session, turn)
     // Whoever sees the end of a turn finds its place free.
-    turn.onEnd = () => permit.leave()
+    turn.onEnd = () => permit.release()
     const startedAt = clock.now()
     let used: Worker
     try {
@@ -112,7 +112,7 @@ export class TurnRunner {
       used = worker
       await this.#runOn(session, worker, warmth, turn)
     } finally {
-      permit.leave()
+      permit.release()
       await session.saveIdentity()
       this.#noteEnd(turn, startedAt)
     }
@@ -141,7 +141,7 @@ export class TurnRunner {
       // A turn that ended by its result has given the worker back; any other left it with its work in it.
       if (worker.state === 'busy') {
         if (turn.warmth === undefined) worker.release()
-        else void worker.leave('unresponsive')
+        else void worker.close('unresponsive')
       }
     }
     await this.#noteResult(session, turn)

@@ -61,7 +61,7 @@ export interface SessionsContext {
 
 /** What the pool's options say of its sessions. */
 export interface SessionSettings {
-  limits: TurnLimits & { transcriptBytes: number }
+  limits: TurnLimits & { resumeSizeBytes: number }
   keepsEvents: boolean
 }
 
@@ -85,8 +85,8 @@ export class Sessions implements SessionDesk {
     const active = new ActiveSessions({ store, clock, emitter, agents, transcripts, files, ledger }, { keepsEvents })
     const compaction = new Compaction({ clock, driver, emitter, gate: fleet.gate, ledger, agents, places, limits })
     const checkout = new Checkout({ fleet, agents, emitter, transcripts, compaction, ledger, places })
-    const { turnTimeMs, silenceMs } = limits
-    const limitsOf = (agent: string): TurnLimits => ({ turnTimeMs, silenceMs, ...agents.of(agent).limits })
+    const { turnTimeoutMs, inactivityTimeoutMs } = limits
+    const limitsOf = (agent: string): TurnLimits => ({ turnTimeoutMs, inactivityTimeoutMs, ...agents.of(agent).limits })
     this.turns = new TurnRunner({ clock, emitter, fleet, active, checkout, transcripts, ledger, limitsOf })
     this.forks = new Forks({ clock, emitter, active, files })
     this.stored = new StoredSessions({ active, store, emitter, files, fleet })

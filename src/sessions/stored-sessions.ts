@@ -63,10 +63,10 @@ export class StoredSessions {
     const gone = sessionGone(record.key, 'session_deleted')
     conversation.end(gone)
     conversation.journal?.end(gone)
-    void conversation.worker?.leave('deleted')
+    void conversation.worker?.close('deleted')
     await conversation.settled
     await conversation.opening?.catch(() => undefined)
-    await conversation.worker?.leave('deleted')
+    await conversation.worker?.close('deleted')
     // Files first: as long as some are there, the record says whose they are.
     if (files) await this.#removeTraces(conversation)
     if (!conversation.ephemeral) {

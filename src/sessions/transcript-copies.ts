@@ -5,7 +5,7 @@ import type { Problems } from '../files/problem.ts'
 import type { PoolFiles, SessionRecord, TranscriptStores } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import { NO_MODEL } from '../usage/uncounted-answers.ts'
-import type { PoolEmitter, TranscriptTrouble } from '../events.ts'
+import type { PoolEmitter, CopyFailure } from '../events.ts'
 
 export interface TranscriptCopiesContext {
   clock: Clock
@@ -116,7 +116,7 @@ export class TranscriptCopies {
     try {
       await this.#confirm(worker)
     } catch (error) {
-      void worker.leave('transcript')
+      void worker.close('transcript')
       throw error
     }
   }
@@ -159,7 +159,7 @@ export class TranscriptCopies {
     try {
       await this.reconcile({ tenant: worker.tenant, cwd: worker.cwd, sdkSessionId: worker.sdkSessionId })
       worker.noteTranscript({ unsafe: false })
-      this.#context.emitter.tell('transcript.safe', { session })
+      this.#context.emitter.tell('transcript.recopied', { session })
     } catch (error) {
       this.#context.emitter.tell('warning', { message: `the transcript of "${session.key}" is not copied yet`, error })
     }
@@ -180,12 +180,12 @@ export class TranscriptCopies {
     return new Promise((resolve) => this.#context.clock.after(ms, resolve))
   }
 
-  #unsafe(worker: Worker, reason: TranscriptTrouble, error: string): void {
+  #unsafe(worker: Worker, reason: CopyFailure, error: string): void {
     const { session } = worker
     if (session === undefined) return
     // What the CLI itself could not write is nowhere, and cannot be waited for.
     if (reason === 'mirror_error') worker.noteTranscript({ unsafe: true })
-    this.#context.emitter.tell('transcript.unsafe', { session, reason, error })
+    this.#context.emitter.tell('transcript.copyFailed', { session, reason, error })
     if (worker.state === 'idle') void this.mend(worker)
   }
 }

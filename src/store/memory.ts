@@ -39,10 +39,6 @@ export class MemoryStore implements Store {
     return copy(this.#sessions.get(idOf(tenant, key)))
   }
 
-  async findByUid(uid: string): Promise<SessionRecord | undefined> {
-    return copy(this.#held(uid))
-  }
-
   async findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined> {
     return copy(this.#all.find(({ record }) => record.sdkSessionId === sdkSessionId))
   }
@@ -89,10 +85,6 @@ export class MemoryStore implements Store {
       .filter((record) => after === undefined || compare(record, after) > 0)
       .toSorted(compare)
       .slice(0, limit)
-  }
-
-  async count(): Promise<number> {
-    return this.#sessions.size
   }
 
   async appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {

@@ -17,6 +17,8 @@ import type {
   TranscriptKey,
   UsageRecord,
 } from './store.ts'
+import { storedUsage, usageOfStored } from './usage-json.ts'
+import type { StoredUsage } from './usage-json.ts'
 
 interface SessionRow {
   id: number
@@ -35,7 +37,7 @@ interface SessionRow {
 }
 
 const usageText = (usage: UsageRecord | undefined): string | null =>
-  usage === undefined ? null : JSON.stringify(usage)
+  usage === undefined ? null : JSON.stringify(storedUsage(usage))
 
 const toRecord = (row: SessionRow): SessionRecord => ({
   tenant: row.tenant,
@@ -47,7 +49,7 @@ const toRecord = (row: SessionRow): SessionRecord => ({
   sdkSessionId: row.sdk_session_id ?? undefined,
   begun: row.begun === 1,
   turns: row.turns,
-  usage: row.usage === null ? undefined : (JSON.parse(row.usage) as UsageRecord),
+  usage: row.usage === null ? undefined : usageOfStored(JSON.parse(row.usage) as StoredUsage),
   createdAt: row.created_at,
   lastUsedAt: row.last_used_at,
 })
@@ -85,10 +87,6 @@ export class SqliteStore implements Store {
 
   async get(tenant: string, key: string): Promise<SessionRecord | undefined> {
     return this.#session('tenant = ? AND key = ?', tenant, key)
-  }
-
-  async findByUid(uid: string): Promise<SessionRecord | undefined> {
-    return this.#session('uid = ?', uid)
   }
 
   async findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined> {
@@ -156,10 +154,6 @@ export class SqliteStore implements Store {
     return this.#database
       .all<SessionRow>(`SELECT * FROM sessions ${where.sql} ORDER BY ${sorted} LIMIT ?`, ...where.values, limit)
       .map(toRecord)
-  }
-
-  async count(): Promise<number> {
-    return this.#database.one<{ sessions: number }>('SELECT count(*) AS sessions FROM sessions')?.sessions ?? 0
   }
 
   appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {

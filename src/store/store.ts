@@ -17,12 +17,12 @@ export interface Usage {
 /** What a session has used, and from where its next process counts on. */
 export interface UsageRecord {
   total: Usage
-  /** The running total of its conversation, as a process told it last. */
-  told: Usage
-  /** The running total that the CLI has saved with the conversation. It is `told` unless a process was killed. */
+  /** The running total of its conversation, as a process reported it last. */
+  reported: Usage
+  /** The running total that the CLI has saved with the conversation. It is `reported` unless a process was killed. */
   saved: Usage
-  /** What was reckoned of processes that did not tell it, since `told`. */
-  reckoned?: Usage | undefined
+  /** What was estimated of processes that did not report it, since `reported`. */
+  estimated?: Usage | undefined
   /** When something was added last, in milliseconds since the epoch; undefined in records of earlier releases. */
   notedAt?: number | undefined
   /** How long its turns have run, less the time in which they waited for answers, in milliseconds. Undefined: not at all. */
@@ -212,7 +212,6 @@ export interface TranscriptInfo {
  */
 export interface Store {
   get(tenant: string, key: string): Promise<SessionRecord | undefined>
-  findByUid(uid: string): Promise<SessionRecord | undefined>
   /** The session with this SDK id. */
   findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined>
   /** A record with another uid replaces the session and all its data. */
@@ -222,7 +221,6 @@ export interface Store {
   /** Removes the session with its events and the transcripts of its conversation. */
   remove(tenant: string, key: string): Promise<void>
   list(page: SessionPage): Promise<SessionRecord[]>
-  count(): Promise<number>
 
   /**
    * Adds events. One whose number is taken replaces that event if it has the same id, else nothing is added: another host

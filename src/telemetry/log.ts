@@ -25,7 +25,7 @@ export function logPool(pool: Pool, logger: Logger): void {
   pool.on('worker.ready', ({ worker, startMs }) => {
     logger.debug('worker ready', { ...worker, startMs: Math.round(startMs) })
   })
-  pool.on('worker.left', ({ worker, reason, exit, termination }) => {
+  pool.on('worker.closed', ({ worker, reason, exit, termination }) => {
     const level = ALARMING.has(reason) || termination.left > 0 ? 'warn' : 'info'
     logger[level](`worker left: ${reason} (${exit.cause}, ${termination.stage})`, {
       ...worker,
@@ -59,7 +59,9 @@ export function logPool(pool: Pool, logger: Logger): void {
   pool.on('session.compacted', (event) => logger.info('session compacted: its transcript had grown too large', event))
   pool.on('session.deleted', (event) => logger.info('session deleted', event))
   pool.on('session.expired', (event) => logger.info(`session expired: ${event.reason}`, event))
-  pool.on('transcript.unsafe', (event) => logger.warn(`the transcript of a session is not safe: ${event.error}`, event))
+  pool.on('transcript.copyFailed', (event) =>
+    logger.warn(`the transcript of a session is not safe: ${event.error}`, event),
+  )
   pool.on('orphans.reaped', (report) => logger.warn('orphans of a host that is gone were ended', report))
   pool.on('warning', ({ message, error }) => logger.warn(message, { error }))
 }

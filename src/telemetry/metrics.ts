@@ -53,9 +53,9 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
   ['counter', 'starts', 'Processes that were started', ({ totals }) => totals.starts],
   [
     'counter',
-    'departures',
+    'workers_closed',
     'Processes that have left, by reason',
-    ({ totals }) => ({ label: 'reason', values: totals.departuresByReason }),
+    ({ totals }) => ({ label: 'reason', values: totals.closedByReason }),
   ],
   [
     'counter',
@@ -91,14 +91,14 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
   ['gauge', 'disk_free_bytes', 'Free on the disk of the data directory', ({ store }) => store.freeBytes ?? Number.NaN],
   [
     'counter',
-    'transcripts_unsafe',
+    'transcript_copies_failed',
     'Times that something of a transcript was not copied or not written, by reason',
-    ({ totals }) => ({ label: 'reason', values: totals.transcriptsUnsafe }),
+    ({ totals }) => ({ label: 'reason', values: totals.transcriptCopiesFailed }),
   ],
   [
     'counter',
     'compactions',
-    'Conversations that were compacted because they had outgrown limits.transcript',
+    'Conversations that were compacted because they had outgrown limits.resumeSize',
     ({ totals }) => totals.compactions,
   ],
   ['gauge', 'active_sessions', 'Sessions that this host works on', ({ activeSessions }) => activeSessions],

@@ -139,7 +139,7 @@ export class FakeDriver implements Driver {
 
   /** What the CLI itself would refuse. */
   #obstacle({ conversation }: StartSpec): Error | undefined {
-    if (conversation.kind === 'parked') return undefined
+    if (conversation.kind === 'unbound') return undefined
     if (conversation.kind === 'fork') return this.#fork(conversation.of, conversation.sessionId)
     const known = this.conversations.has(conversation.sessionId)
     if (conversation.kind === 'resume' && !known) {

@@ -108,7 +108,7 @@ export class FakeProcess implements AgentProcess {
     this.spec = spec
     this.#context = context
     this.pid = FIRST_PID + context.number
-    this.#sessionId = spec.conversation.kind === 'parked' ? undefined : spec.conversation.sessionId
+    this.#sessionId = spec.conversation.kind === 'unbound' ? undefined : spec.conversation.sessionId
     this.#startedAt = context.clock.now()
     this.lastOutputAt = this.#startedAt
     this.ready = this.#ready.promise
@@ -329,7 +329,7 @@ export class FakeProcess implements AgentProcess {
   }
 
   get #id(): string {
-    if (this.#sessionId === undefined) throw new Error('a parked process has no conversation yet')
+    if (this.#sessionId === undefined) throw new Error('an unbound process has no conversation yet')
     return this.#sessionId
   }
 

@@ -29,7 +29,7 @@ const MEMORY_BYTES = 64 * 2 ** 30
 const STARTS_AT_ONCE = 4
 
 /** An agent that starts nothing ahead, so that a test sees the processes it asked for and no others. */
-const PLAIN_AGENT = { spares: { max: 0 }, claimableSpares: { max: 0 } }
+const PLAIN_AGENT = { spares: { max: 0 }, unboundSpares: { max: 0 } }
 
 /**
  * Makes a pool on a fake driver and a fake clock. Defaults: one agent `assistant` without spares, a store in memory, a

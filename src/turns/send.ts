@@ -62,7 +62,11 @@ export function newTurn(
     listenToSignal(turn, options.signal)
     return turn
   } catch (error) {
-    const turn = new RunningTurn(NO_PROMPT, { clock, limits: { turnTimeMs: Infinity, silenceMs: Infinity }, onLeave })
+    const turn = new RunningTurn(NO_PROMPT, {
+      clock,
+      limits: { turnTimeoutMs: Infinity, inactivityTimeoutMs: Infinity },
+      onLeave,
+    })
     turn.fail(error as Error)
     return turn
   }

@@ -26,19 +26,19 @@ export class SteeringTurn implements Turn {
   readonly result: Promise<SDKResultMessage>
   readonly #turn: RunningTurn
   readonly #reader: TurnReader
-  readonly #accepted = Promise.withResolvers<NumberedEvent | undefined>()
+  readonly #promptStored = Promise.withResolvers<NumberedEvent | undefined>()
 
   constructor(turn: RunningTurn, input: TurnInput, options: SendOptions = {}) {
     this.#turn = turn
     this.#reader = turn.follow()
-    this.#accepted.promise.catch(() => undefined)
+    this.#promptStored.promise.catch(() => undefined)
     this.result = this.#steer(() => promptOf(input, options))
     this.result.catch(() => undefined)
     if (typeof options.signal?.addEventListener === 'function') this.#listenTo(options.signal)
   }
 
-  get accepted(): Promise<NumberedEvent | undefined> {
-    return this.#accepted.promise
+  get promptStored(): Promise<NumberedEvent | undefined> {
+    return this.#promptStored.promise
   }
 
   get warmth(): Warmth | undefined {
@@ -69,7 +69,7 @@ export class SteeringTurn implements Turn {
   async #steer(prompt: () => SDKUserMessage): Promise<SDKResultMessage> {
     const error = await this.#hand(prompt)
     if (error === undefined) return this.#turn.result
-    this.#accepted.reject(error)
+    this.#promptStored.reject(error)
     this.#reader.end(error)
     throw error
   }
@@ -77,7 +77,7 @@ export class SteeringTurn implements Turn {
   /** What kept the prompt from being sent; undefined when it was. */
   async #hand(prompt: () => SDKUserMessage): Promise<Error | undefined> {
     try {
-      if (await this.#turn.steer(prompt(), this.#accepted.resolve)) return undefined
+      if (await this.#turn.steer(prompt(), this.#promptStored.resolve)) return undefined
     } catch (error) {
       return error as Error
     }

@@ -3,7 +3,7 @@ import type { CancelTimer, Clock } from '../clock.ts'
 import type { ExitFacts, InterruptReceipt, SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
 import { AuthenticationError, TurnInterruptedError, TurnTimeoutError, WorkerExitedError } from '../errors.ts'
 import { formatDuration } from '../units.ts'
-import type { DepartureReason, TurnSink, Worker } from '../worker/worker.ts'
+import type { CloseReason, TurnSink, Worker } from '../worker/worker.ts'
 import { withContext } from './prompt.ts'
 import type { NumberedEvent } from '../journal/journal.ts'
 import { TurnReader } from './turn-reader.ts'
@@ -24,7 +24,7 @@ export interface Turn extends AsyncIterableIterator<SDKMessage, undefined, undef
    * The event of the prompt, once it is durable: from then on it is not lost, whatever happens. Undefined where events are
    * not kept. Rejects with what ended the turn before; that is never an unhandled rejection.
    */
-  readonly accepted: Promise<NumberedEvent | undefined>
+  readonly promptStored: Promise<NumberedEvent | undefined>
   /** How the turn found its process; undefined while it waits for one. */
   readonly warmth: Warmth | undefined
   /** Messages that were dropped without a reader: no reader ever came, or it had stopped at the end of the turn. */
@@ -49,7 +49,7 @@ export interface TurnWorker {
   readonly lastAnswerAt: number
   send(message: SDKUserMessage): Promise<boolean>
   /** Ends the process; the turn then hears of it. */
-  leave(reason: 'limit' | 'unresponsive' | 'exited'): Promise<void>
+  close(reason: 'limit' | 'unresponsive' | 'exited'): Promise<void>
 }
 
 /** After an interrupt or a limit, a process that does not end its turn within this is ended itself. */
@@ -83,7 +83,7 @@ export class RunningTurn implements Turn, TurnSink {
   readonly #onLeave: OnLeave
   readonly #result = Promise.withResolvers<SDKResultMessage>()
   readonly #kept = Promise.withResolvers<NumberedEvent | undefined>()
-  #accepted: Promise<NumberedEvent | undefined> | undefined
+  #promptStored: Promise<NumberedEvent | undefined> | undefined
   readonly #ended = Promise.withResolvers<void>()
   readonly #handed = Promise.withResolvers<void>()
   readonly #underway = Promise.withResolvers<void>()
@@ -146,12 +146,12 @@ export class RunningTurn implements Turn, TurnSink {
     record.kept.then(this.#kept.resolve, this.#kept.reject)
   }
 
-  get accepted(): Promise<NumberedEvent | undefined> {
-    if (this.#accepted === undefined) {
-      this.#accepted = this.#acknowledge()
-      this.#accepted.catch(() => undefined)
+  get promptStored(): Promise<NumberedEvent | undefined> {
+    if (this.#promptStored === undefined) {
+      this.#promptStored = this.#acknowledge()
+      this.#promptStored.catch(() => undefined)
     }
-    return this.#accepted
+    return this.#promptStored
   }
 
   /** The turn itself does not wait for the disk, as does whoever is told that his prompt is safe. */
@@ -267,7 +267,7 @@ export class RunningTurn implements Turn, TurnSink {
     if (worker === undefined || (await worker.send(message))) return
     this.#handedOver -= 1
     // A process that takes no prompt has ended, or is about to.
-    void worker.leave('exited')
+    void worker.close('exited')
   }
 
   interrupt(): Promise<void> {
@@ -342,7 +342,7 @@ export class RunningTurn implements Turn, TurnSink {
     this.#end(failure)
   }
 
-  workerEnded(exit: ExitFacts, reason: DepartureReason, verdict?: Error): void {
+  workerEnded(exit: ExitFacts, reason: CloseReason, verdict?: Error): void {
     this.#end(verdict ?? new WorkerExitedError(exitMessage(exit, reason, this.#handedOver > 0), exit))
   }
 
@@ -402,7 +402,7 @@ export class RunningTurn implements Turn, TurnSink {
     this.#after(INTERRUPT_GRACE_MS, () => {
       // It has stopped what ran, and goes on with the next prompt.
       if (this.#results > before) return
-      if (!worker.process.heldBack) void worker.leave('unresponsive')
+      if (!worker.process.heldBack) void worker.close('unresponsive')
     })
     const receipt = await Promise.race([worker.process.interrupt().catch(() => undefined), this.ended])
     this.receipt = receipt ?? undefined
@@ -413,30 +413,31 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   #watchLimits(worker: TurnWorker): void {
-    const { turnTimeMs, silenceMs } = this.#limits
-    if (Number.isFinite(turnTimeMs)) this.#after(turnTimeMs, () => this.#limitReached('turnTime', turnTimeMs))
+    const { turnTimeoutMs, inactivityTimeoutMs } = this.#limits
+    if (Number.isFinite(turnTimeoutMs))
+      this.#after(turnTimeoutMs, () => this.#limitReached('turnTimeout', turnTimeoutMs))
     this.#quietSince = this.#clock.now()
-    if (Number.isFinite(silenceMs)) this.#watchSilence(worker, silenceMs)
+    if (Number.isFinite(inactivityTimeoutMs)) this.#watchSilence(worker, inactivityTimeoutMs)
   }
 
   /** Waiting for a slow reader, or for an answer to a permission request, is not silence. */
-  #watchSilence(worker: TurnWorker, silenceMs: number): void {
+  #watchSilence(worker: TurnWorker, inactivityTimeoutMs: number): void {
     const limitAt = (): number =>
-      Math.max(this.#quietSince, worker.process.lastOutputAt, worker.lastAnswerAt) + silenceMs
+      Math.max(this.#quietSince, worker.process.lastOutputAt, worker.lastAnswerAt) + inactivityTimeoutMs
     this.#after(limitAt() - this.#clock.now(), () => {
       const now = this.#clock.now()
       if (worker.process.heldBack || worker.openPermissionRequests > 0) this.#quietSince = now
-      if (now < limitAt()) this.#watchSilence(worker, silenceMs)
-      else this.#limitReached('silence', silenceMs)
+      if (now < limitAt()) this.#watchSilence(worker, inactivityTimeoutMs)
+      else this.#limitReached('inactivityTimeout', inactivityTimeoutMs)
     })
   }
 
-  #limitReached(limit: 'turnTime' | 'silence', limitMs: number): void {
+  #limitReached(limit: 'turnTimeout' | 'inactivityTimeout', limitMs: number): void {
     const time = formatDuration(limitMs)
-    const what = limit === 'turnTime' ? `it ran for ${time}` : `its process gave no sign of life for ${time}`
+    const what = limit === 'turnTimeout' ? `it ran for ${time}` : `its process gave no sign of life for ${time}`
     const hint = waitingFor(this.#worker?.pendingServers ?? [])
     this.abort(new TurnTimeoutError(limit, limitMs, `the turn was ended because ${what} (limits.${limit})${hint}`))
-    this.#after(INTERRUPT_GRACE_MS, () => void this.#worker?.leave('limit'))
+    this.#after(INTERRUPT_GRACE_MS, () => void this.#worker?.close('limit'))
   }
 
   #after(delayMs: number, callback: () => void): void {
@@ -487,7 +488,7 @@ function waitingFor(servers: readonly string[]): string {
 
 function exitMessage(
   { cause, exitCode, signal, violation, stderr }: ExitFacts,
-  reason: DepartureReason,
+  reason: CloseReason,
   handedOver: boolean,
 ): string {
   const kernel = signal === null ? `with exit code ${exitCode}` : `by ${signal}`

@@ -1,6 +1,6 @@
 import type { ExitFacts, SDKMessage } from '../driver/driver.ts'
 import { WorkerExitedError } from '../errors.ts'
-import type { DepartureReason, TurnSink } from '../worker/worker.ts'
+import type { CloseReason, TurnSink } from '../worker/worker.ts'
 import type { TurnJournal } from './turn-journal.ts'
 import type { PermissionAnswer, PermissionQuestion } from '../agents/question.ts'
 
@@ -44,7 +44,7 @@ export class Unprompted implements TurnSink {
     if (this.active) this.#inOrder(() => this.#record?.answered(question, answer))
   }
 
-  workerEnded(exit: ExitFacts, reason: DepartureReason, verdict?: Error): void {
+  workerEnded(exit: ExitFacts, reason: CloseReason, verdict?: Error): void {
     this.stop(verdict ?? new WorkerExitedError(`the agent process ended (${reason}) while it spoke unprompted`, exit))
   }
 

@@ -52,28 +52,28 @@ export class Meter {
 
   /** The process is gone. One that exited in order has saved its running total with the conversation. */
   end({ inOrder }: { inOrder: boolean }): void {
-    if (inOrder) this.#record.saved = this.#record.told
+    if (inOrder) this.#record.saved = this.#record.reported
     const { untold } = this
     this.#clear()
     if (!untold.estimated && tokensIn(untold) === 0) return
-    this.#record.reckoned = addUsage(this.#record.reckoned ?? NOTHING_USED, untold)
+    this.#record.estimated = addUsage(this.#record.estimated ?? NOTHING_USED, untold)
     this.#credit({ ...untold, estimated: true })
   }
 
   #beginAnew(): void {
-    Object.assign(this.#record, { told: NOTHING_USED, saved: NOTHING_USED, reckoned: NOTHING_USED })
+    Object.assign(this.#record, { reported: NOTHING_USED, saved: NOTHING_USED, estimated: NOTHING_USED })
   }
 
   #noteResult(message: SDKResultMessage): void {
     const total = runningTotal(message)
     // A result that the CLI makes up when it fails may have no numbers: what is missing comes with the next.
-    if (tokensIn(total) < tokensIn(this.#record.told) && tokensIn(total) === 0) return
+    if (tokensIn(total) < tokensIn(this.#record.reported) && tokensIn(total) === 0) return
     this.#prices.learn(message)
     const base = this.#baseOf(total, message)
     if (!this.#knowsItsBase) this.#record.saved = base
     this.#knowsItsBase = true
-    this.#record.told = total
-    this.#record.reckoned = NOTHING_USED
+    this.#record.reported = total
+    this.#record.estimated = NOTHING_USED
     this.#clear()
     this.#credit(usageSince(total, base))
   }
@@ -83,11 +83,11 @@ export class Meter {
    * it may have been that leaves room for what this turn has surely used.
    */
   #baseOf(total: Usage, { usage }: SDKResultMessage): Usage {
-    const { told, saved } = this.#record
-    const certain = this.#knowsItsBase || tokensIn(told) === tokensIn(saved)
-    if (certain && tokensIn(told) <= tokensIn(total)) return told
+    const { reported, saved } = this.#record
+    const certain = this.#knowsItsBase || tokensIn(reported) === tokensIn(saved)
+    if (certain && tokensIn(reported) <= tokensIn(total)) return reported
     const room = tokensIn(total) - Math.max(tokensIn(usageOf(usage)), this.#answers.tokens)
-    return [told, saved].find((base) => tokensIn(base) <= room) ?? NOTHING_USED
+    return [reported, saved].find((base) => tokensIn(base) <= room) ?? NOTHING_USED
   }
 
   #clear(): void {

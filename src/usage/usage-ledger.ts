@@ -105,23 +105,23 @@ export class UsageLedger {
     if (saved !== undefined) {
       this.#prices.learn(saved)
       const total = runningTotal(saved)
-      if (tokensIn(total) > tokensIn(record.told)) {
-        const accounted = addUsage(record.told, record.reckoned ?? NOTHING_USED)
+      if (tokensIn(total) > tokensIn(record.reported)) {
+        const accounted = addUsage(record.reported, record.estimated ?? NOTHING_USED)
         this.#credit(session, usageSince(total, accounted))
-        Object.assign(record, { told: total, reckoned: NOTHING_USED })
+        Object.assign(record, { reported: total, estimated: NOTHING_USED })
       }
       record.saved = total
     }
     if (unsaved.length > 0) {
       const answers = new Answers((model, usage) => this.#prices.estimate(model, usage, before.total))
       for (const { answer } of unsaved) answers.note(answer)
-      const reckoned = { ...answers.sum, estimated: true }
-      this.#credit(session, reckoned)
-      record.reckoned = addUsage(record.reckoned ?? NOTHING_USED, reckoned)
+      const estimate = { ...answers.sum, estimated: true }
+      this.#credit(session, estimate)
+      record.estimated = addUsage(record.estimated ?? NOTHING_USED, estimate)
     }
     // Not now: while the process of a host that died still ends, it may write more.
     record.notedAt = Math.max(after, ...unsaved.map(({ at }) => at))
-    if (resuming && saved !== undefined) Object.assign(record, { told: record.saved, reckoned: NOTHING_USED })
+    if (resuming && saved !== undefined) Object.assign(record, { reported: record.saved, estimated: NOTHING_USED })
     return !isDeepStrictEqual(record, before)
   }
 

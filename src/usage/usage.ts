@@ -13,7 +13,7 @@ export const NOTHING_USED: Usage = Object.freeze({
 /** Of a conversation of which nothing counts that was before this time, in milliseconds since the epoch. */
 export const usageFrom = (notedAt: number): UsageRecord => ({
   total: NOTHING_USED,
-  told: NOTHING_USED,
+  reported: NOTHING_USED,
   saved: NOTHING_USED,
   notedAt,
 })

@@ -29,7 +29,7 @@ export class Health {
   async #ask(worker: Worker): Promise<void> {
     const cancel = this.#clock.after(PROBE_DEADLINE_MS, () => {
       // A turn that has begun meanwhile has limits of its own.
-      if (worker.state === 'idle') void worker.leave('unresponsive')
+      if (worker.state === 'idle') void worker.close('unresponsive')
     })
     try {
       await worker.process.probe()

@@ -1,5 +1,5 @@
 /** What a worker is started for. */
-export type WorkerPurpose = 'turn' | 'warm' | 'spare' | 'claimable'
+export type WorkerPurpose = 'turn' | 'ahead' | 'spare' | 'unbound'
 
 /** How a turn's process came to be there: its own was live, or was started ahead, or a spare, or had to be started. */
 export type Warmth = 'live' | 'primed' | 'spare' | 'resumed' | 'cold'
@@ -10,7 +10,7 @@ export function warmthOf<W extends { turns: number; purpose: WorkerPurpose; resu
   before: W | undefined,
 ): Warmth {
   if (worker.turns > 0) return 'live'
-  if (worker === before || worker.purpose === 'warm') return 'primed'
+  if (worker === before || worker.purpose === 'ahead') return 'primed'
   if (worker.purpose !== 'turn') return 'spare'
   return worker.resumed ? 'resumed' : 'cold'
 }

@@ -18,9 +18,9 @@ import type { Pin } from './pins.ts'
 import type { Warmth, WorkerPurpose } from './warmth.ts'
 
 /** Why a worker left. */
-export type DepartureReason =
+export type CloseReason =
   | 'idle'
-  | 'room'
+  | 'evicted'
   | 'age'
   | 'turns'
   | 'memory'
@@ -48,7 +48,7 @@ export interface TurnSink {
   permissionAsked?(question: PermissionQuestion): void
   permissionAnswered?(question: PermissionQuestion, answer: PermissionAnswer): void
   /** The process has ended, and everything it said was delivered. */
-  workerEnded(exit: ExitFacts, reason: DepartureReason, verdict?: Error): void
+  workerEnded(exit: ExitFacts, reason: CloseReason, verdict?: Error): void
 }
 
 export interface WorkerFacts {
@@ -74,8 +74,8 @@ export interface WorkerRules {
 }
 
 /** How a worker left. */
-export interface Departure {
-  reason: DepartureReason
+export interface ClosedWorker {
+  reason: CloseReason
   exit: ExitFacts
   report: TerminateReport
 }
@@ -91,7 +91,7 @@ export interface WorkerOwner {
   reset(sdkSessionId: string): void
   /** The worker has nothing to do: called when it becomes idle, and then with each round of housekeeping. */
   idle(worker: Worker): void
-  left(worker: Worker, departure: Departure): void
+  closed(worker: Worker, facts: ClosedWorker): void
 }
 
 /** What hears of every worker, whether it serves a session or not. */
@@ -101,11 +101,11 @@ export interface WorkerListeners {
   initialized(worker: Worker): void
   /** Dealing with its messages threw: the worker leaves. */
   failed(worker: Worker, what: string, error: unknown): void
-  left(worker: Worker, departure: Departure): void
+  closed(worker: Worker, facts: ClosedWorker): void
 }
 
 /** Who leaves for one of these was asked before, by an interrupt or a probe, and had seconds to answer; or there is no time to ask. */
-const NOT_ASKED: ReadonlySet<DepartureReason> = new Set(['limit', 'unresponsive', 'outgrown'])
+const NOT_ASKED: ReadonlySet<CloseReason> = new Set(['limit', 'unresponsive', 'outgrown'])
 
 /** An interrupt is answered within milliseconds, or not at all. */
 const INTERRUPT_GRACE_MS = 1_000
@@ -142,10 +142,10 @@ export class Worker {
   #sink: TurnSink | undefined
   /** True while its messages belong to its turn. */
   #attended = false
-  #departure: DepartureReason | undefined
+  #closeReason: CloseReason | undefined
   /** What the turn that runs, or that waits for the start, is to end with. */
   #verdict: Error | undefined
-  #retire: DepartureReason | undefined
+  #retire: CloseReason | undefined
   #closed: Promise<void> | undefined
   #listening: Promise<void> | undefined
   #rules: WorkerRules
@@ -177,7 +177,7 @@ export class Worker {
     const { cwd, conversation } = facts
     this.#cwd = cwd.path
     this.ownsCwd = cwd.isOwn
-    this.#sdkSessionId = conversation.kind === 'parked' ? undefined : conversation.sessionId
+    this.#sdkSessionId = conversation.kind === 'unbound' ? undefined : conversation.sessionId
     this.#owner = facts.owner
     this.resumed = conversation.kind === 'resume' || conversation.kind === 'fork'
     this.process = process
@@ -219,7 +219,7 @@ export class Worker {
     return this.#cwd
   }
 
-  /** The conversation that it holds; a parked one has none yet. */
+  /** The conversation that it holds; an unbound one has none yet. */
   get sdkSessionId(): string | undefined {
     return this.#sdkSessionId
   }
@@ -306,13 +306,13 @@ export class Worker {
   }
 
   /** Set when it is to leave as soon as it is idle. */
-  get retiring(): DepartureReason | undefined {
+  get retiring(): CloseReason | undefined {
     return this.#retire
   }
 
   /** Why it leaves or has left: the first reason. */
-  get departure(): DepartureReason | undefined {
-    return this.#departure
+  get closeReason(): CloseReason | undefined {
+    return this.#closeReason
   }
 
   /** Settles when it is closed; only to be asked of one that was told to leave. */
@@ -331,7 +331,7 @@ export class Worker {
     try {
       await this.process.ready
     } catch (error) {
-      await this.leave('start_failed')
+      await this.close('start_failed')
       throw this.#verdict ?? error
     }
     if (this.#state !== 'starting') {
@@ -343,7 +343,7 @@ export class Worker {
     this.#listening = this.#listen()
   }
 
-  /** Makes a spare the session's. `cwd`: of a parked one, which moves there. */
+  /** Makes a spare the session's. `cwd`: of an unbound one, which moves there. */
   async bind(owner: WorkerOwner, cwd?: string): Promise<void> {
     this.#owner = owner
     if (cwd === undefined) return
@@ -391,7 +391,7 @@ export class Worker {
     this.#forgetTurn()
     if (this.#state !== 'busy') return
     this.#change('finish')
-    if (this.#retire !== undefined) void this.leave(this.#retire)
+    if (this.#retire !== undefined) void this.close(this.#retire)
   }
 
   /** Nobody listens to the turn any more: what is still to come is discarded. */
@@ -401,21 +401,21 @@ export class Worker {
   }
 
   /** Leaves when idle: at once, or after the turn that runs. */
-  retire(reason: DepartureReason): void {
+  retire(reason: CloseReason): void {
     if (this.#state === 'busy' || this.#state === 'starting') this.#retire ??= reason
-    else void this.leave(reason)
+    else void this.close(reason)
   }
 
   /** Ends the process and all it started; resolves when that is verified. The first reason counts. */
-  leave(reason: DepartureReason): Promise<void> {
-    this.#closed ??= this.#leave(reason)
+  close(reason: CloseReason): Promise<void> {
+    this.#closed ??= this.#close(reason)
     return this.#closed
   }
 
   /** Ends the process because of what `verdict` says, and the turn that uses it with that. */
   end(verdict: Error): Promise<void> {
     this.#verdict ??= verdict
-    return this.leave('outgrown')
+    return this.close('outgrown')
   }
 
   noteBackgroundTasks(ids: readonly string[]): void {
@@ -449,8 +449,8 @@ export class Worker {
     this.#pins.noteTranscript(unsafe)
   }
 
-  async #leave(reason: DepartureReason): Promise<void> {
-    this.#departure = reason
+  async #close(reason: CloseReason): Promise<void> {
+    this.#closeReason = reason
     const wasBusy = this.#state === 'busy'
     this.#change('leave')
     if (wasBusy && this.process.alive && !NOT_ASKED.has(reason)) await this.#stopTurn()
@@ -458,12 +458,12 @@ export class Worker {
     const exit = await this.process.exited
     await this.#listening
     // Its driver ends by itself what breaks the protocol; here it only looks as if it had exited.
-    if (reason === 'exited' && exit.violation !== undefined) this.#departure = 'output'
-    this.#unprompted?.workerEnded(exit, this.#departure, this.#verdict)
-    this.#sink?.workerEnded(exit, this.#departure, this.#verdict)
+    if (reason === 'exited' && exit.violation !== undefined) this.#closeReason = 'output'
+    this.#unprompted?.workerEnded(exit, this.#closeReason, this.#verdict)
+    this.#sink?.workerEnded(exit, this.#closeReason, this.#verdict)
     this.#forgetTurn()
     this.#change('gone')
-    this.#listeners.left(this, { reason: this.#departure, exit, report })
+    this.#listeners.closed(this, { reason: this.#closeReason, exit, report })
   }
 
   /** In mid-turn a process does not heed the end of its input; one that was interrupted does. */
@@ -477,7 +477,7 @@ export class Worker {
   async #watchExit(): Promise<void> {
     await this.process.exited
     if (this.#state === 'starting') return
-    void this.leave('exited')
+    void this.close('exited')
   }
 
   async #listen(): Promise<void> {
@@ -492,7 +492,7 @@ export class Worker {
       // How the process ended is known from its exit, which says more than the SDK's error; what failed here is ours to tell.
       if (hearing !== undefined) this.#listeners.failed(this, `a message "${hearing}" could not be dealt with`, error)
     }
-    void this.leave('exited')
+    void this.close('exited')
   }
 
   #hear(message: SDKMessage): void {

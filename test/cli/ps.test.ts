@@ -14,7 +14,7 @@ describe('The command ps, beside a running host', () => {
     const site = await openSite()
     const script = join(site.root, 'stay.sh')
     await writeFile(script, `touch ${site.root}/up\nsleep 306\nexit\n`)
-    const agent = { model: MODEL, allowedTools: ['Bash'], spares: { max: 0 }, claimableSpares: { max: 0 } }
+    const agent = { model: MODEL, allowedTools: ['Bash'], spares: { max: 0 }, unboundSpares: { max: 0 } }
     const host = startHost(site, { agents: { a: agent } })
     await host.open()
     await host.ask({ do: 'send', key: 'one', text: `@sim bash sh ${script}` })
@@ -54,7 +54,7 @@ describe('The command ps, beside a running host', () => {
   test('shows a spare as one', async () => {
     const site = await openSite()
     const host = startHost(site, {
-      agents: { a: { model: MODEL, spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } },
+      agents: { a: { model: MODEL, spares: { min: 1, max: 1 }, unboundSpares: { max: 0 } } },
     })
     await host.open()
     await until(async () => {

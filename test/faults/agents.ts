@@ -13,7 +13,7 @@ type PlainAgent = Omit<AgentOptions, 'canUseTool' | 'hooks' | 'mcpServers'>
 export const realAgent = ({ deaf = false, ...options }: PlainAgent & { deaf?: boolean } = {}): AgentOptions => ({
   model: MODEL,
   spares: { max: 0 },
-  claimableSpares: { max: 0 },
+  unboundSpares: { max: 0 },
   allowedTools: ['Bash', 'mcp__fault__ping'],
   mcpServers: {
     fault: { type: 'stdio', command: process.execPath, args: [path(MCP_SERVER), ...(deaf ? ['--deaf'] : [])] },
@@ -26,6 +26,6 @@ export const fakeAgent = (options: PlainAgent = {}): AgentOptions => ({
   pathToClaudeCodeExecutable: path('fault-agent.ts'),
   executable: 'node',
   spares: { max: 0 },
-  claimableSpares: { max: 0 },
+  unboundSpares: { max: 0 },
   ...options,
 })

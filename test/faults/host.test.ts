@@ -30,7 +30,7 @@ const moments: Moment[] = [
   },
   {
     when: 'while it keeps spares',
-    options: { agent: realAgent({ spares: { min: 1, max: 1 }, claimableSpares: { min: 1, max: 1 } }) },
+    options: { agent: realAgent({ spares: { min: 1, max: 1 }, unboundSpares: { min: 1, max: 1 } }) },
     reach: (_, host) =>
       Promise.all([
         until(async () => expect((await host.stats()).workers.spares).toBe(2)),

@@ -55,7 +55,7 @@ test('A worker that the kernel kills for memory is named as such; its host lives
   const [up, go] = [join(site.root, 'up'), join(site.root, 'go')]
   const allocate = `${process.execPath} -e 'Buffer.alloc(${2 * LIMIT_BYTES}, 1)'`
   await writeFile(script, `touch ${up}\nwhile [ ! -e ${go} ]; do sleep 0.05; done\nexec ${allocate}\n`)
-  const left = host.event('worker.left')
+  const left = host.event('worker.closed')
   const turn = host.say('one', `@sim bash sh ${script}`).catch((reason: unknown) => reason)
   await until(() => access(up))
   // Of what it may kill the kernel is to choose the agent process, not the tool that takes the memory.

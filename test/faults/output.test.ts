@@ -37,7 +37,7 @@ async function broken(host: ChildHost, prompt: string, ms = LIMIT_MS): Promise<o
     ({ text }) => ({ text }),
     (error: object) => error,
   )
-  const left = host.event('worker.left')
+  const left = host.event('worker.closed')
   const how = await ended
   const endedAt = performance.now()
   await host.witness.goneWithin(ms, endedAt)

@@ -54,7 +54,7 @@ class Talk {
   }
 
   /** Begins a turn that something will happen to. */
-  begin(directive: string, options?: { silenceMs: number }): { turn: Turn; words: string } {
+  begin(directive: string, options?: { inactivityTimeoutMs: number }): { turn: Turn; words: string } {
     this.#sent += 1
     const words = `${this.key}-${this.#sent};`
     return {
@@ -85,7 +85,7 @@ interface Scene {
 }
 
 const gone = ({ pool, talk }: Scene): Promise<unknown> =>
-  event(pool, 'worker.left', ({ worker }) => worker.session === talk.key)
+  event(pool, 'worker.closed', ({ worker }) => worker.session === talk.key)
 
 const pidOf = ({ pool, talk }: Scene): number => workerOf(pool, talk.key).pid
 
@@ -97,7 +97,7 @@ async function worker(scene: Scene): Promise<number> {
 }
 
 /** A turn in which a command runs that has let others go. */
-async function commandRuns(scene: Scene, options?: { silenceMs: number }): Promise<Turn> {
+async function commandRuns(scene: Scene, options?: { inactivityTimeoutMs: number }): Promise<Turn> {
   const { site, talk } = scene
   const script = join(site.root, 'tree.sh')
   await writeFile(script, `(setsid sleep 302 &)\nenv -i sleep 304 &\ntouch "$1"\nsleep 307\n`)
@@ -138,7 +138,7 @@ const FAULT_KINDS: Record<string, (scene: Scene) => Promise<void>> = {
   'worker killed while a command runs': (scene) => killedInMidTurn(scene, 'SIGKILL'),
   'worker told to go while a command runs': (scene) => killedInMidTurn(scene, 'SIGTERM'),
   async 'worker hangs'(scene) {
-    const turn = await commandRuns(scene, { silenceMs: SILENCE_MS })
+    const turn = await commandRuns(scene, { inactivityTimeoutMs: SILENCE_MS })
     const left = gone(scene)
     signal(identify(pidOf(scene)), 'SIGSTOP')
     await expect(turn.result).rejects.toMatchObject({ name: 'TurnTimeoutError' })

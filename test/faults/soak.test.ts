@@ -35,7 +35,7 @@ test.runIf(WHOLE)(
   { timeout: 1_800_000 },
   async () => {
     const site = await openSite()
-    const host = await startHost(site, { agent: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 } } })
+    const host = await startHost(site, { agent: { model: MODEL, spares: { max: 0 }, unboundSpares: { max: 0 } } })
     await visitAll(host, 0)
     const before = await takeStock(host)
     for (let visit = 1; visit < VISITS; visit += 1) await visitAll(host, visit)

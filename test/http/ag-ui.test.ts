@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { FrontEnd } from '../fixtures/ag-ui.ts'
 import { serve } from './serving.ts'
 
-const AGENT = 'spares: { max: 0 }, claimableSpares: { max: 0 }, model: claude-sonnet-5'
+const AGENT = 'spares: { max: 0 }, unboundSpares: { max: 0 }, model: claude-sonnet-5'
 
 const interruptsOf = (event: object | undefined): { id: string; reason: string; message: string }[] =>
   (event as { outcome?: { interrupts?: { id: string; reason: string; message: string }[] } }).outcome?.interrupts ?? []

@@ -14,7 +14,7 @@ const project = join(import.meta.dirname, '../..')
 /** Debian's, or the one that the environment names. */
 const browser = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 
-const AGENT = 'support: { spares: { max: 0 }, claimableSpares: { max: 0 }, model: claude-sonnet-5 }'
+const AGENT = 'support: { spares: { max: 0 }, unboundSpares: { max: 0 }, model: claude-sonnet-5 }'
 
 const KEY = 'cap_0123456789abcdef0123456789'
 

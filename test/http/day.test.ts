@@ -156,7 +156,7 @@ test(
     const cwd = await temporaryFolder()
     await writeFile(
       join(cwd, 'claude-agent-pool.config.yaml'),
-      `agents: { unused: { spares: { max: 0 }, claimableSpares: { max: 0 } } }
+      `agents: { unused: { spares: { max: 0 }, unboundSpares: { max: 0 } } }
 api: { baseUrl: "${simulator.url}", key: simulated }
 dataDir: ./data
 server: { grace: 5s }`,

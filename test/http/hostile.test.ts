@@ -11,7 +11,7 @@ import { serve } from './serving.ts'
 
 const KEYS = { acme: 'key-of-acme-0123456789abcdef', evil: 'key-of-evil-0123456789abcdef' }
 
-const CONFIG = `agents: { assistant: { spares: { max: 0 }, claimableSpares: { max: 0 }, model: claude-sonnet-5 } }
+const CONFIG = `agents: { assistant: { spares: { max: 0 }, unboundSpares: { max: 0 }, model: claude-sonnet-5 } }
 dataDir: ./data
 server:
   managedAgents: { define: true }

@@ -13,7 +13,7 @@ import type { Frame } from '../fixtures/server.ts'
 import { post, serve } from './serving.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
-const AGENT = 'spares: { max: 0 }, claimableSpares: { max: 0 }, model: claude-sonnet-5'
+const AGENT = 'spares: { max: 0 }, unboundSpares: { max: 0 }, model: claude-sonnet-5'
 const KEY = 'cap_0123456789abcdef0123456789'
 
 const textOf = (frames: Frame[]): unknown =>

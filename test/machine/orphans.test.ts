@@ -27,7 +27,7 @@ async function busyHost(site: Site, name: string): Promise<{ host: OtherHost; da
     string,
   ]
   await writeFile(script, `touch ${up}\nsleep 306\nexit\n`)
-  const agent = { model: MODEL, allowedTools: ['Bash'], spares: { max: 0 }, claimableSpares: { max: 0 } }
+  const agent = { model: MODEL, allowedTools: ['Bash'], spares: { max: 0 }, unboundSpares: { max: 0 } }
   const host = startHost(site, { dataDir, agents: { a: agent } })
   await host.open()
   await host.ask({ do: 'send', key: 'one', text: `@sim bash sh ${script}` })

@@ -85,11 +85,11 @@ test.each([3, 'auto'] as const)(
         enter(TENANTS[below(TENANTS.length)] ?? 'a')
       } else if (chance < 0.75) {
         const leaving = take(inside)
-        leaving?.permit.leave()
-        if (random() < 0.1) leaving?.permit.leave()
+        leaving?.permit.release()
+        if (random() < 0.1) leaving?.permit.release()
       } else if (chance < 0.85) [...waiting][below(waiting.size)]?.abort()
       else if (chance < 0.88 && !gate.suspended) starts.push(gate.permitStart('a'))
-      else if (chance < 0.93) take(starts)?.leave()
+      else if (chance < 0.93) take(starts)?.release()
       else if (chance < 0.935) gate.suspend('suspended')
       else if (chance < 0.97) gate.resume()
       else if (chance < 0.975) await clock.advance(below(300))
@@ -107,8 +107,8 @@ test.each([3, 'auto'] as const)(
       agree('turns that wait beyond the limit', Math.max(facts.waiting, 20), 20)
     }
     for (const abort of waiting) abort.abort()
-    for (const { permit } of inside) permit.leave()
-    for (const start of starts) start.leave()
+    for (const { permit } of inside) permit.release()
+    for (const start of starts) start.release()
     await settle()
     expect(gate.facts).toMatchObject({ running: 0, waiting: 0, starts: 0 })
     expect(held.size).toBe(0)
@@ -134,7 +134,7 @@ test('with a place for each tenant, none waits longer than its turn among the te
         })
       }
       for (let turn = 0; turn <= arrivals.length; turn += 1) {
-        permit.leave()
+        permit.release()
         for (let tick = 0; tick < 4; tick += 1) await Promise.resolve()
       }
       // Round and round: when a tenant is served for the nth time, every other has had n − 1 at least, or all it wanted.

@@ -54,7 +54,7 @@ async function hostInPool({ sessions }: Traffic, pattern: Pattern, workers: numb
   const { pool, clock, driver } = await fakes({
     agents: { assistant: NO_SPARES },
     residency: { pattern },
-    limits: { workers, turns: workers, silence: 'none', turnTime: 'none' },
+    limits: { workers, turns: workers, inactivityTimeout: 'none', turnTimeout: 'none' },
   })
   driver.onStart = (process) => {
     process.readyAtOnce = false

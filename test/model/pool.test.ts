@@ -49,7 +49,7 @@ class Real {
     this.test = test
     const { pool, driver } = test
     pool.on('worker.started', () => void (this.counts.started += 1))
-    pool.on('worker.left', () => void (this.counts.left += 1))
+    pool.on('worker.closed', () => void (this.counts.left += 1))
     pool.on('turn.started', () => void (this.counts.turnsStarted += 1))
     pool.on('turn.ended', () => void (this.counts.turnsEnded += 1))
     pool.on('session.created', () => void (this.counts.created += 1))
@@ -105,7 +105,7 @@ function check(model: Model, real: Real): void {
   agree('spares that are not idle', Math.max(spares - idle, 0), 0)
   agree('workers by their events', counts.started - counts.left, total)
   agree('starts', stats.totals.starts, counts.started)
-  agree('departures', sum(stats.totals.departuresByReason), counts.left)
+  agree('departures', sum(stats.totals.closedByReason), counts.left)
   agree('turns by warmth', sum(stats.totals.turnsByWarmth), counts.turnsStarted)
   agree('turns by outcome', sum(stats.totals.turnsByOutcome), counts.turnsEnded)
   agree('turns beyond the limit', Math.max(stats.turns.running, stats.turns.limit), stats.turns.limit)
@@ -314,14 +314,14 @@ async function windDown(model: Model, real: Real, quietMs: number): Promise<void
 
 /** With the time after which nobody is left. */
 const POOLS: [name: string, quietMs: number, options: TestPoolOptions][] = [
-  ['that sheds', 3 * MINUTE, { limits: { turns: 3, workers: 4, turnTime: '10m', silence: '5m' } }],
+  ['that sheds', 3 * MINUTE, { limits: { turns: 3, workers: 4, turnTimeout: '10m', inactivityTimeout: '5m' } }],
   [
     'in which turns wait, with spares and one start at a time',
     // Spares stay for as long as somebody may come.
     15 * MINUTE,
     {
-      agents: { assistant: { spares: { max: 2 }, claimableSpares: { max: 0 }, onStaleResume: 'fresh' } },
-      limits: { turns: 2, workers: 3, turnTime: '10m' },
+      agents: { assistant: { spares: { max: 2 }, unboundSpares: { max: 0 }, onStaleResume: 'fresh' } },
+      limits: { turns: 2, workers: 3, turnTimeout: '10m' },
       admission: { mode: 'wait', timeout: '10s', maxWaiting: 5 },
       starts: { concurrent: 1 },
     },
@@ -343,7 +343,7 @@ test.each(POOLS)(
     await fc.assert(
       fc.asyncProperty(fc.commands(commands, { maxCommands: 60, size: 'max' }), async (history) => {
         await using testPool = await createTestPool({
-          agents: { assistant: { spares: { max: 0 }, claimableSpares: { max: 0 }, onStaleResume: 'fresh' } },
+          agents: { assistant: { spares: { max: 0 }, unboundSpares: { max: 0 }, onStaleResume: 'fresh' } },
           residency: { idleTtl: '2m' },
           ...options,
           starts: { timeout: '5s', ...options.starts },

@@ -141,14 +141,14 @@ test('a /v1 endpoint in one file answers and is described, with two lines elsewh
 /** Two processes are idle, the newer one is larger, and a third session needs the room of one: prints who leaves. */
 const EVICT = `
 import { createTestPool } from './src/testing/index.ts'
-const none = { spares: { max: 0 }, claimableSpares: { max: 0 } }
+const none = { spares: { max: 0 }, unboundSpares: { max: 0 } }
 await using test = await createTestPool({
   agents: { assistant: none },
   limits: { workers: 2 },
   residency: { pattern: process.argv[2] },
 })
 const left = []
-test.pool.on('worker.left', ({ worker }) => left.push(worker.session))
+test.pool.on('worker.closed', ({ worker }) => left.push(worker.session))
 for (const [key, mib] of [['small', 100], ['large', 300]]) {
   await (await test.pool.session(key, { agent: 'assistant' })).send('Hello').result
   test.driver.processes.at(-1).memoryBytes = mib * 2 ** 20

@@ -21,7 +21,7 @@ const agents = {
     verbatimPrompts: false,
     allowedTools: ['Bash'],
     spares: { max: 0 },
-    claimableSpares: { max: 0 },
+    unboundSpares: { max: 0 },
   },
 }
 

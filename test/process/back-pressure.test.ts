@@ -82,7 +82,7 @@ test('A large turn that nobody reads ends with its result, and drops the oldest 
 test('A reader that has stopped does not keep the turn beyond its time, and is told', async () => {
   const site = await openSite()
   const pool = await site.pool({
-    agents: { a: { model: MODEL, includePartialMessages: true, spares: { max: 0 }, limits: { turnTimeMs: 4_000 } } },
+    agents: { a: { model: MODEL, includePartialMessages: true, spares: { max: 0 }, limits: { turnTimeoutMs: 4_000 } } },
   })
   const session = await pool.session('one', { agent: 'a' })
   await session.warm()

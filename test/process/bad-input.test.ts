@@ -183,7 +183,7 @@ test('A `claude` that managed settings keep from starting says so in its error, 
     message: expect.stringMatching(/refused to start .*disableSideloadFlags.*leave mcpServers/s),
   }
   const pool = await site.pool({
-    agents: { ...agents(refused), b: { ...refused, spares: { max: 0 }, claimableSpares: { min: 1, max: 1 } } },
+    agents: { ...agents(refused), b: { ...refused, spares: { max: 0 }, unboundSpares: { min: 1, max: 1 } } },
   })
   const warnings = record(pool, 'warning')
   const session = await pool.session('one', { agent: 'a' })
@@ -278,7 +278,7 @@ describe('A pool is refused by name', () => {
     ],
     ['for a negative time', { residency: { idleTtlMs: -1 } }, { path: 'residency.idleTtlMs' }],
     ['for a time without a unit', { residency: { idleTtl: '30' } }, { path: 'residency.idleTtl' }],
-    ['for a time that is not a number', { limits: { turnTimeMs: Number.NaN } }, { path: 'limits.turnTimeMs' }],
+    ['for a time that is not a number', { limits: { turnTimeoutMs: Number.NaN } }, { path: 'limits.turnTimeoutMs' }],
     ['for no turns at all', { limits: { turns: 0 } }, { path: 'limits.turns' }],
     [
       'for fewer spares at most than at least',

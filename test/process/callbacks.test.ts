@@ -32,7 +32,7 @@ const agents = (questions: string[], options: AgentOptions = {}): Record<string,
   a: {
     model: MODEL,
     spares: { max: 0 },
-    claimableSpares: { max: 0 },
+    unboundSpares: { max: 0 },
     mcpServers: (context) => ({ host: serverOf(context) }),
     canUseTool: (name, input, { session }) => {
       questions.push(`${name} for ${whose(session)}`)
@@ -94,7 +94,7 @@ test('They work in a spare, and are told of the session that it came to serve', 
 })
 
 test('They work in a process that was claimed for a directory of the caller', async () => {
-  const { site, pool, questions, ready } = await poolWith({ claimableSpares: { min: 1, max: 1 } })
+  const { site, pool, questions, ready } = await poolWith({ unboundSpares: { min: 1, max: 1 } })
   await ready
   const session = await pool.session('one', { agent: 'a', cwd: await site.directory('project') })
   expect(await callBoth(session, questions)).toBe('spare')

@@ -10,10 +10,10 @@ import type { AgentOptions, Pool } from '../../src/index.ts'
 import { asked, event, MODEL, openSite, record, say } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
 
-/** A pool that has parked one process for conversations in directories of their callers. */
+/** A pool that has unbound one process for conversations in directories of their callers. */
 async function parkedPool(site: Site, options: AgentOptions = {}): Promise<{ pool: Pool; pid: number }> {
   const pool = await site.pool({
-    agents: { a: { model: MODEL, spares: { max: 0 }, claimableSpares: { min: 1, max: 1 }, ...options } },
+    agents: { a: { model: MODEL, spares: { max: 0 }, unboundSpares: { min: 1, max: 1 }, ...options } },
   })
   const { worker } = await event(pool, 'worker.ready')
   return { pool, pid: worker.pid ?? 0 }
@@ -25,7 +25,7 @@ test('A directory that went away before the claim fails the turn before anything
   const { pool } = await parkedPool(site)
   const session = await pool.session('one', { agent: 'a', cwd })
   await rm(cwd, { recursive: true })
-  const refused = event(pool, 'worker.left')
+  const refused = event(pool, 'worker.closed')
   await expect(session.send('first').result).rejects.toMatchObject({
     name: 'StartError',
     phase: 'spawn',
@@ -38,13 +38,13 @@ test('A directory that went away before the claim fails the turn before anything
   expect((await session.info()).cwd).toBe(cwd)
 })
 
-test('A directory whose own settings a parked process cannot take gets a plain start, with the prompt run once', async () => {
+test('A directory whose own settings an unbound process cannot take gets a plain start, with the prompt run once', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
   await mkdir(join(cwd, '.claude'))
   await writeFile(join(cwd, '.claude', 'settings.json'), JSON.stringify({ env: { FROM_PROJECT: 'yes' } }))
   const { pool } = await parkedPool(site, { settingSources: ['project'], allowedTools: ['Bash'] })
-  const departures = record(pool, 'worker.left')
+  const departures = record(pool, 'worker.closed')
   const session = await pool.session('one', { agent: 'a', cwd })
   const { text, warmth } = await say(session, 'first')
   expect(text).toBe('[turn 1] You said: first')
@@ -53,12 +53,12 @@ test('A directory whose own settings a parked process cannot take gets a plain s
   expect(warmth).toBe(refused ? 'cold' : 'spare')
 })
 
-test('A parked process that dies as it is claimed gives way to a plain start, with the prompt run once', async () => {
+test('An unbound process that dies as it is claimed gives way to a plain start, with the prompt run once', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
   const { pool, pid } = await parkedPool(site)
   const session = await pool.session('one', { agent: 'a', cwd })
-  const gone = event(pool, 'worker.left', ({ worker }) => worker.pid === pid)
+  const gone = event(pool, 'worker.closed', ({ worker }) => worker.pid === pid)
   process.kill(pid, 'SIGKILL')
   expect(await say(session, 'first')).toEqual({ text: '[turn 1] You said: first', warmth: 'cold' })
   expect(await gone).toMatchObject({ exit: { signal: 'SIGKILL' } })
@@ -80,7 +80,7 @@ test('A directory that is reached by a link is one place for claim and resume', 
   expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
 })
 
-/** A parked process of the driver, without a pool. */
+/** An unbound process of the driver, without a pool. */
 async function park(site: Site): Promise<AgentProcess> {
   const home = await site.directory('home')
   const driver = new ClaudeDriver({
@@ -107,7 +107,7 @@ async function park(site: Site): Promise<AgentProcess> {
       ANTHROPIC_BASE_URL: site.simulator.url,
       ANTHROPIC_API_KEY: 'simulated',
     },
-    conversation: { kind: 'parked' },
+    conversation: { kind: 'unbound' },
     initializeTimeoutMs: 30_000,
   })
   onTestFinished(() => started.terminate({ eofMs: 2_000, sigtermMs: 2_000 }).then(() => undefined))

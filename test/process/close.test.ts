@@ -32,10 +32,10 @@ test('Closing ends the turns that run by name, and leaves no process; their sess
 test('Closing while processes start, for turns, ahead of them and as spares, leaves none', async () => {
   const site = await openSite()
   const pool = await site.pool({
-    agents: { a: { model: MODEL, spares: { min: 2, max: 2 }, claimableSpares: { min: 1, max: 1 } } },
+    agents: { a: { model: MODEL, spares: { min: 2, max: 2 }, unboundSpares: { min: 1, max: 1 } } },
     starts: { concurrent: 4 },
   })
-  const left = record(pool, 'worker.left')
+  const left = record(pool, 'worker.closed')
   const started = record(pool, 'worker.started')
   await event(pool, 'worker.started')
   const sessions = await Promise.all(['x', 'y', 'z'].map((key) => pool.session(key, { agent: 'a' })))
@@ -95,7 +95,7 @@ test('Closing ends a process that does not heed a thing', async () => {
   const pool = await site.pool({ starts: { eofGraceMs: 100, sigtermGraceMs: 100 } })
   const session = await pool.session('one', { agent: 'a' })
   await say(session, 'first')
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   process.kill(pool.workers()[0]?.pid ?? 0, 'SIGSTOP')
   await pool.close()
   expect(await left).toMatchObject({ reason: 'closed', termination: { stage: 'sigkill' } })
@@ -105,7 +105,7 @@ test('Closing with a claim under way leaves no process', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
   const pool = await site.pool({
-    agents: { a: { model: MODEL, spares: { max: 0 }, claimableSpares: { min: 1, max: 1 } } },
+    agents: { a: { model: MODEL, spares: { max: 0 }, unboundSpares: { min: 1, max: 1 } } },
   })
   await event(pool, 'worker.ready')
   const session = await pool.session('one', { agent: 'a', cwd })

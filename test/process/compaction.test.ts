@@ -6,12 +6,12 @@ import { asked, event, MODEL, openSite, record, say, transcripts } from '../fixt
 import type { Site } from '../fixtures/real-pool.ts'
 
 /** A transcript has 170 KiB after its first turn, whatever is said. */
-const limits = { transcript: '300KiB' }
+const limits = { resumeSize: '300KiB' }
 const LIMIT_BYTES = 300 * 1024
 const LONG = '@sim text 400KiB'
 
 const agents = (options: AgentOptions = {}): Record<string, AgentOptions> => ({
-  a: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, onLargeTranscript: 'compact', ...options },
+  a: { model: MODEL, spares: { max: 0 }, unboundSpares: { max: 0 }, onLargeTranscript: 'compact', ...options },
 })
 
 /** What the model was sent with the first request for a prompt with these words. */
@@ -86,7 +86,7 @@ test('A conversation that cannot be summed up is refused, and stays as it was', 
   await expect(session.send('third').result).rejects.toMatchObject({
     name: 'ResumeError',
     message: expect.stringMatching(
-      /more than limits.transcript \(300 KiB\), and could not be compacted: .*PreCompact hook/,
+      /more than limits.resumeSize \(300 KiB\), and could not be compacted: .*PreCompact hook/,
     ),
   })
   expect(asked(site, 'third')).toEqual([])
@@ -98,7 +98,7 @@ test('A conversation that cannot be summed up is refused, and stays as it was', 
 
 test('A limit that a summary alone exceeds is no reason to sum up for ever', async () => {
   const site = await openSite()
-  const pool = await site.pool({ agents: agents(), limits: { transcript: '10KiB' } })
+  const pool = await site.pool({ agents: agents(), limits: { resumeSize: '10KiB' } })
   const compactions = record(pool, 'session.compacted')
   const session = await pool.session('one', { agent: 'a' })
   await say(session, 'first')

@@ -52,8 +52,8 @@ describe.skipIf(!canMount())('A disk that is full in mid-turn (needs a file syst
     mkdirSync(tenant, { recursive: true })
     const small = disk(tenant, { mib: 32, inodes: 2_000 })
     const pool = await site.pool()
-    const left = record(pool, 'worker.left')
-    const unsafe = record(pool, 'transcript.unsafe')
+    const left = record(pool, 'worker.closed')
+    const unsafe = record(pool, 'transcript.copyFailed')
     const session = await pool.session('k', { agent: 'a' })
     const full = async (prompt: string, warmth: string): Promise<void> => {
       const turn = session.send(`${prompt}\n@sim delay 1000\n@sim text 64KiB`)

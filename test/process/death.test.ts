@@ -21,7 +21,7 @@ test('An idle process that is killed is noticed at once, and the next turn resum
   const session = await pool.session('one', { agent: 'a' })
   await say(session, 'first')
   const { id, pid } = workerOf(pool, 'one')
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   process.kill(pid, 'SIGKILL')
   expect(await left).toMatchObject({
     worker: { id },
@@ -42,7 +42,7 @@ test('A process that is killed in the middle of a turn fails that turn, and its 
   const turn = session.send('second\n@sim silence')
   await modelAsked(site, 'second')
   await isWritten(site, 'second')
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   process.kill(workerOf(pool, 'one').pid, 'SIGKILL')
   await expect(turn.result).rejects.toMatchObject({
     name: 'WorkerExitedError',
@@ -135,7 +135,7 @@ test('A killed spare is replaced, and no conversation meets it', async () => {
   const pool = await site.pool({ agents: { a: { model: MODEL, spares: { min: 1, max: 1 } } } })
   const { worker } = await event(pool, 'worker.ready')
   const replaced = event(pool, 'worker.ready')
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   process.kill(worker.pid ?? 0, 'SIGKILL')
   expect(await left).toMatchObject({ reason: 'exited', worker: { id: worker.id, session: undefined } })
   const { worker: next } = await replaced
@@ -155,7 +155,7 @@ test('What a killed process had started goes with it', async () => {
   )
   const turn = session.send(`@sim bash '${process.execPath}' ${script}`)
   await until(() => access(join(cwd ?? '', 'up')))
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   process.kill(workerOf(pool, 'one').pid, 'SIGKILL')
   await expect(turn.result).rejects.toMatchObject({ name: 'WorkerExitedError' })
   const { termination } = await left

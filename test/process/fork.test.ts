@@ -45,7 +45,7 @@ test.each([
 ])('A session in a directory %s is forked, bounded and deleted where the CLI keeps it', async (_, name) => {
   const site = await openSite()
   const cwd = await site.directory(name)
-  const pool = await site.pool({ limits: { transcript: '200KiB' } })
+  const pool = await site.pool({ limits: { resumeSize: '200KiB' } })
   const origin = await pool.session('origin', { agent: 'a', cwd })
   await say(origin, 'first')
   const fork = await origin.fork('fork')
@@ -53,7 +53,7 @@ test.each([
   await fork.hibernate()
   await expect(fork.send('third').result).rejects.toMatchObject({
     name: 'ResumeError',
-    message: expect.stringContaining('limits.transcript'),
+    message: expect.stringContaining('limits.resumeSize'),
   })
   await Promise.all([origin.delete(), fork.delete()])
   expect(await transcripts(site.dataDir)).toEqual([])

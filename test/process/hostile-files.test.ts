@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { MODEL, openSite, record, say, transcripts } from '../fixtures/real-pool.ts'
 
 const agents = {
-  a: { model: MODEL, verbatimPrompts: false, allowedTools: ['Bash'], spares: { max: 0 }, claimableSpares: { max: 0 } },
+  a: { model: MODEL, verbatimPrompts: false, allowedTools: ['Bash'], spares: { max: 0 }, unboundSpares: { max: 0 } },
 }
 
 test('FIFOs in the place of transcripts fail their sessions by name, and stop no other one, nor the next start', async () => {
@@ -39,7 +39,7 @@ test('FIFOs in the place of transcripts fail their sessions by name, and stop no
 
 test('a transcript of 1,000 MiB without a line ends no host', async () => {
   const site = await openSite()
-  const pool = await site.pool({ agents, limits: { transcript: '1MiB' } })
+  const pool = await site.pool({ agents, limits: { resumeSize: '1MiB' } })
   const session = await pool.session('one', { agent: 'a' })
   await say(session, 'first')
   await session.hibernate()

@@ -3,20 +3,20 @@ import type { AgentOptions, PoolOptions } from '../../src/index.ts'
 import { asked, event, MODEL, modelAsked, openSite, say, textOf, until, workerOf } from '../fixtures/real-pool.ts'
 
 const agent = (options: AgentOptions = {}): PoolOptions['agents'] => ({
-  a: { model: MODEL, spares: { max: 0 }, claimableSpares: { max: 0 }, ...options },
+  a: { model: MODEL, spares: { max: 0 }, unboundSpares: { max: 0 }, ...options },
 })
 
 test('A turn that takes longer than its time is ended by name, and its process serves the next', async () => {
   const site = await openSite()
-  const pool = await site.pool({ agents: agent({ limits: { turnTimeMs: 1_500 } }) })
+  const pool = await site.pool({ agents: agent({ limits: { turnTimeoutMs: 1_500 } }) })
   const session = await pool.session('one', { agent: 'a' })
   await session.warm()
   await expect(session.send('first\n@sim tokens 100000 pace 20').result).rejects.toMatchObject({
     name: 'TurnTimeoutError',
     code: 'turn_timeout',
-    limit: 'turnTime',
+    limit: 'turnTimeout',
     limitMs: 1_500,
-    message: expect.stringContaining('limits.turnTime'),
+    message: expect.stringContaining('limits.turnTimeout'),
   })
   const { pid } = workerOf(pool, 'one')
   expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'live' })
@@ -25,27 +25,30 @@ test('A turn that takes longer than its time is ended by name, and its process s
 
 test('A process that says nothing ends its turn by the limit for silence; one that goes on slowly does not', async () => {
   const site = await openSite()
-  const pool = await site.pool({ agents: agent({ includePartialMessages: true }), limits: { silenceMs: 2_000 } })
+  const pool = await site.pool({
+    agents: agent({ includePartialMessages: true }),
+    limits: { inactivityTimeoutMs: 2_000 },
+  })
   const session = await pool.session('one', { agent: 'a' })
   const slow = await textOf(session.send('@sim tokens 12 pace 300'))
   expect(slow).toMatch(/^\[turn 1\]/)
   await expect(session.send('second\n@sim silence').result).rejects.toMatchObject({
     name: 'TurnTimeoutError',
-    limit: 'silence',
+    limit: 'inactivityTimeout',
     limitMs: 2_000,
-    message: expect.stringContaining('limits.silence'),
+    message: expect.stringContaining('limits.inactivityTimeout'),
   })
   expect(await say(session, 'third')).toMatchObject({ text: '[turn 3] You said: third' })
 })
 
 test('One turn may have other limits than its agent', async () => {
   const site = await openSite()
-  const pool = await site.pool({ agents: agent({ limits: { silence: '10m' } }) })
+  const pool = await site.pool({ agents: agent({ limits: { inactivityTimeout: '10m' } }) })
   const session = await pool.session('one', { agent: 'a' })
   await session.warm()
-  const turn = session.send('first\n@sim silence', { limits: { silence: '1s' } })
-  await expect(turn.result).rejects.toMatchObject({ limit: 'silence', limitMs: 1_000 })
-  await expect(session.send('second', { limits: { silence: 'soon' } }).result).rejects.toMatchObject({
+  const turn = session.send('first\n@sim silence', { limits: { inactivityTimeout: '1s' } })
+  await expect(turn.result).rejects.toMatchObject({ limit: 'inactivityTimeout', limitMs: 1_000 })
+  await expect(session.send('second', { limits: { inactivityTimeout: 'soon' } }).result).rejects.toMatchObject({
     name: 'ConfigError',
   })
   expect(asked(site, 'second')).toEqual([])
@@ -56,7 +59,7 @@ test('A question that waits for its answer is not silence', async () => {
   const answer = Promise.withResolvers<void>()
   const pool = await site.pool({
     agents: agent({
-      limits: { silenceMs: 4_000, turnTime: '1m' },
+      limits: { inactivityTimeoutMs: 4_000, turnTimeout: '1m' },
       canUseTool: async (_name, input) => {
         await answer.promise
         return { behavior: 'allow', updatedInput: input }
@@ -70,7 +73,7 @@ test('A question that waits for its answer is not silence', async () => {
   // Another session's turn outlasts the limit for silence.
   const other = await pool.session('two', { agent: 'a' })
   await other.warm()
-  expect(await textOf(other.send('@sim delay 6000', { limits: { silence: '1m' } }))).toContain('[turn 1]')
+  expect(await textOf(other.send('@sim delay 6000', { limits: { inactivityTimeout: '1m' } }))).toContain('[turn 1]')
   answer.resolve()
   expect(await textOf(turn)).toContain('[turn 1] tool said:')
 })
@@ -78,7 +81,7 @@ test('A question that waits for its answer is not silence', async () => {
 test('A process that does not heed an interrupt is ended after its grace, and the session goes on', async () => {
   const site = await openSite()
   const pool = await site.pool({
-    agents: agent({ limits: { turnTimeMs: 5_000 } }),
+    agents: agent({ limits: { turnTimeoutMs: 5_000 } }),
     starts: { eofGraceMs: 100, sigtermGraceMs: 100 },
   })
   const session = await pool.session('one', { agent: 'a' })
@@ -87,8 +90,8 @@ test('A process that does not heed an interrupt is ended after its grace, and th
   const turn = session.send('second\n@sim silence')
   await modelAsked(site, 'second')
   process.kill(pid, 'SIGSTOP')
-  const left = event(pool, 'worker.left')
-  await expect(turn.result).rejects.toMatchObject({ name: 'TurnTimeoutError', limit: 'turnTime' })
+  const left = event(pool, 'worker.closed')
+  await expect(turn.result).rejects.toMatchObject({ name: 'TurnTimeoutError', limit: 'turnTimeout' })
   const { reason, exit, termination } = await left
   expect(['unresponsive', 'limit']).toContain(reason)
   expect(termination).toMatchObject({ stage: 'sigkill', left: 0 })
@@ -137,9 +140,9 @@ test('A session whose process is in the way of another hibernates, and the other
   const pool = await site.pool({ limits: { workers: 1 } })
   const [one, two] = await Promise.all([pool.session('one', { agent: 'a' }), pool.session('two', { agent: 'a' })])
   await say(one, 'first')
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   expect((await say(two, 'first')).text).toBe('[turn 1] You said: first')
-  expect(await left).toMatchObject({ reason: 'room', worker: { session: 'one' } })
+  expect(await left).toMatchObject({ reason: 'evicted', worker: { session: 'one' } })
   expect(await say(one, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
   expect(pool.workers()).toHaveLength(1)
 })
@@ -150,7 +153,7 @@ test('A turn that ends while its process waits for a deaf MCP server names it', 
   const site = await openSite()
   const pool = await site.pool({ agents: agent({ mcpServers: DEAF }), starts: { mcpTimeout: '10m' } })
   const session = await pool.session('one', { agent: 'a' })
-  await expect(session.send('first', { limits: { silence: '5s' } }).result).rejects.toMatchObject({
+  await expect(session.send('first', { limits: { inactivityTimeout: '5s' } }).result).rejects.toMatchObject({
     name: 'TurnTimeoutError',
     message: expect.stringContaining('the MCP server "deaf"'),
   })

@@ -35,7 +35,7 @@ test('a process uses an MCP server through the host, and a redirect leads it now
       a: {
         model: MODEL,
         spares: { max: 0 },
-        claimableSpares: { max: 0 },
+        unboundSpares: { max: 0 },
         verbatimPrompts: false,
         allowedTools: ['mcp__shop__look'],
         mcpServers: () =>

@@ -12,7 +12,7 @@ import type { Site } from '../fixtures/real-pool.ts'
 import type { AgentOptions, Pool, PoolOptions } from '../../src/index.ts'
 import { Questions } from '../../src/server/index.ts'
 
-const none = { spares: { max: 0 }, claimableSpares: { max: 0 } }
+const none = { spares: { max: 0 }, unboundSpares: { max: 0 } }
 const plain: AgentOptions = { model: MODEL, allowedTools: ['Bash'], ...none }
 
 // A test starts up to twenty processes, one after the other.

@@ -135,7 +135,7 @@ test('What a query told its process holds for the one that takes over', async ()
     results.push(...resultsOf([message]))
     const worker = pool.workers().find(({ session }) => session !== undefined)
     if (results.length > 1 || worker?.pid === undefined) continue
-    const left = event(pool, 'worker.left', ({ worker: { id } }) => id === worker.id)
+    const left = event(pool, 'worker.closed', ({ worker: { id } }) => id === worker.id)
     process.kill(worker.pid, 'SIGKILL')
     await left
     more.resolve()
@@ -249,7 +249,7 @@ test.each(['leaving the loop', 'close'])('A query that is ended by %s leaves no 
   const site = await openSite()
   const cwd = await site.directory('project')
   const pool = await site.pool({ limits: { workers: 1 } })
-  const left = event(pool, 'worker.left', ({ worker }) => worker.session !== undefined)
+  const left = event(pool, 'worker.closed', ({ worker }) => worker.session !== undefined)
   const query = pool.query({ prompt: 'first\n@sim silence', options: { model: MODEL, cwd } })
   for await (const message of query) {
     if (message.type !== 'system') continue

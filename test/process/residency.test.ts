@@ -8,7 +8,7 @@ test('An idle process goes soon after its time, verified, and its session resume
   const site = await openSite()
   const pool = await site.pool({ residency: { idleTtlMs: 300 } })
   const session = await pool.session('one', { agent: 'a' })
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   await say(session, 'first')
   const { pid } = workerOf(pool, 'one')
   const { worker, reason, exit, termination } = await left
@@ -27,12 +27,12 @@ test('An idle process goes soon after its time, verified, and its session resume
 test('A turn that takes longer than the idle time is not swept away', async () => {
   const site = await openSite()
   const pool = await site.pool({ residency: { idleTtlMs: 300 } })
-  const left = record(pool, 'worker.left')
+  const left = record(pool, 'worker.closed')
   const session = await pool.session('one', { agent: 'a' })
   const turn = session.send('first\n@sim delay 1500')
   expect(await textOf(turn)).toBe('[turn 1] You said: first')
   expect(left).toEqual([])
-  expect((await event(pool, 'worker.left')).reason).toBe('idle')
+  expect((await event(pool, 'worker.closed')).reason).toBe('idle')
 })
 
 test('Looking at sessions and numbers does not keep an idle process', async () => {
@@ -40,7 +40,7 @@ test('Looking at sessions and numbers does not keep an idle process', async () =
   const pool = await site.pool({ residency: { idleTtlMs: 300 } })
   const session = await pool.session('one', { agent: 'a' })
   await say(session, 'first')
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   let over = false
   void left.then(() => (over = true))
   await until(async () => {
@@ -58,7 +58,7 @@ test('A process leaves when it is too old, and the conversation does not notice'
   const pool = await site.pool({ residency: { maxAgeMs: 1_500 } })
   const session = await pool.session('one', { agent: 'a' })
   await say(session, 'first')
-  expect((await event(pool, 'worker.left')).reason).toBe('age')
+  expect((await event(pool, 'worker.closed')).reason).toBe('age')
   expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
 })
 
@@ -67,7 +67,7 @@ test('A spare that is too old stays until another is ready', async () => {
   const pool = await site.pool({ agents: agents({ spares: { min: 1, max: 1 } }), residency: { maxAgeMs: 2_000 } })
   const { worker: first } = await event(pool, 'worker.ready')
   const second = event(pool, 'worker.ready')
-  const left = event(pool, 'worker.left', ({ worker }) => worker.id === first.id)
+  const left = event(pool, 'worker.closed', ({ worker }) => worker.id === first.id)
   const order: string[] = []
   void second.then(() => order.push('ready'))
   void left.then(() => order.push('left'))
@@ -82,7 +82,7 @@ test('With one turn a process, every turn resumes', async () => {
   const pool = await site.pool({ residency: { maxTurnsPerWorker: 1 } })
   const session = await pool.session('one', { agent: 'a' })
   for (const turn of [1, 2, 3]) {
-    const left = event(pool, 'worker.left')
+    const left = event(pool, 'worker.closed')
     expect(await say(session, 'again')).toEqual({
       text: `[turn ${turn}] You said: again`,
       warmth: turn === 1 ? 'cold' : 'resumed',
@@ -95,7 +95,7 @@ test('A process that has grown too large leaves after its turn', async () => {
   const site = await openSite()
   const pool = await site.pool({ residency: { maxMemory: '1MiB' } })
   const session = await pool.session('one', { agent: 'a' })
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   await say(session, 'first')
   expect((await left).reason).toBe('memory')
   expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
@@ -111,7 +111,7 @@ const background = (file?: string): string => {
 test('Work in the background keeps a process, until it has ended', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents: agents({ allowedTools: ['Bash'] }), residency: { idleTtlMs: 300 } })
-  const left = record(pool, 'worker.left')
+  const left = record(pool, 'worker.closed')
   const session = await pool.session('one', { agent: 'a' })
   const file = join(site.root, 'enough')
   await say(session, background(file))
@@ -119,9 +119,9 @@ test('Work in the background keeps a process, until it has ended', async () => {
   // Another session that leaves for idleness shows that the housekeeper has looked, later than at the first one.
   const other = await pool.session('two', { agent: 'a' })
   await say(other, 'first')
-  expect((await event(pool, 'worker.left')).worker.session).toBe('two')
+  expect((await event(pool, 'worker.closed')).worker.session).toBe('two')
   expect(left.map(({ worker }) => worker.session)).toEqual(['two'])
-  const gone = event(pool, 'worker.left')
+  const gone = event(pool, 'worker.closed')
   await writeFile(file, '')
   expect(await gone).toMatchObject({ reason: 'idle', worker: { session: 'one', pinnedBy: undefined } })
 })
@@ -134,7 +134,7 @@ test('Work in the background keeps a process no longer than the limit, and goes 
   })
   const session = await pool.session('one', { agent: 'a' })
   await say(session, background())
-  const { reason, worker } = await event(pool, 'worker.left')
+  const { reason, worker } = await event(pool, 'worker.closed')
   expect({ reason, session: worker.session }).toEqual({ reason: 'idle', session: 'one' })
   expect(await processesOf(site.root)).toEqual([])
   expect((await say(session, 'next')).text).toContain('You said: next')
@@ -159,8 +159,8 @@ test('A question that nobody answers is over when its turn is interrupted: the p
   await turn.interrupt()
   expect(await textOf(turn)).toBe('error_during_execution')
   expect(pool.workers()).toMatchObject([{ pinnedBy: undefined }])
-  await expect(session.send('@sim silence', { limits: { silence: '1s' } }).result).rejects.toMatchObject({
-    limit: 'silence',
+  await expect(session.send('@sim silence', { limits: { inactivityTimeout: '1s' } }).result).rejects.toMatchObject({
+    limit: 'inactivityTimeout',
   })
   const other = await pool.session('two', { agent: 'a' })
   expect((await say(other, 'first')).text).toBe('[turn 1] You said: first')
@@ -173,7 +173,7 @@ test('A question that nobody answers keeps a process no longer than its turn', a
   const asked = Promise.withResolvers<void>()
   const pool = await site.pool({
     agents: agents({
-      limits: { turnTimeMs: 2_000 },
+      limits: { turnTimeoutMs: 2_000 },
       canUseTool: () => {
         asked.resolve()
         return new Promise(() => undefined)
@@ -187,5 +187,5 @@ test('A question that nobody answers keeps a process no longer than its turn', a
   await asked.promise
   expect(workerOf(pool, 'one').pid).toBeGreaterThan(0)
   await expect(turn.result).rejects.toMatchObject({ name: 'TurnTimeoutError' })
-  expect((await event(pool, 'worker.left')).reason).toBe('idle')
+  expect((await event(pool, 'worker.closed')).reason).toBe('idle')
 })

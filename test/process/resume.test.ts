@@ -77,7 +77,7 @@ test('A transcript that has grown too large is refused before anything is starte
     ['error', 'refused'],
     ['fresh', 'anew'],
   ] as const) {
-    const pool = await site.pool({ agents: agents({ onStaleResume }), limits: { transcript: '200KiB' } })
+    const pool = await site.pool({ agents: agents({ onStaleResume }), limits: { resumeSize: '200KiB' } })
     const session = await pool.session(key, { agent: 'a' })
     await say(session, 'first')
     await session.hibernate()
@@ -91,7 +91,7 @@ test('A transcript that has grown too large is refused before anything is starte
     } else {
       await expect(turn.result).rejects.toMatchObject({
         name: 'ResumeError',
-        message: expect.stringMatching(/transcript has .*limits.transcript \(200 KiB\), .*; delete the session/),
+        message: expect.stringMatching(/transcript has .*limits.resumeSize \(200 KiB\), .*; delete the session/),
       })
       expect([asked(site, 'fourth'), pool.workers()]).toEqual([[], []])
     }

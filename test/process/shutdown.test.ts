@@ -39,7 +39,7 @@ class Host {
     const options = {
       dataDir: site.dataDir,
       api: { baseUrl: site.simulator.url, key: 'simulated' },
-      agents: { a: { model: MODEL, allowedTools: ['Bash'], spares: { max: 0 }, claimableSpares: { max: 0 } } },
+      agents: { a: { model: MODEL, allowedTools: ['Bash'], spares: { max: 0 }, unboundSpares: { max: 0 } } },
     }
     const child = fork(program, [JSON.stringify({ options, graceMs })], {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],

@@ -18,8 +18,8 @@ test('A host that was stopped for longer than its limits blames neither a turn n
   const agent = {
     model: 'claude-sonnet-5',
     spares: { max: 0 },
-    claimableSpares: { max: 0 },
-    limits: { turnTimeMs: LIMIT_MS, silenceMs: LIMIT_MS },
+    unboundSpares: { max: 0 },
+    limits: { turnTimeoutMs: LIMIT_MS, inactivityTimeoutMs: LIMIT_MS },
   }
   const host = await startHost(site, { agent, starts: { timeoutMs: 10_000 } })
   await host.call('warm', 'one')

@@ -7,7 +7,7 @@ import type { TranscriptEntry, TranscriptKey } from '../../src/store/store.ts'
 import { event, openSite, record, say, transcripts, until } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
 
-const SPARELESS = { spares: { max: 0 }, claimableSpares: { max: 0 } }
+const SPARELESS = { spares: { max: 0 }, unboundSpares: { max: 0 } }
 
 /** A store that does not take transcripts until it is told to. */
 class FickleStore extends SqliteStore {
@@ -56,7 +56,7 @@ test('A session whose files are gone is exported from the store, and what is imp
 test('Spares copy from their first turn on, and a fork has all of its conversation', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
-  const agents = { a: { spares: { min: 1, max: 1 }, claimableSpares: { min: 1, max: 1 } } }
+  const agents = { a: { spares: { min: 1, max: 1 }, unboundSpares: { min: 1, max: 1 } } }
   const pool = await site.pool({ transcripts: 'store', agents })
   await until(() => expect(pool.stats().workers.spares).toBe(2))
   const bound = await pool.session('bound', { agent: 'a' })
@@ -83,11 +83,11 @@ test('What the store refuses keeps the worker until it is copied', async () => {
   const s = await pool.session('k', { agent: 'a' })
   await say(s, 'one')
   store.refuses = true
-  const unsafe = event(pool, 'transcript.unsafe')
+  const unsafe = event(pool, 'transcript.copyFailed')
   await say(s, 'two')
   expect(await unsafe).toMatchObject({ session: { key: 'k' }, reason: 'mirror_error' })
-  const safe = event(pool, 'transcript.safe')
-  const left = record(pool, 'worker.left')
+  const safe = event(pool, 'transcript.recopied')
+  const left = record(pool, 'worker.closed')
   await until(() => expect(pool.workers()[0]?.pinnedBy).toMatchObject({ transcript: true }))
   store.refuses = false
   await safe

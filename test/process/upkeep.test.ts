@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { isWritten, MODEL, modelAsked, openSite, say, transcripts } from '../fixtures/real-pool.ts'
 
 const agents = {
-  a: { model: MODEL, verbatimPrompts: false, allowedTools: ['Bash'], spares: { max: 0 }, claimableSpares: { max: 0 } },
+  a: { model: MODEL, verbatimPrompts: false, allowedTools: ['Bash'], spares: { max: 0 }, unboundSpares: { max: 0 } },
 }
 
 /** Paths below a folder that have this in their name or content, relative to it. */

@@ -24,7 +24,7 @@ test('A session that was hibernated is resumed, and goes on where it was', async
   const session = await pool.session('one', { agent: 'a' })
   await say(session, 'first')
   const before = await session.info()
-  const left = event(pool, 'worker.left')
+  const left = event(pool, 'worker.closed')
   await session.hibernate()
   expect(await left).toMatchObject({ reason: 'hibernate', exit: { exitCode: 0 }, termination: { stage: 'eof' } })
   expect(pool.workers()).toEqual([])
@@ -68,16 +68,16 @@ test('A spare serves a new conversation in a workspace of its own, and another t
   expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
 })
 
-test('A parked spare is claimed for the directory that a caller chose, and resumes there', async () => {
+test('An unbound spare is claimed for the directory that a caller chose, and resumes there', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
   const pool = await site.pool({
     agents: {
-      a: { model: MODEL, spares: { max: 0 }, claimableSpares: { min: 1, max: 1 }, allowedTools: ['Bash'] },
+      a: { model: MODEL, spares: { max: 0 }, unboundSpares: { min: 1, max: 1 }, allowedTools: ['Bash'] },
     },
   })
   const { worker: parked } = await event(pool, 'worker.ready')
-  expect(parked).toMatchObject({ purpose: 'claimable', sdkSessionId: undefined })
+  expect(parked).toMatchObject({ purpose: 'unbound', sdkSessionId: undefined })
   const replaced = event(pool, 'worker.ready')
   const session = await pool.session('one', { agent: 'a', cwd })
   expect(await say(session, '@sim bash pwd')).toEqual({ text: `[turn 1] tool said: ${cwd}`, warmth: 'spare' })
@@ -130,7 +130,7 @@ test('A turn that meets a hibernation keeps its process, or finds another when t
     alive.add(worker.id)
     most = Math.max(most, alive.size)
   })
-  pool.on('worker.left', ({ worker }) => void alive.delete(worker.id))
+  pool.on('worker.closed', ({ worker }) => void alive.delete(worker.id))
   const session = await pool.session('one', { agent: 'a' })
   await say(session, 'first')
   const [refused, second] = await Promise.allSettled([session.hibernate(), say(session, 'second')])

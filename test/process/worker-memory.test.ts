@@ -6,7 +6,7 @@ const MIB = 2 ** 20
 const AGENT = {
   model: MODEL,
   spares: { max: 0 },
-  claimableSpares: { max: 0 },
+  unboundSpares: { max: 0 },
   permissionMode: 'bypassPermissions',
   allowDangerouslySkipPermissions: true,
   env: { IS_SANDBOX: '1' },
@@ -29,7 +29,7 @@ test('A turn whose tool takes more than limits.workerMemory ends by name, nothin
   expect(usedBytes).toBeGreaterThan(400 * MIB)
   expect(usedBytes).toBeLessThan(1_200 * MIB)
   expect(pool.workers().map(({ id }) => id)).not.toContain(worker?.id)
-  expect(pool.stats()).toMatchObject({ turns: { running: 0 }, totals: { departuresByReason: { outgrown: 1 } } })
+  expect(pool.stats()).toMatchObject({ turns: { running: 0 }, totals: { closedByReason: { outgrown: 1 } } })
   expect(await session.send('next').result).toMatchObject({ subtype: 'success', result: '[turn 3] You said: next' })
 })
 

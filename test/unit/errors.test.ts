@@ -13,7 +13,7 @@ const samples: [string, errors.PoolError][] = [
   ['worker_exited', new errors.WorkerExitedError('exited', exit)],
   ['start_failed', new errors.StartError('spawn', 'no such file')],
   ['start_refused', new errors.StartRefusedError('bypass_root', 'not as root')],
-  ['turn_timeout', new errors.TurnTimeoutError('silence', 10, 'silent')],
+  ['turn_timeout', new errors.TurnTimeoutError('inactivityTimeout', 10, 'silent')],
   ['turn_interrupted', new errors.TurnInterruptedError('aborted')],
   ['resume_failed', new errors.ResumeError('no transcript')],
   ['api_authentication', new errors.AuthenticationError('refused')],
@@ -45,7 +45,7 @@ test('errors carry the facts that a program needs', () => {
   expect(new errors.WorkerExitedError('exited', exit)).toMatchObject({ exitCause, ...how, oomKilled: false })
   expect(new errors.WorkerExitedError('exited', { ...exit, cause: 'out_of_memory' })).toMatchObject({ oomKilled: true })
   expect(new errors.StartError('initialize', 'died', exit)).toMatchObject({ phase: 'initialize', exit })
-  expect(new errors.TurnTimeoutError('turnTime', 10, 'late')).toMatchObject({ limit: 'turnTime', limitMs: 10 })
+  expect(new errors.TurnTimeoutError('turnTimeout', 10, 'late')).toMatchObject({ limit: 'turnTimeout', limitMs: 10 })
   expect(new errors.HostRunningError('taken', 7)).toMatchObject({ pid: 7 })
   expect(new errors.ConfigError('a.b', 'is wrong')).toMatchObject({ path: 'a.b', message: 'a.b: is wrong' })
 })

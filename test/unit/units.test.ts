@@ -9,7 +9,7 @@ test.each([
   ['5 m', 300_000],
   [' 2d ', 172_800_000],
 ])('the duration %j has %d milliseconds', (text, ms) => {
-  expect(parseDuration('limits.silence', text)).toBe(ms)
+  expect(parseDuration('limits.inactivityTimeout', text)).toBe(ms)
 })
 
 test.each([
@@ -25,8 +25,8 @@ test.each([
 test.each(['', '30', '-5m', '5M', '5minutes', 'm', '1e3s', 'NaNs', 'Infinitys', '5m 3s', '0x5s', '٣s'])(
   'the duration %j is refused, with its place and an example',
   (text) => {
-    expect(() => parseDuration('limits.silence', text)).toThrow(
-      `limits.silence: "${text}" is not a number with a unit; write it like "30m" (units: ms, s, m, h, d)`,
+    expect(() => parseDuration('limits.inactivityTimeout', text)).toThrow(
+      `limits.inactivityTimeout: "${text}" is not a number with a unit; write it like "30m" (units: ms, s, m, h, d)`,
     )
   },
 )
@@ -36,7 +36,7 @@ test.each(['5mib', '5M', '5gb', '2', '-1GiB'])('the size %j is refused, with its
 })
 
 test.each(['0s', '0.0h', `${'9'.repeat(400)}s`])('a duration of %j is no duration', (text) => {
-  expect(() => parseDuration('limits.silence', text)).toThrow('must be more than 0')
+  expect(() => parseDuration('limits.inactivityTimeout', text)).toThrow('must be more than 0')
 })
 
 test('a size of no bytes is no size', () => {

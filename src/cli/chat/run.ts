@@ -69,7 +69,7 @@ function forChat({ agents, ...rest }: PoolOptions, isDefault: boolean, ask: Pool
     ...agent,
     includePartialMessages: true,
     spares: { max: 0 },
-    claimableSpares: { max: 0 },
+    unboundSpares: { max: 0 },
     ...(ask !== undefined && asks(agent) ? { canUseTool: ask } : {}),
   })
   return { ...rest, agents: Object.fromEntries(Object.entries(agents).map(([name, agent]) => [name, adapt(agent)])) }

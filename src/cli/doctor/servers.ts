@@ -63,7 +63,7 @@ export async function tryServers(options: PoolOptions): Promise<ServerFacts | un
 
 const withoutSpares = ([name, agent]: [string, AgentOptions]): [string, AgentOptions] => [
   name,
-  { ...agent, spares: { max: 0 }, claimableSpares: { max: 0 } },
+  { ...agent, spares: { max: 0 }, unboundSpares: { max: 0 } },
 ]
 
 const failure = (agent: string, error: unknown): ServerFacts['failed'][number] => ({

@@ -21,7 +21,7 @@ export interface DataDirFlags {
 }
 
 /** An agent that is never started: what is kept can be worked on without any. */
-const NO_AGENT = { upkeep: { spares: { max: 0 }, claimableSpares: { max: 0 } } }
+const NO_AGENT = { upkeep: { spares: { max: 0 }, unboundSpares: { max: 0 } } }
 
 interface Exchange {
   /** Gets the lines that the operation makes. */

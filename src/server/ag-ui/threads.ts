@@ -90,7 +90,7 @@ export class Thread {
 
 const numberOf = (feed: TurnFeed) => async (): Promise<number | undefined> => {
   try {
-    return (await feed.turn.accepted)?.number
+    return (await feed.turn.promptStored)?.number
   } catch {
     return undefined
   }

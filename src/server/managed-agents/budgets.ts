@@ -49,7 +49,7 @@ export class Budgets {
     const turn = this.start(found, (lastEvents) =>
       found.session.send(GO_ON, { showPrompt: false, onBusy: 'queue', onLeave: 'detach', lastEvents }),
     )
-    turn.accepted.catch((error: unknown) => {
+    turn.promptStored.catch((error: unknown) => {
       if (!isGone(error)) this.#context.warn('a session did not go on after its budget was changed', error)
     })
   }

@@ -68,7 +68,7 @@ export class Frames implements AsyncIterator<Uint8Array<ArrayBuffer>, undefined>
         frames.push(frame)
         bytes += frame.length
       }
-      entry = bytes < PIECE_BYTES ? this.#reader.takeReady() : undefined
+      entry = bytes < PIECE_BYTES ? this.#reader.tryNext() : undefined
     }
     return frames
   }

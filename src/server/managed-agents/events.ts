@@ -82,7 +82,7 @@ export class SentEvents {
         session.send(input, { context, onBusy, onLeave: 'detach', lastEvents }),
       )
       try {
-        const accepted = await turn.accepted
+        const accepted = await turn.promptStored
         if (accepted !== undefined) return accepted.event
       } catch (error) {
         if (onBusy === 'queue' || !isTooLate(error)) throw error

@@ -10,9 +10,9 @@ import type { StoredSession } from './session-resource.ts'
 const MAX_DEFINED = 1_000
 
 /** What starts ahead is the agent's, not that of one session. */
-const NO_SPARES: Pick<AgentOptions, 'spares' | 'claimableSpares'> = {
+const NO_SPARES: Pick<AgentOptions, 'spares' | 'unboundSpares'> = {
   spares: { min: 0, max: 0 },
-  claimableSpares: { min: 0, max: 0 },
+  unboundSpares: { min: 0, max: 0 },
 }
 
 /** Gives the pool the agents of the API's sessions, each when a session needs it. */

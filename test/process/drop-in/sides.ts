@@ -60,7 +60,7 @@ async function openSide(name: Side['name']): Promise<Side> {
 }
 
 /** Only what a query is handed itself is compared. */
-const NO_SPARES = { spares: { max: 0 }, claimableSpares: { max: 0 } }
+const NO_SPARES = { spares: { max: 0 }, unboundSpares: { max: 0 } }
 
 /** What the SDK needs to be told so that it uses the simulated model and no home of anybody. */
 const withPlace = (site: Site, home: string, options: Options): Options => ({

@@ -104,7 +104,7 @@ describe('room for one more process', () => {
     await a?.send('Again').result
     await used(setup, 'd')
     expect(new Set(living(setup))).toEqual(new Set(['a', 'c', 'd']))
-    expect(setup.told('worker.left')).toMatchObject([{ reason: 'room', worker: { session: 'b' } }])
+    expect(setup.told('worker.closed')).toMatchObject([{ reason: 'evicted', worker: { session: 'b' } }])
     const turn = b?.send('Again')
     expect(await turn?.result).toMatchObject({ result: '[turn 2] You said: Again' })
     expect(turn?.warmth).toBe('resumed')
@@ -112,13 +112,13 @@ describe('room for one more process', () => {
 
   test('is made by spares first', async () => {
     const setup = await fakes({
-      agents: { assistant: NO_SPARES, kept: { spares: { min: 1 }, claimableSpares: { max: 0 } } },
+      agents: { assistant: NO_SPARES, kept: { spares: { min: 1 }, unboundSpares: { max: 0 } } },
       limits: { workers: 2 },
     })
     await setup.clock.settle()
     await used(setup, 'a', 'b')
     expect(living(setup)).toEqual(['a', 'b'])
-    expect(setup.told('worker.left')).toMatchObject([{ reason: 'room', worker: { purpose: 'spare' } }])
+    expect(setup.told('worker.closed')).toMatchObject([{ reason: 'evicted', worker: { purpose: 'spare' } }])
   })
 
   test('is not made by who runs, and the caller is told', async () => {
@@ -265,7 +265,7 @@ describe('memory', () => {
 
   test('is made by idle workers, spares first, before a turn is refused', async () => {
     const setup = await tight({
-      agents: { assistant: NO_SPARES, kept: { spares: { min: 1 }, claimableSpares: { max: 0 } } },
+      agents: { assistant: NO_SPARES, kept: { spares: { min: 1 }, unboundSpares: { max: 0 } } },
     })
     const sessions = (): unknown[] => living(setup).filter((key) => key !== undefined)
     await setup.clock.settle()
@@ -273,7 +273,7 @@ describe('memory', () => {
     expect(living(setup)).toEqual([undefined, 'a', 'b', 'c'])
     await used(setup, 'd')
     expect(sessions()).toEqual(['a', 'b', 'c', 'd'])
-    expect(setup.told('worker.left')).toMatchObject([{ reason: 'room', worker: { purpose: 'spare' } }])
+    expect(setup.told('worker.closed')).toMatchObject([{ reason: 'evicted', worker: { purpose: 'spare' } }])
     await used(setup, 'e')
     expect(sessions()).toEqual(['b', 'c', 'd', 'e'])
     expect(setup.told('turn.refused')).toEqual([])
@@ -353,7 +353,7 @@ describe('memory', () => {
   describe('pressure', () => {
     test('hibernates idle workers one by one, spares with the first, and tells', async () => {
       const setup = await tight({
-        agents: { assistant: NO_SPARES, kept: { spares: { min: 1 }, claimableSpares: { max: 0 } } },
+        agents: { assistant: NO_SPARES, kept: { spares: { min: 1 }, unboundSpares: { max: 0 } } },
       })
       const { clock, memory, pool } = setup
       await used(setup, 'a', 'b')
@@ -362,7 +362,7 @@ describe('memory', () => {
       expect(setup.told('memory.pressure')).toMatchObject([
         { level: 'high', from: 'none', memory: { pressure: 'high' } },
       ])
-      expect(setup.told('worker.left').map(({ reason, worker }) => [reason, worker.session])).toEqual([
+      expect(setup.told('worker.closed').map(({ reason, worker }) => [reason, worker.session])).toEqual([
         ['surplus', undefined],
         ['pressure', 'a'],
       ])
@@ -390,7 +390,7 @@ describe('memory', () => {
         limit: 'host',
         usedBytes: 760 * MIB,
       })
-      expect(setup.told('worker.left').map(({ reason, worker }) => [reason, worker.session])).toEqual([
+      expect(setup.told('worker.closed').map(({ reason, worker }) => [reason, worker.session])).toEqual([
         ['outgrown', 'b'],
       ])
       processOf('a')?.finish()

@@ -56,8 +56,8 @@ describe('a full gate that sheds', () => {
   test('has a place again as soon as a turn has left, once for each', () => {
     const { gate } = gateOf({ turns: 1 })
     const permit = gate.tryEnter('a')
-    permit.leave()
-    permit.leave()
+    permit.release()
+    permit.release()
     expect(gate.facts.running).toBe(0)
     gate.tryEnter('a')
     expect(() => gate.tryEnter('a')).toThrow(CapacityError)
@@ -106,7 +106,7 @@ describe('a full gate with a queue', () => {
     for (const name of ['1', '2', '3']) void line.join(name, 'a')
     await Promise.resolve()
     for (let turn = 0; turn < 3; turn += 1) {
-      line.permits.at(-1)?.leave()
+      line.permits.at(-1)?.release()
       await Promise.resolve()
       await Promise.resolve()
     }
@@ -122,7 +122,7 @@ describe('a full gate with a queue', () => {
     void line.join('c1', 'c')
     await clock.settle()
     for (let turn = 0; turn < 7; turn += 1) {
-      line.permits.at(-1)?.leave()
+      line.permits.at(-1)?.release()
       await clock.settle()
     }
     expect(line.admitted).toEqual(['first', 'a1', 'b1', 'c1', 'a2', 'b2', 'a3', 'a4'])
@@ -138,7 +138,7 @@ describe('a full gate with a queue', () => {
     expect(line.admitted).toEqual(['a1', 'b1'])
     void line.join('c1', 'c')
     await clock.settle()
-    line.permits[0]?.leave()
+    line.permits[0]?.release()
     await clock.settle()
     expect(line.admitted).toEqual(['a1', 'b1', 'a2'])
     expect(gate.facts).toMatchObject({ running: 2, waiting: 1 })
@@ -154,7 +154,7 @@ describe('a full gate with a queue', () => {
     await clock.advance(1)
     expect(line.refused).toEqual(['2: turns'])
     expect(gate.facts.waiting).toBe(0)
-    line.permits[0]?.leave()
+    line.permits[0]?.release()
     expect(gate.facts.running).toBe(0)
   })
 
@@ -178,7 +178,7 @@ describe('a full gate with a queue', () => {
     await expect(gate.enter('a', abort.signal)).rejects.toThrow(TurnInterruptedError)
     expect(gate.facts.waiting).toBe(0)
     expect(clock.pending).toBe(0)
-    permit.leave()
+    permit.release()
     expect(gate.facts.running).toBe(0)
   })
 
@@ -188,7 +188,7 @@ describe('a full gate with a queue', () => {
     for (const name of ['1', '2', '3']) void line.join(name, 'a')
     await clock.settle()
     expect(clock.pending).toBe(2)
-    line.permits[0]?.leave()
+    line.permits[0]?.release()
     await clock.settle()
     expect(clock.pending).toBe(1)
     gate.suspend('draining')
@@ -235,7 +235,7 @@ describe('a suspended gate', () => {
     void line.join('2', 'a')
     await clock.settle()
     gate.suspend('suspended')
-    line.permits[0]?.leave()
+    line.permits[0]?.release()
     await clock.settle()
     expect(line.admitted).toEqual(['1'])
   })
@@ -257,7 +257,7 @@ describe('a draining gate', () => {
     expect(() => gate.permitStart('a')).toThrow(PoolClosedError)
     expect(() => gate.tryEnter('a')).toThrow(PoolClosedError)
     await expect(gate.enter('a', never)).rejects.toThrow(PoolClosedError)
-    line.permits[0]?.leave()
+    line.permits[0]?.release()
     expect(gate.facts).toMatchObject({ running: 0, waiting: 0 })
   })
 })
@@ -267,8 +267,8 @@ test('starts ahead are counted apart from turns', () => {
   const start = gate.permitStart('a')
   expect(gate.facts).toMatchObject({ starts: 1, running: 0 })
   gate.tryEnter('a')
-  start.leave()
-  start.leave()
+  start.release()
+  start.release()
   expect(gate.facts).toMatchObject({ starts: 0, running: 1 })
 })
 
@@ -289,7 +289,7 @@ test('no tenant waits while it could run, whatever comes and goes', async () => 
             inside.push({ tenant: action.tenant, permit })
             waiting.set(action.tenant, (waiting.get(action.tenant) ?? 0) - 1)
           })
-        } else inside.splice(action.which % Math.max(inside.length, 1), 1)[0]?.permit.leave()
+        } else inside.splice(action.which % Math.max(inside.length, 1), 1)[0]?.permit.release()
         for (let tick = 0; tick < 4; tick += 1) await Promise.resolve()
         const running = (tenant: string): number => inside.filter((turn) => turn.tenant === tenant).length
         expect(gate.facts).toMatchObject({
@@ -320,13 +320,13 @@ describe("turnsPerTenant: 'auto'", () => {
     const first = gate.tryEnter('a')
     gate.tryEnter('a')
     await expect(gate.enter('b', never)).rejects.toMatchObject({ reason: 'turns' })
-    first.leave()
+    first.release()
     await expect(gate.enter('a', never)).rejects.toMatchObject({ reason: 'tenant' })
     const permit = gate.tryEnter('b')
     expect(gate.facts.running).toBe(2)
     // It has come: what it leaves is anybody's.
-    permit.leave()
-    gate.tryEnter('a').leave()
+    permit.release()
+    gate.tryEnter('a').release()
     await gate.enter('c', never)
     expect(gate.facts.running).toBe(2)
   })
@@ -335,7 +335,7 @@ describe("turnsPerTenant: 'auto'", () => {
     const { gate } = auto(4)
     const permits = [gate.tryEnter('a'), gate.tryEnter('b'), gate.tryEnter('b'), gate.tryEnter('b')]
     await expect(gate.enter('c', never)).rejects.toMatchObject({ reason: 'turns' })
-    permits[1]?.leave()
+    permits[1]?.release()
     await expect(gate.enter('b', never)).rejects.toMatchObject({ reason: 'tenant' })
     gate.tryEnter('a')
     expect(gate.facts.running).toBe(4)
@@ -346,7 +346,7 @@ describe("turnsPerTenant: 'auto'", () => {
     const first = gate.tryEnter('a')
     gate.tryEnter('a')
     const refusal = (await gate.enter('b', never).catch((error: unknown) => error)) as CapacityError
-    first.leave()
+    first.release()
     await expect(gate.enter('a', never)).rejects.toMatchObject({ reason: 'tenant' })
     await clock.advance(2 * refusal.retryAfterMs)
     gate.tryEnter('a')
@@ -373,8 +373,8 @@ describe('memory', () => {
       reason: 'memory',
       facts: { running: 1, limit: 1, waiting: 0 },
     })
-    permit.leave()
-    permit.leave()
+    permit.release()
+    permit.release()
     expect(log).toEqual(['hold', 'drop'])
   })
 
@@ -395,7 +395,7 @@ describe('memory', () => {
     gate.reconsider()
     expect(gate.facts).toMatchObject({ running: 1, waiting: 1 })
     const permit = await entered[0]
-    permit?.leave()
+    permit?.release()
     await entered[1]
     expect(gate.facts).toMatchObject({ running: 1, waiting: 0 })
   })

@@ -103,10 +103,12 @@ describe('an option', () => {
   })
 
   test('limits are those of turns, and their problems are named in full', () => {
-    expect(read({ limits: { silence: '1m' } }).limits).toEqual({ silenceMs: 60_000 })
-    expect(read({ limits: { turnTimeMs: 5 } }).limits).toEqual({ turnTimeMs: 5 })
+    expect(read({ limits: { inactivityTimeout: '1m' } }).limits).toEqual({ inactivityTimeoutMs: 60_000 })
+    expect(read({ limits: { turnTimeoutMs: 5 } }).limits).toEqual({ turnTimeoutMs: 5 })
     expect(read({ limits: {} }).limits).toEqual({})
-    expect(() => read({ limits: { silence: '1' } })).toThrow('agents.support.limits.silence: "1" is not a number with')
+    expect(() => read({ limits: { inactivityTimeout: '1' } })).toThrow(
+      'agents.support.limits.inactivityTimeout: "1" is not a number with',
+    )
     expect(() => read({ limits: { memory: '1GiB' } })).toThrow('agents.support.limits.memory: is not an option')
   })
 
@@ -130,6 +132,6 @@ describe('in-process servers', () => {
   test('may be objects where one process has the agent for itself, which then has no spares', () => {
     const agent = readAgent('query-1', { mcpServers: { tools: tools() } }, { ownProcess: true })
     expect(agent.spares).toEqual({ min: 0, max: 0 })
-    expect(agent.claimableSpares).toEqual({ min: 0, max: 0 })
+    expect(agent.unboundSpares).toEqual({ min: 0, max: 0 })
   })
 })

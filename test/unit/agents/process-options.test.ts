@@ -92,8 +92,8 @@ describe('the options of a process', () => {
       cwd: '/work',
       env: { A: '1' },
       spares: { min: 1 },
-      claimableSpares: { max: 0 },
-      limits: { silence: '1m' },
+      unboundSpares: { max: 0 },
+      limits: { inactivityTimeout: '1m' },
       onStaleResume: 'fresh',
       onLargeTranscript: 'compact',
     })

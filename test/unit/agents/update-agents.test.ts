@@ -70,7 +70,7 @@ test('definitions that are not valid change nothing', async () => {
 describe('what concerns no process itself leaves it in place and holds at once', () => {
   test.for<[string, AgentOptions]>([
     ['spares', { ...NO_SPARES, spares: { max: 1 } }],
-    ['limits', { ...NO_SPARES, limits: { silence: '5m', workerMemory: '2GiB' } }],
+    ['limits', { ...NO_SPARES, limits: { inactivityTimeout: '5m', workerMemory: '2GiB' } }],
     ['residency', { ...NO_SPARES, residency: { idleTtl: '2h' } }],
     ['what a stale conversation does', { ...NO_SPARES, onStaleResume: 'fresh' }],
   ])('%s', async ([, options]) => {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import type { DepartureReason, ExitCause, ExitFacts } from '../../../src/index.ts'
+import type { CloseReason, ExitCause, ExitFacts } from '../../../src/index.ts'
 import { NOTHING_USED } from '../../../src/usage/usage.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { NO_SPARES, fakes, outcome } from '../../fixtures/fakes.ts'
@@ -33,12 +33,12 @@ const withoutZeros = (counts: Record<string, number>): Record<string, number> =>
   Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
 
 describe('every departure has its reason, in the event and in the count', () => {
-  const cases: [DepartureReason, Parameters<typeof fakes>[0], (setup: Fakes) => Promise<unknown>][] = [
+  const cases: [CloseReason, Parameters<typeof fakes>[0], (setup: Fakes) => Promise<unknown>][] = [
     ['idle', {}, (setup) => idleFor(setup, 31 * MINUTE)],
     ['age', { residency: { maxAge: '5m', idleTtl: 'none' } }, (setup) => idleFor(setup, 6 * MINUTE)],
     ['turns', { residency: { maxTurnsPerWorker: 1 } }, (setup) => idleFor(setup, 1_000)],
     [
-      'room',
+      'evicted',
       { limits: { workers: 1 } },
       async (setup) => {
         await idle(setup)
@@ -97,7 +97,7 @@ describe('every departure has its reason, in the event and in the count', () => 
     ],
     [
       'limit',
-      { limits: { turnTime: '1m' } },
+      { limits: { turnTimeout: '1m' } },
       async (setup) => {
         setup.driver.onStart = (process) => {
           process.answersAtOnce = false
@@ -121,7 +121,7 @@ describe('every departure has its reason, in the event and in the count', () => 
     ],
     [
       'surplus',
-      { agents: { assistant: { spares: { max: 1 }, claimableSpares: { max: 0 } } } },
+      { agents: { assistant: { spares: { max: 1 }, unboundSpares: { max: 0 } } } },
       async (setup) => {
         await idle(setup)
         // One spare waits for as long as somebody may come, and not for ever.
@@ -135,11 +135,11 @@ describe('every departure has its reason, in the event and in the count', () => 
     await act(setup)
     expect(setup.reasons()).toContain(reason)
     const { totals } = setup.pool.stats()
-    expect(totals.departuresByReason).toEqual(countsOf(setup.reasons()))
-    const ends = setup.told('worker.left')
+    expect(totals.closedByReason).toEqual(countsOf(setup.reasons()))
+    const ends = setup.told('worker.closed')
     expect(withoutZeros(totals.exitsByCause)).toEqual(countsOf(ends.map(({ exit }) => exit.cause)))
     expect(withoutZeros(totals.terminationsByStage)).toEqual(countsOf(ends.map(({ termination }) => termination.stage)))
-    for (const { worker, termination, exit } of setup.told('worker.left')) {
+    for (const { worker, termination, exit } of setup.told('worker.closed')) {
       expect(worker.state).toBe('closed')
       expect([typeof termination.stage, exit]).toEqual(['string', expect.objectContaining({ stderr: '' })])
     }
@@ -161,7 +161,7 @@ describe('what ended a process', () => {
     if (exit === undefined) await (await setup.session('k')).hibernate()
     else process.exit(exit)
     await setup.clock.settle()
-    expect(setup.told('worker.left')).toMatchObject([{ exit: { cause } }])
+    expect(setup.told('worker.closed')).toMatchObject([{ exit: { cause } }])
     const { exitsByCause, terminationsByStage, processesEnded, processesLeft } = setup.pool.stats().totals
     expect(withoutZeros(exitsByCause)).toEqual({ [cause]: 1 })
     expect(withoutZeros(terminationsByStage)).toEqual({ [cause === 'ended' ? 'eof' : 'gone']: 1 })
@@ -172,7 +172,7 @@ describe('what ended a process', () => {
 describe('an idle worker', () => {
   test('whose input is closed leaves, as a session’s own and as a spare', async () => {
     const setup = await fakes({
-      agents: { assistant: NO_SPARES, kept: { spares: { min: 1 }, claimableSpares: { max: 0 } } },
+      agents: { assistant: NO_SPARES, kept: { spares: { min: 1 }, unboundSpares: { max: 0 } } },
     })
     const process = await idle(setup)
     for (const living of setup.driver.living) living.closeInput()
@@ -231,7 +231,7 @@ describe('an idle worker', () => {
   })
 
   test('whose turn is longer than the TTL is not swept in the middle', async () => {
-    const setup = await fakes({ residency: { idleTtl: '1m' }, limits: { silence: 'none' } })
+    const setup = await fakes({ residency: { idleTtl: '1m' }, limits: { inactivityTimeout: 'none' } })
     setup.driver.onStart = (process) => {
       process.answersAtOnce = false
     }
@@ -277,7 +277,7 @@ describe('what a pool tells', () => {
     for (const name of [
       'worker.started',
       'worker.ready',
-      'worker.left',
+      'worker.closed',
       'turn.started',
       'turn.ended',
       'session.created',
@@ -297,7 +297,7 @@ describe('what a pool tells', () => {
         'worker.ready',
         'turn.started',
         'turn.ended',
-        'worker.left',
+        'worker.closed',
         'session.deleted',
         'warning',
       ]),

@@ -8,15 +8,19 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 
 /** Sessions that speak again after this long, over and over; resolves to the time when it is over. */
-function repeat(habits: Habits, silenceMs: number, { sessions = 20, times = 20, agent = 'a', from = 0 } = {}): number {
+function repeat(
+  habits: Habits,
+  inactivityTimeoutMs: number,
+  { sessions = 20, times = 20, agent = 'a', from = 0 } = {},
+): number {
   for (let time = 0; time <= times; time += 1) {
     for (let session = 0; session < sessions; session += 1) {
-      const now = from + time * silenceMs + session
-      if (time > 0) habits.speaks(`${agent}-${silenceMs}-${session}`, now)
-      habits.fallsSilent(`${agent}-${silenceMs}-${session}`, agent, now)
+      const now = from + time * inactivityTimeoutMs + session
+      if (time > 0) habits.speaks(`${agent}-${inactivityTimeoutMs}-${session}`, now)
+      habits.fallsSilent(`${agent}-${inactivityTimeoutMs}-${session}`, agent, now)
     }
   }
-  return from + times * silenceMs + sessions
+  return from + times * inactivityTimeoutMs + sessions
 }
 
 /** Sessions that say one thing each, one every second, and never come back. */

@@ -38,7 +38,7 @@ test('long-running: a process stays until others need the room', async () => {
   await setup.clock.advance(HOUR)
   expect(setup.reasons()).toEqual([])
   await say(setup, 'c')
-  expect(setup.told('worker.left')).toMatchObject([{ reason: 'room', worker: { session: 'a' } }])
+  expect(setup.told('worker.closed')).toMatchObject([{ reason: 'evicted', worker: { session: 'a' } }])
 })
 
 test('single: one process, which goes from one session to the next by leaving, and from no turn that runs', async () => {
@@ -64,7 +64,7 @@ test('an agent may have a residency of its own', async () => {
   await say(setup, 'a')
   await (await setup.pool.session('t', { agent: 'task' })).send('Hello').result
   await setup.clock.advance(HOUR)
-  expect(setup.told('worker.left')).toMatchObject([{ reason: 'turns', worker: { agent: 'task' } }])
+  expect(setup.told('worker.closed')).toMatchObject([{ reason: 'turns', worker: { agent: 'task' } }])
 })
 
 /** Share of live turns, after a first half to learn from, of eight sessions that speak one after the other where five have room. */

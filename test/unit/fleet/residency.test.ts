@@ -7,7 +7,7 @@ import {
   retirementReason as retirementReasonWith,
   evictionCandidate as evictionCandidateOf,
 } from '../../../src/fleet/residency.ts'
-import type { DepartureReason } from '../../../src/worker/worker.ts'
+import type { CloseReason } from '../../../src/worker/worker.ts'
 import type { WorkerState } from '../../../src/worker/lifecycle.ts'
 import { isPinned, shareOfMaxAge } from '../../../src/fleet/resident.ts'
 import type { Resident } from '../../../src/fleet/resident.ts'
@@ -41,7 +41,7 @@ const forecastAt =
   ({ lastUsedAt }: Resident): Forecast =>
     unlearned(now - lastUsedAt)
 
-const retirementReason = (resident: Resident, now: number): DepartureReason | undefined =>
+const retirementReason = (resident: Resident, now: number): CloseReason | undefined =>
   retirementReasonWith(resident, now, { forecast: forecastAt(now), full: false })
 
 const evictionCandidate = (residents: readonly Resident[], now: number): Resident | undefined =>
@@ -139,12 +139,8 @@ describe('a policy that learns', () => {
     learned: true,
     ...forecast,
   })
-  const due = (
-    resident: Resident,
-    now: number,
-    forecast: Partial<Forecast>,
-    full = false,
-  ): DepartureReason | undefined => retirementReasonWith(resident, now, { forecast: expecting(forecast), full })
+  const due = (resident: Resident, now: number, forecast: Partial<Forecast>, full = false): CloseReason | undefined =>
+    retirementReasonWith(resident, now, { forecast: expecting(forecast), full })
 
   test('keeps beyond the TTL whose habits are known, and nobody else', () => {
     expect(due(learner(), 30 * MINUTE - 1, { learned: false })).toBeUndefined()

@@ -17,7 +17,7 @@ interface Watched extends Fakes {
 
 /** A session whose process has started, and says this of its servers. */
 async function started(servers: FakeProcess['servers'], agent: AgentOptions = { mcpServers }): Promise<Watched> {
-  const setup = await fakes({ agents: { assistant: { ...NO_SPARES, ...agent } }, limits: { silence: '5s' } })
+  const setup = await fakes({ agents: { assistant: { ...NO_SPARES, ...agent } }, limits: { inactivityTimeout: '5s' } })
   setup.driver.onStart = (process) => {
     process.answersAtOnce = false
     process.servers = servers
@@ -86,7 +86,7 @@ test('A turn that is ended while a server is on its way names it', async () => {
   await clock.advance(60_000)
   await expect(turn.result).rejects.toMatchObject({
     name: 'TurnTimeoutError',
-    limit: 'silence',
+    limit: 'inactivityTimeout',
     message: expect.stringContaining('still waited for the MCP server "deaf" to start (starts.mcpTimeout)'),
   })
 })

@@ -9,7 +9,7 @@ import type { Fakes } from '../../fixtures/fakes.ts'
 const MINUTE = 60_000
 
 const keeping = (min: number, max = min): { assistant: object } => ({
-  assistant: { spares: { min, max }, claimableSpares: { max: 0 } },
+  assistant: { spares: { min, max }, unboundSpares: { max: 0 } },
 })
 
 const spares = ({ pool }: Fakes): number => pool.stats().workers.spares
@@ -111,13 +111,13 @@ describe('the minimum', () => {
     expect(setup.pool.workers().map(({ session }) => session)).toEqual(['a', 'b'])
     // Nothing is made for what cannot be started.
     expect((await stat(workspaces)).mtimeMs).toBe(before)
-    expect(setup.reasons().filter((reason) => reason !== 'room')).toEqual([])
+    expect(setup.reasons().filter((reason) => reason !== 'evicted')).toEqual([])
   })
 })
 
 describe('demand', () => {
   test('starts a spare after the first arrival, and lets it go when nobody comes any more', async () => {
-    const setup = await fakes({ agents: { assistant: { claimableSpares: { max: 0 } } } })
+    const setup = await fakes({ agents: { assistant: { unboundSpares: { max: 0 } } } })
     expect(spares(setup)).toBe(0)
     await (await setup.session('k')).send('Hello').result
     await setup.clock.advance(1_000)
@@ -127,7 +127,7 @@ describe('demand', () => {
   })
 
   test('in bursts asks for more, to the maximum', async () => {
-    const setup = await fakes({ agents: { assistant: { spares: { max: 2 }, claimableSpares: { max: 0 } } } })
+    const setup = await fakes({ agents: { assistant: { spares: { max: 2 }, unboundSpares: { max: 0 } } } })
     setup.driver.onStart = (process) => {
       process.readyAtOnce = false
       setup.clock.after(1_000, () => process.becomeReady())
@@ -145,11 +145,11 @@ describe('demand', () => {
     expect([most, spares(setup)]).toEqual([2, 2])
   })
 
-  test('for places of the caller’s choice starts parked ones', async () => {
+  test('for places of the caller’s choice starts unbound ones', async () => {
     const setup = await fakes({ agents: { assistant: { spares: { max: 0 } } } })
     await (await setup.pool.session('k', { agent: 'assistant', cwd: import.meta.dirname })).send('Hello').result
     await setup.clock.advance(1_000)
-    expect(setup.driver.processes.map(({ spec }) => spec.conversation.kind)).toEqual(['new', 'parked'])
+    expect(setup.driver.processes.map(({ spec }) => spec.conversation.kind)).toEqual(['new', 'unbound'])
     const turn = (await setup.pool.session('other', { agent: 'assistant', cwd: import.meta.dirname })).send('Hello')
     await turn.result
     expect(turn.warmth).toBe('spare')
@@ -281,7 +281,7 @@ describe('a workspace', () => {
     await setup.driver.until(() => busy.unanswered === 1)
     // The workspace of its replacement is being made when the pool begins to drain.
     const drained = new Promise<void>((resolve) => {
-      setup.pool.on('worker.left', ({ reason }) => {
+      setup.pool.on('worker.closed', ({ reason }) => {
         if (reason === 'exited') setImmediate(() => resolve(setup.pool.drain()))
       })
     })
@@ -297,7 +297,7 @@ describe('a workspace', () => {
 })
 
 test('many tenants that came once are forgotten', async () => {
-  const setup = await fakes({ agents: { assistant: { claimableSpares: { max: 0 } } } })
+  const setup = await fakes({ agents: { assistant: { unboundSpares: { max: 0 } } } })
   for (let number = 0; number < 20; number += 1) {
     const handle = await setup.pool.session('k', { agent: 'assistant', tenant: `t${number}` })
     await handle.send('Hello').result

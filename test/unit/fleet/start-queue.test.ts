@@ -17,7 +17,7 @@ test('waiting users go first, then workers asked for ahead, then spares; each in
   const begun: string[] = []
   const first = Promise.withResolvers<void>()
   const all = [launcher.launch(permit, 'spare', () => first.promise)]
-  for (const priority of ['spare', 'ahead', 'user'] as StartPriority[]) {
+  for (const priority of ['spare', 'ahead', 'turn'] as StartPriority[]) {
     for (const number of [1, 2]) {
       all.push(
         launcher.launch(permit, priority, async () => {
@@ -43,23 +43,23 @@ test('what a user has come to wait for goes behind the users that wait already, 
     launcher.launch(permit, 'spare', () => first.promise),
     launcher.launch(permit, 'ahead', note('ahead a'), a),
     launcher.launch(permit, 'ahead', note('ahead b'), b),
-    launcher.launch(permit, 'user', note('user')),
+    launcher.launch(permit, 'turn', note('turn')),
   ]
   launcher.promote(b)
   launcher.promote({})
-  all.push(launcher.launch(permit, 'user', note('late user')))
+  all.push(launcher.launch(permit, 'turn', note('late user')))
   first.resolve()
   await Promise.all(all)
-  expect(begun).toEqual(['user', 'ahead b', 'late user', 'ahead a'])
+  expect(begun).toEqual(['turn', 'ahead b', 'late user', 'ahead a'])
 })
 
 test('a start that throws gives its place back, and its caller the error', async () => {
   const launcher = new StartQueue(1)
-  const failing = launcher.launch(permit, 'user', () => Promise.reject(new Error('no such file')))
-  const next = launcher.launch(permit, 'user', async () => 'started')
+  const failing = launcher.launch(permit, 'turn', () => Promise.reject(new Error('no such file')))
+  const next = launcher.launch(permit, 'turn', async () => 'started')
   await expect(failing).rejects.toThrow('no such file')
   await expect(next).resolves.toBe('started')
-  const broken = launcher.launch(permit, 'user', () => {
+  const broken = launcher.launch(permit, 'turn', () => {
     throw new Error('broken')
   })
   await expect(broken).rejects.toThrow('broken')
@@ -72,7 +72,7 @@ test('never more than so many start at once, and every start ends', async () => 
       fc.integer({ min: 1, max: 4 }),
       fc.array(
         fc.record({
-          priority: fc.constantFrom<StartPriority>('user', 'ahead', 'spare'),
+          priority: fc.constantFrom<StartPriority>('turn', 'ahead', 'spare'),
           rounds: fc.integer({ min: 1, max: 3 }),
           fails: fc.boolean(),
         }),

@@ -93,7 +93,7 @@ describe('a turn', () => {
 
   test('finds a spare of its agent, which keeps its id and its workspace', async () => {
     const { pool, driver, clock } = await fakes({
-      agents: { assistant: { spares: { min: 1 }, claimableSpares: { max: 0 } } },
+      agents: { assistant: { spares: { min: 1 }, unboundSpares: { max: 0 } } },
     })
     await clock.settle()
     expect(pool.stats().workers).toMatchObject({ spares: 1, total: 1 })
@@ -111,10 +111,10 @@ describe('a turn', () => {
 
   test('finds a spare for a place that the caller chose, which is bound to it', async () => {
     const { pool, driver, clock } = await fakes({
-      agents: { assistant: { spares: { max: 0 }, claimableSpares: { min: 1 } } },
+      agents: { assistant: { spares: { max: 0 }, unboundSpares: { min: 1 } } },
     })
     await clock.settle()
-    expect(driver.processes.map(({ spec }) => spec.conversation.kind)).toEqual(['parked'])
+    expect(driver.processes.map(({ spec }) => spec.conversation.kind)).toEqual(['unbound'])
     const handle = await pool.session('k', { agent: 'assistant', cwd: folder })
     const turn = handle.send('Hello')
     await turn.result
@@ -126,7 +126,7 @@ describe('a turn', () => {
 
   test('for which a spare could not be bound is served by a plain start, with nothing lost', async () => {
     const { pool, driver, clock, reasons } = await fakes({
-      agents: { assistant: { spares: { max: 0 }, claimableSpares: { min: 1, max: 1 } } },
+      agents: { assistant: { spares: { max: 0 }, unboundSpares: { min: 1, max: 1 } } },
     })
     await clock.settle()
     const [spare] = driver.processes
@@ -139,7 +139,7 @@ describe('a turn', () => {
   })
 
   test('of a session that has begun never takes a spare', async () => {
-    const { pool, clock } = await fakes({ agents: { assistant: { spares: { min: 1 }, claimableSpares: { max: 0 } } } })
+    const { pool, clock } = await fakes({ agents: { assistant: { spares: { min: 1 }, unboundSpares: { max: 0 } } } })
     await clock.settle()
     const handle = await pool.session('k', { agent: 'assistant' })
     await handle.send('Hello').result
@@ -152,7 +152,7 @@ describe('a turn', () => {
   })
 
   test('never finds a spare of another tenant', async () => {
-    const { pool, clock } = await fakes({ agents: { assistant: { spares: { min: 1 }, claimableSpares: { max: 0 } } } })
+    const { pool, clock } = await fakes({ agents: { assistant: { spares: { min: 1 }, unboundSpares: { max: 0 } } } })
     await clock.settle()
     const turn = (await pool.session('k', { agent: 'assistant', tenant: 'other' })).send('Hello')
     await turn.result
@@ -161,7 +161,7 @@ describe('a turn', () => {
 
   test('that waited for its start takes the spare that became ready meanwhile', async () => {
     const { pool, driver, clock } = await fakes({
-      agents: { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } },
+      agents: { assistant: { spares: { min: 1, max: 1 }, unboundSpares: { max: 0 } } },
       starts: { concurrent: 1 },
     })
     driver.onStart = slow
@@ -226,7 +226,7 @@ describe('a process that has died', () => {
 
   test('while it waited as a spare is not given to anybody', async () => {
     const { pool, driver, clock } = await fakes({
-      agents: { assistant: { spares: { min: 1 }, claimableSpares: { max: 0 } } },
+      agents: { assistant: { spares: { min: 1 }, unboundSpares: { max: 0 } } },
     })
     await clock.settle()
     driver.processes[0]?.closeInput()

@@ -158,7 +158,7 @@ test('a prompt is kept before the process has it, and a result before its caller
   expect(process.prompts).toEqual([])
   letThrough()
   await driver.until(() => process.prompts.length === 1)
-  expect(await turn.accepted).toMatchObject({ number: 1, event: { type: 'user.message' } })
+  expect(await turn.promptStored).toMatchObject({ number: 1, event: { type: 'user.message' } })
 
   const letResultThrough = store.hold()
   let told = false
@@ -183,13 +183,13 @@ test('a turn does not wait for the disk; who acknowledges its prompt and who rea
   const reachDisk = store.holdDisk()
   const seen: string[] = []
   const turn = s.send('again')
-  void turn.accepted.then(() => seen.push('accepted'))
+  void turn.promptStored.then(() => seen.push('accepted'))
   const following = until(reader, isIdle).then((entries) => seen.push(`followed ${entries.length}`))
   const listed = kept(s, 6).then((entries) => seen.push(`listed ${entries.length}`))
   expect(await answer(turn)).toBe('[turn 2] You said: again')
   expect(seen).toEqual([])
   reachDisk()
-  await Promise.all([following, listed, turn.accepted])
+  await Promise.all([following, listed, turn.promptStored])
   expect(seen.toSorted()).toEqual(['accepted', 'followed 6', expect.stringMatching(/^listed \d$/)])
   expect(typesOf(await kept(s, 6))).toEqual(TURN)
   await reader.return?.()
@@ -203,7 +203,7 @@ test('a prompt that never gets to the disk is not acknowledged, and its turn end
   await driver.until(() => process.prompts.length === 1)
   process.sayText('too early')
   reachDisk(new StoreError('the disk is gone'))
-  await expect(turn.accepted).rejects.toThrow('the disk is gone')
+  await expect(turn.promptStored).rejects.toThrow('the disk is gone')
   expect(await outcome(turn)).toBe('store_failed')
 })
 
@@ -237,7 +237,7 @@ test('a prompt that waits for its process is kept at once, and marked as process
   }
   const s = await session('k')
   const turn = s.send('hello')
-  expect((await turn.accepted)?.event).toMatchObject({ type: 'user.message', processed_at: null })
+  expect((await turn.promptStored)?.event).toMatchObject({ type: 'user.message', processed_at: null })
   const waiting = await kept(s)
   expect(typesOf(waiting)).toEqual(['user.message'])
   ;(await driver.process(0)).becomeReady()
@@ -254,10 +254,10 @@ test('a turn that never began says why, and one that was refused says nothing', 
   }
   const s = await session('k')
   const turn = s.send('hello')
-  await turn.accepted
+  await turn.promptStored
   const refused = (await session('other')).send('hello')
   expect(await outcome(refused)).toBe('capacity')
-  await expect(refused.accepted).rejects.toMatchObject({ code: 'capacity' })
+  await expect(refused.promptStored).rejects.toMatchObject({ code: 'capacity' })
   ;(await driver.process(0)).failToStart()
   expect(await outcome(turn)).toBe('start_failed')
   const all = await kept(s)
@@ -272,10 +272,10 @@ test('queued prompts are kept in the order they came, and steering ones in their
   await driver.until(() => process.prompts.length === 1)
   const second = s.send('second', { onBusy: 'queue' })
   const dropped = s.send('dropped', { onBusy: 'queue' })
-  await Promise.all([second.accepted, dropped.accepted])
+  await Promise.all([second.promptStored, dropped.promptStored])
   await dropped.interrupt()
   const steering = s.send('steering', { onBusy: 'steer' })
-  expect((await steering.accepted)?.event).toMatchObject({ content: [{ text: 'steering' }] })
+  expect((await steering.promptStored)?.event).toMatchObject({ content: [{ text: 'steering' }] })
   await driver.until(() => process.prompts.length === 2)
   process.finish()
   await first.result
@@ -516,20 +516,20 @@ test('what is there already can be taken without waiting, and nothing twice', as
   const { session } = await fakes()
   const s = await session('k')
   const reader = s.events()
-  expect(reader.takeReady()).toBeUndefined()
+  expect(reader.tryNext()).toBeUndefined()
   await s.append(['one', 'two', 'three'].map((title) => ({ type: 'session.updated', title })))
   expect((await reader.next()).value?.number).toBe(1)
-  expect([reader.takeReady(), reader.takeReady(), reader.takeReady()].map((entry) => entry?.number)).toEqual([
+  expect([reader.tryNext(), reader.tryNext(), reader.tryNext()].map((entry) => entry?.number)).toEqual([
     2,
     3,
     undefined,
   ])
   const waiting = reader.next()
   await s.append([{ type: 'session.updated', title: 'four' }])
-  expect(reader.takeReady()).toBeUndefined()
+  expect(reader.tryNext()).toBeUndefined()
   expect((await waiting).value?.number).toBe(4)
   await reader.return?.()
-  expect(reader.takeReady()).toBeUndefined()
+  expect(reader.tryNext()).toBeUndefined()
 })
 
 test('a reader that waits leaves at once, and with it goes what it held', async () => {
@@ -573,7 +573,7 @@ test.each([
   if (readyAtOnce) {
     const process = await driver.process(0)
     await driver.until(() => process.prompts.length === 1)
-  } else await turn.accepted
+  } else await turn.promptStored
   const closing = pool.close()
   expect(typesOf(await ending).slice(-2)).toEqual(['session.error', 'session.status_idle'])
   await expect(reader.next()).rejects.toMatchObject({ code: 'pool_closed' })
@@ -618,7 +618,7 @@ test.each([
     expect(await types(await s.fork('fork'))).toEqual([])
     return
   }
-  expect(await turn.accepted).toBeUndefined()
+  expect(await turn.promptStored).toBeUndefined()
   await expect(kept(s)).rejects.toMatchObject({ code: 'invalid_config' })
   await expect(s.append([])).rejects.toMatchObject({ code: 'invalid_config' })
   const [record] = await store.list({ limit: 1 })
@@ -634,7 +634,7 @@ test('what was written when a pool closes is complete', async () => {
   const s = await session('k')
   const turn = s.send('hello')
   onTestFinished(() => void turn.result.catch(() => undefined))
-  await turn.accepted
+  await turn.promptStored
   await pool.close()
   expect(await store.openTurns()).toEqual([])
   const [record] = await store.list({ limit: 1 })

@@ -10,9 +10,9 @@ import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 vi.mock('../../../src/options/renamed.ts', () => ({
   RENAMED: {
-    'limits.turnDuration': 'limits.turnTime',
+    'limits.turnDuration': 'limits.turnTimeout',
     'agents.*.tooling': 'agents.*.tools',
-    'agents.*.limits.turnDuration': 'agents.*.limits.turnTime',
+    'agents.*.limits.turnDuration': 'agents.*.limits.turnTimeout',
     'server.tenantLimits.rpm': 'server.tenantLimits.requestsPerMinute',
   },
 }))
@@ -20,7 +20,7 @@ vi.mock('../../../src/options/renamed.ts', () => ({
 describe('An option that was renamed is refused with its new name', () => {
   test('in a section', () => {
     expect(problemOf(() => readLimits(loose({ turnDuration: '5m' })))).toBe(
-      'limits.turnDuration: is called limits.turnTime now; rename it',
+      'limits.turnDuration: is called limits.turnTimeout now; rename it',
     )
   })
 
@@ -29,7 +29,7 @@ describe('An option that was renamed is refused with its new name', () => {
       'agents.a.b.tooling: is called agents.a.b.tools now; rename it',
     )
     expect(problemOf(() => readAgent('a', loose({ limits: { turnDuration: '5m' } })))).toBe(
-      'agents.a.limits.turnDuration: is called agents.a.limits.turnTime now; rename it',
+      'agents.a.limits.turnDuration: is called agents.a.limits.turnTimeout now; rename it',
     )
   })
 
@@ -48,7 +48,7 @@ describe('An option that was renamed is refused with its new name', () => {
     const name = `claude-agent-pool.config.${kind}`
     await writeFile(join(folder, name), text)
     await expect(loadConfig(undefined, folder)).rejects.toThrow(
-      `${name}: line ${line}: limits.turnDuration: is called limits.turnTime now; rename it`,
+      `${name}: line ${line}: limits.turnDuration: is called limits.turnTimeout now; rename it`,
     )
   })
 })

@@ -4,11 +4,11 @@ import { loose, problemOf } from '../../fixtures/config-problem.ts'
 
 describe('a pattern', () => {
   test.each([
-    ['adaptive', { learns: true, outstaysTtl: true, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 200 }],
-    ['hybrid', { learns: false, outstaysTtl: false, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 200 }],
-    ['ephemeral', { learns: false, outstaysTtl: false, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 1 }],
-    ['long-running', { learns: false, outstaysTtl: false, idleTtlMs: Infinity, maxTurnsPerWorker: 200 }],
-    ['single', { learns: false, outstaysTtl: false, idleTtlMs: Infinity, maxTurnsPerWorker: 200 }],
+    ['adaptive', { learns: true, ttlUntilLearned: true, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 200 }],
+    ['hybrid', { learns: false, ttlUntilLearned: false, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 200 }],
+    ['ephemeral', { learns: false, ttlUntilLearned: false, idleTtlMs: 30 * 60_000, maxTurnsPerWorker: 1 }],
+    ['long-running', { learns: false, ttlUntilLearned: false, idleTtlMs: Infinity, maxTurnsPerWorker: 200 }],
+    ['single', { learns: false, ttlUntilLearned: false, idleTtlMs: Infinity, maxTurnsPerWorker: 200 }],
   ] as const)('%s is a set of defaults', (pattern, defaults) => {
     expect(readResidency({ pattern })).toMatchObject({ pattern, ...defaults, maxAgeMs: 6 * 3_600_000 })
   })
@@ -18,7 +18,11 @@ describe('a pattern', () => {
       idleTtlMs: 86_400_000,
       maxTurnsPerWorker: Infinity,
     })
-    expect(readResidency({ idleTtl: '10m' })).toMatchObject({ learns: true, outstaysTtl: false, idleTtlMs: 600_000 })
+    expect(readResidency({ idleTtl: '10m' })).toMatchObject({
+      learns: true,
+      ttlUntilLearned: false,
+      idleTtlMs: 600_000,
+    })
   })
 
   test.each([

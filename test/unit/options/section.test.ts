@@ -11,7 +11,7 @@ test('without options everything has its documented default', () => {
   expect(readResidency(undefined)).toEqual({
     pattern: 'adaptive',
     learns: true,
-    outstaysTtl: true,
+    ttlUntilLearned: true,
     idleTtlMs: 30 * 60_000,
     maxAgeMs: 6 * 3_600_000,
     maxTurnsPerWorker: 200,
@@ -23,8 +23,8 @@ test('without options everything has its documented default', () => {
     turns: 'auto',
     turnsPerTenant: 'auto',
     workers: 'auto',
-    turnTimeMs: 30 * 60_000,
-    silenceMs: 10 * 60_000,
+    turnTimeoutMs: 30 * 60_000,
+    inactivityTimeoutMs: 10 * 60_000,
     spoolBytes: 2 ** 30,
   })
   expect(readStarts(undefined)).toEqual({
@@ -58,7 +58,10 @@ test('"none" switches a limit off where one may do without', () => {
     maxAgeMs: Infinity,
     maxMemoryBytes: Infinity,
   })
-  expect(readLimits({ turnTime: 'none', silence: 'none' })).toMatchObject({ turnTimeMs: Infinity, silenceMs: Infinity })
+  expect(readLimits({ turnTimeout: 'none', inactivityTimeout: 'none' })).toMatchObject({
+    turnTimeoutMs: Infinity,
+    inactivityTimeoutMs: Infinity,
+  })
   expect(problemOf(() => readResidency({ pinLimit: 'none' }))).toContain(
     'residency.pinLimit: "none" is not a number with',
   )

@@ -5,7 +5,7 @@ import { readRunFiles } from '../../../src/process/run-files.ts'
 import { answer, fakes } from '../../fixtures/fakes.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
-const ONE_SPARE = { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } }
+const ONE_SPARE = { assistant: { spares: { min: 1, max: 1 }, unboundSpares: { max: 0 } } }
 
 test('the run file of a spare says whose it became while its first turn still runs', async () => {
   const dataDir = await temporaryFolder()

@@ -39,10 +39,10 @@ class FailingStore extends MemoryStore {
   }
 }
 
-const ONE_SPARE = { assistant: { spares: { min: 1, max: 1 }, claimableSpares: { max: 0 } } }
+const ONE_SPARE = { assistant: { spares: { min: 1, max: 1 }, unboundSpares: { max: 0 } } }
 
 const idOf = (conversation: StartSpec['conversation']): string | undefined =>
-  conversation.kind === 'parked' ? undefined : conversation.sessionId
+  conversation.kind === 'unbound' ? undefined : conversation.sessionId
 
 const QUIET = {
   turns: { running: 0, waiting: 0 },
@@ -132,7 +132,7 @@ test('a spare whose turn was over before it was bound is the session’s in the 
   const store = new FailingStore()
   const { pool, driver, clock } = await fakes({
     store,
-    agents: { assistant: { spares: { max: 0 }, claimableSpares: { min: 1, max: 1 } } },
+    agents: { assistant: { spares: { max: 0 }, unboundSpares: { min: 1, max: 1 } } },
   })
   await clock.settle()
   const process = await driver.process(0)

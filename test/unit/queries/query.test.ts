@@ -82,7 +82,7 @@ const textsOf = (process: FakeProcess): unknown[] => process.prompts.map(({ mess
 
 /** Processes that are no spares. */
 const own = (processes: readonly FakeProcess[]): FakeProcess[] =>
-  processes.filter(({ spec }) => spec.conversation.kind !== 'parked')
+  processes.filter(({ spec }) => spec.conversation.kind !== 'unbound')
 
 /** What a process was asked for, status of its MCP servers aside. */
 const callsOf = ({ calls }: FakeProcess): unknown[] =>
@@ -306,7 +306,7 @@ describe('A method', () => {
     await query.toggleMcpServer('b', true)
     await query.supportedModels()
     await answered
-    const left = new Promise((resolve) => pool.on('worker.left', resolve))
+    const left = new Promise((resolve) => pool.on('worker.closed', resolve))
     first.exit({ exitCode: 1 })
     await left
     prompts.say('two')

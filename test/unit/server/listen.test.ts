@@ -10,7 +10,7 @@ import type { Listening } from '../../../src/server/listen.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { fakes } from '../../fixtures/fakes.ts'
 
-const TWO_SPARES = { assistant: { spares: { min: 2 }, claimableSpares: { max: 0 } } }
+const TWO_SPARES = { assistant: { spares: { min: 2 }, unboundSpares: { max: 0 } } }
 
 /** A server whose pool keeps two spares, each as `onStart` says. */
 async function listening(onStart: (process: FakeProcess) => void): Promise<Listening & { ready: Promise<void> }> {

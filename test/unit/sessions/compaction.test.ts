@@ -19,7 +19,7 @@ async function begun(options: AgentOptions = {}, rest: TestPoolOptions = {}): Pr
   const all = await fakes({
     agents: { assistant: { ...NO_SPARES, onLargeTranscript: 'compact', ...options } },
     ...rest,
-    limits: { transcriptBytes: LIMIT, ...rest.limits },
+    limits: { resumeSizeBytes: LIMIT, ...rest.limits },
   })
   const compactions: PoolEvents['session.compacted'][0][] = []
   all.pool.on('session.compacted', (event) => void compactions.push(event))
@@ -122,7 +122,7 @@ describe('After a turn, a conversation that has grown too large', () => {
   test('waits while there is no place for a turn', async () => {
     const { handle, process, session, driver, pool } = await growing(
       {},
-      { limits: { transcriptBytes: LIMIT, turns: 1 } },
+      { limits: { resumeSizeBytes: LIMIT, turns: 1 } },
     )
     process.answersAtOnce = false
     const two = handle.send('two')
@@ -158,7 +158,7 @@ describe('After a turn, a conversation that has grown too large', () => {
     await handle.hibernate()
     expect(process.commands).toEqual(['/compact'])
     expect(messagesOf(all)).toEqual([
-      'session "k" has outgrown limits.transcript and was not compacted: the model is away',
+      'session "k" has outgrown limits.resumeSize and was not compacted: the model is away',
     ])
     expect(conversation.bytes).toBe(GROWN)
   })
@@ -206,7 +206,7 @@ describe('Before a turn that resumes it, a conversation that has grown too large
     await driver.until(() => process.commands.length === 1)
     process.failToCompact('the model is away')
     await expect(refused.result).rejects.toThrow(
-      /^the transcript has 3 KiB to resume, more than limits.transcript \(1 KiB\), and could not be compacted: the model is away; nothing of it is lost/,
+      /^the transcript has 3 KiB to resume, more than limits.resumeSize \(1 KiB\), and could not be compacted: the model is away; nothing of it is lost/,
     )
     expect(process.prompts).toEqual([])
     expect(pool.stats().turns.running).toBe(0)
@@ -244,7 +244,9 @@ describe('Before a turn that resumes it, a conversation that has grown too large
   })
 
   test('has so much time to be compacted', async () => {
-    const { handle, driver, clock, reasons } = await grown({ limits: { silence: 'none', turnTime: 'none' } })
+    const { handle, driver, clock, reasons } = await grown({
+      limits: { inactivityTimeout: 'none', turnTimeout: 'none' },
+    })
     driver.onStart = (process) => Object.assign(process, { answersAtOnce: false, heedsInterrupts: false })
     const turn = handle.send('two')
     const process = await driver.process(1)
@@ -258,7 +260,7 @@ describe('Before a turn that resumes it, a conversation that has grown too large
   test('is refused, or begun anew, where its agent does not compact', async () => {
     const { handle, driver } = await grown({ onLargeTranscript: 'refuse' })
     await expect(handle.send('two').result).rejects.toThrow(
-      "the transcript has 3 KiB to resume, more than limits.transcript (1 KiB), and its agent does not have it compacted (onLargeTranscript); delete the session, or let its agent begin anew with onStaleResume: 'fresh'",
+      "the transcript has 3 KiB to resume, more than limits.resumeSize (1 KiB), and its agent does not have it compacted (onLargeTranscript); delete the session, or let its agent begin anew with onStaleResume: 'fresh'",
     )
     expect(driver.processes).toHaveLength(1)
     const other = await grown({ onLargeTranscript: 'refuse', onStaleResume: 'fresh' })

@@ -11,8 +11,8 @@ const lost = {
   lost: ['transcript'],
 } as unknown as SDKMessage
 
-const safe = (pool: { on(name: 'transcript.safe', listener: () => void): unknown }): Promise<void> =>
-  new Promise((resolve) => pool.on('transcript.safe', () => resolve()))
+const safe = (pool: { on(name: 'transcript.recopied', listener: () => void): unknown }): Promise<void> =>
+  new Promise((resolve) => pool.on('transcript.recopied', () => resolve()))
 
 test('a worker whose transcript is not copied stays until it is, but not for ever', async () => {
   const { session, driver, pool, clock } = await fakes({
@@ -23,12 +23,12 @@ test('a worker whose transcript is not copied stays until it is, but not for eve
   const s = await session('k')
   await answer(s.send('hello'))
   const process = await driver.process(0)
-  const unsafe = new Promise((resolve) => pool.on('transcript.unsafe', resolve))
+  const unsafe = new Promise((resolve) => pool.on('transcript.copyFailed', resolve))
   process.say(refused)
   expect(await unsafe).toMatchObject({ session: { key: 'k' }, reason: 'mirror_error', error: 'the store is away' })
   await clock.advance(10 * 60_000)
   expect(pool.workers()[0]?.pinnedBy).toMatchObject({ transcript: true })
-  expect(pool.stats().totals.transcriptsUnsafe).toEqual({
+  expect(pool.stats().totals.transcriptCopiesFailed).toEqual({
     mirror_error: 1,
     session_writes_lost: 0,
     turn_not_written: 0,
@@ -48,7 +48,7 @@ test('the limit of pins holds for transcripts too', async () => {
   })
   vi.spyOn(driver, 'reconcile').mockRejectedValue(new Error('the store is away'))
   await answer((await session('k')).send('hello'))
-  const unsafe = new Promise((resolve) => pool.on('transcript.unsafe', resolve))
+  const unsafe = new Promise((resolve) => pool.on('transcript.copyFailed', resolve))
   ;(await driver.process(0)).say(refused)
   await unsafe
   await clock.advance(10 * 60_000)
@@ -58,11 +58,11 @@ test('the limit of pins holds for transcripts too', async () => {
 test('what the disk did not take is told and counted, and keeps nobody', async () => {
   const { session, driver, pool } = await fakes()
   await answer((await session('k')).send('hello'))
-  const unsafe = new Promise((resolve) => pool.on('transcript.unsafe', resolve))
+  const unsafe = new Promise((resolve) => pool.on('transcript.copyFailed', resolve))
   ;(await driver.process(0)).say(lost)
   expect(await unsafe).toMatchObject({ reason: 'session_writes_lost', error: 'ENOSPC' })
   expect(pool.workers()[0]?.pinnedBy).toBeUndefined()
-  expect(pool.stats().totals.transcriptsUnsafe.session_writes_lost).toBe(1)
+  expect(pool.stats().totals.transcriptCopiesFailed.session_writes_lost).toBe(1)
 })
 
 test('processes copy to the store of their tenant, and resume when both sides agree', async () => {
@@ -104,7 +104,7 @@ test('a turn whose transcript lacks something fails, its worker leaves, and the 
   expect(turn.warmth).toBe('live')
   expect(check.mock.calls.length).toBeGreaterThan(2)
   expect(reasons()).toEqual(['transcript'])
-  expect(pool.stats().totals.transcriptsUnsafe.turn_not_written).toBe(1)
+  expect(pool.stats().totals.transcriptCopiesFailed.turn_not_written).toBe(1)
   const types = (await s.history({ limit: 100 })).map(({ event }) => event.type)
   expect(types.slice(-2)).toEqual(['session.error', 'session.status_idle'])
   check.mockImplementation(() => Promise.resolve(9))

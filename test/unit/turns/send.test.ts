@@ -4,14 +4,14 @@ import { newTurn } from '../../../src/turns/send.ts'
 import { FakeClock } from '../../../src/testing/index.ts'
 import type { SendOptions } from '../../../src/turns/send.ts'
 
-const base = { clock: new FakeClock(), limits: () => ({ turnTimeMs: 1_000, silenceMs: 1_000 }) }
+const base = { clock: new FakeClock(), limits: () => ({ turnTimeoutMs: 1_000, inactivityTimeoutMs: 1_000 }) }
 
 describe('a call of send() that is not valid', () => {
   test.each([
     ['onBusy', { onBusy: 'wait' }],
     ['onLeave', { onLeave: 'stay' }],
-    ['limits.silence', { limits: { silence: '0s' } }],
-    ['limits.turnTimeMs', { limits: { turnTimeMs: -1 } }],
+    ['limits.inactivityTimeout', { limits: { inactivityTimeout: '0s' } }],
+    ['limits.turnTimeoutMs', { limits: { turnTimeoutMs: -1 } }],
     ['limits.turnTim', { limits: { turnTim: '5m' } }],
     ['onBuzy', { onBuzy: 'queue' }],
     ['signal', { signal: true }],

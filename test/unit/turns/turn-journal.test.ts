@@ -69,7 +69,7 @@ describe('A prompt that no user has sent', () => {
     expect(JSON.stringify(process.prompts)).toContain('go on')
     process.finish()
     await turn.result
-    expect(await turn.accepted).toMatchObject({ number: 1, event: { type: 'session.status_running' } })
+    expect(await turn.promptStored).toMatchObject({ number: 1, event: { type: 'session.status_running' } })
     expect(await types()).toEqual(['session.status_running', 'session.status_idle'])
   })
 

@@ -6,7 +6,7 @@ import { RunningTurn } from '../../../src/turns/turn.ts'
 import type { OnLeave, TurnWorker } from '../../../src/turns/turn.ts'
 import { FakeClock } from '../../../src/testing/clock.ts'
 import { assistantMessage, resultMessage } from '../../../src/testing/messages.ts'
-import type { DepartureReason } from '../../../src/worker/worker.ts'
+import type { CloseReason } from '../../../src/worker/worker.ts'
 import type { TurnLimits } from '../../../src/options/limits.ts'
 
 const MINUTE = 60_000
@@ -15,7 +15,7 @@ const MINUTE = 60_000
 class FakeWorker implements TurnWorker {
   readonly id = 'w-1'
   readonly sent: SDKUserMessage[] = []
-  readonly left: string[] = []
+  readonly closed: string[] = []
   takesPrompts = true
   interrupts = 0
   consumptions = 0
@@ -38,8 +38,8 @@ class FakeWorker implements TurnWorker {
     return true
   }
 
-  async leave(reason: string): Promise<void> {
-    this.left.push(reason)
+  async close(reason: string): Promise<void> {
+    this.closed.push(reason)
   }
 }
 
@@ -75,7 +75,7 @@ const turnOf = (limits: Partial<TurnLimits> = {}, onLeave: OnLeave = 'interrupt'
   new RunningTurn(prompt('Hello'), {
     clock,
     onLeave,
-    limits: { turnTimeMs: 30 * MINUTE, silenceMs: 10 * MINUTE, ...limits },
+    limits: { turnTimeoutMs: 30 * MINUTE, inactivityTimeoutMs: 10 * MINUTE, ...limits },
   })
 
 const running = async (limits: Partial<TurnLimits> = {}, onLeave?: OnLeave): Promise<RunningTurn> => {
@@ -119,7 +119,7 @@ describe('a turn', () => {
   })
 
   test('without limits sets no timer', async () => {
-    await running({ turnTimeMs: Infinity, silenceMs: Infinity })
+    await running({ turnTimeoutMs: Infinity, inactivityTimeoutMs: Infinity })
     expect(clock.pending).toBe(0)
   })
 
@@ -141,14 +141,14 @@ describe('a turn', () => {
   test('whose process takes no prompt any more lets it go, and says that nothing was sent', async () => {
     worker.takesPrompts = false
     const turn = await running()
-    expect(worker.left).toEqual(['exited'])
+    expect(worker.closed).toEqual(['exited'])
     turn.workerEnded({ cause: 'normal', exitCode: 0, signal: null, stderr: '' }, 'exited')
     await expect(turn.result).rejects.toThrow('nothing was sent')
     await expect(turn.result).rejects.not.toThrow('may have run')
   })
 
   const died = { exitCode: null, signal: 'SIGKILL', stderr: '' }
-  const endings: [string, ExitFacts, DepartureReason][] = [
+  const endings: [string, ExitFacts, CloseReason][] = [
     ['with exit code 0', { ...died, cause: 'normal', exitCode: 0, signal: null }, 'exited'],
     ['with exit code 3', { ...died, cause: 'crash', exitCode: 3, signal: null }, 'exited'],
     ['by SIGSEGV', { ...died, cause: 'signal', signal: 'SIGSEGV' }, 'exited'],
@@ -185,7 +185,7 @@ describe('a turn', () => {
     const uuid = crypto.randomUUID()
     const turn = new RunningTurn(
       { ...prompt('Hello'), uuid },
-      { clock, onLeave: 'detach', limits: { turnTimeMs: 1, silenceMs: 1 } },
+      { clock, onLeave: 'detach', limits: { turnTimeoutMs: 1, inactivityTimeoutMs: 1 } },
     )
     expect(turn.message.uuid).toBe(uuid)
   })
@@ -367,9 +367,9 @@ describe('an interrupt', () => {
     hear(turn, said('Hi'))
     await turn.interrupt()
     await clock.advance(4_999)
-    expect(worker.left).toEqual([])
+    expect(worker.closed).toEqual([])
     await clock.advance(1)
-    expect(worker.left).toEqual(['unresponsive'])
+    expect(worker.closed).toEqual(['unresponsive'])
   })
 
   test('waits for a reader that has stopped reading: the end may be among what it has not read', async () => {
@@ -378,7 +378,7 @@ describe('an interrupt', () => {
     worker.process.heldBack = true
     await turn.interrupt()
     await clock.advance(6_000)
-    expect(worker.left).toEqual([])
+    expect(worker.closed).toEqual([])
   })
 
   test('before the turn has a worker ends it at once', async () => {
@@ -445,49 +445,49 @@ describe('an abort', () => {
 
 describe('limits', () => {
   test('of the whole turn end it: interrupt, then the process', async () => {
-    const turn = await running({ turnTimeMs: MINUTE })
+    const turn = await running({ turnTimeoutMs: MINUTE })
     hear(turn, said('Hi'))
     await clock.advance(MINUTE)
     expect(worker.interrupts).toBe(1)
     await clock.advance(5_000)
-    expect(worker.left[0]).toBe('limit')
+    expect(worker.closed[0]).toBe('limit')
     turn.workerEnded({ cause: 'ended', exitCode: 0, signal: null, stderr: '' }, 'limit')
     await expect(turn.result).rejects.toThrow(TurnTimeoutError)
-    await expect(turn.result).rejects.toThrow('the turn was ended because it ran for 1m (limits.turnTime)')
-    await expect(turn.result).rejects.toMatchObject({ limit: 'turnTime', limitMs: MINUTE })
+    await expect(turn.result).rejects.toThrow('the turn was ended because it ran for 1m (limits.turnTimeout)')
+    await expect(turn.result).rejects.toMatchObject({ limit: 'turnTimeout', limitMs: MINUTE })
   })
 
   test('of silence count from the last sign of life, message or not', async () => {
-    const turn = await running({ silenceMs: MINUTE })
+    const turn = await running({ inactivityTimeoutMs: MINUTE })
     await clock.advance(50_000)
     worker.process.lastOutputAt = clock.now()
     await clock.advance(59_999)
     expect(turn.failure).toBeUndefined()
     await clock.advance(1)
-    expect(turn.failure).toMatchObject({ limit: 'silence', limitMs: MINUTE })
-    expect(turn.failure?.message).toContain('its process gave no sign of life for 1m (limits.silence)')
+    expect(turn.failure).toMatchObject({ limit: 'inactivityTimeout', limitMs: MINUTE })
+    expect(turn.failure?.message).toContain('its process gave no sign of life for 1m (limits.inactivityTimeout)')
   })
 
   test('of silence do not count what was before the turn', async () => {
     worker.process.lastOutputAt = 0
     await clock.advance(5 * MINUTE)
-    const turn = await running({ silenceMs: MINUTE })
+    const turn = await running({ inactivityTimeoutMs: MINUTE })
     await clock.advance(59_999)
     expect(turn.failure).toBeUndefined()
   })
 
   test('of silence do not count while a reader holds the process back', async () => {
-    const turn = await running({ silenceMs: MINUTE })
+    const turn = await running({ inactivityTimeoutMs: MINUTE })
     worker.process.heldBack = true
     await clock.advance(10 * MINUTE)
     expect(turn.failure).toBeUndefined()
     worker.process.heldBack = false
     await clock.advance(2 * MINUTE)
-    expect(turn.failure).toMatchObject({ limit: 'silence' })
+    expect(turn.failure).toMatchObject({ limit: 'inactivityTimeout' })
   })
 
   test('of silence begin anew when a reader that held the process back reads on', async () => {
-    const turn = await running({ silenceMs: MINUTE })
+    const turn = await running({ inactivityTimeoutMs: MINUTE })
     const first = turn.next()
     hear(turn, said('a'))
     await first
@@ -499,11 +499,11 @@ describe('limits', () => {
     await clock.advance(59_999)
     expect(turn.failure).toBeUndefined()
     await clock.advance(1)
-    expect(turn.failure).toMatchObject({ limit: 'silence' })
+    expect(turn.failure).toMatchObject({ limit: 'inactivityTimeout' })
   })
 
   test('of silence do not count while somebody is asked for permission, and begin anew with the answer', async () => {
-    const turn = await running({ silenceMs: MINUTE })
+    const turn = await running({ inactivityTimeoutMs: MINUTE })
     worker.openPermissionRequests = 1
     await clock.advance(10 * MINUTE + 55_000)
     worker.openPermissionRequests = 0
@@ -511,11 +511,11 @@ describe('limits', () => {
     await clock.advance(59_999)
     expect(turn.failure).toBeUndefined()
     await clock.advance(1)
-    expect(turn.failure).toMatchObject({ limit: 'silence' })
+    expect(turn.failure).toMatchObject({ limit: 'inactivityTimeout' })
   })
 
   test('do not wait for a reader that has stopped reading', async () => {
-    const turn = await running({ turnTimeMs: MINUTE })
+    const turn = await running({ turnTimeoutMs: MINUTE })
     const first = turn.next()
     hear(turn, said('a'))
     await first
@@ -524,7 +524,7 @@ describe('limits', () => {
     const before = worker.consumptions
     await clock.advance(MINUTE + 5_000)
     expect(worker.consumptions).toBeGreaterThan(before)
-    expect(worker.left[0]).toBe('limit')
+    expect(worker.closed[0]).toBe('limit')
   })
 })
 

@@ -129,7 +129,7 @@ test('what it asks of its own accord is in the events, too', async () => {
   const answers: (() => void)[] = []
   const canUseTool = (): Promise<{ behavior: 'allow' }> =>
     new Promise((resolve) => answers.push(() => resolve({ behavior: 'allow' })))
-  const all = await begun({ agents: { assistant: { spares: { max: 0 }, claimableSpares: { max: 0 }, canUseTool } } })
+  const all = await begun({ agents: { assistant: { spares: { max: 0 }, unboundSpares: { max: 0 }, canUseTool } } })
   const asked = { signal: new AbortController().signal, toolUseID: 'tool-1', requestId: 'r' }
   const asking = all.process.spec.options.canUseTool?.('Bash', { command: 'ls' }, asked)
   await expect.poll(() => saidSince(all)).toEqual(['running', 'idle requires_action'])
@@ -141,7 +141,7 @@ test('what it asks of its own accord is in the events, too', async () => {
 
 test('a question that is withdrawn is over, and no answer to it is in the events', async () => {
   const canUseTool = (): Promise<never> => new Promise(() => undefined)
-  const all = await begun({ agents: { assistant: { spares: { max: 0 }, claimableSpares: { max: 0 }, canUseTool } } })
+  const all = await begun({ agents: { assistant: { spares: { max: 0 }, unboundSpares: { max: 0 }, canUseTool } } })
   all.process.answersAtOnce = false
   const turn = all.handle.send('List it')
   await all.driver.until(() => all.process.unanswered === 1)

@@ -35,7 +35,7 @@ const answer = (id: string, inputTokens: number, text: string): SDKMessage =>
 
 const reset = { type: 'conversation_reset' } as SDKMessage
 
-const empty = (): UsageRecord => ({ total: NOTHING_USED, told: NOTHING_USED, saved: NOTHING_USED })
+const empty = (): UsageRecord => ({ total: NOTHING_USED, reported: NOTHING_USED, saved: NOTHING_USED })
 
 /** Processes of one session, one after the other. */
 function session(record = empty()) {
@@ -113,7 +113,7 @@ test('A process that is killed counts for what was seen of its turn, marked as e
   first.end({ inOrder: false })
   expect(inputs()).toEqual([100, 40])
   expect(record.total.estimated).toBe(true)
-  expect(record.reckoned).toEqual(credits.at(-1))
+  expect(record.estimated).toEqual(credits.at(-1))
   // Four characters a token, at five times the price of input.
   const outputTokens = Math.ceil(('"thinking"'.length + '"a text, of which a part was shown"'.length) / 4)
   expect(record.total.outputTokens).toBe(outputTokens)

@@ -43,7 +43,7 @@ function site(usage: Partial<SessionRecord['usage']> = {}) {
     ...newRecord({ tenant: 't', key: 'k', agent: 'a', cwd: '/w' }, 0),
     sdkSessionId: 'conversation',
     begun: true,
-    usage: { total: used(100), told: used(100), saved: NOTHING_USED, notedAt: 10, ...usage },
+    usage: { total: used(100), reported: used(100), saved: NOTHING_USED, notedAt: 10, ...usage },
   }
   const transcript: TranscriptUsage = { saved: undefined, unsaved: [] }
   const driver: Driver = Object.assign(new FakeDriver(clock), {
@@ -109,7 +109,7 @@ test('What a process had told and not saved is told again by nobody, and the nex
   Object.assign(transcript, { saved: total(60), unsaved: [answer(5, 40)] })
   await accounts.catchUp(record, { resuming: true })
   expect(input()).toBe(100)
-  expect(record.usage).toMatchObject({ told: { inputTokens: 60 }, saved: { inputTokens: 60 } })
+  expect(record.usage).toMatchObject({ reported: { inputTokens: 60 }, saved: { inputTokens: 60 } })
 })
 
 test('A session that died in its first turn counts from its beginning', async () => {

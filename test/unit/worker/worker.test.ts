@@ -40,7 +40,7 @@ const owner: WorkerOwner = {
   said: (_worker, { type }) => void log.push(`said ${type}`),
   reset: (id) => void log.push(`reset to ${id}`),
   idle: () => undefined,
-  left: () => undefined,
+  closed: () => undefined,
 }
 
 let clock: FakeClock
@@ -87,7 +87,7 @@ const make = (facts: Partial<WorkerFacts> = {}, onStart?: (process: FakeProcess)
         changed: ({ state }, from) => void log.push(`${from} → ${state}`),
         initialized: () => void log.push('initialized'),
         failed: (_worker, what, error) => void log.push(`${what}: ${(error as Error).message}`),
-        left: (_worker, { reason }) => void log.push(`left: ${reason}`),
+        closed: (_worker, { reason }) => void log.push(`left: ${reason}`),
       },
     },
   )
@@ -106,7 +106,7 @@ describe('a worker', () => {
     await worker.send(prompt)
     await clock.settle()
     expect(log).toContain('a message "assistant" could not be dealt with: no room')
-    expect(worker.departure).toBe('exited')
+    expect(worker.closeReason).toBe('exited')
   })
 
   test('is idle when its process is ready, and counts a turn when it ends', async () => {
@@ -145,7 +145,7 @@ describe('a worker', () => {
     process.sayText('again of its own accord')
     await clock.settle()
     expect([sink.messages.length, unprompted.messages.length]).toEqual([1, 4])
-    await worker.leave('idle')
+    await worker.close('idle')
     expect([sink.exits.length, unprompted.exits.length]).toEqual([0, 1])
   })
 
@@ -177,7 +177,7 @@ describe('a worker', () => {
   test('that fails to start leaves, and says what its process said', async () => {
     make({}, (starting) => starting.failToStart())
     await expect(worker.open()).rejects.toMatchObject({ code: 'start_failed' })
-    expect([worker.state, worker.departure]).toEqual(['closed', 'start_failed'])
+    expect([worker.state, worker.closeReason]).toEqual(['closed', 'start_failed'])
     expect(log).toEqual(['starting → closing', 'closing → closed', 'left: start_failed'])
   })
 
@@ -186,7 +186,7 @@ describe('a worker', () => {
       starting.readyAtOnce = false
     })
     const opening = worker.open().catch((error: unknown) => error)
-    await worker.leave('closed')
+    await worker.close('closed')
     expect(await opening).toBeInstanceOf(Error)
     expect(log.at(-1)).toBe('left: closed')
   })
@@ -194,7 +194,7 @@ describe('a worker', () => {
   test('leaves once, for the first reason, and tells it when its process is gone', async () => {
     await worker.open()
     process.leavesAtOnce = false
-    const leaving = [worker.leave('idle'), worker.leave('closed')]
+    const leaving = [worker.close('idle'), worker.close('closed')]
     await clock.settle()
     expect([worker.state, log.at(-1)]).toEqual(['closing', 'idle → closing'])
     expect(process.graces).toEqual({ eofMs: 2_000, sigtermMs: 5_000 })

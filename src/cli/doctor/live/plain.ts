@@ -9,14 +9,7 @@ import type { Said } from './stopwatch.ts'
 
 /** The options of an agent of the pool for the plain SDK, with the pool's safe defaults. */
 export function plainOptions(agent: AgentOptions, env: Record<string, string>): Options {
-  const {
-    spares: _spares,
-    claimableSpares: _claimable,
-    canUseTool,
-    limits: _limits,
-    mcpServers: _servers,
-    ...sdk
-  } = agent
+  const { spares: _spares, unboundSpares: _unbound, canUseTool, limits: _limits, mcpServers: _servers, ...sdk } = agent
   const claude = findClaudeExecutable()
   const options = sdk as Options
   return {

@@ -79,7 +79,7 @@ async function tryAll(options: LiveOptions, root: string): Promise<LiveFinding[]
   const agentEnv = { ...options.agentEnv, CLAUDE_CODE_MAX_OUTPUT_TOKENS: MOST_OUTPUT_TOKENS }
   const asked: string[] = []
   const agents = liveAgents({ model, env: agentEnv }, (tool) => asked.push(tool))
-  await using pool = await createPool({ dataDir: join(root, 'data'), api, agents, limits: { turnTimeMs: STEP_MS } })
+  await using pool = await createPool({ dataDir: join(root, 'data'), api, agents, limits: { turnTimeoutMs: STEP_MS } })
   const server = createServer(pool)
   const listening = await listen(server, { port: 0 })
   const places = { home: root, configDir: join(root, 'config'), tmpDir: root }

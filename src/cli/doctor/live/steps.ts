@@ -50,7 +50,7 @@ export const liveAgents = (
     ...given,
     maxBudgetUsd: MOST_OF_A_PROCESS_USD,
     spares: { max: 0 },
-    claimableSpares: { max: 0 },
+    unboundSpares: { max: 0 },
   }
   const canUseTool: AgentOptions['canUseTool'] = async (tool, input) => {
     asked(tool)
