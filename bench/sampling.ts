@@ -36,7 +36,7 @@ async function startWorker(number: number): Promise<Occupant> {
     purpose: 'turn',
     process: { pid: child.pid },
     memoryBytes: undefined,
-    noteMemory: (bytes) => {
+    recordMemory: (bytes) => {
       worker.memoryBytes = bytes
     },
   }
@@ -61,7 +61,7 @@ await bench(async ({ quick }) => {
   })
   // The first look at a process reads its environment, and the first ones are not compiled yet.
   for (let look = 0; look < 20; look += 1) {
-    governor.look()
+    governor.sample()
     await sleep(100)
   }
   const percent: Round[] = []
@@ -73,9 +73,9 @@ await bench(async ({ quick }) => {
     const start = systemClock.now()
     while (systemClock.now() < until) {
       const before = systemClock.now()
-      governor.look()
+      governor.sample()
       looks.push(systemClock.now() - before)
-      await sleep(governor.lookInMs)
+      await sleep(governor.sampleInMs)
     }
     const { user, system } = process.cpuUsage(cpu)
     const elapsedMs = systemClock.now() - start

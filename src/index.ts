@@ -35,7 +35,7 @@ export type { MemoryStats } from './memory/governor.ts'
 export type { PressureLevel } from './memory/pressure.ts'
 export type { MemoryRoom } from './memory/limit.ts'
 export type { MemorySource } from './memory/source.ts'
-export type { MeasuredWorker } from './memory/usage.ts'
+export type { MeasuredWorker } from './memory/tree-memory.ts'
 export type {
   EventRange,
   EventTotals,

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { CapacityError, PoolClosedError, TurnInterruptedError } from '../errors.ts'
 import type { CapacityReason } from '../errors.ts'
-import type { Claim } from '../memory/governor.ts'
+import type { MemoryReservation } from '../memory/governor.ts'
 import type { Admission } from '../options/admission.ts'
 
 /** Until turns have been seen, one is taken to last this long. */
@@ -38,15 +38,15 @@ export class Permit {
 
 /** What knows how many turns memory bears. */
 export interface GateMemory {
-  obstacle(claim: Claim): 'turns' | 'memory' | undefined
-  hold(claim: Claim): void
-  drop(claim: Claim): void
+  obstacle(claim: MemoryReservation): 'turns' | 'memory' | undefined
+  hold(claim: MemoryReservation): void
+  drop(claim: MemoryReservation): void
   readonly turnsThatFit: number
 }
 
 interface Waiting {
   tenant: string
-  claim: Claim | undefined
+  claim: MemoryReservation | undefined
   admit(permit: Permit): void
   refuse(error: Error): void
 }
@@ -128,7 +128,7 @@ export class Gate {
   }
 
   /** A turn has taken this long. */
-  noteTurn(ms: number): void {
+  recordTurn(ms: number): void {
     this.#turnMs += SMOOTHING * (ms - this.#turnMs)
   }
 
@@ -146,7 +146,7 @@ export class Gate {
   }
 
   /** Admits a turn at once or throws CapacityError. */
-  tryEnter(tenant: string, claim?: Claim): Permit {
+  tryEnter(tenant: string, claim?: MemoryReservation): Permit {
     const obstacle = this.#obstacle(tenant, claim)
     if (obstacle === undefined && !this.#othersWait(tenant)) return this.#admit(tenant, claim)
     if (obstacle === 'draining') throw new PoolClosedError('the pool is draining or closed and takes no new turns')
@@ -154,13 +154,13 @@ export class Gate {
   }
 
   /** Admits what can be done another time: undefined when there is no place, and nothing is counted as refused. */
-  enterIfFree(tenant: string, claim: Claim): Permit | undefined {
+  enterIfFree(tenant: string, claim: MemoryReservation): Permit | undefined {
     const isFree = this.#obstacle(tenant, claim) === undefined && !this.#othersWait(tenant)
     return isFree ? this.#admit(tenant, claim) : undefined
   }
 
   /** Admits a turn, after a wait if the pool was made with one. `claim`: what it will need of memory. */
-  async enter(tenant: string, signal: AbortSignal, claim?: Claim): Promise<Permit> {
+  async enter(tenant: string, signal: AbortSignal, claim?: MemoryReservation): Promise<Permit> {
     const { admission } = this.#options
     const obstacle = this.#obstacle(tenant, claim)
     if (obstacle === undefined && !this.#othersWait(tenant)) return this.#admit(tenant, claim)
@@ -180,7 +180,7 @@ export class Gate {
     })
   }
 
-  #wait(tenant: string, claim: Claim | undefined, signal: AbortSignal, timeoutMs: number): Promise<Permit> {
+  #wait(tenant: string, claim: MemoryReservation | undefined, signal: AbortSignal, timeoutMs: number): Promise<Permit> {
     return new Promise((resolve, reject) => {
       const done = (): void => {
         cancel()
@@ -229,7 +229,7 @@ export class Gate {
 
   #obstacle(
     tenant: string,
-    claim: Claim | undefined,
+    claim: MemoryReservation | undefined,
   ): 'turns' | 'tenant' | 'memory' | 'suspended' | 'draining' | undefined {
     const { turns, turnsPerTenant, memory } = this.#options
     if (this.#closed !== undefined) return this.#closed
@@ -260,7 +260,7 @@ export class Gate {
     return false
   }
 
-  #admit(tenant: string, claim: Claim | undefined): Permit {
+  #admit(tenant: string, claim: MemoryReservation | undefined): Permit {
     const { memory } = this.#options
     this.#total += 1
     this.#running.set(tenant, (this.#running.get(tenant) ?? 0) + 1)

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { systemClock } from '../clock.ts'
-import { anonymousBytes } from '../memory/usage.ts'
+import { anonymousBytes } from '../memory/tree-memory.ts'
 import { ticksSinceBoot } from '../process/table.ts'
 import type { ProcessEntry } from '../process/table.ts'
 import type { ProcessInfo } from './driver.ts'

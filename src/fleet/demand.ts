@@ -17,13 +17,13 @@ export class Demand {
     this.lastArrivalAt = now
   }
 
-  noteArrival(now: number): void {
+  recordArrival(now: number): void {
     this.#decay(now)
     this.#weight += 1
     this.lastArrivalAt = now
   }
 
-  noteStart(ms: number): void {
+  recordStart(ms: number): void {
     this.#startMs += 0.2 * (ms - this.#startMs)
   }
 

@@ -130,7 +130,7 @@ export class Habits {
   }
 
   /** A process of this agent has taken this long to start. */
-  noteStart(agent: string, ms: number): void {
+  recordStart(agent: string, ms: number): void {
     const habits = this.#of(agent)
     habits.startMs += SMOOTHING * (ms - habits.startMs)
   }

@@ -38,15 +38,15 @@ export class MemoryWatch {
     const { clock, governor } = context
     this.stop = repeatedly(
       clock,
-      () => governor.lookInMs,
-      () => this.#look(),
+      () => governor.sampleInMs,
+      () => this.#sample(),
     )
   }
 
-  #look(): void {
+  #sample(): void {
     const { governor, gate, emitter, spares } = this.#context
     const before = governor.pressure
-    if (governor.look()) {
+    if (governor.sample()) {
       emitter.tell('memory.pressure', { level: governor.pressure, from: before, memory: governor.stats() })
       spares.tend()
     }

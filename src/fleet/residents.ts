@@ -38,7 +38,7 @@ export class Residents<W extends SessionResident> {
   }
 
   workerReady(agent: string, startMs: number): void {
-    this.#habits.noteStart(agent, startMs)
+    this.#habits.recordStart(agent, startMs)
   }
 
   /** Who leaves when others need the room; undefined when nobody can. */

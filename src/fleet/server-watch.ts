@@ -51,7 +51,7 @@ export class ServerWatch {
 
   async #look(worker: Worker): Promise<void> {
     const servers = await statusOf(worker)
-    worker.notePendingServers(servers.filter(({ status }) => status === 'pending').map(({ name }) => name))
+    worker.recordPendingServers(servers.filter(({ status }) => status === 'pending').map(({ name }) => name))
     const told = this.#told.get(worker) ?? new Set()
     this.#told.set(worker, told)
     for (const { name: server, status, error } of servers) {

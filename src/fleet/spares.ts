@@ -77,12 +77,12 @@ export class Spares {
   }
 
   /** Notes that a new conversation of this kind has come. */
-  noteArrival(group: SpareGroup): void {
+  recordArrival(group: SpareGroup): void {
     const now = this.#context.clock.now()
     const keeping = this.#keeping(group, false)
     const alone = now - keeping.demand.lastArrivalAt >= BURST_MS
     keeping.startFrom = alone ? now + FIRST_TURN_MS : now
-    keeping.demand.noteArrival(now)
+    keeping.demand.recordArrival(now)
   }
 
   /** The spare that has waited longest. It is reserved: the caller gives that back. */
@@ -200,7 +200,7 @@ export class Spares {
 
   async #startOne(keeping: Keeping): Promise<void> {
     const permit = this.#context.gate.permitStart(keeping.tenant)
-    const settle = this.#noteComing(idOf(keeping))
+    const settle = this.#recordComing(idOf(keeping))
     try {
       await this.#context.launcher.launch(permit, 'spare', async () => {
         const worker = await this.#open(keeping)
@@ -221,7 +221,7 @@ export class Spares {
   }
 
   /** Counts a start until the returned function is called. */
-  #noteComing(id: string): () => void {
+  #recordComing(id: string): () => void {
     const { promise, resolve } = Promise.withResolvers<void>()
     const starts = this.#coming.get(id) ?? new Set()
     this.#coming.set(id, starts.add(promise))
@@ -265,7 +265,7 @@ export class Spares {
     }
     const startedAt = clock.now()
     await starter.open(worker)
-    keeping.demand.noteStart(clock.now() - startedAt)
+    keeping.demand.recordStart(clock.now() - startedAt)
     return worker
   }
 }

@@ -90,7 +90,7 @@ export class Prune {
   async prune({ dryRun }: { dryRun: boolean }): Promise<PruneReport> {
     const { clock, emitter, sessions } = this.#context
     const problems = new Problems()
-    this.#noteShift()
+    this.#recordShift()
     const records = await this.#records()
     const due = dueForRemoval(
       await this.#measured(records, problems),
@@ -139,7 +139,7 @@ export class Prune {
   }
 
   /** Warns that the clock was set: retention goes by the time that has passed. */
-  #noteShift(): void {
+  #recordShift(): void {
     const { shift } = calendarOf(this.#context.clock)
     if (Math.abs(shift - this.#toldShift) < SHIFT_TO_TELL_MS) return
     this.#toldShift = shift

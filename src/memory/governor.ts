@@ -5,7 +5,7 @@ import { Readings } from './readings.ts'
 import type { Occupant, ReadingsContext, Room } from './readings.ts'
 
 /** A turn that was admitted, or asks to be: what it will need is charged from then on. */
-export interface Claim {
+export interface MemoryReservation {
   readonly agent: string
   /** The worker that it will run on, as soon as there is one. */
   worker(): Occupant | undefined
@@ -65,7 +65,7 @@ export class Governor {
   readonly #readings: Readings
   readonly #needs: LearnedNeeds
   readonly #pressure = new Pressure()
-  readonly #claims = new Set<Claim>()
+  readonly #claims = new Set<MemoryReservation>()
 
   constructor(context: GovernorContext) {
     this.#context = context
@@ -83,14 +83,14 @@ export class Governor {
   }
 
   /** How long until the next look, in milliseconds: shorter where a tool could soon have taken all. */
-  get lookInMs(): number {
+  get sampleInMs(): number {
     const { limitBytes, usedBytes } = this.#readings.room()
     return Math.min(Math.max((limitBytes - usedBytes) / FASTEST_BYTES_PER_MS, LOOK_MS.least), LOOK_MS.most)
   }
 
   /** Measures everybody, and learns. True when the pressure has another level. */
-  look(): boolean {
-    this.#readings.look()
+  sample(): boolean {
+    this.#readings.sample()
     const { limitBytes, usedBytes, reserveBytes } = this.#readings.room()
     if (limitBytes === Infinity) return false
     return this.#pressure.update(
@@ -105,7 +105,7 @@ export class Governor {
   }
 
   /** What keeps this turn from running even if idle workers made room for it: `limits.workers`, or memory. */
-  obstacle(claim: Claim): 'turns' | 'memory' | undefined {
+  obstacle(claim: MemoryReservation): 'turns' | 'memory' | undefined {
     const { maxWorkers, mayLeave } = this.#context
     const worker = claim.worker()
     let staying = 0
@@ -124,7 +124,7 @@ export class Governor {
   }
 
   /** True when this turn fits beside the others. */
-  #bears(claim: Claim, worker: Occupant | undefined, room: Room): boolean {
+  #bears(claim: MemoryReservation, worker: Occupant | undefined, room: Room): boolean {
     if (room.limitBytes === Infinity) return true
     if (this.#pressure.level === 'critical') return false
     if (this.#pressure.level === 'high' && worker === undefined) return false
@@ -139,11 +139,11 @@ export class Governor {
   }
 
   /** Charges an admitted turn, until it is dropped. */
-  hold(claim: Claim): void {
+  hold(claim: MemoryReservation): void {
     this.#claims.add(claim)
   }
 
-  drop(claim: Claim): void {
+  drop(claim: MemoryReservation): void {
     this.#claims.delete(claim)
   }
 
@@ -270,14 +270,14 @@ export class Governor {
     return Math.max(starting.bytes, purpose === 'turn' ? running.bytes : idle.bytes)
   }
 
-  #charge(claims: Iterable<Claim>): number {
+  #charge(claims: Iterable<MemoryReservation>): number {
     let bytes = 0
     for (const claim of claims) bytes += this.#chargeOf(claim, claim.worker())
     return bytes
   }
 
   /** What a turn adds to what is charged for its worker already. */
-  #chargeOf({ agent }: Claim, worker: Occupant | undefined): number {
+  #chargeOf({ agent }: MemoryReservation, worker: Occupant | undefined): number {
     const need = this.#needs.of(agent).running.bytes
     if (worker === undefined || worker.state === 'closing') return Math.max(need, this.#needToStart(agent, 'turn'))
     return Math.max(0, need - Math.max(worker.memoryBytes ?? 0, this.#needOf(worker)))

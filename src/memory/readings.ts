@@ -12,7 +12,7 @@ export interface Occupant {
   readonly process: { readonly pid: number | undefined }
   /** Private memory of its tree in bytes, as last measured. */
   readonly memoryBytes: number | undefined
-  noteMemory(bytes: number | undefined): void
+  recordMemory(bytes: number | undefined): void
 }
 
 export interface ReadingsContext {
@@ -100,7 +100,7 @@ export class Readings {
   }
 
   /** Measures everybody, and learns. */
-  look(): void {
+  sample(): void {
     const { now: clock, source } = this.#context
     const now = clock()
     this.#sample(now, false)
@@ -189,7 +189,7 @@ export class Readings {
 
   #take(worker: Occupant, bytes: number, now: number): void {
     const track = this.#track(worker)
-    worker.noteMemory(bytes)
+    worker.recordMemory(bytes)
     track.measuredAt = now
     track.peak = Math.max(track.peak, bytes)
   }

@@ -1,5 +1,5 @@
 import type { MemoryRoom } from './limit.ts'
-import type { MeasuredWorker } from './usage.ts'
+import type { MeasuredWorker } from './tree-memory.ts'
 
 /** The source of a pool's memory figures. Two: the system's, and a fake for tests. */
 export interface MemorySource {

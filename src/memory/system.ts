@@ -1,17 +1,17 @@
 import { MemoryLimit } from './limit.ts'
 import type { MachineMemory, MemoryRoom } from './limit.ts'
 import type { MemorySource } from './source.ts'
-import { Usage } from './usage.ts'
-import type { MeasuredWorker, ReadTrees } from './usage.ts'
+import { TreeMemory } from './tree-memory.ts'
+import type { MeasuredWorker, ReadTrees } from './tree-memory.ts'
 
 /** Memory as the system shows it: cgroups, `/proc`, and the machine's own figures. */
 export class SystemMemory implements MemorySource {
   readonly #limit: MemoryLimit
-  readonly #usage: Usage
+  readonly #usage: TreeMemory
 
   constructor(context: { now: () => number; trees: ReadTrees; machine: () => MachineMemory }) {
     this.#limit = new MemoryLimit(context)
-    this.#usage = new Usage(context)
+    this.#usage = new TreeMemory(context)
   }
 
   room(): MemoryRoom {

@@ -115,7 +115,7 @@ export class Pool implements AsyncDisposable {
     this.#storeHealth = new StoreHealth({ clock, emitter, files })
     const storeHealth = this.#storeHealth
     const store = watchedStore(parts.store, clock, (call) => {
-      if (call.failed) storeHealth.noteFailure(call.error)
+      if (call.failed) storeHealth.recordFailure(call.error)
       emitter.tell('store.called', call)
     })
     const processes = { driver, places: files, tenantFiles, environment, claudePath, transcripts: transcriptStores }

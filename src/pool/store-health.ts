@@ -43,7 +43,7 @@ export class StoreHealth {
   }
 
   /** A call of the store has failed. */
-  noteFailure(error: unknown): void {
+  recordFailure(error: unknown): void {
     if (!(error instanceof StoreError) || !LASTING.has(error.code)) return
     this.#failedAt = this.#context.clock.now()
     this.#set(error.code)

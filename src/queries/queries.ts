@@ -71,7 +71,7 @@ export class Queries implements QueryHost {
   }
 
   async worker({ conversation, agent }: QuerySession): Promise<Worker> {
-    if (agent !== undefined && conversation.running === undefined) conversation.live.noteAgent(agent)
+    if (agent !== undefined && conversation.running === undefined) conversation.live.recordAgent(agent)
     return this.#context.sessions.workerOf(conversation)
   }
 

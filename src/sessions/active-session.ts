@@ -100,8 +100,8 @@ export class ActiveSession implements WorkerOwner {
         if (this.#worker !== undefined) await this.#services.transcripts.confirm(this.#worker)
       },
       speaks: (speaks) => {
-        this.#worker?.noteUnprompted(speaks)
-        if (!speaks && this.#gone === undefined) void this.noteUsage()
+        this.#worker?.recordUnprompted(speaks)
+        if (!speaks && this.#gone === undefined) void this.recordUsage()
       },
     })
   }
@@ -181,7 +181,7 @@ export class ActiveSession implements WorkerOwner {
       ...options,
       permissions: this.#services.agents.of(this.record.agent).permissions,
       caughtUp: async () => this.#worker?.process.probe(),
-      ran: (ms) => this.live.noteActivity(ms),
+      ran: (ms) => this.live.recordActivity(ms),
     })
   }
 
@@ -231,7 +231,7 @@ export class ActiveSession implements WorkerOwner {
   }
 
   /** What the process of its own does for the pool, and not for a turn; undefined: it is over. */
-  noteCompaction(turn: RunningTurn | undefined): void {
+  recordCompaction(turn: RunningTurn | undefined): void {
     this.#compacting = turn
   }
 
@@ -278,13 +278,13 @@ export class ActiveSession implements WorkerOwner {
   }
 
   idle(worker: Worker): void {
-    void this.#services.transcripts.mend(worker)
+    void this.#services.transcripts.recopy(worker)
   }
 
   closed(worker: Worker, { reason, exit }: ClosedWorker): void {
     const { transcripts, ledger } = this.#services
-    if (reason !== 'deleted') void transcripts.mend(worker)
-    if (ledger.left(worker, { inOrder: exit.exitCode === 0 })) void this.noteUsage()
+    if (reason !== 'deleted') void transcripts.recopy(worker)
+    if (ledger.left(worker, { inOrder: exit.exitCode === 0 })) void this.recordUsage()
     if (this.#worker === worker) this.#workerGone()
   }
 
@@ -329,7 +329,7 @@ export class ActiveSession implements WorkerOwner {
 
   /** The process began another conversation in the same session (`/clear`). */
   reset(sdkSessionId: string): void {
-    const before = this.live.noteReset(sdkSessionId)
+    const before = this.live.recordReset(sdkSessionId)
     const stored = async (): Promise<void> => {
       await this.#services.files.leaveBehind(before)
       await this.live.save()
@@ -345,7 +345,7 @@ export class ActiveSession implements WorkerOwner {
   }
 
   /** Notes what was used outside of a turn's end. */
-  async noteUsage(): Promise<void> {
+  async recordUsage(): Promise<void> {
     // Read from the store again before this is there, it would be forgotten.
     this.hold()
     await this.live

@@ -99,10 +99,10 @@ export class Checkout {
     if (!ownsCwd || cwd === undefined) return
     // If it cannot be made, the process reports that itself.
     const isNew = await this.#context.fleet.starter.prepareCwd({ cwd, ownsCwd }).catch(() => false)
-    if (isNew && begun) this.#noteMadeAgain(session, cwd)
+    if (isNew && begun) this.#recordMadeAgain(session, cwd)
   }
 
-  #noteMadeAgain(session: ActiveSession, cwd: string): void {
+  #recordMadeAgain(session: ActiveSession, cwd: string): void {
     const { key } = session.record
     session.remind(madeAgain(cwd))
     const message = `the workspace of session "${key}" was gone and was made again, empty`
@@ -162,7 +162,7 @@ export class Checkout {
       fingerprint,
       kind: record.cwd === undefined || record.cwd === agent.options.cwd ? 'spare' : 'unbound',
     }
-    this.#context.fleet.spares.noteArrival(group)
+    this.#context.fleet.spares.recordArrival(group)
     const spare = await this.#takeSpare(session, group)
     return spare ?? (await this.#launch(session, start, group))
   }
@@ -231,7 +231,7 @@ export class Checkout {
     const { cwd, sdkSessionId } = record
     if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
     if ((await fleet.starter.prepareCwd({ cwd, ownsCwd: record.ownsCwd })) && record.begun)
-      this.#noteMadeAgain(session, cwd)
+      this.#recordMadeAgain(session, cwd)
     await session.live.save()
     const loaded = { ...record, sdkSessionId: session.origin?.of ?? sdkSessionId }
     const mode = modeOf(session, sdkSessionId)
@@ -265,7 +265,7 @@ export class Checkout {
   async #catchUp(session: ActiveSession): Promise<void> {
     const { ledger, emitter } = this.#context
     try {
-      if (await ledger.catchUp(session.record, { resuming: true })) await session.noteUsage()
+      if (await ledger.catchUp(session.record, { resuming: true })) await session.recordUsage()
     } catch (error) {
       const message = `what session "${session.record.key}" had used could not be read from its transcript`
       emitter.tell('warning', { message, error })
@@ -283,7 +283,7 @@ export class Checkout {
     if (session.origin !== undefined) return false
     if (error instanceof StartError && error.message.includes('is already in use')) {
       // The process of a host that died had written its transcript before the host could note it.
-      session.live.noteBegun()
+      session.live.recordBegun()
       return true
     }
     if (!(error instanceof ResumeError) || !record.begun) return false

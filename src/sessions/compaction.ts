@@ -187,16 +187,16 @@ export class Compaction {
       },
       workerEnded: (exit, reason, verdict) => turn.workerEnded(exit, reason, verdict),
     })
-    conversation.noteCompaction(turn)
+    conversation.recordCompaction(turn)
     ledger.begin(turn, worker, conversation.record)
     void cancelled?.then(() => turn.interrupt())
     try {
       await Promise.all([reportOf(turn), turn.run(asCommand(worker), 'live')])
     } finally {
-      conversation.noteCompaction(undefined)
+      conversation.recordCompaction(undefined)
       if (turn.resultMessage === undefined) void worker.close('unresponsive')
       else worker.release()
-      await conversation.noteUsage()
+      await conversation.recordUsage()
     }
     // The CLI has written all of it before it tells the result.
     const after = await this.#load(conversation.record, 0)

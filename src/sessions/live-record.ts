@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
 import type { SessionRecord, Store } from '../store/store.ts'
-import { noteActivity } from '../usage/usage.ts'
+import { recordActivity } from '../usage/usage.ts'
 
 /** The record of a session that this host works on: what becomes of it, and what of that is durable. */
 export class LiveRecord {
@@ -40,7 +40,7 @@ export class LiveRecord {
   }
 
   /** The process of a host that died had begun it before that host could note it. */
-  noteBegun(): void {
+  recordBegun(): void {
     this.#record.begun = true
   }
 
@@ -62,14 +62,14 @@ export class LiveRecord {
   }
 
   /** Its process goes on with another conversation. Returns the record as it was. */
-  noteReset(sdkSessionId: string): SessionRecord {
+  recordReset(sdkSessionId: string): SessionRecord {
     const before = { ...this.#record }
     this.#record.sdkSessionId = sdkSessionId
     return before
   }
 
   /** Its options are another agent's from now on. Durable when a save has resolved. */
-  noteAgent(agent: string): void {
+  recordAgent(agent: string): void {
     this.#record.agent = agent
   }
 
@@ -86,15 +86,15 @@ export class LiveRecord {
   }
 
   /** A turn has ended with a result. */
-  async noteTurn(): Promise<void> {
+  async recordTurn(): Promise<void> {
     this.#record.turns += 1
     this.#record.lastUsedAt = calendarOf(this.#clock).latest
     await this.touch()
   }
 
   /** A turn has run for so long, in milliseconds. */
-  noteActivity(ms: number): void {
-    noteActivity(this.#record, ms)
+  recordActivity(ms: number): void {
+    recordActivity(this.#record, ms)
   }
 
   /** Makes the record durable. */

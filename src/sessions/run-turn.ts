@@ -114,7 +114,7 @@ export class TurnRunner {
     } finally {
       permit.release()
       await session.saveIdentity()
-      this.#noteEnd(turn, startedAt)
+      this.#recordEnd(turn, startedAt)
     }
     if (turn.resultMessage !== undefined) await checkout.afterTurn(session, used)
   }
@@ -134,7 +134,7 @@ export class TurnRunner {
       if (!ended()) await Promise.all([this.#begin(session, worker, turn), worker.prepare(turn)])
       if (!ended()) await turn.onWorker?.(worker)
       if (ended()) return
-      this.#noteStart(session, worker, warmth, turn)
+      this.#recordStart(session, worker, warmth, turn)
       await turn.run(worker, warmth, session.takeReminders())
       await turn.ended
     } finally {
@@ -144,7 +144,7 @@ export class TurnRunner {
         else void worker.close('unresponsive')
       }
     }
-    await this.#noteResult(session, turn)
+    await this.#recordResult(session, turn)
   }
 
   /** From here on the prompt may have run: the conversation is resumed ever after, also by another host. */
@@ -162,23 +162,23 @@ export class TurnRunner {
   }
 
   /** The worker has all that it needs for the turn, and is about to get the prompt. */
-  #noteStart(session: ActiveSession, worker: Worker, warmth: Warmth, turn: RunningTurn): void {
+  #recordStart(session: ActiveSession, worker: Worker, warmth: Warmth, turn: RunningTurn): void {
     const { emitter, transcripts, ledger, fleet } = this.#context
     turn.onResult = () => transcripts.confirm(worker)
-    worker.noteWarmth(warmth)
+    worker.recordWarmth(warmth)
     fleet.residents.turnStarted(session.ref)
     emitter.tell('turn.started', { id: turn.id, session: session.ref, worker: worker.id, warmth })
     ledger.begin(turn, worker, session.record)
   }
 
-  async #noteResult(session: ActiveSession, turn: RunningTurn): Promise<void> {
-    if (turn.resultMessage !== undefined) await session.live.noteTurn()
+  async #recordResult(session: ActiveSession, turn: RunningTurn): Promise<void> {
+    if (turn.resultMessage !== undefined) await session.live.recordTurn()
   }
 
-  #noteEnd(turn: RunningTurn, startedAt: number): void {
+  #recordEnd(turn: RunningTurn, startedAt: number): void {
     const { clock, fleet } = this.#context
     // One that found no worker says nothing about how long turns take.
-    if (turn.warmth !== undefined) fleet.gate.noteTurn(clock.now() - startedAt)
+    if (turn.warmth !== undefined) fleet.gate.recordTurn(clock.now() - startedAt)
   }
 
   #report(session: ActiveSession, turn: RunningTurn, startedAt: number): void {
@@ -204,6 +204,6 @@ export class TurnRunner {
 /** The session's options are another agent's from this turn on. */
 async function useAgent(session: ActiveSession, agent: string): Promise<void> {
   if (session.record.agent === agent) return
-  session.live.noteAgent(agent)
+  session.live.recordAgent(agent)
   if (session.record.begun) await session.live.save()
 }

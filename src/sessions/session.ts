@@ -159,7 +159,7 @@ export class Session {
     return this.#active.with(this.#identity, async (session) => {
       const journal = journalOf(session)
       const added = await journal.append(events)
-      for (const { event } of added) session.running?.record?.told(event)
+      for (const { event } of added) session.running?.record?.recordFromCaller(event)
       await journal.flush()
       return added
     })

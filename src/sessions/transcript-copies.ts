@@ -34,7 +34,7 @@ export class TranscriptCopies {
   readonly #context: TranscriptCopiesContext
   readonly #written = new WeakMap<Worker, Written>()
   /** Workers whose transcripts are being copied. */
-  readonly #mending = new WeakSet<Worker>()
+  readonly #recopying = new WeakSet<Worker>()
 
   constructor(context: TranscriptCopiesContext) {
     this.#context = context
@@ -137,37 +137,37 @@ export class TranscriptCopies {
     const { folder } = await this.#context.driver.transcript(place)
     const { trouble } = await this.#context.files.checkDisk({ thorough: false, tenant: worker.tenant })
     const error = notWritten(folder, trouble === 'disk_full')
-    this.#unsafe(worker, 'turn_not_written', error.message)
+    this.#failed(worker, 'turn_not_written', error.message)
     throw error
   }
 
   /** A process says that something was not written: until it is, the worker stays. */
   hear(worker: Worker, message: SDKMessage): void {
-    if (isAnswer(message)) this.#noteAnswer(worker, message.uuid)
+    if (isAnswer(message)) this.#recordAnswer(worker, message.uuid)
     if (message.type !== 'system') return
-    if (message.subtype === 'mirror_error') this.#unsafe(worker, message.subtype, message.error)
+    if (message.subtype === 'mirror_error') this.#failed(worker, message.subtype, message.error)
     if (message.subtype === 'session_writes_lost' && message.lost.includes('transcript')) {
-      this.#unsafe(worker, message.subtype, message.error_code)
+      this.#failed(worker, message.subtype, message.error_code)
     }
   }
 
   /** Copies what is missing, when the worker has nothing else to do; a failure is tried again at the next occasion. */
-  async mend(worker: Worker): Promise<void> {
+  async recopy(worker: Worker): Promise<void> {
     const { session } = worker
-    if (!worker.transcriptUnsafe || this.#mending.has(worker) || session === undefined) return
-    this.#mending.add(worker)
+    if (!worker.copyFailed || this.#recopying.has(worker) || session === undefined) return
+    this.#recopying.add(worker)
     try {
       await this.reconcile({ tenant: worker.tenant, cwd: worker.cwd, sdkSessionId: worker.sdkSessionId })
-      worker.noteTranscript({ unsafe: false })
+      worker.recordCopy({ failed: false })
       this.#context.emitter.tell('transcript.recopied', { session })
     } catch (error) {
       this.#context.emitter.tell('warning', { message: `the transcript of "${session.key}" is not copied yet`, error })
     }
-    this.#mending.delete(worker)
+    this.#recopying.delete(worker)
   }
 
   /** After `/clear` the worker writes a new transcript. */
-  #noteAnswer(worker: Worker, uuid: string): void {
+  #recordAnswer(worker: Worker, uuid: string): void {
     const written = this.#written.get(worker)
     if (written === undefined) return
     const { sdkSessionId: sessionId = written.place.sessionId } = worker
@@ -180,13 +180,13 @@ export class TranscriptCopies {
     return new Promise((resolve) => this.#context.clock.after(ms, resolve))
   }
 
-  #unsafe(worker: Worker, reason: CopyFailure, error: string): void {
+  #failed(worker: Worker, reason: CopyFailure, error: string): void {
     const { session } = worker
     if (session === undefined) return
     // What the CLI itself could not write is nowhere, and cannot be waited for.
-    if (reason === 'mirror_error') worker.noteTranscript({ unsafe: true })
+    if (reason === 'mirror_error') worker.recordCopy({ failed: true })
     this.#context.emitter.tell('transcript.copyFailed', { session, reason, error })
-    if (worker.state === 'idle') void this.mend(worker)
+    if (worker.state === 'idle') void this.recopy(worker)
   }
 }
 

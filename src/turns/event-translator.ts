@@ -127,7 +127,7 @@ export class EventTranslator {
       case 'message_start':
         this.#startRequest(event.message.id, told)
         if (this.#request !== undefined) this.#request.streamed = true
-        this.#noteUsage(event.message.usage)
+        this.#recordUsage(event.message.usage)
         break
       case 'content_block_start': {
         const type = previewed(event.content_block.type)
@@ -138,7 +138,7 @@ export class EventTranslator {
         if (event.delta.type === 'text_delta') this.#delta(event.delta.text, told)
         break
       case 'message_delta':
-        this.#noteUsage(event.usage)
+        this.#recordUsage(event.usage)
         break
       case 'message_stop':
         this.#endRequest(told, false)
@@ -172,7 +172,7 @@ export class EventTranslator {
       return
     }
     if (this.#request?.messageId !== message.id) this.#startRequest(message.id, told)
-    this.#noteUsage(message.usage)
+    this.#recordUsage(message.usage)
     for (const block of message.content) {
       if (block.type === 'text') {
         if (block.text !== '') {
@@ -227,7 +227,7 @@ export class EventTranslator {
     told.events.push(idle(stopReason(result, failed || problem !== undefined), refusalOf(result)))
   }
 
-  #noteUsage(usage: { [name in keyof ModelRequestUsage]?: number | null }): void {
+  #recordUsage(usage: { [name in keyof ModelRequestUsage]?: number | null }): void {
     if (this.#request === undefined) return
     const before = this.#request.usage
     this.#request.usage = {

@@ -127,7 +127,7 @@ export class TurnJournal {
   }
 
   /** What the process says. `last`: the turn ends with it. Resolves when it is kept. Rejects with StoreError. */
-  async said(message: SDKMessage, last: boolean): Promise<void> {
+  async recordMessage(message: SDKMessage, last: boolean): Promise<void> {
     if (this.#phase !== 'begun') return
     const { events: all, previews } = this.#events.map(message, last)
     if (!this.#events.inStream) this.#requestOver?.()
@@ -141,30 +141,30 @@ export class TurnJournal {
     }
     if (events.length === 0) return
     const added = last ? this.#journal.append(events, this.#journal.turnAfter) : this.#journal.gather(events)
-    this.#noteCalls(events, added)
+    this.#recordCalls(events, added)
     await added
   }
 
   /** The CLI is about to decide whether this call may run. */
-  called(toolUseId: string): void {
+  recordCall(toolUseId: string): void {
     this.#held.reached(toolUseEventId(toolUseId))
   }
 
   /** The turn is interrupted on request. */
-  interrupted(): void {
+  recordInterrupt(): void {
     if (this.#phase !== 'begun' || this.#told.has('user.interrupt')) return
     this.#told.add('user.interrupt')
     this.#journal.append([{ type: 'user.interrupt' }]).catch(ignore)
   }
 
   /** The caller has put this into the journal: it is not told again. */
-  told(event: SessionEvent): void {
+  recordFromCaller(event: SessionEvent): void {
     if (event.type === 'user.interrupt') this.#told.add(event.type)
     if (event.type === 'user.tool_confirmation') this.#told.add(event.tool_use_id)
   }
 
   /** The agent waits for a permission. */
-  asked(question: PermissionQuestion): void {
+  recordQuestion(question: PermissionQuestion): void {
     const { toolUseId, name, input, subagent } = question
     const id = toolUseEventId(toolUseId)
     this.#openQuestions.add(id)
@@ -187,7 +187,7 @@ export class TurnJournal {
   }
 
   /** It was given or refused. */
-  answered({ asks, toolUseId }: PermissionQuestion, { result, message }: PermissionAnswer): void {
+  recordAnswer({ asks, toolUseId }: PermissionQuestion, { result, message }: PermissionAnswer): void {
     const id = toolUseEventId(toolUseId)
     this.#openQuestions.delete(id)
     this.#inOrder(async () => {
@@ -205,7 +205,7 @@ export class TurnJournal {
   }
 
   /** The turn has ended without a result of its process. */
-  ended(failure: Error | undefined): void {
+  recordEnd(failure: Error | undefined): void {
     const { phase } = this
     if (phase === 'closed') return
     const extra = phase === 'begun' ? [...this.#held.takeAll(), ...this.#lastEvents()] : []
@@ -263,11 +263,11 @@ export class TurnJournal {
   #tell(events: NewSessionEvent[]): void {
     if (this.#phase !== 'begun') return
     const added = this.#journal.gather(events)
-    this.#noteCalls(events, added)
+    this.#recordCalls(events, added)
     added.catch(ignore)
   }
 
-  #noteCalls(events: readonly NewSessionEvent[], added: Promise<NumberedEvent[]>): void {
+  #recordCalls(events: readonly NewSessionEvent[], added: Promise<NumberedEvent[]>): void {
     for (const [index, event] of events.entries()) {
       if (event.type === 'agent.tool_result') this.#calls.delete(event.tool_use_id)
       if (event.type === 'agent.mcp_tool_result') this.#calls.delete(event.mcp_tool_use_id)

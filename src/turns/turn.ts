@@ -298,26 +298,26 @@ export class RunningTurn implements Turn, TurnSink {
     if (lifecycleOf(message) !== undefined) return false
     if (message.type === 'assistant') this.#firstMessageAt ??= this.#clock.now()
     // What the CLI says of a credential is for its own users: the turn's error says what to do here.
-    if (this.#noteCredential(message) && message.type === 'assistant') return false
+    if (this.#recordCredential(message) && message.type === 'assistant') return false
     if (message.type === 'result' && this.#isLast(message)) {
       void this.#conclude(message)
       return true
     }
-    this.#record?.said(message, false).catch((error: unknown) => this.abort(error as Error))
+    this.#record?.recordMessage(message, false).catch((error: unknown) => this.abort(error as Error))
     this.#deliver(message)
     return false
   }
 
   toolCalled(toolUseId: string): void {
-    this.#record?.called(toolUseId)
+    this.#record?.recordCall(toolUseId)
   }
 
   permissionAsked(question: PermissionQuestion): void {
-    this.#record?.asked(question)
+    this.#record?.recordQuestion(question)
   }
 
   permissionAnswered(question: PermissionQuestion, answer: PermissionAnswer): void {
-    this.#record?.answered(question, answer)
+    this.#record?.recordAnswer(question, answer)
   }
 
   #deliver(message: SDKMessage): void {
@@ -332,7 +332,7 @@ export class RunningTurn implements Turn, TurnSink {
     let failure: Error | undefined
     try {
       if (this.onResult !== undefined) await this.onResult()
-      if (this.#record !== undefined) await this.#record.said(result, true)
+      if (this.#record !== undefined) await this.#record.recordMessage(result, true)
       if (!(this.#failure instanceof AuthenticationError)) this.#deliver(result)
       this.#lastResult = result
     } catch (error) {
@@ -367,7 +367,7 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   /** True for a message that tells of a credential which is missing or refused. */
-  #noteCredential(message: SDKMessage): boolean {
+  #recordCredential(message: SDKMessage): boolean {
     const error =
       message.type === 'assistant' || (message.type === 'system' && message.subtype === 'api_retry')
         ? message.error
@@ -394,7 +394,7 @@ export class RunningTurn implements Turn, TurnSink {
     }
     const worker = this.#worker
     if (this.#phase === 'ended' || this.#concluding || worker === undefined) return
-    if (this.#failure === undefined) this.#record?.interrupted()
+    if (this.#failure === undefined) this.#record?.recordInterrupt()
     // An interrupt that overtakes its prompt would stop nothing.
     await Promise.race([this.#underway.promise, this.ended, this.#elapsed(BEGIN_GRACE_MS)])
     if (this.#isEnded()) return
@@ -457,7 +457,7 @@ export class RunningTurn implements Turn, TurnSink {
     if (this.#phase === 'ended' || this.#concluding) return
     this.#phase = 'ended'
     this.#failure ??= error
-    this.#record?.ended(this.#failure)
+    this.#record?.recordEnd(this.#failure)
     if (this.#failure !== undefined) this.#kept.reject(this.#failure)
     for (const cancel of this.#timers) cancel()
     this.#timers.clear()

@@ -33,15 +33,15 @@ export class Unprompted implements TurnSink {
   }
 
   toolCalled(toolUseId: string): void {
-    if (this.active) this.#inOrder(() => this.#record?.called(toolUseId))
+    if (this.active) this.#inOrder(() => this.#record?.recordCall(toolUseId))
   }
 
   permissionAsked(question: PermissionQuestion): void {
-    this.#inOrder(() => this.#begun.asked(question))
+    this.#inOrder(() => this.#begun.recordQuestion(question))
   }
 
   permissionAnswered(question: PermissionQuestion, answer: PermissionAnswer): void {
-    if (this.active) this.#inOrder(() => this.#record?.answered(question, answer))
+    if (this.active) this.#inOrder(() => this.#record?.recordAnswer(question, answer))
   }
 
   workerEnded(exit: ExitFacts, reason: CloseReason, verdict?: Error): void {
@@ -77,23 +77,23 @@ export class Unprompted implements TurnSink {
 
   async #take(message: SDKMessage): Promise<void> {
     if (message.type !== 'result') {
-      this.#begun.said(message, false).catch(ignore)
+      this.#begun.recordMessage(message, false).catch(ignore)
       return
     }
     const record = this.#record
     if (record === undefined) return
     try {
       await this.#context.confirm()
-      await record.said(message, true)
+      await record.recordMessage(message, true)
     } catch (error) {
-      record.ended(error as Error)
+      record.recordEnd(error as Error)
     }
     this.#end(undefined)
   }
 
   #end(failure: Error | undefined): void {
     if (this.#record === undefined) return
-    this.#record.ended(failure)
+    this.#record.recordEnd(failure)
     this.#record = undefined
     this.#context.speaks(false)
   }

@@ -35,7 +35,7 @@ export class Meter {
   }
 
   hear(message: SDKMessage): void {
-    if (message.type === 'result') this.#noteResult(message)
+    if (message.type === 'result') this.#recordResult(message)
     else if (message.type === 'assistant') this.#answers.note(message.message)
     // After `/clear` the totals begin at nothing again.
     else if (message.type === 'conversation_reset') {
@@ -64,7 +64,7 @@ export class Meter {
     Object.assign(this.#record, { reported: NOTHING_USED, saved: NOTHING_USED, estimated: NOTHING_USED })
   }
 
-  #noteResult(message: SDKResultMessage): void {
+  #recordResult(message: SDKResultMessage): void {
     const total = runningTotal(message)
     // A result that the CLI makes up when it fails may have no numbers: what is missing comes with the next.
     if (tokensIn(total) < tokensIn(this.#record.reported) && tokensIn(total) === 0) return

@@ -19,7 +19,7 @@ export const usageFrom = (notedAt: number): UsageRecord => ({
 })
 
 /** A turn of this session has run for so long, in milliseconds. */
-export function noteActivity(session: SessionRecord, ms: number): void {
+export function recordActivity(session: SessionRecord, ms: number): void {
   session.usage ??= usageFrom(session.createdAt)
   session.usage.activeMs = (session.usage.activeMs ?? 0) + ms
 }

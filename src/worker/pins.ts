@@ -52,23 +52,23 @@ export class Pins {
     return this.#transcript
   }
 
-  noteTasks(count: number): void {
+  recordTasks(count: number): void {
     this.#tasks = count
     this.#update()
   }
 
-  notePermissionRequest(change: 1 | -1): void {
+  recordPermissionRequest(change: 1 | -1): void {
     this.#permissionRequests += change
     if (change === -1) this.#lastAnswerAt = this.#clock.now()
     this.#update()
   }
 
-  noteTranscript(unsafe: boolean): void {
-    this.#transcript = unsafe
+  recordCopy(failed: boolean): void {
+    this.#transcript = failed
     this.#update()
   }
 
-  noteUnprompted(speaks: boolean): void {
+  recordUnprompted(speaks: boolean): void {
     this.#unprompted = speaks
     this.#update()
   }

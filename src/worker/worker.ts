@@ -238,7 +238,7 @@ export class Worker {
     return this.#warmth
   }
 
-  noteWarmth(warmth: Warmth): void {
+  recordWarmth(warmth: Warmth): void {
     this.#warmth = warmth
   }
 
@@ -266,7 +266,7 @@ export class Worker {
   }
 
   /** True while its transcript lacks something in the store: it must not leave meanwhile. */
-  get transcriptUnsafe(): boolean {
+  get copyFailed(): boolean {
     return this.#pins.transcript
   }
 
@@ -275,7 +275,7 @@ export class Worker {
     return this.#pendingServers
   }
 
-  notePendingServers(names: readonly string[]): void {
+  recordPendingServers(names: readonly string[]): void {
     this.#pendingServers = names
   }
 
@@ -284,7 +284,7 @@ export class Worker {
     return this.#memoryBytes
   }
 
-  noteMemory(bytes: number | undefined): void {
+  recordMemory(bytes: number | undefined): void {
     this.#memoryBytes = bytes
   }
 
@@ -418,12 +418,12 @@ export class Worker {
     return this.close('outgrown')
   }
 
-  noteBackgroundTasks(ids: readonly string[]): void {
-    this.#pins.noteTasks(new Set(ids).size)
+  recordBackgroundTasks(ids: readonly string[]): void {
+    this.#pins.recordTasks(new Set(ids).size)
   }
 
-  notePermissionRequest(change: 1 | -1): void {
-    this.#pins.notePermissionRequest(change)
+  recordPermissionRequest(change: 1 | -1): void {
+    this.#pins.recordPermissionRequest(change)
   }
 
   called(toolUseId: string): void {
@@ -439,14 +439,14 @@ export class Worker {
   }
 
   /** Whether it speaks unprompted: it must not leave meanwhile. */
-  noteUnprompted(speaks: boolean): void {
-    this.#pins.noteUnprompted(speaks)
+  recordUnprompted(speaks: boolean): void {
+    this.#pins.recordUnprompted(speaks)
     if (!speaks) this.#lastUsedAt = this.#clock.now()
   }
 
   /** Whether what it has said could not be copied yet. */
-  noteTranscript({ unsafe }: { unsafe: boolean }): void {
-    this.#pins.noteTranscript(unsafe)
+  recordCopy({ failed }: { failed: boolean }): void {
+    this.#pins.recordCopy(failed)
   }
 
   async #close(reason: CloseReason): Promise<void> {
@@ -508,7 +508,7 @@ export class Worker {
   /** What a message says of the process itself, whoever it is for. */
   #note(message: SDKMessage): void {
     if (message.type === 'system' && message.subtype === 'background_tasks_changed') {
-      this.noteBackgroundTasks(message.tasks.filter(({ ambient }) => ambient !== true).map(({ task_id }) => task_id))
+      this.recordBackgroundTasks(message.tasks.filter(({ ambient }) => ambient !== true).map(({ task_id }) => task_id))
     }
     this.#owner?.said(this, message)
     if (message.type !== 'system' || message.subtype !== 'init') return

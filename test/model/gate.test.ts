@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import fc from 'fast-check'
-import type { Claim } from '../../src/memory/governor.ts'
+import type { MemoryReservation } from '../../src/memory/governor.ts'
 import { CapacityError, TurnInterruptedError } from '../../src/errors.ts'
 import { Gate } from '../../src/admission/gate.ts'
 import type { Permit } from '../../src/admission/gate.ts'
@@ -34,8 +34,8 @@ test.each([3, 'auto'] as const)(
     const clock = new FakeClock()
     // Memory that comes and goes: each turn claims from one to three of it.
     let memory = 10
-    const held = new Set<Claim>()
-    const needOf = ({ agent }: Claim): number => Number(agent)
+    const held = new Set<MemoryReservation>()
+    const needOf = ({ agent }: MemoryReservation): number => Number(agent)
     const claimed = (): number => [...held].reduce((sum, claim) => sum + needOf(claim), 0)
     const gate = new Gate({
       turns: 7,
@@ -57,7 +57,7 @@ test.each([3, 'auto'] as const)(
     const enter = (tenant: string): void => {
       const abort = new AbortController()
       waiting.add(abort)
-      const claim: Claim = { agent: String(1 + below(3)), worker: () => undefined }
+      const claim: MemoryReservation = { agent: String(1 + below(3)), worker: () => undefined }
       gate.enter(tenant, abort.signal, claim).then(
         (permit) => {
           waiting.delete(abort)
@@ -96,7 +96,7 @@ test.each([3, 'auto'] as const)(
       else if (chance < 0.99) {
         memory = below(20)
         gate.reconsider()
-      } else gate.noteTurn(below(10_000))
+      } else gate.recordTurn(below(10_000))
       await settle()
       const { facts } = gate
       agree('turns that run', facts.running, inside.length)

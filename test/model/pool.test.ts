@@ -127,7 +127,7 @@ function check(model: Model, real: Real): void {
 }
 
 /** Takes note of the turns that have ended. */
-function noteEnds(model: Model, real: Real): void {
+function recordEnds(model: Model, real: Real): void {
   for (const sent of real.sent) {
     if (sent.outcome === undefined || sent.noted) continue
     sent.noted = true
@@ -145,7 +145,7 @@ function command(name: string, act: (model: Model, real: Real) => unknown): Asyn
     async run(model, real) {
       await act(model, real)
       await real.test.clock.settle()
-      noteEnds(model, real)
+      recordEnds(model, real)
       check(model, real)
     },
     toString: () => name,
@@ -288,7 +288,7 @@ async function windDown(model: Model, real: Real, quietMs: number): Promise<void
       if (process.unanswered > 0) process.finish()
     }
     await clock.advance(1_000)
-    noteEnds(model, real)
+    recordEnds(model, real)
   }
   expect(model.open).toBe(0)
   // Every worker is idle or gone, no slot is lost, and every session goes on.

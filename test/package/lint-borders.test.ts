@@ -60,7 +60,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   [
     'src/process/tree.ts',
     [
-      '../memory/usage.ts',
+      '../memory/tree-memory.ts',
       '../driver/driver.ts',
       '../worker/worker.ts',
       '../pool/pool.ts',
@@ -70,7 +70,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ],
   ['src/files/walk.ts', ['../pool/pool.ts', '../store/store.ts', '../driver/driver.ts', '../process/tree.ts', 'zod']],
   [
-    'src/memory/usage.ts',
+    'src/memory/tree-memory.ts',
     ['../process/tree.ts', '../driver/driver.ts', '../driver/claude.ts', 'node:child_process', 'node:perf_hooks'],
   ],
   ['src/store/sqlite.ts', ['../pool/pool.ts', '../worker/worker.ts', '../driver/claude.ts', '../config/load.ts', sdk]],
@@ -347,10 +347,10 @@ const allowedImports: [from: string, imports: string[]][] = [
     ['./marker.ts', '../errors.ts', '../options/limits.ts', '../clock.ts', 'node:child_process', 'node:fs/promises'],
   ],
   ['src/files/walk.ts', ['./folder.ts', '../errors.ts', '../clock.ts', '../units.ts', 'node:fs', 'node:fs/promises']],
-  ['src/memory/usage.ts', ['./limit.ts', '../clock.ts', 'node:os']],
+  ['src/memory/tree-memory.ts', ['./limit.ts', '../clock.ts', 'node:os']],
   [
     'src/worker/worker.ts',
-    ['./lifecycle.ts', '../driver/driver.ts', '../process/tree.ts', '../memory/usage.ts', '../errors.ts'],
+    ['./lifecycle.ts', '../driver/driver.ts', '../process/tree.ts', '../memory/tree-memory.ts', '../errors.ts'],
   ],
   ['src/agents/agent.ts', ['../driver/driver.ts', '../options/limits.ts', '../process/hand-over.ts', 'zod']],
   ['src/admission/gate.ts', ['../clock.ts', '../errors.ts']],

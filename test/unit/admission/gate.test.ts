@@ -86,13 +86,13 @@ describe('retryAfterMs', () => {
     gate.tryEnter('a')
     gate.tryEnter('b')
     expect(refusalOf(gate).retryAfterMs).toBe(2_500)
-    for (let turn = 0; turn < 100; turn += 1) gate.noteTurn(60_000)
+    for (let turn = 0; turn < 100; turn += 1) gate.recordTurn(60_000)
     expect(refusalOf(gate).retryAfterMs).toBe(30_000)
   })
 
   test('is always there, and never 0', () => {
     const { gate } = gateOf({ turns: 2 })
-    for (let turn = 0; turn < 100; turn += 1) gate.noteTurn(0)
+    for (let turn = 0; turn < 100; turn += 1) gate.recordTurn(0)
     gate.suspend('suspended')
     expect(refusalOf(gate)).toMatchObject({ reason: 'suspended', retryAfterMs: 100 })
     expect(gate.refuse('memory', 'no room').retryAfterMs).toBe(100)

@@ -10,7 +10,7 @@ test('nobody is expected before anybody came', () => {
 
 test('after an arrival one spare waits for the next, and for some minutes', () => {
   const demand = new Demand(0, 400)
-  demand.noteArrival(1_000)
+  demand.recordArrival(1_000)
   expect(demand.target(bounds, 1_000)).toBe(1)
   expect(demand.target(bounds, 5 * 60_000)).toBe(1)
   expect(demand.target(bounds, 30 * 60_000)).toBe(0)
@@ -20,15 +20,15 @@ test('the target is what arrives while a process starts, twice over', () => {
   const demand = new Demand(0, 400)
   // Four a second for five minutes: 1.6 arrive while one starts.
   let now = 0
-  for (; now < 5 * 60_000; now += 250) demand.noteArrival(now)
+  for (; now < 5 * 60_000; now += 250) demand.recordArrival(now)
   expect(demand.rate(now) * 1_000).toBeCloseTo(4, 0)
   expect(demand.target(bounds, now)).toBe(4)
 })
 
 test('slow starts ask for more spares', () => {
   const slow = new Demand(0, 400)
-  for (let start = 0; start < 50; start += 1) slow.noteStart(2_000)
-  for (let now = 0; now < 5 * 60_000; now += 1_000) slow.noteArrival(now)
+  for (let start = 0; start < 50; start += 1) slow.recordStart(2_000)
+  for (let now = 0; now < 5 * 60_000; now += 1_000) slow.recordArrival(now)
   expect(slow.target(bounds, 5 * 60_000)).toBe(4)
 })
 
@@ -42,8 +42,8 @@ test('whatever happens, the target keeps to its bounds and is a whole number', (
       (gaps, starts, min, more) => {
         const demand = new Demand(0, 400)
         let now = 0
-        for (const ms of starts) demand.noteStart(ms)
-        for (const gap of gaps) demand.noteArrival((now += gap))
+        for (const ms of starts) demand.recordStart(ms)
+        for (const gap of gaps) demand.recordArrival((now += gap))
         const target = demand.target({ min, max: min + more }, now)
         expect(Number.isInteger(target) && target >= min && target <= min + more).toBe(true)
       },

@@ -143,7 +143,7 @@ test('habits change: what was seen lately counts more', () => {
 
 test('what takes longer to start is worth more', () => {
   const habits = new Habits()
-  for (let start = 0; start < 50; start += 1) habits.noteStart('slow', 4_000)
+  for (let start = 0; start < 50; start += 1) habits.recordStart('slow', 4_000)
   const ratio = habits.forecast('s', 'slow', 0, HOUR).savedPerMs / habits.forecast('s', 'other', 0, HOUR).savedPerMs
   expect(ratio).toBeCloseTo(10, 1)
 })
@@ -164,7 +164,7 @@ test('memory stays bounded: of many sessions and agents the oldest are forgotten
   repeat(habits, 10 * SECOND, { sessions: 1, times: 50, agent: 'first' })
   expect(habits.forecast('first-10000-0', 'first', 0, HOUR)).not.toEqual(unlearnedWithin(HOUR))
   for (let number = 0; number < 20_000; number += 1) habits.fallsSilent(`s-${number}`, 'a', HOUR)
-  for (let number = 0; number < 250; number += 1) habits.noteStart(`agent-${number}`, 400)
+  for (let number = 0; number < 250; number += 1) habits.recordStart(`agent-${number}`, 400)
   expect(habits.forecast('first-10000-0', 'first', 0, HOUR)).toEqual(unlearnedWithin(HOUR))
 })
 

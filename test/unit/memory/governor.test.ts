@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { Estimate } from '../../../src/memory/estimate.ts'
 import { Governor } from '../../../src/memory/governor.ts'
-import type { Claim } from '../../../src/memory/governor.ts'
+import type { MemoryReservation } from '../../../src/memory/governor.ts'
 import type { Occupant } from '../../../src/memory/readings.ts'
 import type { MemorySource } from '../../../src/memory/source.ts'
 
@@ -31,7 +31,7 @@ class Worker implements Occupant {
     this.purpose = purpose
   }
 
-  noteMemory(bytes: number | undefined): void {
+  recordMemory(bytes: number | undefined): void {
     this.memoryBytes = bytes
   }
 }
@@ -96,7 +96,7 @@ class Machine {
   }
 }
 
-const claimOf = (worker?: Worker, agent = 'a'): Claim => ({ agent, worker: () => worker })
+const claimOf = (worker?: Worker, agent = 'a'): MemoryReservation => ({ agent, worker: () => worker })
 
 /** Admits turns until no more are borne. */
 function admitted(governor: Governor, agent = 'a'): number {
@@ -116,10 +116,10 @@ describe('how many turns fit', () => {
     for (let turn = 0; turn < 5; turn += 1) {
       const worker = machine.add(governor, 'busy', 140)
       machine.change(governor, worker, 'idle')
-      governor.look()
+      governor.sample()
       machine.workers.pop()
     }
-    governor.look()
+    governor.sample()
     // 1829 / 140
     expect(governor.turnsThatFit).toBe(13)
     expect(admitted(governor)).toBe(13)
@@ -131,7 +131,7 @@ describe('how many turns fit', () => {
     const claims: { worker: Worker | undefined }[] = []
     for (let turn = 0; turn < 7; turn += 1) {
       const place: { worker: Worker | undefined } = { worker: undefined }
-      const claim: Claim = { agent: 'a', worker: () => place.worker }
+      const claim: MemoryReservation = { agent: 'a', worker: () => place.worker }
       expect(governor.obstacle(claim)).toBeUndefined()
       governor.hold(claim)
       claims.push(place)
@@ -152,7 +152,7 @@ describe('how many turns fit', () => {
     const machine = new Machine()
     const governor = machine.governor()
     for (let idle = 0; idle < 12; idle += 1) machine.add(governor, 'idle', 150)
-    governor.look()
+    governor.sample()
     expect(governor.fitsAnother('a', 'turn')).toBe(false)
     expect(governor.turnsThatFit).toBe(7)
     expect(governor.obstacle(claimOf())).toBeUndefined()
@@ -189,7 +189,7 @@ describe('how many turns fit', () => {
     ] as const) {
       for (let turn = 0; turn < 5; turn += 1) {
         machine.change(governor, machine.add(governor, 'busy', mib, { agent }), 'idle')
-        governor.look()
+        governor.sample()
         machine.workers.pop()
       }
     }
@@ -280,11 +280,11 @@ describe('what was learned', () => {
       const worker = machine.add(governor, 'busy', 100)
       machine.now += 500
       worker.mib = 400
-      governor.look()
+      governor.sample()
       worker.mib = 100
       machine.now += 500
       machine.change(governor, worker, 'idle')
-      governor.look()
+      governor.sample()
       machine.workers.pop()
     }
     expect(governor.stats().agents).toMatchObject({ a: { runningBytes: 400 * MIB, runningSamples: 5, idleSamples: 0 } })
@@ -297,7 +297,7 @@ describe('what was learned', () => {
     machine.add(governor, 'idle', 90)
     for (let look = 0; look < 62; look += 1) {
       machine.now += 500
-      governor.look()
+      governor.sample()
     }
     expect(governor.stats().agents).toMatchObject({ a: { runningSamples: 6, idleSamples: 1 } })
     machine.change(governor, long, 'closing')
@@ -312,7 +312,7 @@ describe('figures', () => {
     const governor = machine.governor()
     // They may grow to 250 each: some 600 are left beside one more, and taken in 150 ms at most.
     for (let number = 0; number < 50; number += 1) machine.add(governor, 'busy', 10)
-    governor.look()
+    governor.sample()
     machine.reads = { room: 0, sample: 0, measure: 0 }
     for (let ask = 0; ask < 1_000; ask += 1) governor.obstacle(claimOf())
     machine.now += 100
@@ -340,7 +340,7 @@ describe('figures', () => {
       machine.change(governor, worker, 'idle')
       if (next === 'look') {
         expect(machine.reads).toEqual({ room: 0, sample: 0, measure: 0 })
-        governor.look()
+        governor.sample()
       } else machine.change(governor, worker, 'closing')
     }
     expect(governor.stats().agents).toMatchObject({ a: { runningSamples: 2 } })
@@ -349,11 +349,11 @@ describe('figures', () => {
   test('are looked at more often where a tool could soon have taken all', () => {
     const machine = new Machine()
     machine.limitMib = 64 * 1024
-    expect(machine.governor().lookInMs).toBe(500)
+    expect(machine.governor().sampleInMs).toBe(500)
     machine.limitMib = 1_024
-    expect(machine.governor().lookInMs).toBeCloseTo(234, 0)
+    expect(machine.governor().sampleInMs).toBeCloseTo(234, 0)
     machine.limitMib = 100
-    expect(machine.governor().lookInMs).toBe(100)
+    expect(machine.governor().sampleInMs).toBe(100)
   })
 
   test('add up', () => {
@@ -361,7 +361,7 @@ describe('figures', () => {
     const governor = machine.governor()
     machine.add(governor, 'busy', 100)
     machine.add(governor, 'idle', 90)
-    governor.look()
+    governor.sample()
     const stats = governor.stats()
     expect(stats).toMatchObject({
       boundBy: 'machine',
@@ -382,18 +382,18 @@ describe('the one to end', () => {
     const governor = machine.governor()
     for (let turn = 0; turn < 5; turn += 1) {
       machine.change(governor, machine.add(governor, 'busy', 900, { agent: 'large' }), 'idle')
-      governor.look()
+      governor.sample()
       machine.workers.pop()
     }
     machine.add(governor, 'busy', 880, { agent: 'large' })
     machine.add(governor, 'idle', 999)
     const greedy = machine.add(governor, 'busy', 600)
     machine.now += 100
-    governor.look()
+    governor.sample()
     expect(governor.outgrown).toBe(greedy)
     greedy.mib = 200
     machine.now += 100
-    governor.look()
+    governor.sample()
     expect(governor.outgrown?.agent).toBe('large')
   })
 })

@@ -71,7 +71,7 @@ export const anonymousBytes = (pid: number): number | undefined => {
  * Measures the private memory of whole process trees: all of them cheaply and often, one of them exactly now and then, by
  * which the cheap figures are corrected.
  */
-export class Usage {
+export class TreeMemory {
   readonly #now: () => number
   readonly #read: ReadFile
   readonly #readLater: ReadFileLater
@@ -156,7 +156,7 @@ export class Usage {
     const steps = this.#readTrees()
     for (;;) {
       const trees = this.#step(steps)
-      if (trees !== undefined) return this.#noteTrees(trees, this.#now() - start)
+      if (trees !== undefined) return this.#recordTrees(trees, this.#now() - start)
     }
   }
 
@@ -169,7 +169,7 @@ export class Usage {
       const start = this.#now()
       const trees = this.#step(steps)
       tookMs += this.#now() - start
-      if (trees !== undefined) return this.#noteTrees(trees, tookMs)
+      if (trees !== undefined) return this.#recordTrees(trees, tookMs)
       await this.#rest()
       // Somebody has looked at all at once meanwhile.
       if (this.#looking !== steps) return
@@ -186,7 +186,7 @@ export class Usage {
     }
   }
 
-  #noteTrees(trees: Trees, tookMs: number): void {
+  #recordTrees(trees: Trees, tookMs: number): void {
     this.#looking = undefined
     this.#trees = trees
     const now = this.#now()

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { Usage, pageBytes } from '../../../src/memory/usage.ts'
-import type { MeasuredWorker } from '../../../src/memory/usage.ts'
+import { TreeMemory, pageBytes } from '../../../src/memory/tree-memory.ts'
+import type { MeasuredWorker } from '../../../src/memory/tree-memory.ts'
 
 const MIB = 2 ** 20
 const PAGE = 4_096
@@ -28,8 +28,8 @@ class Proc {
       `Rss:  999999 kB\nPrivate_Clean:  ${(exact - mib) * 1024} kB\nPrivate_Dirty:  ${mib * 1024} kB\n`
   }
 
-  usage(): Usage {
-    return new Usage({
+  usage(): TreeMemory {
+    return new TreeMemory({
       now: () => this.now,
       read: (path) => {
         this.reads.push(path)
@@ -63,7 +63,7 @@ class Proc {
 }
 
 /** Samples, and lets the exact measurement come that it may have begun. */
-async function sampled(usage: Usage, workers: readonly MeasuredWorker[]): Promise<Map<string, number>> {
+async function sampled(usage: TreeMemory, workers: readonly MeasuredWorker[]): Promise<Map<string, number>> {
   const found = usage.sample(workers, false)
   for (let tick = 0; tick < 4; tick += 1) await Promise.resolve()
   return found
