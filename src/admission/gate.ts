@@ -145,14 +145,6 @@ export class Gate {
     })
   }
 
-  /** Admits a turn at once or throws CapacityError. */
-  tryEnter(tenant: string, claim?: MemoryReservation): Permit {
-    const obstacle = this.#obstacle(tenant, claim)
-    if (obstacle === undefined && !this.#othersWait(tenant)) return this.#admit(tenant, claim)
-    if (obstacle === 'draining') throw new PoolClosedError('the pool is draining or closed and takes no new turns')
-    throw this.#refusal(obstacle ?? 'turns', tenant)
-  }
-
   /** Admits what can be done another time: undefined when there is no place, and nothing is counted as refused. */
   enterIfFree(tenant: string, claim: MemoryReservation): Permit | undefined {
     const isFree = this.#obstacle(tenant, claim) === undefined && !this.#othersWait(tenant)

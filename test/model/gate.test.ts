@@ -124,7 +124,7 @@ test('with a place for each tenant, none waits longer than its turn among the te
       const clock = new FakeClock()
       const admission = { mode: 'wait', timeoutMs: 1e9, maxWaiting: 1_000 } as const
       const gate = new Gate({ turns: 1, turnsPerTenant: 1, admission, clock })
-      const first = gate.tryEnter('first')
+      const first = await gate.enter('first', new AbortController().signal)
       const order: string[] = []
       let permit = first
       for (const tenant of arrivals) {

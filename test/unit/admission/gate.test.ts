@@ -42,8 +42,8 @@ const lineAt = (gate: Gate): Line => {
 describe('a full gate that sheds', () => {
   test('refuses at once, with the reason and the numbers', async () => {
     const { gate } = gateOf()
-    gate.tryEnter('a')
-    gate.tryEnter('b')
+    await gate.enter('a', never)
+    await gate.enter('b', never)
     const refusal = await gate.enter('c', never).catch((error: unknown) => error)
     expect(refusal).toBeInstanceOf(CapacityError)
     expect(refusal).toMatchObject({ reason: 'turns', facts: { running: 2, limit: 2, waiting: 0 } })
@@ -53,48 +53,50 @@ describe('a full gate that sheds', () => {
     expect(gate.facts).toEqual({ running: 2, limit: 2, waiting: 0, shed: 1, starts: 0 })
   })
 
-  test('has a place again as soon as a turn has left, once for each', () => {
+  test('has a place again as soon as a turn has left, once for each', async () => {
     const { gate } = gateOf({ turns: 1 })
-    const permit = gate.tryEnter('a')
+    const permit = await gate.enter('a', never)
     permit.release()
     permit.release()
     expect(gate.facts.running).toBe(0)
-    gate.tryEnter('a')
-    expect(() => gate.tryEnter('a')).toThrow(CapacityError)
+    await gate.enter('a', never)
+    await expect(gate.enter('a', never)).rejects.toThrow(CapacityError)
   })
 
-  test('refuses a tenant that has all its turns, and nobody else', () => {
+  test('refuses a tenant that has all its turns, and nobody else', async () => {
     const { gate } = gateOf({ turns: 3, turnsPerTenant: 1 })
-    gate.tryEnter('a')
-    expect(() => gate.tryEnter('a')).toThrow('tenant "a" has all the turns that limits.turnsPerTenant gives it')
-    expect(() => gate.tryEnter('b')).not.toThrow()
+    await gate.enter('a', never)
+    await expect(gate.enter('a', never)).rejects.toThrow(
+      'tenant "a" has all the turns that limits.turnsPerTenant gives it',
+    )
+    await expect(gate.enter('b', never)).resolves.toMatchObject({ tenant: 'b' })
   })
 })
 
 describe('retryAfterMs', () => {
-  const refusalOf = (gate: Gate): CapacityError => {
+  const refusalOf = async (gate: Gate): Promise<CapacityError> => {
     try {
-      gate.tryEnter('z')
+      await gate.enter('z', never)
     } catch (error) {
       return error as CapacityError
     }
     throw new Error('was admitted')
   }
 
-  test('follows from how long turns take and how many wait', () => {
+  test('follows from how long turns take and how many wait', async () => {
     const { gate } = gateOf({ turns: 2 })
-    gate.tryEnter('a')
-    gate.tryEnter('b')
-    expect(refusalOf(gate).retryAfterMs).toBe(2_500)
+    await gate.enter('a', never)
+    await gate.enter('b', never)
+    expect((await refusalOf(gate)).retryAfterMs).toBe(2_500)
     for (let turn = 0; turn < 100; turn += 1) gate.recordTurn(60_000)
-    expect(refusalOf(gate).retryAfterMs).toBe(30_000)
+    expect((await refusalOf(gate)).retryAfterMs).toBe(30_000)
   })
 
-  test('is always there, and never 0', () => {
+  test('is always there, and never 0', async () => {
     const { gate } = gateOf({ turns: 2 })
     for (let turn = 0; turn < 100; turn += 1) gate.recordTurn(0)
     gate.suspend('suspended')
-    expect(refusalOf(gate)).toMatchObject({ reason: 'suspended', retryAfterMs: 100 })
+    expect(await refusalOf(gate)).toMatchObject({ reason: 'suspended', retryAfterMs: 100 })
     expect(gate.refuse('memory', 'no room').retryAfterMs).toBe(100)
   })
 })
@@ -169,7 +171,7 @@ describe('a full gate with a queue', () => {
 
   test('lets go of who is aborted, also before it has begun to wait', async () => {
     const { gate, clock } = gateOf({ turns: 1, admission: WAIT })
-    const permit = gate.tryEnter('a')
+    const permit = await gate.enter('a', never)
     const abort = new AbortController()
     const waiting = gate.enter('a', abort.signal)
     abort.abort('enough')
@@ -255,18 +257,18 @@ describe('a draining gate', () => {
     expect(gate.draining).toBe(true)
     expect(() => gate.resume()).toThrow(PoolClosedError)
     expect(() => gate.permitStart('a')).toThrow(PoolClosedError)
-    expect(() => gate.tryEnter('a')).toThrow(PoolClosedError)
+    await expect(gate.enter('a', never)).rejects.toThrow(PoolClosedError)
     await expect(gate.enter('a', never)).rejects.toThrow(PoolClosedError)
     line.permits[0]?.release()
     expect(gate.facts).toMatchObject({ running: 0, waiting: 0 })
   })
 })
 
-test('starts ahead are counted apart from turns', () => {
+test('starts ahead are counted apart from turns', async () => {
   const { gate } = gateOf({ turns: 1 })
   const start = gate.permitStart('a')
   expect(gate.facts).toMatchObject({ starts: 1, running: 0 })
-  gate.tryEnter('a')
+  await gate.enter('a', never)
   start.release()
   start.release()
   expect(gate.facts).toMatchObject({ starts: 0, running: 1 })
@@ -309,47 +311,53 @@ test('no tenant waits while it could run, whatever comes and goes', async () => 
 describe("turnsPerTenant: 'auto'", () => {
   const auto = (turns: number) => gateOf({ turns, turnsPerTenant: 'auto' })
 
-  test('gives a tenant all places while nobody else wants one', () => {
+  test('gives a tenant all places while nobody else wants one', async () => {
     const { gate } = auto(4)
-    for (let turn = 0; turn < 4; turn += 1) gate.tryEnter('a')
+    for (let turn = 0; turn < 4; turn += 1) await gate.enter('a', never)
     expect(gate.facts.running).toBe(4)
   })
 
   test('keeps the next place for a tenant that was refused, until that has come or could have', async () => {
     const { gate } = auto(2)
-    const first = gate.tryEnter('a')
-    gate.tryEnter('a')
+    const first = await gate.enter('a', never)
+    await gate.enter('a', never)
     await expect(gate.enter('b', never)).rejects.toMatchObject({ reason: 'turns' })
     first.release()
     await expect(gate.enter('a', never)).rejects.toMatchObject({ reason: 'tenant' })
-    const permit = gate.tryEnter('b')
+    const permit = await gate.enter('b', never)
     expect(gate.facts.running).toBe(2)
     // It has come: what it leaves is anybody's.
     permit.release()
-    gate.tryEnter('a').release()
+    const again = await gate.enter('a', never)
+    again.release()
     await gate.enter('c', never)
     expect(gate.facts.running).toBe(2)
   })
 
   test('takes nothing from who has less than its even share', async () => {
     const { gate } = auto(4)
-    const permits = [gate.tryEnter('a'), gate.tryEnter('b'), gate.tryEnter('b'), gate.tryEnter('b')]
+    const permits = [
+      await gate.enter('a', never),
+      await gate.enter('b', never),
+      await gate.enter('b', never),
+      await gate.enter('b', never),
+    ]
     await expect(gate.enter('c', never)).rejects.toMatchObject({ reason: 'turns' })
     permits[1]?.release()
     await expect(gate.enter('b', never)).rejects.toMatchObject({ reason: 'tenant' })
-    gate.tryEnter('a')
+    await gate.enter('a', never)
     expect(gate.facts.running).toBe(4)
   })
 
   test('forgets who was refused and does not come again', async () => {
     const { gate, clock } = auto(2)
-    const first = gate.tryEnter('a')
-    gate.tryEnter('a')
+    const first = await gate.enter('a', never)
+    await gate.enter('a', never)
     const refusal = (await gate.enter('b', never).catch((error: unknown) => error)) as CapacityError
     first.release()
     await expect(gate.enter('a', never)).rejects.toMatchObject({ reason: 'tenant' })
     await clock.advance(2 * refusal.retryAfterMs)
-    gate.tryEnter('a')
+    await gate.enter('a', never)
     expect(gate.facts.running).toBe(2)
   })
 })
@@ -368,7 +376,7 @@ describe('memory', () => {
       },
     }
     const { gate } = gateOf({ turns: Infinity, turnsPerTenant: 'auto', memory })
-    const permit = gate.tryEnter('a', claim)
+    const permit = await gate.enter('a', never, claim)
     await expect(gate.enter('a', never, claim)).rejects.toMatchObject({
       reason: 'memory',
       facts: { running: 1, limit: 1, waiting: 0 },
