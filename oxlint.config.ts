@@ -97,19 +97,49 @@ const borders: Border[] = [
   },
   {
     files: ['src/driver/**'],
-    imports: [...root, '../store/store.ts', '../files/*.ts', '../process/*.ts', '../memory/*.ts', ...noDisk],
-    says: `driver sees files, process, memory, store/store and the root files; the disk through files. Only claude.ts imports ${sdk}; its types come from driver.ts.`,
+    imports: [
+      ...root,
+      '../store/store.ts',
+      '../files/*.ts',
+      '../process/*.ts',
+      '../memory/*.ts',
+      '../transcripts/*.ts',
+      ...noDisk,
+    ],
+    says: `driver sees files, process, memory, transcripts, store/store and the root files; the disk through files. Only claude.ts imports ${sdk}; its types come from driver.ts.`,
   },
   {
     // What they read and write is the host's own: output that waits, /proc, and where a directory really is.
-    files: ['src/driver/spool.ts', 'src/driver/processes.ts', 'src/driver/transcript-folder.ts'],
+    files: ['src/driver/spool.ts', 'src/driver/processes.ts'],
     imports: [...root, '../files/*.ts', '../process/*.ts', '../memory/*.ts'],
     says: 'driver sees files, process, memory and the root files.',
   },
   {
     files: ['src/driver/claude.ts'],
-    imports: [...root, '../store/store.ts', '../files/*.ts', '../process/*.ts', '../memory/*.ts', sdk, ...noDisk],
-    says: 'driver/claude sees the SDK, files, process, memory, store/store and the root files.',
+    imports: [
+      ...root,
+      '../store/store.ts',
+      '../files/*.ts',
+      '../process/*.ts',
+      '../memory/*.ts',
+      '../transcripts/*.ts',
+      sdk,
+      ...noDisk,
+    ],
+    says: 'driver/claude sees the SDK, files, process, memory, transcripts, store/store and the root files.',
+  },
+  {
+    files: ['src/transcripts/**'],
+    imports: [...root, '../driver/driver.ts', '../files/*.ts', ...noDisk],
+    types: ['../driver/driver.ts'],
+    says: 'transcripts sees files, the types of driver/driver and the root files; the disk through files.',
+  },
+  {
+    // Where a directory really is, only the host knows.
+    files: ['src/transcripts/folder.ts'],
+    imports: [...root, '../driver/driver.ts', '../files/*.ts'],
+    types: ['../driver/driver.ts'],
+    says: 'transcripts sees files, the types of driver/driver and the root files.',
   },
   {
     files: ['src/driver/driver.ts'],

@@ -2,8 +2,8 @@ import { join } from 'node:path'
 import type { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { TranscriptPlace } from './driver.ts'
-import { transcriptFolder } from './transcript-folder.ts'
-import { checkId, transcriptFile } from './transcripts.ts'
+import { transcriptFolder } from '../transcripts/folder.ts'
+import { checkId, transcriptFile } from '../transcripts/transcript.ts'
 
 const SESSION_ID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/
 

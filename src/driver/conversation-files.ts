@@ -12,13 +12,13 @@ import type {
   TranscriptPlace,
   TranscriptUsage,
 } from './driver.ts'
-import { forgetCopy, linesOf, reconcile } from './mirror.ts'
-import { resumeLoad } from './resume-load.ts'
+import { forgetCopy, linesOf, reconcile } from '../transcripts/mirror.ts'
+import { resumeLoad } from '../transcripts/resume-load.ts'
 import { removeScratch, tidyScratch } from './scratch.ts'
-import { transcriptUsage } from './transcript-usage.ts'
-import { checkTranscript } from './transcript-chain.ts'
-import { transcriptFolder } from './transcript-folder.ts'
-import { parseTranscript, transcriptFile, transcriptNames } from './transcripts.ts'
+import { transcriptUsage } from '../transcripts/usage.ts'
+import { checkTranscript } from '../transcripts/chain.ts'
+import { transcriptFolder } from '../transcripts/folder.ts'
+import { parseTranscript, transcriptFile, transcriptNames } from '../transcripts/transcript.ts'
 
 type Trouble = DriverListeners['trouble']
 

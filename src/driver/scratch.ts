@@ -3,7 +3,7 @@ import { calendarOf } from '../calendar.ts'
 import { systemClock } from '../clock.ts'
 import { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
-import { checkId } from './transcripts.ts'
+import { checkId } from '../transcripts/transcript.ts'
 
 /** The CLI probes the file system with these at each start, and leaves them. A younger one may be in use. */
 const PROBE = /^fswatch-probe-/

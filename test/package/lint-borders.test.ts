@@ -90,6 +90,18 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ],
   ['src/driver/environment.ts', ['../pool/pool.ts', sdk, 'node:fs', 'node:fs/promises']],
   [
+    'src/transcripts/chain.ts',
+    [
+      '../driver/claude.ts',
+      '../process/tree.ts',
+      '../store/store.ts',
+      '../worker/worker.ts',
+      '../pool/pool.ts',
+      sdk,
+      'node:fs',
+    ],
+  ],
+  [
     'src/pool/pool.ts',
     [
       '../driver/claude.ts',
@@ -321,6 +333,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
 const typesOnly: [from: string, imports: string[]][] = [
   ['src/clock.ts', ['./driver/driver.ts']],
   ['src/driver/driver.ts', [sdk, '../process/terminate.ts']],
+  ['src/transcripts/chain.ts', ['../driver/driver.ts']],
   ['src/admission/gate.ts', ['../memory/governor.ts']],
   ['src/worker/worker.ts', ['../agents/question.ts']],
   ['src/events.ts', ['./worker/worker.ts', './memory/governor.ts', './files/problem.ts', './store/store.ts']],
@@ -383,6 +396,8 @@ const allowedImports: [from: string, imports: string[]][] = [
   ['src/driver/claude.ts', [sdk, '../process/spawn.ts', './environment.ts']],
   ['src/driver/environment.ts', ['../options/limits.ts', '../files/tenant-files.ts']],
   ['src/driver/spool.ts', ['node:fs', 'node:fs/promises']],
+  ['src/transcripts/chain.ts', ['../files/tenant-files.ts', '../errors.ts', '../clock.ts']],
+  ['src/transcripts/folder.ts', ['node:fs', 'node:fs/promises']],
   [
     'src/pool/pool.ts',
     [

@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import type { TranscriptPlace } from './driver.ts'
+import type { TranscriptPlace } from '../driver/driver.ts'
 
 /** The CLI cuts longer names and adds a hash. */
 const LONGEST_NAME = 200

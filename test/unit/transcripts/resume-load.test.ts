@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import type { TranscriptPlace } from '../../../src/driver/driver.ts'
 import { TenantFiles } from '../../../src/files/tenant-files.ts'
-import { resumeLoad } from '../../../src/driver/resume-load.ts'
+import { resumeLoad } from '../../../src/transcripts/resume-load.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const sessionId = '11111111-1111-4111-8111-111111111111'

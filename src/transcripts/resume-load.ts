@@ -1,8 +1,8 @@
 import type { FileFacts, TenantFiles } from '../files/tenant-files.ts'
-import type { ResumeLoad, TranscriptPlace } from './driver.ts'
-import { parseEntry } from './transcript-entry.ts'
-import { transcriptFolder } from './transcript-folder.ts'
-import { transcriptFile } from './transcripts.ts'
+import type { ResumeLoad, TranscriptPlace } from '../driver/driver.ts'
+import { parseEntry } from './entry.ts'
+import { transcriptFolder } from './folder.ts'
+import { transcriptFile } from './transcript.ts'
 
 /** The row that the CLI writes when it has put a summary in the place of what was said before. */
 interface Boundary {

@@ -4,7 +4,7 @@ import { beforeEach, expect, test } from 'vitest'
 import { formatWall } from '../../../src/clock.ts'
 import type { TranscriptPlace } from '../../../src/driver/driver.ts'
 import { TenantFiles } from '../../../src/files/tenant-files.ts'
-import { transcriptUsage } from '../../../src/driver/transcript-usage.ts'
+import { transcriptUsage } from '../../../src/transcripts/usage.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 const sessionId = '11111111-1111-4111-8111-111111111111'

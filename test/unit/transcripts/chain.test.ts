@@ -3,7 +3,7 @@ import { mkdir, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import type { TranscriptPlace } from '../../../src/driver/driver.ts'
-import { checkTranscript } from '../../../src/driver/transcript-chain.ts'
+import { checkTranscript } from '../../../src/transcripts/chain.ts'
 import { TenantFiles } from '../../../src/files/tenant-files.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 

@@ -1,10 +1,10 @@
 import { join } from 'node:path'
 import { FilesError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
-import type { TranscriptPlace } from './driver.ts'
-import { parseEntry } from './transcript-entry.ts'
-import { transcriptFolder } from './transcript-folder.ts'
-import { transcriptFile } from './transcripts.ts'
+import type { TranscriptPlace } from '../driver/driver.ts'
+import { parseEntry } from './entry.ts'
+import { transcriptFolder } from './folder.ts'
+import { transcriptFile } from './transcript.ts'
 
 /** An entry that comes before its parent costs another pass over the file. After these the check gives up and passes. */
 const MAX_PASSES = 3

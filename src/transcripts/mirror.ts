@@ -1,10 +1,10 @@
 import { basename, join } from 'node:path'
 import { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
-import type { SessionStore, SessionStoreEntry, TranscriptPlace } from './driver.ts'
-import { transcriptFolder } from './transcript-folder.ts'
-import { checkId, parseTranscript, transcriptFile } from './transcripts.ts'
-import type { ParsedTranscript } from './transcripts.ts'
+import type { SessionStore, SessionStoreEntry, TranscriptPlace } from '../driver/driver.ts'
+import { transcriptFolder } from './folder.ts'
+import { checkId, parseTranscript, transcriptFile } from './transcript.ts'
+import type { ParsedTranscript } from './transcript.ts'
 
 /** The main transcript has no subpath. */
 type Subpath = string | undefined

@@ -2,9 +2,9 @@ import { join } from 'node:path'
 import { parseWall } from '../clock.ts'
 import { FilesError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
-import type { ModelAnswer, TranscriptPlace, TranscriptUsage } from './driver.ts'
-import { parseEntry } from './transcript-entry.ts'
-import { transcriptNames } from './transcripts.ts'
+import type { ModelAnswer, TranscriptPlace, TranscriptUsage } from '../driver/driver.ts'
+import { parseEntry } from './entry.ts'
+import { transcriptNames } from './transcript.ts'
 
 /** What is read of one transcript at most, from its end. Of the longest answer of a model a line is far shorter. */
 const BOUNDS = { from: 'end', lineBytes: 4 * 2 ** 20, fileBytes: 128 * 2 ** 20 } as const

@@ -2,9 +2,9 @@ import { join } from 'node:path'
 import { FilesError } from '../errors.ts'
 import { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
-import type { SessionStoreEntry, TranscriptPlace } from './driver.ts'
-import { parseEntry } from './transcript-entry.ts'
-import { transcriptFolder } from './transcript-folder.ts'
+import type { SessionStoreEntry, TranscriptPlace } from '../driver/driver.ts'
+import { parseEntry } from './entry.ts'
+import { transcriptFolder } from './folder.ts'
 
 /** Ids come from processes and archives, and become names of files. */
 const PLAIN_ID = /^[\w-]{1,100}$/

@@ -1,7 +1,7 @@
 import { mkdir, realpath, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { folderName } from '../../../src/driver/transcript-folder.ts'
+import { folderName } from '../../../src/transcripts/folder.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
 test('letters and digits stay, and each other character becomes a hyphen', () => {

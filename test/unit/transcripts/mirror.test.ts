@@ -2,7 +2,7 @@ import { appendFile, mkdir, readFile, readdir, writeFile } from 'node:fs/promise
 import { dirname, join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import type { SessionStore, TranscriptPlace } from '../../../src/driver/driver.ts'
-import { forgetCopy, reconcile } from '../../../src/driver/mirror.ts'
+import { forgetCopy, reconcile } from '../../../src/transcripts/mirror.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import { sessionStore } from '../../../src/store/session-store.ts'
 import { TenantFiles } from '../../../src/files/tenant-files.ts'
