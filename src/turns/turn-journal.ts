@@ -232,6 +232,8 @@ export class TurnJournal {
   }
 
   #lastEvents(): readonly NewSessionEvent[] {
+    // The turn has run until now: these events and the session say the same.
+    this.#activity.pause(this.#journal.now)
     return this.#options.lastEvents?.() ?? []
   }
 
