@@ -92,7 +92,10 @@ describe('A config', () => {
     ['agents: { a: {} }\nlimits:\n  turns: 0\n', 'line 3: limits.turns: 0 is not a whole number of at least 1'],
     ['agents: { a: {} }\nresidency: { idleTtl: 5m, idleTtlMs: 5 }\n', 'line 2: residency.idleTtl: is given twice'],
     ['agents: { a: {} }\nadmission: { mode: hope }\n', 'line 2: admission.mode: "hope" is not one of: shed, wait'],
-    ['agents: { a: {} }\nlimits:\n  turns: 4\n  trunTime: 5m\n', 'line 4: limits.trunTime: is not an option; did you'],
+    [
+      'agents: { a: {} }\nlimits:\n  turns: 4\n  trunTimeout: 5m\n',
+      'line 4: limits.trunTimeout: is not an option; did you',
+    ],
     [
       'agents: { a: {} }\nretention:\n  tenants:\n    x.y: { maxAge: 5 }\n',
       'line 4: retention.tenants.x.y.maxAge: must be',

@@ -29,7 +29,7 @@ test('waiting users go first, then workers asked for ahead, then spares; each in
   expect(launcher.facts).toEqual({ starting: 1, waiting: 6 })
   first.resolve()
   await Promise.all(all)
-  expect(begun).toEqual(['user 1', 'user 2', 'ahead 1', 'ahead 2', 'spare 1', 'spare 2'])
+  expect(begun).toEqual(['turn 1', 'turn 2', 'ahead 1', 'ahead 2', 'spare 1', 'spare 2'])
   expect(launcher.facts).toEqual({ starting: 0, waiting: 0 })
 })
 
