@@ -16,6 +16,7 @@ export type { EventOptions, JournalEntry, SessionEvents } from './journal/event-
 export type { NumberedEvent } from './journal/journal.ts'
 export type { EventContent, EventPreview, NewSessionEvent, SessionEvent } from './journal/session-event.ts'
 export type { OnLeave, Turn } from './turns/turn.ts'
+export type { FollowOptions, OnSlow, TurnFollower, TurnMessage } from './turns/turn-log.ts'
 export type {
   AgentOptions,
   ClientToolCall,

@@ -8,6 +8,7 @@ import type { TurnReader } from './turn-reader.ts'
 import { checkSendOptions } from './send.ts'
 import type { RunningTurn, Turn } from './turn.ts'
 import type { SendOptions } from './send.ts'
+import type { FollowOptions, TurnFollower, TurnLog } from './turn-log.ts'
 import type { Warmth } from '../worker/warmth.ts'
 
 /** Throws ConfigError. */
@@ -26,11 +27,14 @@ export class SteeringTurn implements Turn {
   readonly result: Promise<SDKResultMessage>
   readonly #turn: RunningTurn
   readonly #reader: TurnReader
+  /** What kept the prompt from being sent. */
+  #failure: Error | undefined
+  #log: TurnLog | undefined
   readonly #promptStored = Promise.withResolvers<NumberedEvent | undefined>()
 
   constructor(turn: RunningTurn, input: TurnInput, options: SendOptions = {}) {
     this.#turn = turn
-    this.#reader = turn.follow()
+    this.#reader = turn.join()
     this.#promptStored.promise.catch(() => undefined)
     this.result = this.#steer(() => promptOf(input, options))
     this.result.catch(() => undefined)
@@ -62,6 +66,15 @@ export class SteeringTurn implements Turn {
     return { done: true, value: undefined }
   }
 
+  /** Its messages are those of the turn that it was added to, counted from its first call on. */
+  follow(options: FollowOptions = {}): TurnFollower {
+    if (this.#log === undefined) {
+      this.#log = this.#turn.openLog(0)
+      if (this.#failure !== undefined) this.#log.end(this.#failure)
+    }
+    return this.#log.follow(options)
+  }
+
   interrupt(): Promise<void> {
     return this.#turn.interrupt()
   }
@@ -69,8 +82,10 @@ export class SteeringTurn implements Turn {
   async #steer(prompt: () => SDKUserMessage): Promise<SDKResultMessage> {
     const error = await this.#hand(prompt)
     if (error === undefined) return this.#turn.result
+    this.#failure = error
     this.#promptStored.reject(error)
     this.#reader.end(error)
+    this.#log?.end(error)
     throw error
   }
 

@@ -1,10 +1,11 @@
 import type { SDKMessage } from '../driver/driver.ts'
+import type { TurnSubscriber } from './turn-log.ts'
 
 /** What is kept for a reader that may still come, in characters of JSON; the oldest goes first. */
 const UNREAD_LIMIT = 1024 * 1024
 
 /** One reader's end of a turn: what it has not read yet, and how the turn ended. */
-export class TurnReader {
+export class TurnReader implements TurnSubscriber {
   readonly #onCaughtUp: () => void
   #unread: { message: SDKMessage; size: number }[] = []
   #unreadSize = 0

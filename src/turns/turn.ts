@@ -11,6 +11,8 @@ import type { TurnJournal } from './turn-journal.ts'
 import type { PermissionAnswer, PermissionQuestion } from '../agents/question.ts'
 import type { TurnLimits } from '../options/limits.ts'
 import type { Warmth } from '../worker/warmth.ts'
+import { TurnLog } from './turn-log.ts'
+import type { FollowOptions, TurnFollower, TurnSubscriber } from './turn-log.ts'
 
 /** What a reader that stops iterating does to the turn. */
 export type OnLeave = 'interrupt' | 'detach'
@@ -29,6 +31,13 @@ export interface Turn extends AsyncIterableIterator<SDKMessage, undefined, undef
   readonly warmth: Warmth | undefined
   /** Messages that were dropped without a reader: no reader ever came, or it had stopped at the end of the turn. */
   readonly droppedMessages: number
+  /**
+   * Another reader of this turn, with numbered messages. Any number of followers may come at any time; each reads at its own
+   * pace, and a slow one holds neither the turn nor the others unless it asks for that (`onSlow: 'wait'`). From the first call
+   * on, the newest 1 MiB of JSON is kept for followers that come later, also after the end of the turn. So call it right after
+   * `send()` to keep a turn from its beginning. Throws ConfigError.
+   */
+  follow(options?: FollowOptions): TurnFollower
   /** Stops the turn and resolves when the process has taken note. The turn then ends with a result, as in the SDK. */
   interrupt(): Promise<void>
 }
@@ -87,7 +96,11 @@ export class RunningTurn implements Turn, TurnSink {
   readonly #ended = Promise.withResolvers<void>()
   readonly #handed = Promise.withResolvers<void>()
   readonly #underway = Promise.withResolvers<void>()
-  readonly #readers: TurnReader[] = []
+  readonly #mainReader = new TurnReader(() => this.#readerCaughtUp())
+  readonly #readers: TurnSubscriber[] = [this.#mainReader]
+  #log: TurnLog | undefined
+  /** Messages that its readers were given. */
+  #delivered = 0
   /** Prompts whose result has not come. A steered turn has several. */
   readonly #pending = new Set<string>()
   /** Results that have come. */
@@ -129,7 +142,6 @@ export class RunningTurn implements Turn, TurnSink {
     this.result = this.#result.promise
     this.result.catch(() => undefined)
     this.#kept.promise.catch(() => undefined)
-    this.#readers.push(new TurnReader(() => this.#readerCaughtUp()))
   }
 
   get warmth(): Warmth | undefined {
@@ -197,10 +209,6 @@ export class RunningTurn implements Turn, TurnSink {
     return this.#mainReader.dropped
   }
 
-  get #mainReader(): TurnReader {
-    return this.#readers[0] as TurnReader
-  }
-
   [Symbol.asyncIterator](): this {
     return this
   }
@@ -217,6 +225,10 @@ export class RunningTurn implements Turn, TurnSink {
   /** A reader has stopped. The last one to go interrupts the turn, unless it was to detach. */
   async leave(reader: TurnReader): Promise<void> {
     reader.leave()
+    await this.#readerLeft()
+  }
+
+  async #readerLeft(): Promise<void> {
     if (this.#phase === 'ended') return
     this.#readerCaughtUp()
     if (this.#onLeave === 'detach' || this.#readers.some((other) => !other.left)) return
@@ -229,12 +241,32 @@ export class RunningTurn implements Turn, TurnSink {
     this.#mainReader.attach()
   }
 
+  follow(options: FollowOptions = {}): TurnFollower {
+    this.#log ??= this.openLog(this.#delivered)
+    return this.#log.follow(options)
+  }
+
+  /** A log of what the turn says from now on. `last`: the number of messages before. */
+  openLog(last: number): TurnLog {
+    const log = new TurnLog(last, {
+      onCaughtUp: () => this.#readerCaughtUp(),
+      onLeft: () => this.#readerLeft(),
+    })
+    this.#subscribe(log)
+    return log
+  }
+
   /** Another reader of the same turn, from now on. */
-  follow(): TurnReader {
+  join(): TurnReader {
     const reader = new TurnReader(() => this.#readerCaughtUp())
+    this.#subscribe(reader)
+    return reader
+  }
+
+  #subscribe(reader: TurnSubscriber): void {
+    if (this.#failure !== undefined) reader.stopHolding()
     if (this.#phase === 'ended') reader.end(this.#failure)
     this.#readers.push(reader)
-    return reader
   }
 
   /** Gives the turn its worker and hands over the prompt. `notices`: system reminders for the agent beside it. */
@@ -321,6 +353,7 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   #deliver(message: SDKMessage): void {
+    this.#delivered += 1
     for (const reader of this.#readers) reader.push(message)
     this.#readerCaughtUp()
   }

@@ -15,6 +15,7 @@ export const COMMON: Readonly<Record<string, string>> = {
 export const BY_PAGE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'docs/library.md': {
     lastSeen: 'declare const lastSeen: number',
+    response: "declare const response: import('node:http').ServerResponse",
     render: 'declare function render(number: number | undefined, content: readonly { text: string }[]): void',
     findOrders:
       "declare function findOrders(key: string | undefined): Promise<{ content: { type: 'text'; text: string }[] }>",

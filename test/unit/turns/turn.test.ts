@@ -251,7 +251,7 @@ describe('back-pressure', () => {
 
   test('of several readers is that of the slowest', async () => {
     const turn = await running()
-    const follower = turn.follow()
+    const follower = turn.join()
     const both = [turn.next(), follower.next()]
     hear(turn, said('a'))
     await Promise.all(both)
@@ -302,7 +302,7 @@ describe('a reader that leaves', () => {
 
   test('of several does not end the turn of the others', async () => {
     const turn = await running()
-    const follower = turn.follow()
+    const follower = turn.join()
     hear(turn, said('a'))
     void turn.leave(follower)
     await clock.settle()
