@@ -20,6 +20,37 @@ const ports = ['../driver/driver.ts', '../store/store.ts']
 const noDisk = ['!node:fs', '!node:fs/*']
 const sdk = '@anthropic-ai/claude-agent-sdk'
 
+/** What the server sees outside of its folder, from a file of one of its folders. */
+const serverSees = [
+  '../../index.ts',
+  ...root.map((path) => `../${path}`),
+  '../../driver/driver.ts',
+  '../../telemetry/*.ts',
+]
+const serverTypes = ['../../driver/driver.ts']
+const serverSays =
+  'All of server sees the public surface (index, the root files, the types of driver/driver), telemetry and the libraries of HTTP.'
+
+/** What wire formats see of the rest of the server and its libraries. */
+const apiSees = [
+  '../*.ts',
+  '../http/*.ts',
+  '../auth/*.ts',
+  '../outbound/*.ts',
+  '../api-store/api-store.ts',
+  '@ag-ui/core',
+  '@ag-ui/core/schemas',
+  '@ag-ui/encoder',
+  '@modelcontextprotocol/sdk/client/streamableHttp.js',
+  '@modelcontextprotocol/sdk/server/mcp.js',
+  '@modelcontextprotocol/sdk/shared/transport.js',
+  '@modelcontextprotocol/sdk/types.js',
+  'hono',
+  'hono/*',
+  'hono-openapi',
+  'zod',
+]
+
 /** What a command may use, from a file of src/cli. */
 const commandSees = [
   '../node-version.ts',
@@ -364,27 +395,58 @@ const borders: Border[] = [
     says: 'server sees the public surface (index, the root files, the types of driver/driver), telemetry, and the libraries of HTTP: nothing below the pool.',
   },
   {
-    files: ['src/server/*/**'],
+    files: ['src/server/outbound/**'],
+    imports: root.map((path) => `../${path}`),
+    says: 'server/outbound dials other hosts: it sees the root files.',
+  },
+  {
+    files: ['src/server/api-store/**'],
+    imports: root.map((path) => `../${path}`),
+    says: 'server/api-store keeps what the API knows beside the pool: it sees the root files.',
+  },
+  {
+    files: ['src/server/api-store/api-store.ts'],
+    imports: ['!node:*', '!node:*/*', '!./**'],
+    says: 'server/api-store/api-store holds types: it imports nothing.',
+  },
+  {
+    files: ['src/server/http/**'],
+    imports: ['../errors.ts', '../context.ts', '../api-store/api-store.ts', ...serverSees, 'hono', 'hono/*'],
+    types: serverTypes,
+    says: `server/http sees server/errors, server/context and the port of server/api-store. ${serverSays}`,
+  },
+  {
+    files: ['src/server/auth/**'],
     imports: [
       '../*.ts',
-      '../../index.ts',
-      ...root.map((path) => `../${path}`),
-      '../../driver/driver.ts',
-      '../../telemetry/*.ts',
-      '@ag-ui/core',
-      '@ag-ui/core/schemas',
-      '@ag-ui/encoder',
-      '@modelcontextprotocol/sdk/client/streamableHttp.js',
-      '@modelcontextprotocol/sdk/server/mcp.js',
-      '@modelcontextprotocol/sdk/shared/transport.js',
-      '@modelcontextprotocol/sdk/types.js',
+      '../http/*.ts',
+      '../api-store/api-store.ts',
+      ...serverSees,
       'hono',
       'hono/*',
       'hono-openapi',
+      'jose',
       'zod',
     ],
-    types: ['../../driver/driver.ts'],
-    says: 'A wire format in a folder of server sees the server, the public surface and the libraries of HTTP.',
+    types: serverTypes,
+    says: `server/auth sees server, server/http and the port of server/api-store. ${serverSays}`,
+  },
+  {
+    files: ['src/server/managed-agents/**'],
+    imports: [...apiSees, ...serverSees],
+    types: serverTypes,
+    says: `A wire format sees server, server/http, server/auth, server/outbound and the port of server/api-store, and no other wire format. ${serverSays}`,
+  },
+  {
+    files: ['src/server/ag-ui/**'],
+    imports: [...apiSees, ...serverSees, '!../../driver/driver.ts'],
+    says: `server/ag-ui reads no messages of the SDK: what they say comes from server/turn-parts. It sees server, server/http, server/auth and no other wire format. ${serverSays}`,
+  },
+  {
+    files: ['src/server/managed-agents/sessions/**'],
+    imports: ['../*.ts', ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path))],
+    types: serverTypes.map((path) => `../${path}`),
+    says: `server/managed-agents/sessions sees server/managed-agents and what that sees. ${serverSays}`,
   },
   {
     files: ['src/simulator/**'],

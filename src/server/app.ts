@@ -4,34 +4,39 @@ import type { MiddlewareHandler } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
+import { ConfigError } from '../errors.ts'
 import type { Pool } from '../index.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { ClientTools } from './ag-ui/client-tools.ts'
 import { agUi } from './ag-ui/routes.ts'
-import { Authenticator, refuseStrangers } from './auth.ts'
-import { browserTokenRoutes } from './browser-token-routes.ts'
-import { BrowserTokens, checkScope } from './browser-tokens.ts'
-import { Bodies } from './bodies.ts'
-import { readConnectionLimits } from './connections.ts'
-import type { ConnectionLimits } from './connections.ts'
-import type { ServerContext, ServerEnv, ServerState } from './context.ts'
+import { Runs } from './ag-ui/runs.ts'
+import { Threads } from './ag-ui/threads.ts'
+import type { ApiStore } from './api-store/api-store.ts'
+import { SqliteApiStore } from './api-store/sqlite.ts'
+import { Authenticator, refuseStrangers } from './auth/authenticator.ts'
+import { browserTokenRoutes } from './auth/browser-token-routes.ts'
+import { BrowserTokens, checkScope } from './auth/browser-tokens.ts'
+import type { ServerEnv, ServerSettings, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
+import { Bodies } from './http/bodies.ts'
+import { readConnectionLimits } from './http/connections.ts'
+import type { ConnectionLimits } from './http/connections.ts'
+import { crossOrigin } from './http/origins.ts'
+import { inRequest } from './http/request-scope.ts'
 import { Quotas } from './limits.ts'
 import { DefinitionPolicy } from './managed-agents/definition-policy.ts'
-import { SqliteAnswers } from './kept-answers.ts'
 import { managedAgents } from './managed-agents/managed-agents.ts'
-import { ResourceStore } from './managed-agents/resource-store.ts'
 import { messages } from './messages.ts'
 import { metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
-import { crossOrigin } from './origins.ts'
-import { Questions } from './questions.ts'
-import { inRequest } from './request-scope.ts'
 import { RecentlyShed, operations } from './operations.ts'
 import { readAgUi, readServerOptions, readTenantLimits } from './options.ts'
 import type { ServerOptions } from './options.ts'
+import { PoolListeners } from './pool-listeners.ts'
+import { Questions } from './questions.ts'
 import { Storage } from './storage.ts'
-import { TurnFeeds, graceOf } from './turn-feed.ts'
+import { Streams } from './streams.ts'
+import { TurnFeeds, graceOf } from './turn-feeds.ts'
 
 /** What `createServer()` takes that no config file can hold. */
 export interface ServerParts {
@@ -43,8 +48,13 @@ export interface ServerParts {
   questions?: Questions
   /** Gives agents the tools of front ends: the one that their options came from. Default: there are none here. */
   clientTools?: ClientTools
-  /** The SQLite file of `/v1`: its agents, environments and sessions. Default: none; they are gone when the server closes. */
+  /**
+   * The SQLite file of what the server keeps beside the pool: agents, environments and sessions of `/v1`, answers to requests
+   * that name themselves, and the hashes of browser tokens. Default: none; they are gone when the server closes.
+   */
   resourceFile?: string
+  /** Keeps the same in place of `resourceFile`. It stays the caller's, who closes it after the server. */
+  apiStore?: ApiStore
   /**
    * Agents reach the network through a proxy, and the proxy decides which addresses are allowed. Default `false`: the
    * host itself dials the MCP servers that tenants name, at public addresses alone.
@@ -81,77 +91,53 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     logger = SILENT,
     clock = systemClock,
     questions = new Questions({ clock }),
-    resourceFile = ':memory:',
     behindProxy = false,
     clientTools,
+    resourceFile,
+    apiStore,
     ...given
   } = options
-  const {
-    keys,
-    jwt,
-    onDisconnect,
-    tenantLimits,
-    origins = [],
-    agUi: agUiOptions,
-    managedAgents: defining = {},
-    ...rest
-  } = readServerOptions(given, pool.agents)
-  let { defaultAgent } = rest
-  const resources = new ResourceStore(resourceFile)
-  const answers = new SqliteAnswers(resourceFile)
-  const tokens = new BrowserTokens(resourceFile, clock)
-  const authenticator = new Authenticator(
-    { ...(keys === undefined ? {} : { keys }), ...(jwt === undefined ? {} : { jwt }) },
-    (token) => tokens.callerOf(token),
-    clock,
-  )
-  const connections = readConnectionLimits(rest.connections)
-  const feeds = new TurnFeeds(pool, clock)
-  const limits = readTenantLimits(tenantLimits)
+  if (resourceFile !== undefined && apiStore !== undefined)
+    throw new ConfigError('resourceFile', 'is not used with apiStore; give one of them')
+  const read = readServerOptions(given, pool.agents)
+  const { onDisconnect = 'detach', origins = [], managedAgents: defining = {} } = read
+  const limits = readTenantLimits(read.tenantLimits)
+  const connections = readConnectionLimits(read.connections)
+  const agUiOptions = readAgUi(read.agUi)
+  const settings: ServerSettings = { state: 'ready', defaultAgent: read.defaultAgent }
+  const ownStore = apiStore === undefined ? new SqliteApiStore(resourceFile ?? ':memory:') : undefined
+  const store = apiStore ?? (ownStore as SqliteApiStore)
+  const tokens = new BrowserTokens(store.tokens, clock)
+  const authenticator = new Authenticator(read, tokens, clock)
+  const listeners = new PoolListeners(pool)
   const storage = new Storage({
     pool,
+    listeners,
     clock,
-    resources,
+    resources: store.resources,
     limit: limits.storage,
     onTrouble: (error) => logger.warn('what a tenant keeps could not be counted', { error }),
   })
+  const quotas = new Quotas({ pool, listeners, clock, limits, storage, connections: connections.max })
+  const streams = new Streams({ clock, quotas, tokens, logger })
+  const feeds = new TurnFeeds(listeners, clock)
+  const threads = new Threads(listeners)
+  const runs = new Runs({ pool, feeds, threads, questions, clientTools, agUi: agUiOptions, logger })
   const policy = new DefinitionPolicy(defining, () => authenticator.off)
-  let state: ServerState = 'ready'
-  const context: ServerContext = {
-    pool,
-    clock,
-    logger,
-    feeds,
-    questions,
-    clientTools,
-    tokens,
-    quotas: new Quotas({ pool, clock, limits, storage, connections: connections.max }),
-    disconnectGraceMs: graceOf(onDisconnect ?? 'detach'),
-    agUi: readAgUi(agUiOptions),
-    defaultAgent: () => defaultAgent ?? pool.agents[0] ?? '',
-    state: () => state,
-  }
-  const measured = metrics(context)
+  const measured = metrics(pool, listeners, quotas)
   const app = new Hono<ServerEnv>()
-  app.use(noted(context, new Bodies((tenant, bytes) => storage.add(tenant, bytes))))
+  app.use(noted(clock, logger, new Bodies((tenant, bytes) => storage.add(tenant, bytes))))
   app.use(crossOrigin(origins))
-  app.use(guarded(context, authenticator, origins))
-  app.route('/', operations(context, new RecentlyShed(pool, clock)))
+  app.use(guarded(quotas, authenticator, origins))
+  app.route('/', operations({ pool, settings, shed: new RecentlyShed(listeners, clock) }))
   app.route('/', measured.app)
-  app.route('/', messages(context))
-  app.route('/', agUi(context))
-  app.route('/', browserTokenRoutes(context))
-  app.route('/', managedAgents(context, { store: resources, answers, policy, behindProxy }))
+  app.route('/', messages({ pool, quotas, feeds, streams, settings, disconnectGraceMs: graceOf(onDisconnect) }))
+  app.route('/', agUi({ pool, quotas, streams, runs }))
+  app.route('/', browserTokenRoutes(pool, tokens))
+  const shared = { pool, listeners, clock, quotas, questions, streams, logger }
+  app.route('/', managedAgents(shared, { store, policy, behindProxy }))
   app.get('/openapi.json', openapi(app))
-  app.notFound((c) =>
-    fail(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path}`), c.var.requestId),
-  )
-  app.onError((error, c) => {
-    const known = error instanceof HTTPException ? fromHono(error) : toApiError(error)
-    if (known.status >= 500 && known.type === 'api_error')
-      logger.error('request failed', { request_id: c.var.requestId, error: known.cause ?? known })
-    return fail(known, c.var.requestId)
-  })
+  answerFailures(app, logger)
   return {
     app,
     fetch: (request) => app.fetch(request),
@@ -162,24 +148,35 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
       return authenticator.off
     },
     get state() {
-      return state
+      return settings.state
     },
     set state(next) {
-      state = next
+      settings.state = next
     },
     update(next) {
-      const read = readServerOptions(next, pool.agents)
-      authenticator.update(read)
-      defaultAgent = read.defaultAgent
+      const changed = readServerOptions(next, pool.agents)
+      authenticator.update(changed)
+      settings.defaultAgent = changed.defaultAgent
     },
     close() {
+      listeners.close()
       measured.close()
       feeds.close()
-      resources.close()
-      answers.close()
-      tokens.close()
+      ownStore?.close()
     },
   }
+}
+
+function answerFailures(app: Hono<ServerEnv>, logger: Logger): void {
+  app.notFound((c) =>
+    fail(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path}`), c.var.requestId),
+  )
+  app.onError((error, c) => {
+    const known = error instanceof HTTPException ? fromHono(error) : toApiError(error)
+    if (known.status >= 500 && known.type === 'api_error')
+      logger.error('request failed', { request_id: c.var.requestId, error: known.cause ?? known })
+    return fail(known, c.var.requestId)
+  })
 }
 
 const fromHono = (error: HTTPException): ApiError =>
@@ -195,7 +192,7 @@ function fail(error: ApiError, requestId: string): Response {
 }
 
 /** Every request has an id, which its answer and its line in the log carry. */
-function noted({ clock, logger }: ServerContext, bodies: Bodies): MiddlewareHandler<ServerEnv> {
+function noted(clock: Clock, logger: Logger, bodies: Bodies): MiddlewareHandler<ServerEnv> {
   return async function note(c, next) {
     const begunAt = clock.now()
     const requestId = `req_${randomBytes(12).toString('hex')}`
@@ -217,7 +214,7 @@ function noted({ clock, logger }: ServerContext, bodies: Bodies): MiddlewareHand
 }
 
 function guarded(
-  { quotas }: ServerContext,
+  quotas: Quotas,
   authenticator: Authenticator,
   origins: readonly string[],
 ): MiddlewareHandler<ServerEnv> {

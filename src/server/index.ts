@@ -2,7 +2,24 @@ import '../this-node.ts'
 
 export { createServer } from './app.ts'
 export type { Server, ServerParts } from './app.ts'
-export { readConnectionLimits } from './connections.ts'
+export type {
+  AnswerStore,
+  ApiStore,
+  KeptAnswer,
+  KeptRequest,
+  ReadBounds,
+  RequestName,
+  Resource,
+  ResourceKind,
+  ResourceQuery,
+  ResourceStore,
+  Rows,
+  StoredToken,
+  TokenStore,
+  VersionQuery,
+  VersionRow,
+} from './api-store/api-store.ts'
+export { readConnectionLimits } from './http/connections.ts'
 export { checkExposure, listen } from './listen.ts'
 export type { ListenOptions, Listening } from './listen.ts'
 export type { ServerState } from './context.ts'
@@ -15,11 +32,11 @@ export type {
   TenantLimitOptions,
 } from './options.ts'
 export type { Define, DefinitionRules, ManagedAgentsOptions } from './managed-agents/definition-policy.ts'
-export type { ConnectionOptions } from './connections.ts'
-export { currentRequest } from './request-scope.ts'
-export type { RequestScope } from './request-scope.ts'
-export { hashKey } from './auth.ts'
-export type { OnDisconnect } from './turn-feed.ts'
+export type { ConnectionOptions } from './http/connections.ts'
+export { currentRequest } from './http/request-scope.ts'
+export type { RequestScope } from './http/request-scope.ts'
+export { hashKey } from './auth/authenticator.ts'
+export type { OnDisconnect } from './turn-feeds.ts'
 export { jsonLog, LOG_LEVELS } from './log.ts'
 export type { LogLevel } from './log.ts'
 export { parseKeyList, readServerConfig, readServerOptions } from './options.ts'

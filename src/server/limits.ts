@@ -3,6 +3,7 @@ import { SessionGoneError } from '../index.ts'
 import type { Pool, Session } from '../index.ts'
 import { ApiError, retryAfter } from './errors.ts'
 import type { TenantLimits } from './options.ts'
+import type { PoolListeners } from './pool-listeners.ts'
 import type { Storage } from './storage.ts'
 
 /** All of a process's streams; beyond it memory and sockets would decide. */
@@ -59,6 +60,7 @@ class Counts {
 
 interface QuotaParts {
   pool: Pool
+  listeners: Pick<PoolListeners, 'on'>
   clock: Clock
   limits: TenantLimits
   storage: Pick<Storage, 'check'>
@@ -78,14 +80,14 @@ export class Quotas {
   readonly #sessions = new Map<string, Held>()
 
   /** `connections`: how many the server takes. One tenant may keep half of them busy. */
-  constructor({ pool, clock, limits, storage, connections }: QuotaParts) {
+  constructor({ pool, listeners, clock, limits, storage, connections }: QuotaParts) {
     this.#storage = storage
     this.#connections = connections
     this.#pool = pool
     this.#clock = clock
     this.#limits = limits
-    pool.on('session.created', ({ session }) => this.#count(session.tenant, 1))
-    pool.on('session.deleted', ({ session }) => this.#count(session.tenant, -1))
+    listeners.on('session.created', ({ session }) => this.#count(session.tenant, 1))
+    listeners.on('session.deleted', ({ session }) => this.#count(session.tenant, -1))
   }
 
   get streams(): number {

@@ -8,8 +8,8 @@ import { ConfigError } from '../errors.ts'
 import { listenProblem } from '../listen-problem.ts'
 import { checkOptions } from '../options/unknown.ts'
 import type { Server } from './app.ts'
-import { Connections } from './connections.ts'
-import { isLoopback } from './auth.ts'
+import { Connections } from './http/connections.ts'
+import { isLoopback } from './auth/authenticator.ts'
 
 /** The address of a server. */
 export interface ListenOptions {

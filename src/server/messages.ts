@@ -2,14 +2,18 @@ import { Hono } from 'hono'
 import type { Context } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
-import { refuseIdempotencyKey } from './idempotency.ts'
-import { bodyOf, jsonBody } from './json-body.ts'
-import { streamAnswer } from './context.ts'
-import type { ServerContext, ServerEnv } from './context.ts'
+import { refuseIdempotencyKey } from './http/idempotency.ts'
+import { bodyOf, jsonBody } from './http/json-body.ts'
+import type { Pool } from '../index.ts'
+import type { ServerEnv, ServerSettings } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
 import { errorAnswers } from './openapi.ts'
-import { PING, frame } from './stream.ts'
+import { PING, frame } from './http/stream.ts'
+import type { Quotas } from './limits.ts'
+import type { Streams } from './streams.ts'
 import type { FeedReader, TurnFeed } from './turn-feed.ts'
+import type { TurnFeeds } from './turn-feeds.ts'
+import { isPiece } from './turn-parts.ts'
 
 const SESSION_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
 
@@ -31,8 +35,18 @@ const stream = {
   content: { 'text/event-stream': { schema: { type: 'string' } } },
 } as const
 
+interface MessagesContext {
+  pool: Pool
+  quotas: Quotas
+  feeds: TurnFeeds
+  streams: Streams
+  settings: ServerSettings
+  /** How long a turn goes on whose reader has gone, in milliseconds. */
+  disconnectGraceMs: number
+}
+
 /** The hosting cookbook's contract: `POST /sessions/{id}/messages`. `GET` of the same goes on with the turn that runs. */
-export function messages(context: ServerContext): Hono<ServerEnv> {
+export function messages(context: MessagesContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
   app.post(
     '/sessions/:id/messages',
@@ -60,7 +74,7 @@ export function messages(context: ServerContext): Hono<ServerEnv> {
       const { tenant } = c.var.caller
       const session = await context.quotas.session(tenant, key, {
         agent: c.req.query('agent'),
-        fallback: context.defaultAgent(),
+        fallback: context.settings.defaultAgent ?? context.pool.agents[0] ?? '',
       })
       const feed = context.feeds.send(session, prompt)
       await context.feeds.settled(feed)
@@ -124,10 +138,10 @@ function readAfter(feed: TurnFeed, lastEventId: string | undefined): number {
   return turn === feed.turn.id && /^\d{1,15}$/.test(number ?? '') ? Number(number) : 0
 }
 
-function answer(context: ServerContext, c: Context<ServerEnv>, feed: TurnFeed, after: number): Response {
+function answer(context: MessagesContext, c: Context<ServerEnv>, feed: TurnFeed, after: number): Response {
   const reader = feed.read(after, context.disconnectGraceMs)
   const source = frames(feed, reader, isPartial(c.req.query('partial')))
-  return streamAnswer(context, c, source, { ping: PING, leave: (how) => reader.leave(how !== 'ended') })
+  return context.streams.answer(c, source, { ping: PING, leave: (how) => reader.leave(how !== 'ended') })
 }
 
 async function* frames(
@@ -140,7 +154,7 @@ async function* frames(
       const { done, value } = await reader.next()
       if (done === true) break
       const { message, json, number } = value
-      if (message.type !== 'stream_event' || partial) yield frame('message', json, `${feed.turn.id}/${number}`)
+      if (partial || !isPiece(message)) yield frame('message', json, `${feed.turn.id}/${number}`)
     }
     yield frame('done', '{}')
   } catch (error) {

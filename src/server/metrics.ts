@@ -3,10 +3,17 @@ import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { Hono } from 'hono'
 import { describeRoute } from 'hono-openapi'
 import { measurePool } from '../telemetry/metrics.ts'
-import type { ServerContext, ServerEnv } from './context.ts'
+import type { Pool } from '../index.ts'
+import type { ServerEnv } from './context.ts'
+import type { Quotas } from './limits.ts'
+import type { PoolListeners } from './pool-listeners.ts'
 
 /** `GET /metrics` for Prometheus. It measures from when it is made until it is closed. */
-export function metrics({ pool, quotas }: Pick<ServerContext, 'pool' | 'quotas'>): {
+export function metrics(
+  pool: Pool,
+  listeners: PoolListeners,
+  quotas: Quotas,
+): {
   app: Hono<ServerEnv>
   close: () => void
 } {
@@ -14,7 +21,7 @@ export function metrics({ pool, quotas }: Pick<ServerContext, 'pool' | 'quotas'>
   const serializer = new PrometheusSerializer('', false, undefined, true, true)
   const provider = new MeterProvider({ readers: [exporter] })
   const meter = provider.getMeter('claude-agent-pool')
-  const unmeasure = measurePool(pool, meter)
+  const unmeasure = measurePool(pool, listeners, meter)
   meter
     .createObservableGauge('claude_agent_pool_streams_open', { description: 'Event streams that are open' })
     .addCallback((result) => result.observe(quotas.streams))

@@ -3,7 +3,8 @@ import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
 import type { Clock } from '../clock.ts'
 import type { CapacityReason, Pool, StoreErrorCode } from '../index.ts'
-import type { ServerContext, ServerEnv, ServerState } from './context.ts'
+import type { ServerEnv, ServerSettings, ServerState } from './context.ts'
+import type { PoolListeners } from './pool-listeners.ts'
 
 const statusSchema = z.object({ status: z.string(), reason: z.string().optional() }).meta({ id: 'Status' })
 
@@ -34,9 +35,9 @@ export class RecentlyShed {
   readonly #clock: Clock
   readonly #counts = new Map<number, number>()
 
-  constructor(pool: Pool, clock: Clock) {
+  constructor(listeners: Pick<PoolListeners, 'on'>, clock: Clock) {
     this.#clock = clock
-    pool.on('turn.refused', () => {
+    listeners.on('turn.refused', () => {
       const second = this.#second
       this.#counts.set(second, (this.#counts.get(second) ?? 0) + 1)
       this.#forget()
@@ -70,9 +71,14 @@ function obstacle(pool: Pool, state: ServerState): Obstacle | undefined {
   return turns.running >= turns.limit ? 'turns' : undefined
 }
 
+interface OperationsContext {
+  pool: Pool
+  settings: ServerSettings
+  shed: RecentlyShed
+}
+
 /** What a load balancer, a supervisor and a person at 3 a.m. ask. No key is asked for, and no tenant is named. */
-export function operations(context: ServerContext, shed: RecentlyShed): Hono<ServerEnv> {
-  const { pool, state } = context
+export function operations({ pool, settings, shed }: OperationsContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
   app.get(
     '/health',
@@ -109,7 +115,7 @@ export function operations(context: ServerContext, shed: RecentlyShed): Hono<Ser
       },
     }),
     (c) => {
-      const reason = notReady(context)
+      const reason = notReady(pool, settings.state)
       return reason === undefined ? c.json({ status: 'ready' }) : c.json({ status: 'not ready', reason }, 503)
     },
   )
@@ -124,7 +130,7 @@ export function operations(context: ServerContext, shed: RecentlyShed): Hono<Ser
     (c) => {
       const { turns, memory, store } = pool.stats()
       const { running, waiting, limit } = turns
-      const reason = obstacle(pool, state()) ?? null
+      const reason = obstacle(pool, settings.state) ?? null
       const capacity = Number.isFinite(limit) ? limit : null
       const now = { memory: memory.pressure, store: store.trouble ?? null, reason, recentlyShed: shed.count }
       return c.json({ running, waiting, capacity, ...now })
@@ -134,8 +140,8 @@ export function operations(context: ServerContext, shed: RecentlyShed): Hono<Ser
 }
 
 /** A full pool is ready: it sheds by itself, and a balancer that took all full ones out would leave none. */
-function notReady({ pool, state }: ServerContext): string | undefined {
-  if (state() !== 'ready') return state()
+function notReady(pool: Pool, state: ServerState): string | undefined {
+  if (state !== 'ready') return state
   const { memory, store } = pool.stats()
   return store.trouble ?? (memory.pressure === 'critical' ? 'memory' : undefined)
 }

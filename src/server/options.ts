@@ -2,11 +2,11 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { validate } from '../options/section.ts'
 import { parseDuration, parseSize } from '../units.ts'
-import type { ConnectionOptions } from './connections.ts'
-import { isOrigin } from './origins.ts'
+import type { ConnectionOptions } from './http/connections.ts'
+import { isOrigin } from './http/origins.ts'
 import { managedAgentsOptions } from './managed-agents/definition-policy.ts'
 import type { ManagedAgentsOptions } from './managed-agents/definition-policy.ts'
-import type { OnDisconnect } from './turn-feed.ts'
+import type { OnDisconnect } from './turn-feeds.ts'
 
 /** An API key, by its hash: what the server stores never opens it. */
 export interface ApiKeyOptions {

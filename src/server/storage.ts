@@ -1,7 +1,9 @@
 import type { Clock } from '../clock.ts'
 import type { Pool } from '../index.ts'
 import { formatSize } from '../units.ts'
+import type { ResourceStore } from './api-store/api-store.ts'
 import { ApiError } from './errors.ts'
+import type { PoolListeners } from './pool-listeners.ts'
 
 /** How long a count holds while a tenant is below its limit, and once it has reached it. */
 const RECOUNT_MS = 10 * 60_000
@@ -19,9 +21,10 @@ interface Kept {
 
 interface StorageParts {
   pool: Pool
+  listeners: Pick<PoolListeners, 'on'>
   clock: Clock
   /** What `/v1` keeps beside the pool. */
-  resources: { size(tenant: string): number }
+  resources: Pick<ResourceStore, 'size'>
   /** Bytes that one tenant may keep. */
   limit: number
   onTrouble: (error: unknown) => void
@@ -37,7 +40,7 @@ export class Storage {
 
   constructor(parts: StorageParts) {
     this.#parts = parts
-    parts.pool.on('session.deleted', ({ session: { tenant } }) => this.#stale(tenant))
+    parts.listeners.on('session.deleted', ({ session: { tenant } }) => this.#stale(tenant))
   }
 
   /** A tenant has sent so many bytes. */
@@ -67,7 +70,7 @@ export class Storage {
     kept.counting = true
     const before = kept.bytes
     try {
-      const counted = (await pool.storedBytes(tenant)) + resources.size(tenant)
+      const counted = (await pool.storedBytes(tenant)) + (await resources.size(tenant))
       // What came meanwhile may not be in it.
       kept.bytes = counted + kept.bytes - before
       kept.at = clock.now()

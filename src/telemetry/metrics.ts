@@ -104,8 +104,14 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
   ['gauge', 'active_sessions', 'Sessions that this host works on', ({ activeSessions }) => activeSessions],
 ]
 
+/** Where the events of a pool are heard: the pool, or one who passes them on. */
+interface EventSource {
+  on<Name extends keyof PoolEvents>(name: Name, listener: (...args: PoolEvents[Name]) => void): unknown
+  off<Name extends keyof PoolEvents>(name: Name, listener: (...args: PoolEvents[Name]) => void): unknown
+}
+
 /** Measures a pool with this meter, until the function that it returns is called. No label names a tenant or a session. */
-export function measurePool(pool: Pool, meter: Meter): () => void {
+export function measurePool(pool: Pick<Pool, 'stats'>, heard: EventSource, meter: Meter): () => void {
   const nameOf = (name: string): string => `claude_agent_pool_${name}`
   const readings = READINGS.map(([kind, name, description, read]) => {
     const options = { description }
@@ -127,7 +133,7 @@ export function measurePool(pool: Pool, meter: Meter): () => void {
     }
   }
   meter.addBatchObservableCallback(observe, instruments)
-  const unlisten = measureTimes(pool, meter, nameOf)
+  const unlisten = measureTimes(heard, meter, nameOf)
   return () => {
     meter.removeBatchObservableCallback(observe, instruments)
     unlisten()
@@ -135,7 +141,7 @@ export function measurePool(pool: Pool, meter: Meter): () => void {
 }
 
 /** Times and events, of which the pool keeps no count. */
-function measureTimes(pool: Pool, meter: Meter, nameOf: (name: string) => string): () => void {
+function measureTimes(heard: EventSource, meter: Meter, nameOf: (name: string) => string): () => void {
   const histogram = (name: string, description: string, explicitBucketBoundaries = SECONDS): Histogram =>
     meter.createHistogram(nameOf(name), { description, unit: 's', advice: { explicitBucketBoundaries } })
   const turn = histogram('turn_seconds', 'Turns from send() to their end, by how they found their process')
@@ -163,9 +169,9 @@ function measureTimes(pool: Pool, meter: Meter, nameOf: (name: string) => string
     warning: () => warnings.add(1),
   } satisfies Listeners
   const names = Object.keys(listeners) as (keyof typeof listeners)[]
-  for (const name of names) pool.on(name, listeners[name] as never)
+  for (const name of names) heard.on(name, listeners[name] as never)
   return () => {
-    for (const name of names) pool.off(name, listeners[name] as never)
+    for (const name of names) heard.off(name, listeners[name] as never)
   }
 }
 

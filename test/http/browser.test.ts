@@ -5,7 +5,7 @@ import { chromium } from 'playwright-core'
 import type { Page } from 'playwright-core'
 import { createServer } from 'vite'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { hashKey } from '../../src/server/auth.ts'
+import { hashKey } from '../../src/server/auth/authenticator.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 import { serve } from './serving.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, onTestFailed, test } from 'vitest'
-import { hashKey } from '../../src/server/auth.ts'
+import { hashKey } from '../../src/server/auth/authenticator.ts'
 import { KEYS, Trial, operationsOf, requests } from '../fixtures/fuzz.ts'
 import type { Description, Plan } from '../fixtures/fuzz.ts'
 import { served } from '../fixtures/server.ts'

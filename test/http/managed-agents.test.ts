@@ -1,7 +1,7 @@
 import { BadRequestError, NotFoundError } from '@anthropic-ai/sdk'
 import type Anthropic from '@anthropic-ai/sdk'
 import { describe, expect, test } from 'vitest'
-import { hashKey } from '../../src/server/auth.ts'
+import { hashKey } from '../../src/server/auth/authenticator.ts'
 import { httpMcpServer } from '../fixtures/http-mcp-server.ts'
 import { official, readTurn, typesOf, wordsOf } from '../fixtures/official-client.ts'
 import { MODEL, agents, openSite, until } from '../fixtures/real-pool.ts'

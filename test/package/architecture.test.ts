@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join, posix, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { draw } from '../../scripts/architecture/draw.ts'
 import { filesOf, importsOf } from '../../scripts/architecture/imports.ts'
@@ -93,6 +93,12 @@ describe('docs/architecture.md', async () => {
     )
     expect(unreached).toEqual([])
   })
+})
+
+test('no folder of src holds more than 24 files', () => {
+  const folders = Object.groupBy(filesOf(src), (file) => posix.dirname(file))
+  const large = Object.entries(folders).flatMap(([folder, files = []]) => (files.length > 24 ? [folder] : []))
+  expect(large).toEqual([])
 })
 
 test('every folder of src has its line in CONTRIBUTING.md', async () => {

@@ -305,6 +305,19 @@ const forbiddenImports: [from: string, imports: string[]][] = [
       sdk,
     ],
   ],
+  ['src/server/http/stream.ts', ['../app.ts', '../auth/caller.ts', '../ag-ui/run.ts', '../../pool/pool.ts', 'zod']],
+  ['src/server/auth/issuer.ts', ['../ag-ui/run.ts', '../managed-agents/schema.ts', '../../store/store.ts']],
+  ['src/server/outbound/addresses.ts', ['../errors.ts', '../http/stream.ts', '../../pool/pool.ts', 'hono']],
+  [
+    'src/server/api-store/api-store.ts',
+    ['../errors.ts', '../managed-agents/schema.ts', '../../store/store.ts', 'hono'],
+  ],
+  [
+    'src/server/ag-ui/run.ts',
+    ['../managed-agents/schema.ts', '../api-store/sqlite.ts', '../../pool/pool.ts', '../../store/store.ts', 'jose'],
+  ],
+  ['src/server/managed-agents/ids.ts', ['../ag-ui/run.ts', '../../pool/pool.ts', '@hono/node-server']],
+  ['src/server/managed-agents/sessions/sessions.ts', ['../../ag-ui/run.ts', '../../../pool/pool.ts', 'jose']],
   ['src/simulator/server.ts', ['../index.ts', '../pool/pool.ts', '../driver/driver.ts', 'commander', sdk]],
   ['src/config/load.ts', ['../clock.ts', '../pool/pool.ts', '../create-pool.ts', 'commander']],
   [
@@ -345,6 +358,7 @@ const typesOnly: [from: string, imports: string[]][] = [
   ['src/store/store.ts', ['../driver/driver.ts', '../files/problem.ts']],
   ['src/telemetry/log.ts', ['../pool/pool.ts', '../events.ts']],
   ['src/server/app.ts', ['../driver/driver.ts']],
+  ['src/server/managed-agents/agent-options.ts', ['../../driver/driver.ts']],
 ]
 
 const allowedImports: [from: string, imports: string[]][] = [
@@ -415,6 +429,13 @@ const allowedImports: [from: string, imports: string[]][] = [
   ['src/telemetry/log.ts', ['../errors.ts', '../clock.ts', 'node:diagnostics_channel']],
   ['src/testing/driver.ts', ['../index.ts', '../clock.ts', '../errors.ts', '../driver/driver.ts']],
   ['src/server/app.ts', ['../index.ts', '../telemetry/log.ts', '../clock.ts', 'hono', 'hono/body-limit', 'jose']],
+  ['src/server/http/stream.ts', ['./bodies.ts', '../errors.ts', '../context.ts', '../../clock.ts', 'hono']],
+  ['src/server/auth/issuer.ts', ['../errors.ts', '../http/origins.ts', '../../index.ts', 'jose', 'hono-openapi']],
+  ['src/server/outbound/addresses.ts', ['../../errors.ts', 'node:dns/promises', 'node:net']],
+  ['src/server/api-store/sqlite.ts', ['./api-store.ts', '../../errors.ts', '../../sqlite.ts']],
+  ['src/server/ag-ui/run.ts', ['../turn-feed.ts', '../http/stream.ts', '../auth/caller.ts', '@ag-ui/core', 'hono']],
+  ['src/server/managed-agents/ids.ts', ['./sessions/sessions.ts', '../outbound/addresses.ts', '../../index.ts', 'zod']],
+  ['src/server/managed-agents/sessions/sessions.ts', ['../pages.ts', '../../errors.ts', '../../http/stream.ts', 'zod']],
   [
     'src/simulator/server.ts',
     ['../errors.ts', '../options/limits.ts', '../clock.ts', 'node:http', 'node:timers/promises'],

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { relayedServer } from '../../src/server/managed-agents/relayed-server.ts'
-import { publicFetch } from '../../src/server/public-fetch.ts'
+import { publicFetch } from '../../src/server/outbound/public-fetch.ts'
 import { httpMcpServer } from '../fixtures/http-mcp-server.ts'
 import { MODEL, openSite } from '../fixtures/real-pool.ts'
 

@@ -4,7 +4,7 @@ import type {
 } from '@anthropic-ai/sdk/resources/beta/sessions'
 import { expectTypeOf, test } from 'vitest'
 import type { SessionEvent } from '../../src/index.ts'
-import type { EVENT_TYPES } from '../../src/server/managed-agents/event-types.ts'
+import type { EVENT_TYPES } from '../../src/server/managed-agents/sessions/event-types.ts'
 
 /** What an event has that its type here leaves open, for content that the pool passes on. */
 type Open = 'content' | 'usage' | 'agent' | 'budget'

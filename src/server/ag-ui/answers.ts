@@ -14,15 +14,17 @@ interface Given {
   session: Session
   input: RunAgentInput
   by: string
-  /** Ids of the questions that the front end was told of. */
-  announced: ReadonlySet<string>
 }
 
 /**
  * Gives the answers of a run to the questions that wait for people. What is wrong with them, if something is; nothing is
- * answered then.
+ * answered then. `announced`: ids of the questions that the front end was told of.
  */
-export function giveAnswers(questions: Questions, { session, input, by, announced }: Given): string | undefined {
+export function giveAnswers(
+  questions: Questions,
+  { session, input, by }: Given,
+  announced: ReadonlySet<string>,
+): string | undefined {
   const { resume = [] } = input
   const open = questions.open(session.tenant, session.key).filter(({ kind }) => kind !== 'tool_call')
   // Without an answer it is told again what waits: so a front end that has lost its connection finds it.
@@ -55,7 +57,7 @@ function problemOf(
 /** Gives the results that a run brings to the tool calls that wait for them, or that the agent has just made. */
 export async function giveResults(
   questions: Questions,
-  { session, input, by }: Omit<Given, 'announced'>,
+  { session, input, by }: Given,
   turn: ThreadTurn | undefined,
 ): Promise<void> {
   if (turn === undefined || turn.feed.over) return

@@ -18,9 +18,7 @@ export interface CatchUpParts {
   before: string | undefined
 }
 
-interface Turn extends Pick<ThreadTurn, 'told' | 'messages' | 'number' | 'begins'> {
-  fresh: boolean
-}
+type Turn = Pick<ThreadTurn, 'told' | 'messages' | 'number' | 'begins'>
 
 /** Brings a front end to what the session has, by what it says that it shows. */
 export class CatchUp {
@@ -39,8 +37,8 @@ export class CatchUp {
     this.#hasHistory = before === undefined || messages.some(({ id }) => id === before)
   }
 
-  /** Before the turn is followed: what it has said so far, without what was told by half. */
-  async toTurn({ told, messages, number, begins, fresh }: Turn): Promise<AGUIEvent[]> {
+  /** Before the turn is followed: what it has said so far, without what was told by half. `fresh`: this run begins it. */
+  async toTurn({ told, messages, number, begins }: Turn, fresh: boolean): Promise<AGUIEvent[]> {
     if (fresh) return this.#hasHistory ? [] : this.#toPrompt(await number())
     const session = await this.#read({ after: await begins() })
     const known = new Set(session.flatMap(idsOf))

@@ -25,14 +25,18 @@ export const isClientTool = (name: string): boolean => name.startsWith(PREFIX)
 /** What a front end calls a tool that the CLI calls so: its own tools have the names that it gave them. */
 export const clientToolName = (name: string): string => (isClientTool(name) ? name.slice(PREFIX.length) : name)
 
+/** Called for a call that no front end has answered, with the answer that the agent got instead. */
+type Unanswered = (session: SessionRef, toolCallId: string, answer: Answer) => void
+
 /** What one turn has of its front end. */
 interface Brought {
   readonly tools: readonly Tool[]
   /** Aborted when the turn has ended: nobody waits for a result any more. */
   readonly ended: AbortSignal
+  readonly unanswered: Unanswered
 }
 
-const NOTHING: Brought = { tools: [], ended: new AbortController().signal }
+const NOTHING: Brought = { tools: [], ended: new AbortController().signal, unanswered: () => undefined }
 
 /** The tools of front ends: they bring them along with a run, the agent calls them, and the front end executes them. */
 export class ClientTools {
@@ -40,8 +44,6 @@ export class ClientTools {
   readonly #clock: Clock
   /** By the id of the turn. */
   readonly #brought = new Map<string, Brought>()
-  /** Called for calls that no front end has answered, with the answer that the agent got instead. */
-  onUnanswered: ((session: SessionRef, toolCallId: string, answer: Answer) => void) | undefined
 
   constructor(questions: Questions, clock: Clock = systemClock) {
     this.#questions = questions
@@ -54,8 +56,7 @@ export class ClientTools {
       context,
       questions: this.#questions,
       clock: this.#clock,
-      broughtBy: (turn) => this.#brought.get(turn),
-      unanswered: (...call) => this.onUnanswered?.(...call),
+      brought: this.#brought,
     })
     return { [CLIENT_TOOLS]: { type: 'sdk', name: CLIENT_TOOLS, instance: processTools.server } }
   }
@@ -73,9 +74,9 @@ export class ClientTools {
   }
 
   /** The turn may use these tools until it ends. */
-  give({ turn: { id }, ended }: TurnFeed, tools: readonly Tool[]): void {
+  give({ turn: { id }, ended }: TurnFeed, tools: readonly Tool[], unanswered: Unanswered): void {
     const over = new AbortController()
-    this.#brought.set(id, { tools, ended: over.signal })
+    this.#brought.set(id, { tools, ended: over.signal, unanswered })
     void ended.then(() => {
       this.#brought.delete(id)
       over.abort()
@@ -87,8 +88,8 @@ interface ProcessToolsParts {
   context: WorkerContext
   questions: Questions
   clock: Clock
-  broughtBy: (turn: string) => Brought | undefined
-  unanswered: NonNullable<ClientTools['onUnanswered']>
+  /** By the id of the turn. */
+  brought: ReadonlyMap<string, Brought>
 }
 
 /** The tools of one process: those that its turn has brought. */
@@ -108,7 +109,7 @@ class ProcessTools {
       return { tools: this.#brought.tools.map(toMcp) }
     })
     this.server.server.setRequestHandler(CallToolRequestSchema, ({ params }, { signal }) => this.#call(params, signal))
-    parts.context.beforeTurn(({ id }) => this.#change(parts.broughtBy(id) ?? NOTHING))
+    parts.context.beforeTurn(({ id }) => this.#change(parts.brought.get(id) ?? NOTHING))
   }
 
   /** The process asks for its tools before the prompt that may need them comes to it. */
@@ -132,10 +133,11 @@ class ProcessTools {
   ): Promise<CallToolResult> {
     const toolUseId = meta?.['claudecode/toolUseId']
     if (typeof toolUseId !== 'string') throw new Error('the call has no id that its result could be given to')
-    const { context, questions, unanswered } = this.#parts
+    const { context, questions } = this.#parts
     const { session } = context
+    const { ended, unanswered } = this.#brought
     const tool = { id: toolUseId, name: `${PREFIX}${name}`, input }
-    const withdrawn = AbortSignal.any([signal, this.#brought.ended])
+    const withdrawn = AbortSignal.any([signal, ended])
     const answer = await context.awaitClient({ toolUseId, name, input }, () =>
       questions.callTool(session, withdrawn, tool),
     )

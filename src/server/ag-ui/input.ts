@@ -2,7 +2,7 @@ import { omitOptionalNulls } from '@ag-ui/core'
 import type { RunAgentInput, UserMessage } from '@ag-ui/core'
 import { RunAgentInputSchema } from '@ag-ui/core/schemas'
 import { wording } from '../../options/wording.ts'
-import { bodyOf } from '../json-body.ts'
+import { bodyOf } from '../http/json-body.ts'
 import { ApiError } from '../errors.ts'
 import type { Answer, Question } from '../questions.ts'
 

@@ -5,18 +5,18 @@ import { Hono } from 'hono'
 import type { Context } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import { SessionGoneError } from '../../index.ts'
-import type { Session } from '../../index.ts'
-import { checkThread } from '../browser-tokens.ts'
-import { refuseIdempotencyKey } from '../idempotency.ts'
-import { jsonBody } from '../json-body.ts'
-import { streamAnswer } from '../context.ts'
-import type { ServerContext, ServerEnv } from '../context.ts'
+import type { Pool, Session } from '../../index.ts'
+import { checkThread } from '../auth/browser-tokens.ts'
+import { refuseIdempotencyKey } from '../http/idempotency.ts'
+import { jsonBody } from '../http/json-body.ts'
+import type { ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
+import type { Quotas } from '../limits.ts'
 import { errorAnswers } from '../openapi.ts'
+import type { Streams } from '../streams.ts'
 import { isUser, readRun } from './input.ts'
 import { nothing, toItsEnd } from './run.ts'
-import { Runs } from './runs.ts'
-import type { Run } from './runs.ts'
+import type { Run, Runs } from './runs.ts'
 
 /** A whole history with its images. */
 const LARGEST_BODY = 32 * 1024 * 1024
@@ -26,9 +26,16 @@ const PING = new TextEncoder().encode(': ping\n\n')
 
 type Chunk = Uint8Array<ArrayBuffer>
 
+interface AgUiContext {
+  pool: Pool
+  quotas: Quotas
+  streams: Streams
+  runs: Runs
+}
+
 /** `POST /ag-ui/{agent}`: a run of AG-UI. Its thread is the session of that key, of the caller's tenant. */
-export function agUi(context: ServerContext): Hono<ServerEnv> {
-  const runs = new Runs(context)
+export function agUi(context: AgUiContext): Hono<ServerEnv> {
+  const { pool, runs, streams } = context
   const app = new Hono<ServerEnv>()
   app.post(
     '/ag-ui/:agent',
@@ -51,13 +58,13 @@ export function agUi(context: ServerContext): Hono<ServerEnv> {
     jsonBody(LARGEST_BODY, `a run has at most ${LARGEST_BODY / 2 ** 20} MiB`),
     async (c) => {
       const agent = c.req.param('agent')
-      if (!context.pool.agents.includes(agent)) throw new ApiError('not_found_error', `there is no agent "${agent}"`)
+      if (!pool.agents.includes(agent)) throw new ApiError('not_found_error', `there is no agent "${agent}"`)
       const input = readRun(c.req.raw)
       c.set('session', input.threadId)
       checkThread(c.var.caller, input.threadId)
       const session = await sessionOf(context, c.var.caller.tenant, agent, input)
       const run = session === undefined ? { events: nothing(input) } : await runs.run(session, input, c.var.caller.name)
-      return streamed(context, c, run)
+      return streamed(streams, c, run)
     },
   )
   return app
@@ -65,7 +72,7 @@ export function agUi(context: ServerContext): Hono<ServerEnv> {
 
 /** The session of a thread, which begins with its first message: who only looks gets none. */
 async function sessionOf(
-  { quotas, pool }: ServerContext,
+  { quotas, pool }: AgUiContext,
   tenant: string,
   agent: string,
   { threadId, messages }: RunAgentInput,
@@ -80,12 +87,12 @@ async function sessionOf(
 }
 
 /** The events of a run as its client wants them. */
-function streamed(context: ServerContext, c: Context<ServerEnv>, { events, leave }: Run): Response {
+function streamed(streams: Streams, c: Context<ServerEnv>, { events, leave }: Run): Response {
   // The encoder takes "anything" for its own format, which nobody reads who did not ask for it.
   const isText = c.req.header('accept')?.includes(AGUI_MEDIA_TYPE) !== true
   const contentType = isText ? 'text/event-stream' : AGUI_MEDIA_TYPE
   const encoder = new EventEncoder({ accept: contentType })
-  return streamAnswer(context, c, encoded(toItsEnd(events), encoder, isText), {
+  return streams.answer(c, encoded(toItsEnd(events), encoder, isText), {
     leave: (how) => leave?.(how !== 'ended'),
     contentType,
     ends: true,

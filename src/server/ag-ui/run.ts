@@ -1,11 +1,12 @@
 import { EventType } from '@ag-ui/core'
 import type { AGUIEvent, RunAgentInput } from '@ag-ui/core'
 import { formatWall } from '../../clock.ts'
-import type { SDKResultMessage } from '../../driver/driver.ts'
 import { PoolError, TurnInterruptedError } from '../../index.ts'
 import { toApiError } from '../errors.ts'
 import type { Question, Questions } from '../questions.ts'
 import type { FeedReader, TurnFeed } from '../turn-feed.ts'
+import { partOf } from '../turn-parts.ts'
+import type { TurnEnd } from '../turn-parts.ts'
 import { CatchUp } from './catch-up.ts'
 import type { CatchUpParts } from './catch-up.ts'
 import { schemaOf } from './input.ts'
@@ -15,11 +16,12 @@ import type { ThreadTurn } from './threads.ts'
 import type { Translator } from './translator.ts'
 
 /** A turn that a run follows. */
-export interface Followed extends ThreadTurn {
+export interface Followed {
+  turn: ThreadTurn
   /** True for the run that begins it. */
   fresh: boolean
   /** Called with the questions that the run ends with. */
-  announce(questions: readonly Question[]): void
+  announce: (questions: readonly Question[]) => void
 }
 
 /** What a run is made of. */
@@ -32,25 +34,25 @@ type Step = { kind: 'message'; step: Awaited<ReturnType<FeedReader['next']>> } |
 /** The events of a run that follows a turn, whatever becomes of that. `reader` ends it from outside. */
 export async function* followed(
   parts: RunParts,
-  turn: Followed,
+  { turn, fresh, announce }: Followed,
   reader: FeedReader,
 ): AsyncGenerator<AGUIEvent, undefined> {
   const { input } = parts
   yield* beginning(input)
   const catchUp = new CatchUp(parts)
-  yield* await catchUp.toTurn(turn)
+  yield* await catchUp.toTurn(turn, fresh)
   const translator = catchUp.translator(turn)
   const ending = yield* untilItEnds(turn.feed, reader, parts.questions, translator)
   if (ending.kind === 'asked') {
-    turn.announce(ending.open)
+    announce(ending.open)
     yield* interrupted(input, turn, translator, ending.open)
     return undefined
   }
   yield* translator.close()
   if (ending.kind === 'failed' && !(ending.error instanceof TurnInterruptedError)) yield failed(ending.error)
-  else if (ending.kind === 'failed' || wasInterrupted(ending.result, turn.feed)) yield cancelled(input)
-  else if (ending.result === undefined || ending.result.is_error) yield unsuccessful(ending.result, ending.modelError)
-  else if (!hasAnswer(ending.result, turn.feed.answered)) yield unanswered()
+  else if (ending.kind === 'failed' || wasInterrupted(ending.end, turn.feed)) yield cancelled(input)
+  else if (ending.end === undefined || ending.end.failed) yield unsuccessful(ending.end, ending.modelError)
+  else if (!hasAnswer(ending.end, turn.feed.answered)) yield unanswered()
   else {
     yield* await catchUp.toEnd(turn)
     yield succeeded(input)
@@ -59,7 +61,7 @@ export async function* followed(
 }
 
 type Ending =
-  | { kind: 'result'; result: SDKResultMessage | undefined; modelError: string | undefined }
+  | { kind: 'ended'; end: TurnEnd | undefined; modelError: string | undefined }
   | { kind: 'failed'; error: Error }
   | { kind: 'asked'; open: readonly Question[] }
 
@@ -72,7 +74,7 @@ async function* untilItEnds(
 ): AsyncGenerator<AGUIEvent, Ending> {
   using asked = watch(questions, feed.session)
   let next: Promise<Step> | undefined
-  let result: SDKResultMessage | undefined
+  let end: TurnEnd | undefined
   let modelError: string | undefined
   let at = 0
   for (;;) {
@@ -87,12 +89,13 @@ async function* untilItEnds(
     }
     next = undefined
     if (step.kind === 'failed') return step
-    if (step.step.done === true) return { kind: 'result', result, modelError }
+    if (step.step.done === true) return { kind: 'ended', end, modelError }
     const { message, number } = step.step.value
-    yield* translator.take(message)
+    const part = partOf(message)
+    if (part !== undefined) yield* translator.take(part)
     at = number
-    if (message.type === 'result') result = message
-    if (message.type === 'assistant') modelError = message.error ?? modelError
+    if (part?.type === 'end') end = part.end
+    if (part?.type === 'model_error') modelError = part.error
     asked.look()
   }
 }
@@ -205,12 +208,12 @@ const MODEL_ERRORS: Readonly<Record<string, string>> = {
 }
 
 /** The end of a turn whose result is an error. Where the subtype says "success", the error was the model's. */
-function unsuccessful(result: SDKResultMessage | undefined, modelError: string | undefined): AGUIEvent {
+function unsuccessful(end: TurnEnd | undefined, modelError: string | undefined): AGUIEvent {
   const type = EventType.RUN_ERROR
-  if (result === undefined) return { type, message: 'the turn ended without a result', code: 'no_result' }
-  if (result.subtype !== 'success') return { type, message: 'the turn ended with an error', code: result.subtype }
+  if (end === undefined) return { type, message: 'the turn ended without a result', code: 'no_result' }
+  if (end.subtype !== 'success') return { type, message: 'the turn ended with an error', code: end.subtype }
   const code = MODEL_ERRORS[modelError ?? ''] ?? 'model_request_failed_error'
-  return { type, message: result.result, code }
+  return { type, message: end.text, code }
 }
 
 const unanswered = (): AGUIEvent => ({
@@ -224,10 +227,8 @@ function failed(error: Error): AGUIEvent {
   return { type: EventType.RUN_ERROR, message: toApiError(error).message, code }
 }
 
-function wasInterrupted(result: SDKResultMessage | undefined, feed: TurnFeed): boolean {
-  if (result?.terminal_reason?.startsWith('aborted') === true) return true
-  return feed.stopped && result?.is_error !== false
-}
+const wasInterrupted = (end: TurnEnd | undefined, feed: TurnFeed): boolean =>
+  end?.aborted === true || (feed.stopped && end?.failed !== false)
 
 const nextOf = (reader: FeedReader): Promise<Step> =>
   reader.next().then(

@@ -1,11 +1,14 @@
 import type { AGUIEvent, RunAgentInput, UserMessage } from '@ag-ui/core'
-import type { Session, SessionRef } from '../../index.ts'
+import type { Pool, Session, SessionRef } from '../../index.ts'
 import { PoolClosedError, SessionBusyError, SessionGoneError, TurnInterruptedError } from '../../index.ts'
-import type { ServerContext } from '../context.ts'
+import type { Logger } from '../../telemetry/log.ts'
 import { ApiError } from '../errors.ts'
-import type { Answer } from '../questions.ts'
+import type { AgUi } from '../options.ts'
+import type { Answer, Questions } from '../questions.ts'
+import type { TurnFeeds } from '../turn-feeds.ts'
 import { giveAnswers, giveResults, recordResult } from './answers.ts'
 import { checkTools } from './client-tools.ts'
+import type { ClientTools } from './client-tools.ts'
 import { blocksOf, readableBlocks } from './content.ts'
 import { hasClientCall } from './history.ts'
 import type { SaidMark } from './history.ts'
@@ -14,8 +17,7 @@ import { followed, refused, retold, shown, stopped } from './run.ts'
 import type { RunParts } from './run.ts'
 import { newsOf } from './said-messages.ts'
 import type { News } from './said-messages.ts'
-import { Threads } from './threads.ts'
-import type { Thread, ThreadTurn } from './threads.ts'
+import type { Thread, ThreadTurn, Threads } from './threads.ts'
 
 /** The events of a run, and what to do when nobody reads them any more. */
 export interface Run {
@@ -42,16 +44,23 @@ const OPEN = 'interrupts are open; answer them with resume before anything else 
 const LATE = 'the turn of this tool call has failed and takes no result any more; send a message to go on'
 const ELSEWHERE = 'the turn of this message runs and cannot be followed here; try again when it has ended'
 
+interface RunsContext {
+  pool: Pool
+  feeds: TurnFeeds
+  threads: Threads
+  questions: Questions
+  /** Undefined: the tools of front ends are given to no agent. */
+  clientTools: ClientTools | undefined
+  agUi: AgUi
+  logger: Logger
+}
+
 /** What front ends do with sessions. */
 export class Runs {
-  readonly #context: ServerContext
-  readonly #threads: Threads
+  readonly #context: RunsContext
 
-  constructor(context: ServerContext) {
+  constructor(context: RunsContext) {
     this.#context = context
-    this.#threads = new Threads(context.pool)
-    if (context.clientTools !== undefined)
-      context.clientTools.onUnanswered = (session, id, answer) => void this.#noteUnanswered(session, id, answer)
   }
 
   /** Who looks at the conversation later is not to wait for it, or to execute it. */
@@ -67,7 +76,7 @@ export class Runs {
 
   /** Throws ApiError, and what a turn throws that does not begin. `by`: who sent it, for the log. */
   async run(session: Session, input: RunAgentInput, by: string): Promise<Run> {
-    const thread = this.#threads.of(session)
+    const thread = this.#context.threads.of(session)
     const plan = await thread.inOrder(() => this.#plan({ session, thread, input, by }))
     return plan()
   }
@@ -79,7 +88,7 @@ export class Runs {
     const { messages, last, running } = await this.#look(asked)
     const isAsked = questions.open(session.tenant, session.key).some(({ kind }) => kind !== 'tool_call')
     if (messages.length > 0 && isAsked) return () => ({ events: refused(input, 'interrupt_open', OPEN) })
-    const problem = giveAnswers(questions, { ...asked, announced: thread.announced })
+    const problem = giveAnswers(questions, asked, thread.announced)
     if (problem !== undefined) return () => ({ events: refused(input, 'interrupt_open', problem) })
     await giveResults(questions, asked, running)
     if (messages.length > 0) return this.#begin(asked, messages, running)
@@ -178,7 +187,8 @@ export class Runs {
       said.flatMap(({ blocks }) => blocks),
       { onBusy, context: contextOf(input), metadata: { ag_ui: mark } },
     )
-    if (this.#takesTools(session)) clientTools?.give(feed, input.tools ?? [])
+    if (this.#takesTools(session))
+      clientTools?.give(feed, input.tools ?? [], (...call) => void this.#noteUnanswered(...call))
     const turn = thread.begin(
       feed,
       said.map(({ message }) => message),
@@ -212,7 +222,7 @@ export class Runs {
       asked.thread.announced = new Set(questions.map(({ id }) => id))
     }
     return {
-      events: followed(parts, { ...turn, fresh, announce }, reader),
+      events: followed(parts, { turn, fresh, announce }, reader),
       leave: (disconnected) => reader.leave(disconnected),
     }
   }

@@ -1,7 +1,9 @@
 import type { UserMessage } from '@ag-ui/core'
-import type { Pool, Session } from '../../index.ts'
-import type { SDKResultMessage } from '../../driver/driver.ts'
+import type { Session } from '../../index.ts'
+import type { PoolListeners } from '../pool-listeners.ts'
 import type { TurnFeed } from '../turn-feed.ts'
+import { endOf } from '../turn-parts.ts'
+import type { TurnEnd } from '../turn-parts.ts'
 import type { SaidMark } from './history.ts'
 import { SaidMessages } from './said-messages.ts'
 import type { Fate } from './said-messages.ts'
@@ -98,23 +100,22 @@ const numberOf = (feed: TurnFeed) => async (): Promise<number | undefined> => {
 
 /** What became of the messages of a turn that has ended. */
 async function fateOf({ stopped, failure, turn, answered }: TurnFeed): Promise<Fate> {
-  const result = failure === undefined ? await turn.result : undefined
-  if (stopped && result?.is_error !== false) return 'interrupted'
-  if (result === undefined) return turn.warmth === undefined ? 'unsent' : 'failed'
-  if (result.terminal_reason?.startsWith('aborted') === true) return 'interrupted'
-  return result.is_error || !hasAnswer(result, answered) ? 'failed' : 'done'
+  const end = failure === undefined ? endOf(await turn.result) : undefined
+  if (stopped && end?.failed !== false) return 'interrupted'
+  if (end === undefined) return turn.warmth === undefined ? 'unsent' : 'failed'
+  if (end.aborted) return 'interrupted'
+  return end.failed || !hasAnswer(end, answered) ? 'failed' : 'done'
 }
 
 /** False for a turn that ended well without a word: that is no success. `answered`: it was heard to say or do something. */
-export const hasAnswer = (result: SDKResultMessage, answered: boolean): boolean =>
-  answered || (result.subtype === 'success' && result.result.trim() !== '')
+export const hasAnswer = ({ text }: TurnEnd, answered: boolean): boolean => answered || text.trim() !== ''
 
 /** The threads that were used lately. */
 export class Threads {
   readonly #threads = new Map<string, Thread>()
 
-  constructor(pool: Pool) {
-    pool.on('session.deleted', ({ session: { tenant, key } }) => this.#threads.delete(idOf(tenant, key)))
+  constructor(listeners: Pick<PoolListeners, 'on'>) {
+    listeners.on('session.deleted', ({ session: { tenant, key } }) => this.#threads.delete(idOf(tenant, key)))
   }
 
   of(session: Session): Thread {

@@ -1,6 +1,6 @@
 import { EventType } from '@ag-ui/core'
 import type { AGUIEvent } from '@ag-ui/core'
-import type { SDKMessage } from '../../driver/driver.ts'
+import type { PartBlock, ToolContent, TurnPart } from '../turn-parts.ts'
 import { isClientTool } from './client-tools.ts'
 import { textId, toolText } from './history.ts'
 import {
@@ -49,7 +49,7 @@ interface Written {
 }
 
 /**
- * Makes AG-UI's events of the SDK's messages. Pieces come as they are written, whole messages where there were no pieces;
+ * Makes AG-UI's events of what a turn says. Pieces come as they are written, whole messages where there were no pieces;
  * nothing comes twice, also not what the front end has from an earlier run.
  */
 export class Translator {
@@ -78,16 +78,30 @@ export class Translator {
     return this.#open.size > 0
   }
 
-  /** The events of one message. */
-  take(message: SDKMessage): AGUIEvent[] {
-    // What a subagent does is its parent's tool call; that has its result.
-    if ('parent_tool_use_id' in message && message.parent_tool_use_id !== null) return []
-    if (message.type === 'stream_event') return this.#piece(message.event as unknown as Piece)
-    // What the CLI says in the model's place is no answer: the run ends with it.
-    if (message.type === 'assistant')
-      return message.error === undefined ? this.#whole(message.message as unknown as Whole) : []
-    if (message.type === 'user') return this.#toolResults(message.message.content)
-    return []
+  /** The events of one part of the turn. */
+  take(part: TurnPart): AGUIEvent[] {
+    switch (part.type) {
+      case 'answer':
+        this.#message = part.answer
+        return this.close()
+      case 'start':
+        return this.#start(part.index, part.block)
+      case 'delta':
+        return this.#delta(part)
+      case 'stop': {
+        const block = this.#open.get(part.index)
+        this.#open.delete(part.index)
+        return block === undefined ? [] : this.#endOf(block)
+      }
+      case 'blocks':
+        return part.blocks.flatMap((block) => this.#whole(part.answer, block))
+      case 'results':
+        return part.results.flatMap(({ toolUseId, content }) => this.#toolResult(toolUseId, content))
+      case 'model_error':
+      case 'end':
+        // The run ends with it.
+        return []
+    }
   }
 
   /** A tool call that waits for leave, told of before it is the agent's turn to do so. */
@@ -102,26 +116,7 @@ export class Translator {
     return events
   }
 
-  #piece(event: Piece): AGUIEvent[] {
-    switch (event.type) {
-      case 'message_start':
-        this.#message = event.message?.id ?? ''
-        return this.close()
-      case 'content_block_start':
-        return this.#start(event.index ?? 0, event.content_block ?? { type: '' })
-      case 'content_block_delta':
-        return this.#delta(event.index ?? 0, event.delta ?? {})
-      case 'content_block_stop': {
-        const block = this.#open.get(event.index ?? 0)
-        this.#open.delete(event.index ?? 0)
-        return block === undefined ? [] : this.#endOf(block)
-      }
-      default:
-        return []
-    }
-  }
-
-  #start(index: number, { type, id = '', name = '' }: PieceBlock): AGUIEvent[] {
+  #start(index: number, { type, id, name }: Extract<TurnPart, { type: 'start' }>['block']): AGUIEvent[] {
     const written = this.#writtenOf(this.#message)
     if (type === 'text') {
       const messageId = textId(this.#message, written.texts.pieces)
@@ -149,33 +144,32 @@ export class Translator {
     return endOf(block)
   }
 
-  #delta(index: number, { type, text = '', thinking = '', partial_json = '' }: PieceDelta): AGUIEvent[] {
+  #delta({ index, of, text }: Extract<TurnPart, { type: 'delta' }>): AGUIEvent[] {
     const block = this.#open.get(index)
     if (block === undefined) return []
-    if (type === 'text_delta' && text !== '' && block.kind === 'text')
+    if (of === 'text' && text !== '' && block.kind === 'text')
       return [{ type: EventType.TEXT_MESSAGE_CONTENT, messageId: block.id, delta: text }]
-    if (type === 'thinking_delta' && block.kind === 'thinking') {
-      const delta = thinking.slice(block.held)
-      block.held -= thinking.length - delta.length
+    if (of === 'thinking' && block.kind === 'thinking') {
+      const delta = text.slice(block.held)
+      block.held -= text.length - delta.length
       return delta === '' ? [] : [{ type: EventType.REASONING_MESSAGE_CONTENT, messageId: block.id, delta }]
     }
-    if (type === 'input_json_delta' && partial_json !== '' && block.kind === 'tool')
-      return [{ type: EventType.TOOL_CALL_ARGS, toolCallId: block.id, delta: partial_json }]
+    if (of === 'input' && text !== '' && block.kind === 'tool')
+      return [{ type: EventType.TOOL_CALL_ARGS, toolCallId: block.id, delta: text }]
     return []
   }
 
   /** A message of the assistant comes whole, a block at a time, also after its pieces. */
-  #whole({ id: message = '', content = [] }: Whole): AGUIEvent[] {
+  #whole(message: string, block: PartBlock): AGUIEvent[] {
     const written = this.#writtenOf(message)
-    return content.flatMap((block): AGUIEvent[] => {
-      if (block.type === 'tool_use') {
-        const { id = '', name = '', input = {} } = block
-        return this.#toolCalls.has(id) ? [] : this.#wholeTool(id, name, input, message)
-      }
-      if (block.type === 'text') return this.#wholeText(written, message, block.text ?? '')
-      if (block.type === 'thinking') return this.#wholeThought(written, message, block.thinking ?? '')
-      return []
-    })
+    switch (block.type) {
+      case 'tool_use':
+        return this.#toolCalls.has(block.id) ? [] : this.#wholeTool(block.id, block.name, block.input, message)
+      case 'text':
+        return this.#wholeText(written, message, block.text)
+      case 'thinking':
+        return this.#wholeThought(written, message, block.text)
+    }
   }
 
   #wholeText({ texts }: Written, message: string, text: string): AGUIEvent[] {
@@ -210,17 +204,11 @@ export class Translator {
     if (isClientTool(name)) this.#clientCalls.add(id)
   }
 
-  #toolResults(content: unknown): AGUIEvent[] {
-    if (!Array.isArray(content)) return []
-    return (content as { type: string; tool_use_id?: string; content?: ToolContent }[]).flatMap(
-      (block): AGUIEvent[] => {
-        const id = block.tool_use_id ?? ''
-        this.#clientCalls.delete(id)
-        if (block.type !== 'tool_result' || !this.#toolCalls.has(id) || this.#results.has(id)) return []
-        this.#results.add(id)
-        return [resultEvent(id, toolText(block.content))]
-      },
-    )
+  #toolResult(id: string, content: ToolContent): AGUIEvent[] {
+    this.#clientCalls.delete(id)
+    if (!this.#toolCalls.has(id) || this.#results.has(id)) return []
+    this.#results.add(id)
+    return [resultEvent(id, toolText(content))]
   }
 
   #writtenOf(message: string): Written {
@@ -231,35 +219,4 @@ export class Translator {
     }
     return written
   }
-}
-
-/** What `tool_result` blocks hold. */
-type ToolContent = string | readonly { type: string; text?: string }[] | undefined
-
-/** What the translator reads of the Messages API's stream. */
-interface Piece {
-  type: string
-  index?: number
-  message?: { id?: string }
-  content_block?: PieceBlock
-  delta?: PieceDelta
-}
-
-interface PieceBlock {
-  type: string
-  id?: string
-  name?: string
-}
-
-interface PieceDelta {
-  type?: string
-  text?: string
-  thinking?: string
-  partial_json?: string
-}
-
-/** What it reads of a message of the assistant. */
-interface Whole {
-  id?: string
-  content?: { type: string; id?: string; name?: string; input?: object; text?: string; thinking?: string }[]
 }

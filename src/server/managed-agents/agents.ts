@@ -3,11 +3,11 @@ import { ApiError } from '../errors.ts'
 import { define, redefine } from './definition.ts'
 import type { AgentDefinition } from './definition.ts'
 import { newId } from './ids.ts'
-import { archived, listKept, toRow } from './kept.ts'
+import { archived, changeKept, listKept, toRow } from './kept.ts'
 import type { ListRequest } from './kept.ts'
-import { decodeCursor, pageNow, readPage } from './pages.ts'
+import { decodeCursor, readPage } from './pages.ts'
 import type { Page } from './pages.ts'
-import type { ResourceStore } from './resource-store.ts'
+import type { ResourceStore } from '../api-store/api-store.ts'
 import { patchMetadata } from './schema.ts'
 import type { AgentCreate, AgentOverrides, AgentUpdate } from './schema.ts'
 
@@ -56,11 +56,13 @@ export class Agents {
   }
 
   /** What a request defines: a new agent, or the next version of one. Throws ApiError. */
-  drafted(tenant: string, params: AgentCreate | AgentUpdate, id?: string): AgentDefinition {
-    return id === undefined ? define(params as AgentCreate) : redefine(this.#own(tenant, id), definedBy(params))
+  async drafted(tenant: string, params: AgentCreate | AgentUpdate, id?: string): Promise<AgentDefinition> {
+    if (id === undefined) return define(params as AgentCreate)
+    this.#refuseConfigured(id)
+    return redefine(await this.retrieve(tenant, id), definedBy(params))
   }
 
-  create(tenant: string, params: AgentCreate): AgentResource {
+  async create(tenant: string, params: AgentCreate): Promise<AgentResource> {
     const at = formatWall(this.#now())
     const agent: AgentResource = {
       type: 'agent',
@@ -77,81 +79,82 @@ export class Agents {
       updated_at: at,
       archived_at: null,
     }
-    this.#save(tenant, agent)
+    await this.#store.create(toRow('agent', tenant, agent))
     return agent
   }
 
   /** Throws ApiError (not_found_error), also for another tenant's. */
-  retrieve(tenant: string, id: string, version?: number): AgentResource {
+  async retrieve(tenant: string, id: string, version?: number): Promise<AgentResource> {
     const name = configuredName(id, this.#configured)
-    const newest = name === undefined ? read(this.#store.get('agent', tenant, id)?.body) : this.#fromConfig(name)
-    if (newest === undefined) throw new ApiError('not_found_error', `agent ${id} was not found`)
+    const newest =
+      name === undefined ? read((await this.#store.get('agent', tenant, id))?.body) : this.#fromConfig(name)
+    if (newest === undefined) throw notFound(id)
     if (version === undefined || version === newest.version) return newest
-    const older = read(this.#store.version('agent', tenant, id, version))
+    const older = read(await this.#store.version('agent', tenant, id, version))
     if (older === undefined) throw new ApiError('not_found_error', `agent ${id} has no version ${version}`)
     // That an agent is archived holds for all its versions.
     return { ...older, archived_at: newest.archived_at }
   }
 
   /** A new version, unless nothing changes. Throws ApiError. */
-  update(tenant: string, id: string, params: AgentUpdate): AgentResource {
-    const before = this.#own(tenant, id)
-    if (before.archived_at !== null) throw new ApiError('invalid_request_error', `agent ${id} is archived`)
-    if (params.version !== undefined && params.version !== before.version)
-      throw new ApiError(
-        'invalid_request_error',
-        `version: agent ${id} is at version ${before.version} by now, not ${params.version}; read it again`,
-        { status: 409, headers: { 'x-should-retry': 'false' } },
-      )
-    const changed: AgentResource = {
-      ...before,
-      ...redefine(before, definedBy(params)),
-      name: params.name ?? before.name,
-      description: params.description === undefined ? before.description : params.description,
-      metadata: patchMetadata(before.metadata, params.metadata),
-    }
-    if (JSON.stringify(changed) === JSON.stringify(before)) return before
-    const after = { ...changed, version: before.version + 1, updated_at: formatWall(this.#now()) }
-    this.#save(tenant, after)
-    return after
+  update(tenant: string, id: string, params: AgentUpdate): Promise<AgentResource> {
+    return this.#change(tenant, id, (before) => {
+      if (before.archived_at !== null) throw new ApiError('invalid_request_error', `agent ${id} is archived`)
+      if (params.version !== undefined && params.version !== before.version)
+        throw new ApiError(
+          'invalid_request_error',
+          `version: agent ${id} is at version ${before.version} by now, not ${params.version}; read it again`,
+          { status: 409, headers: { 'x-should-retry': 'false' } },
+        )
+      const changed: AgentResource = {
+        ...before,
+        ...redefine(before, definedBy(params)),
+        name: params.name ?? before.name,
+        description: params.description === undefined ? before.description : params.description,
+        metadata: patchMetadata(before.metadata, params.metadata),
+      }
+      if (JSON.stringify(changed) === JSON.stringify(before)) return before
+      return { ...changed, version: before.version + 1, updated_at: formatWall(this.#now()) }
+    })
   }
 
   /** Archives it, once: no new session may use it. */
-  archive(tenant: string, id: string): AgentResource {
-    const before = this.#own(tenant, id)
-    if (before.archived_at !== null) return before
-    const after = archived(before, this.#now())
-    this.#store.put(toRow('agent', tenant, after))
-    return after
+  archive(tenant: string, id: string): Promise<AgentResource> {
+    return this.#change(tenant, id, (before) => (before.archived_at === null ? archived(before, this.#now()) : before))
   }
 
   /** Newest first, those of the config at the end. */
-  list(tenant: string, request: ListRequest): Page<AgentResource> {
+  list(tenant: string, request: ListRequest): Promise<Page<AgentResource>> {
     const builtIn = this.#configured.names().map((name) => this.#fromConfig(name))
-    return pageNow(listKept(this.#store, { kind: 'agent', tenant, ...request, builtIn }))
+    return listKept(this.#store, { kind: 'agent', tenant, ...request, builtIn })
   }
 
   /** Newest first. */
-  versions(tenant: string, id: string, page: string | undefined, limit: number): Page<AgentResource> {
-    const newest = this.retrieve(tenant, id)
+  async versions(tenant: string, id: string, page: string | undefined, limit: number): Promise<Page<AgentResource>> {
+    const newest = await this.retrieve(tenant, id)
     const before = page === undefined ? newest.version + 1 : decodeCursor(page).createdAt
-    const { items, nextPage } = pageNow(
-      readPage({
-        order: 'desc',
-        // A version is its own place in this list.
-        cursor: { direction: 'next', createdAt: before, id },
-        limit,
-        matches: () => true,
-        read: (_order, after, count) => this.#store.versions('agent', tenant, id, after?.createdAt ?? before, count),
-      }),
-    )
+    const { items, nextPage } = await readPage({
+      order: 'desc',
+      // A version is its own place in this list.
+      cursor: { direction: 'next', createdAt: before, id },
+      limit,
+      matches: () => true,
+      read: (_order, after, bounds) =>
+        this.#store.versions({ kind: 'agent', tenant, id, before: after?.createdAt ?? before, ...bounds }),
+    })
     return { items: items.map(({ body }) => JSON.parse(body) as AgentResource), nextPage, prevPage: null }
   }
 
-  #own(tenant: string, id: string): AgentResource {
+  async #change(tenant: string, id: string, change: (before: AgentResource) => AgentResource): Promise<AgentResource> {
+    this.#refuseConfigured(id)
+    const after = await changeKept(this.#store, { kind: 'agent', tenant, id }, change)
+    if (after === undefined) throw notFound(id)
+    return after
+  }
+
+  #refuseConfigured(id: string): void {
     if (configuredName(id, this.#configured) !== undefined)
       throw new ApiError('invalid_request_error', `agent ${id} comes from the server’s config and changes there alone`)
-    return this.retrieve(tenant, id)
   }
 
   #fromConfig(name: string): AgentResource {
@@ -172,11 +175,9 @@ export class Agents {
       archived_at: null,
     }
   }
-
-  #save(tenant: string, agent: AgentResource): void {
-    this.#store.putVersion(toRow('agent', tenant, agent))
-  }
 }
+
+const notFound = (id: string): ApiError => new ApiError('not_found_error', `agent ${id} was not found`)
 
 const definedBy = ({ model, system, tools, mcp_servers }: AgentOverrides): AgentOverrides => ({
   model,

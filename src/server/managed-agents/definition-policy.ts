@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { internalTarget } from '../addresses.ts'
-import type { Resolve } from '../addresses.ts'
+import { internalTarget } from '../outbound/addresses.ts'
+import type { Resolve } from '../outbound/addresses.ts'
 import { ApiError } from '../errors.ts'
 import { builtInTools } from './definition.ts'
 import type { AgentDefinition } from './definition.ts'

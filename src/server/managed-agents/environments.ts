@@ -2,11 +2,10 @@ import { z } from 'zod'
 import { formatWall } from '../../clock.ts'
 import { ApiError } from '../errors.ts'
 import { newId } from './ids.ts'
-import { archived, listKept, toRow } from './kept.ts'
+import { archived, changeKept, listKept, toRow } from './kept.ts'
 import type { ListRequest } from './kept.ts'
-import { pageNow } from './pages.ts'
 import type { Page } from './pages.ts'
-import type { ResourceStore } from './resource-store.ts'
+import type { ResourceStore } from '../api-store/api-store.ts'
 import { metadata, metadataPatch, patchMetadata, unsupported } from './schema.ts'
 import type { MetadataPatch } from './schema.ts'
 
@@ -116,7 +115,7 @@ export class Environments {
     }
   }
 
-  create(tenant: string, params: EnvironmentCreate): EnvironmentResource {
+  async create(tenant: string, params: EnvironmentCreate): Promise<EnvironmentResource> {
     const at = formatWall(this.#now())
     const environment: EnvironmentResource = {
       type: 'environment',
@@ -129,61 +128,73 @@ export class Environments {
       updated_at: at,
       archived_at: null,
     }
-    this.#store.put(toRow('environment', tenant, environment))
+    await this.#store.create(toRow('environment', tenant, environment))
     return environment
   }
 
   /** Throws ApiError (not_found_error), also for another tenant's. */
-  retrieve(tenant: string, id: string): EnvironmentResource {
+  async retrieve(tenant: string, id: string): Promise<EnvironmentResource> {
     if (id === LOCAL_ID) return this.#local
-    const row = this.#store.get('environment', tenant, id)
-    if (row === undefined) throw new ApiError('not_found_error', `environment ${id} was not found`)
+    const row = await this.#store.get('environment', tenant, id)
+    if (row === undefined) throw notFound(id)
     return shown(JSON.parse(row.body) as EnvironmentResource)
   }
 
-  update(tenant: string, id: string, params: EnvironmentUpdate): EnvironmentResource {
-    const before = this.#own(tenant, id, 'changed')
-    if (before.archived_at !== null) throw new ApiError('invalid_request_error', `environment ${id} is archived`)
-    const after: EnvironmentResource = {
-      ...before,
-      name: params.name ?? before.name,
-      description: params.description === undefined ? before.description : (params.description ?? ''),
-      metadata: patchMetadata(before.metadata, params.metadata),
-      updated_at: formatWall(this.#now()),
-    }
-    this.#store.put(toRow('environment', tenant, after))
-    return after
+  update(tenant: string, id: string, params: EnvironmentUpdate): Promise<EnvironmentResource> {
+    return this.#change(tenant, id, 'changed', (before) => {
+      if (before.archived_at !== null) throw new ApiError('invalid_request_error', `environment ${id} is archived`)
+      return {
+        ...before,
+        name: params.name ?? before.name,
+        description: params.description === undefined ? before.description : (params.description ?? ''),
+        metadata: patchMetadata(before.metadata, params.metadata),
+        updated_at: formatWall(this.#now()),
+      }
+    })
   }
 
-  archive(tenant: string, id: string): EnvironmentResource {
-    const before = this.#own(tenant, id, 'archived')
-    if (before.archived_at !== null) return before
-    const after = archived(before, this.#now())
-    this.#store.put(toRow('environment', tenant, after))
-    return after
+  archive(tenant: string, id: string): Promise<EnvironmentResource> {
+    return this.#change(tenant, id, 'archived', (before) =>
+      before.archived_at === null ? archived(before, this.#now()) : before,
+    )
   }
 
-  delete(tenant: string, id: string): { type: 'environment_deleted'; id: string } {
-    this.#own(tenant, id, 'deleted')
-    this.#store.remove('environment', tenant, id)
+  async delete(tenant: string, id: string): Promise<{ type: 'environment_deleted'; id: string }> {
+    refuseLocal(id, 'deleted')
+    await this.retrieve(tenant, id)
+    await this.#store.remove('environment', tenant, id)
     return { type: 'environment_deleted', id }
   }
 
   /** Newest first, this machine at the end. */
-  list(tenant: string, request: ListRequest): Page<EnvironmentResource> {
-    const page = pageNow(listKept(this.#store, { kind: 'environment', tenant, ...request, builtIn: [this.#local] }))
+  async list(tenant: string, request: ListRequest): Promise<Page<EnvironmentResource>> {
+    const page = await listKept(this.#store, { kind: 'environment', tenant, ...request, builtIn: [this.#local] })
     return { ...page, items: page.items.map(shown) }
   }
 
-  #own(tenant: string, id: string, what: string): EnvironmentResource {
-    if (id === LOCAL_ID)
-      throw new ApiError('invalid_request_error', `${LOCAL_ID} is this machine and cannot be ${what}`)
-    return this.retrieve(tenant, id)
+  async #change(
+    tenant: string,
+    id: string,
+    what: string,
+    change: (before: EnvironmentResource) => EnvironmentResource,
+  ): Promise<EnvironmentResource> {
+    refuseLocal(id, what)
+    const after = await changeKept<EnvironmentResource>(this.#store, { kind: 'environment', tenant, id }, change)
+    if (after === undefined) throw notFound(id)
+    return shown(after)
   }
 }
 
+const notFound = (id: string): ApiError => new ApiError('not_found_error', `environment ${id} was not found`)
+
+function refuseLocal(id: string, what: string): void {
+  if (id === LOCAL_ID) throw new ApiError('invalid_request_error', `${LOCAL_ID} is this machine and cannot be ${what}`)
+}
+
 /** Earlier releases kept null where there is no description. */
-const shown = (kept: EnvironmentResource & { description: string | null }): EnvironmentResource => ({
+const shown = (
+  kept: Omit<EnvironmentResource, 'description'> & { description: string | null },
+): EnvironmentResource => ({
   ...kept,
   description: kept.description ?? '',
 })

@@ -1,4 +1,5 @@
 import { parseWall } from '../../clock.ts'
+import type { ReadBounds, Rows } from '../api-store/api-store.ts'
 import { ApiError } from '../errors.ts'
 
 const DEFAULT_LIMIT = 20
@@ -67,8 +68,8 @@ interface PageRequest<T extends Placed & Sized> {
   order: 'asc' | 'desc'
   cursor: Cursor | undefined
   limit: number
-  /** At most `limit` in this order behind `after`, each read when it is taken. */
-  read: (order: 'asc' | 'desc', after: Placed | undefined, limit: number) => Iterable<T>
+  /** Some in this order behind `after`. */
+  read: (order: 'asc' | 'desc', after: Placed | undefined, bounds: ReadBounds) => Promise<Rows<T>>
   /** What the page shows; the rest is passed over. */
   matches: (item: T) => boolean
 }
@@ -87,16 +88,15 @@ export interface Page<T> {
 /** Characters of a page: it has one item at least, and no more than the one that makes it so large. */
 const PAGE_CHARS = 4 * 2 ** 20
 
-/** Rows and characters that are looked at in one go. */
-const CHUNK = 200
-const CHUNK_CHARS = 2 ** 20
+/** What is looked at in one go. */
+const CHUNK: ReadBounds = { limit: 200, maxSize: 2 ** 20 }
 
-/** One page of a list, in either direction, with the cursors to its neighbours. Rests after each look at many rows. */
-export function* readPage<T extends Placed & Sized>(request: PageRequest<T>): Generator<undefined, Page<T>> {
+/** One page of a list, in either direction, with the cursors to its neighbours. Others have their turn after each look at many rows. */
+export async function readPage<T extends Placed & Sized>(request: PageRequest<T>): Promise<Page<T>> {
   const { order, cursor, limit } = request
   const back = cursor?.direction === 'prev'
   const search = new Search(request, back === (order === 'desc') ? 'asc' : 'desc')
-  while (!search.step()) yield
+  while (!(await search.step())) await rest()
   const { found: items, more } = search
   if (back) items.reverse()
   const at = (direction: Cursor['direction'], item: T | undefined): string | null =>
@@ -125,40 +125,18 @@ class Search<T extends Placed & Sized> {
   }
 
   /** Looks at some rows; true when the page is complete. */
-  step(): boolean {
+  async step(): Promise<boolean> {
     const { read, matches, limit } = this.#request
-    let rows = 0
-    let chars = 0
-    for (const item of read(this.#order, this.#after, CHUNK)) {
-      rows += 1
-      chars += item.body.length
+    const { rows, more } = await read(this.#order, this.#after, CHUNK)
+    for (const item of rows) {
       this.#after = item
-      if (matches(item)) {
-        this.more = this.found.length === limit || this.#chars >= PAGE_CHARS
-        if (this.more) return true
-        this.found.push(item)
-        this.#chars += item.body.length
-      }
-      if (chars >= CHUNK_CHARS) return false
+      if (!matches(item)) continue
+      this.more = this.found.length === limit || this.#chars >= PAGE_CHARS
+      if (this.more) return true
+      this.found.push(item)
+      this.#chars += item.body.length
     }
-    return rows < CHUNK
-  }
-}
-
-/** The page, at once: for lists that pass over nothing. */
-export function pageNow<T>(steps: Generator<undefined, Page<T>>): Page<T> {
-  for (;;) {
-    const step = steps.next()
-    if (step.done === true) return step.value
-  }
-}
-
-/** The page, with others having their turn between the looks. */
-export async function pageInSteps<T>(steps: Generator<undefined, Page<T>>): Promise<Page<T>> {
-  for (;;) {
-    const step = steps.next()
-    if (step.done === true) return step.value
-    await rest()
+    return !more
   }
 }
 

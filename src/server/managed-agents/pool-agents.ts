@@ -3,8 +3,8 @@ import { agentOptions, permissionPolicy } from './agent-options.ts'
 import type { ClientCalls } from './agent-options.ts'
 import { configuredName } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
-import { dollarsOf } from './session-resource.ts'
-import type { StoredSession } from './session-resource.ts'
+import { dollarsOf } from './sessions/session-resource.ts'
+import type { StoredSession } from './sessions/session-resource.ts'
 
 /** Definitions that are kept at once. One that is needed again is made again. */
 const MAX_DEFINED = 1_000

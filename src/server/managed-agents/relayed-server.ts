@@ -4,7 +4,7 @@ import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/tran
 import { isJSONRPCRequest, isJSONRPCResultResponse } from '@modelcontextprotocol/sdk/types.js'
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js'
 import type { McpServerConfig } from '../../driver/driver.ts'
-import { publicFetch } from '../public-fetch.ts'
+import { publicFetch } from '../outbound/public-fetch.ts'
 
 /** JSON-RPC's first code for errors of a server's own. */
 const SERVER_ERROR = -32_000

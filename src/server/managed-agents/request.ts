@@ -1,9 +1,9 @@
 import type { MiddlewareHandler } from 'hono'
 import type { z } from 'zod'
 import type { ServerEnv } from '../context.ts'
-import { bodyOf, jsonBody } from '../json-body.ts'
+import { bodyOf, jsonBody } from '../http/json-body.ts'
 import { ApiError } from '../errors.ts'
-import { isUpload } from '../idempotency.ts'
+import { isUpload } from '../http/idempotency.ts'
 import { parse } from './schema.ts'
 
 const WORKSPACE = 'anthropic-workspace-id'

@@ -3,7 +3,7 @@ import type { MiddlewareHandler } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import type { z } from 'zod'
 import type { ServerEnv } from '../context.ts'
-import { IDEMPOTENCY_KEY } from '../idempotency.ts'
+import { IDEMPOTENCY_KEY } from '../http/idempotency.ts'
 import { errorAnswers } from '../openapi.ts'
 import type { Agents } from './agents.ts'
 import { environmentCreate, environmentUpdate } from './environments.ts'
@@ -68,14 +68,14 @@ export function described({ operationId, summary, body, query = [], post }: Desc
 }
 
 /** Throws ApiError if the tenant may not make this, or change the one of that id to it. */
-type Vet<Params> = (tenant: string, params: Params, id?: string) => Promise<void> | void
+type Vet<Params> = (tenant: string, params: Params, id?: string) => Promise<void>
 
 /** What agents and environments can both be asked for. */
 interface Resources<Create, Update> {
-  create(tenant: string, params: Create): object
-  update(tenant: string, id: string, params: Update): object
-  archive(tenant: string, id: string): object
-  list(tenant: string, request: ListRequest): Page<object>
+  create(tenant: string, params: Create): Promise<object>
+  update(tenant: string, id: string, params: Update): Promise<object>
+  archive(tenant: string, id: string): Promise<object>
+  list(tenant: string, request: ListRequest): Promise<Page<object>>
 }
 
 const LISTED = ['page', 'limit', 'include_archived', 'created_at[gte]', 'created_at[lte]'] as const
@@ -95,14 +95,14 @@ function resourceRoutes<Create, Update>(
       const { tenant } = c.var.caller
       const params = await readBody(c.req.raw, bodies.create)
       await vet(tenant, params)
-      return c.json(resources.create(tenant, params))
+      return c.json(await resources.create(tenant, params))
     },
   )
   app.get(
     '/',
     described({ operationId: `list${kind}s`, summary: `List ${noun}s, newest first`, query: LISTED }),
-    (c) => {
-      const found = resources.list(c.var.caller.tenant, {
+    async (c) => {
+      const found = await resources.list(c.var.caller.tenant, {
         page: c.req.query('page'),
         limit: readLimit(c.req.query('limit')),
         includeArchived: readSwitch('include_archived', c.req.query('include_archived')),
@@ -119,13 +119,13 @@ function resourceRoutes<Create, Update>(
       const { tenant } = c.var.caller
       const params = await readBody(c.req.raw, bodies.update)
       await vet(tenant, params, c.req.param('id'))
-      return c.json(resources.update(tenant, c.req.param('id'), params))
+      return c.json(await resources.update(tenant, c.req.param('id'), params))
     },
   )
   app.post(
     '/:id/archive',
     described({ operationId: `archive${kind}`, summary: `Archive an ${noun}`, post: true }),
-    (c) => c.json(resources.archive(c.var.caller.tenant, c.req.param('id'))),
+    async (c) => c.json(await resources.archive(c.var.caller.tenant, c.req.param('id'))),
   )
   return app
 }
@@ -133,15 +133,21 @@ function resourceRoutes<Create, Update>(
 /** `/v1/agents`. */
 export function agentRoutes(agents: Agents, vet: Vet<AgentCreate | AgentUpdate>): Hono<ServerEnv> {
   const app = resourceRoutes('Agent', agents, { create: agentCreate, update: agentUpdate }, vet)
-  app.get('/:id', described({ operationId: 'retrieveAgent', summary: 'Read an agent', query: ['version'] }), (c) =>
-    c.json(agents.retrieve(c.var.caller.tenant, c.req.param('id'), readNumber('version', c.req.query('version')))),
+  app.get(
+    '/:id',
+    described({ operationId: 'retrieveAgent', summary: 'Read an agent', query: ['version'] }),
+    async (c) =>
+      c.json(
+        await agents.retrieve(c.var.caller.tenant, c.req.param('id'), readNumber('version', c.req.query('version'))),
+      ),
   )
   app.get(
     '/:id/versions',
     described({ operationId: 'listAgentVersions', summary: 'List the versions of an agent', query: ['page', 'limit'] }),
-    (c) => {
+    async (c) => {
       const limit = readLimit(c.req.query('limit'))
-      return c.json(pageAnswer(agents.versions(c.var.caller.tenant, c.req.param('id'), c.req.query('page'), limit)))
+      const page = await agents.versions(c.var.caller.tenant, c.req.param('id'), c.req.query('page'), limit)
+      return c.json(pageAnswer(page))
     },
   )
   return app
@@ -150,11 +156,11 @@ export function agentRoutes(agents: Agents, vet: Vet<AgentCreate | AgentUpdate>)
 /** `/v1/environments`. */
 export function environmentRoutes(environments: Environments, vet: Vet<unknown>): Hono<ServerEnv> {
   const app = resourceRoutes('Environment', environments, { create: environmentCreate, update: environmentUpdate }, vet)
-  app.get('/:id', described({ operationId: 'retrieveEnvironment', summary: 'Read an environment' }), (c) =>
-    c.json(environments.retrieve(c.var.caller.tenant, c.req.param('id'))),
+  app.get('/:id', described({ operationId: 'retrieveEnvironment', summary: 'Read an environment' }), async (c) =>
+    c.json(await environments.retrieve(c.var.caller.tenant, c.req.param('id'))),
   )
-  app.delete('/:id', described({ operationId: 'deleteEnvironment', summary: 'Delete an environment' }), (c) =>
-    c.json(environments.delete(c.var.caller.tenant, c.req.param('id'))),
+  app.delete('/:id', described({ operationId: 'deleteEnvironment', summary: 'Delete an environment' }), async (c) =>
+    c.json(await environments.delete(c.var.caller.tenant, c.req.param('id'))),
   )
   return app
 }

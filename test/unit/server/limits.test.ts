@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { hashKey } from '../../../src/server/auth.ts'
+import { hashKey } from '../../../src/server/auth/authenticator.ts'
 import { Frames, served } from '../../fixtures/server.ts'
 
 const A = { 'x-api-key': 'cap_aaaaaaaaaaaaaaaaaaaaaaaaaa' }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { StoreError } from '../../../src/errors.ts'
-import { hashKey } from '../../../src/server/auth.ts'
+import { hashKey } from '../../../src/server/auth/authenticator.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import type { FakeClock } from '../../../src/testing/index.ts'
 import { canMount, disk } from '../../fixtures/disk.ts'

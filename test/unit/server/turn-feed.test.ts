@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
+import type { TurnMessage } from '../../../src/index.ts'
 import { TurnFeed } from '../../../src/server/turn-feed.ts'
-import type { FeedEntry } from '../../../src/server/turn-feed.ts'
 import { fakes } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
@@ -36,7 +36,7 @@ test('a turn that nobody reads keeps about a mebibyte of what it said', async ()
   for (let number = 0; number < 40; number += 1) process.sayText('x'.repeat(100 * KiB))
   process.finish()
   await feed.ended
-  const kept: FeedEntry[] = []
+  const kept: TurnMessage[] = []
   const reader = feed.read(0, Infinity)
   for (let next = await reader.next(); next.done !== true; next = await reader.next()) kept.push(next.value)
   const size = kept.reduce((sum, { json }) => sum + json.length, 0)
@@ -49,15 +49,20 @@ test('a turn waits for a reader that is behind, until it has read or left', asyn
   const all = await fakes()
   const { feed, process } = await running(all)
   const reader = feed.read(0, Infinity)
+  const before = process.consumptions
   for (let number = 0; number < 10; number += 1) process.sayText('x'.repeat(100 * KiB))
   await all.clock.settle()
-  expect(feed.last).toBeLessThan(6)
-  const before = feed.last
+  expect(process.consumptions).toBe(before + 2)
+  for (let number = 0; number < 7; number += 1) await reader.next()
+  expect(process.consumptions).toBe(before + 2)
   await reader.next()
+  expect(process.consumptions).toBe(before + 3)
+  process.sayText('x'.repeat(100 * KiB))
   await all.clock.settle()
-  expect(feed.last).toBe(before + 1)
+  expect(process.consumptions).toBe(before + 3)
   reader.leave(true)
+  expect(process.consumptions).toBe(before + 4)
   process.finish()
   await feed.ended
-  expect(feed.last).toBe(11)
+  expect(feed.last).toBe(12)
 })

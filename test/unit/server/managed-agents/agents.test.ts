@@ -1,19 +1,19 @@
 import { afterEach, expect, test } from 'vitest'
 import { Agents } from '../../../../src/server/managed-agents/agents.ts'
-import { ResourceStore } from '../../../../src/server/managed-agents/resource-store.ts'
+import { SqliteApiStore } from '../../../../src/server/api-store/sqlite.ts'
 import { agentCreate, agentUpdate, parse } from '../../../../src/server/managed-agents/schema.ts'
 
-const stores: ResourceStore[] = []
+const stores: SqliteApiStore[] = []
 afterEach(() => {
   for (const store of stores.splice(0)) store.close()
 })
 
 function agents(...configured: string[]) {
-  const store = new ResourceStore(':memory:')
+  const store = new SqliteApiStore(':memory:')
   stores.push(store)
   let now = Date.parse('2026-01-01T00:00:00Z')
   return new Agents(
-    store,
+    store.resources,
     { names: () => configured, describe: () => ({ model: undefined, system: 'From the config.' }) },
     () => (now += 1_000),
   )
@@ -23,8 +23,8 @@ const create = (body: object) => parse(agentCreate, { name: 'Helper', model: 'cl
 const update = (body: object) => parse(agentUpdate, body)
 const everything = { page: undefined, limit: 20, includeArchived: false, from: undefined, to: undefined }
 
-test('A new agent has all defaults filled in', () => {
-  const agent = agents().create('t', create({ tools: [{ type: 'agent_toolset_20260401' }] }))
+test('A new agent has all defaults filled in', async () => {
+  const agent = await agents().create('t', create({ tools: [{ type: 'agent_toolset_20260401' }] }))
   expect(agent.id).toMatch(/^agent_[1-9A-HJ-NP-Za-km-z]{24}$/)
   expect(agent).toMatchObject({
     version: 1,
@@ -36,8 +36,8 @@ test('A new agent has all defaults filled in', () => {
   })
 })
 
-test('The tools of an MCP server ask by default', () => {
-  const agent = agents().create(
+test('The tools of an MCP server ask by default', async () => {
+  const agent = await agents().create(
     't',
     create({
       mcp_servers: [{ type: 'url', name: 'docs', url: 'https://docs.example/mcp' }],
@@ -56,10 +56,10 @@ test('The tools of an MCP server ask by default', () => {
   })
 })
 
-test('An update makes a version: what is left out stays, null clears, a value replaces', () => {
+test('An update makes a version: what is left out stays, null clears, a value replaces', async () => {
   const all = agents()
-  const { id } = all.create('t', create({ system: 'Be brief.', description: 'x', metadata: { a: '1', b: '2' } }))
-  const after = all.update('t', id, update({ system: null, metadata: { a: null, c: '3' } }))
+  const { id } = await all.create('t', create({ system: 'Be brief.', description: 'x', metadata: { a: '1', b: '2' } }))
+  const after = await all.update('t', id, update({ system: null, metadata: { a: null, c: '3' } }))
   expect(after).toMatchObject({
     version: 2,
     system: null,
@@ -67,57 +67,71 @@ test('An update makes a version: what is left out stays, null clears, a value re
     metadata: { b: '2', c: '3' },
     name: 'Helper',
   })
-  expect(all.retrieve('t', id, 1)).toMatchObject({ version: 1, system: 'Be brief.' })
+  expect(await all.retrieve('t', id, 1)).toMatchObject({ version: 1, system: 'Be brief.' })
 })
 
-test('An update that changes nothing makes no version', () => {
+test('An update that changes nothing makes no version', async () => {
   const all = agents()
-  const { id } = all.create('t', create({}))
-  expect(all.update('t', id, update({ name: 'Helper', model: 'claude-opus-5-5' })).version).toBe(1)
+  const { id } = await all.create('t', create({}))
+  expect((await all.update('t', id, update({ name: 'Helper', model: 'claude-opus-5-5' }))).version).toBe(1)
 })
 
-test('An update for another version than the newest is refused', () => {
+test('An update for another version than the newest is refused', async () => {
   const all = agents()
-  const { id } = all.create('t', create({}))
-  all.update('t', id, update({ name: 'Other' }))
-  expect(() => all.update('t', id, update({ name: 'Third', version: 1 }))).toThrow(/is at version 2 by now, not 1/)
+  const { id } = await all.create('t', create({}))
+  await all.update('t', id, update({ name: 'Other' }))
+  await expect(all.update('t', id, update({ name: 'Third', version: 1 }))).rejects.toThrow(
+    /is at version 2 by now, not 1/,
+  )
 })
 
-test('Another tenant’s agent is not found', () => {
+test('Two updates at the same time are both kept, each as a version', async () => {
   const all = agents()
-  const { id } = all.create('t', create({}))
-  expect(() => all.retrieve('u', id)).toThrow(`agent ${id} was not found`)
-  expect(all.list('u', everything).items).toEqual([])
+  const { id } = await all.create('t', create({}))
+  const [one, two] = await Promise.all([
+    all.update('t', id, update({ name: 'Other' })),
+    all.update('t', id, update({ description: 'x' })),
+  ])
+  expect([one.version, two.version]).toEqual([2, 3])
+  expect(await all.retrieve('t', id)).toMatchObject({ name: 'Other', description: 'x', version: 3 })
 })
 
-test('An archived agent is listed on demand alone, and changes no more', () => {
+test('Another tenant’s agent is not found', async () => {
   const all = agents()
-  const { id } = all.create('t', create({}))
-  expect(all.archive('t', id).archived_at).not.toBeNull()
-  expect(all.list('t', everything).items).toEqual([])
-  expect(all.list('t', { ...everything, includeArchived: true }).items).toHaveLength(1)
-  expect(() => all.update('t', id, update({ name: 'x' }))).toThrow('is archived')
+  const { id } = await all.create('t', create({}))
+  await expect(all.retrieve('u', id)).rejects.toThrow(`agent ${id} was not found`)
+  expect((await all.list('u', everything)).items).toEqual([])
 })
 
-test('Lists go through all pages, newest first, and back', () => {
+test('An archived agent is listed on demand alone, and changes no more', async () => {
   const all = agents()
-  const ids = Array.from({ length: 5 }, (_, index) => all.create('t', create({ name: `a${index}` })).id).toReversed()
-  const first = all.list('t', { ...everything, limit: 2 })
-  const second = all.list('t', { ...everything, limit: 2, page: first.nextPage as string })
-  const third = all.list('t', { ...everything, limit: 2, page: second.nextPage as string })
+  const { id } = await all.create('t', create({}))
+  expect((await all.archive('t', id)).archived_at).not.toBeNull()
+  expect((await all.list('t', everything)).items).toEqual([])
+  expect((await all.list('t', { ...everything, includeArchived: true })).items).toHaveLength(1)
+  await expect(all.update('t', id, update({ name: 'x' }))).rejects.toThrow('is archived')
+})
+
+test('Lists go through all pages, newest first, and back', async () => {
+  const all = agents()
+  const ids: string[] = []
+  for (let index = 0; index < 5; index += 1) ids.unshift((await all.create('t', create({ name: `a${index}` }))).id)
+  const first = await all.list('t', { ...everything, limit: 2 })
+  const second = await all.list('t', { ...everything, limit: 2, page: first.nextPage as string })
+  const third = await all.list('t', { ...everything, limit: 2, page: second.nextPage as string })
   expect([first, second, third].flatMap(({ items }) => items.map(({ id }) => id))).toEqual(ids)
   expect([first.prevPage, third.nextPage]).toEqual([null, null])
-  const back = all.list('t', { ...everything, limit: 2, page: third.prevPage as string })
+  const back = await all.list('t', { ...everything, limit: 2, page: third.prevPage as string })
   expect(back.items.map(({ id }) => id)).toEqual(ids.slice(2, 4))
 })
 
-test('Versions are listed newest first, page by page', () => {
+test('Versions are listed newest first, page by page', async () => {
   const all = agents()
-  const { id } = all.create('t', create({}))
-  for (const name of ['b', 'c']) all.update('t', id, update({ name }))
-  const first = all.versions('t', id, undefined, 2)
+  const { id } = await all.create('t', create({}))
+  for (const name of ['b', 'c']) await all.update('t', id, update({ name }))
+  const first = await all.versions('t', id, undefined, 2)
   expect(first.items.map(({ version }) => version)).toEqual([3, 2])
-  const second = all.versions('t', id, first.nextPage as string, 2)
+  const second = await all.versions('t', id, first.nextPage as string, 2)
   expect([second.items.map(({ version }) => version), second.nextPage]).toEqual([[1], null])
 })
 
@@ -146,22 +160,22 @@ test.each([
   [{ name: 5 }, 'name: must be text, not a number; put it in quotes'],
   [{ name: null }, 'name: has no value; it must be text, or left out'],
   [{ tools: { type: 'custom' } }, 'tools: must be a list, like [a, b], not a map'],
-])('%j is refused by name', (body, problem) => {
-  expect(() => agents().create('t', create(body))).toThrow(problem)
+])('%j is refused by name', async (body, problem) => {
+  await expect((async () => agents().create('t', create(body)))()).rejects.toThrow(problem)
 })
 
-test('The agents of the config are listed behind all others, and change in the config alone', () => {
+test('The agents of the config are listed behind all others, and change in the config alone', async () => {
   const all = agents('writer', 'reader')
-  const { id } = all.create('t', create({}))
-  const first = all.list('t', { ...everything, limit: 2 })
-  const second = all.list('t', { ...everything, limit: 2, page: first.nextPage as string })
+  const { id } = await all.create('t', create({}))
+  const first = await all.list('t', { ...everything, limit: 2 })
+  const second = await all.list('t', { ...everything, limit: 2, page: first.nextPage as string })
   expect([first, second].map(({ items }) => items.map((agent) => agent.id))).toEqual([
     [id, 'agent_writer'],
     ['agent_reader'],
   ])
   expect(second.nextPage).toBeNull()
-  const back = all.list('t', { ...everything, limit: 2, page: second.prevPage as string })
+  const back = await all.list('t', { ...everything, limit: 2, page: second.prevPage as string })
   expect(back.items.map((agent) => agent.id)).toEqual([id, 'agent_writer'])
-  expect(all.retrieve('t', 'agent_writer')).toMatchObject({ name: 'writer', system: 'From the config.' })
-  expect(() => all.update('t', 'agent_writer', update({ name: 'x' }))).toThrow('changes there alone')
+  expect(await all.retrieve('t', 'agent_writer')).toMatchObject({ name: 'writer', system: 'From the config.' })
+  await expect(all.update('t', 'agent_writer', update({ name: 'x' }))).rejects.toThrow('changes there alone')
 })

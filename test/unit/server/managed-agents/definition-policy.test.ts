@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { hashKey } from '../../../../src/server/auth.ts'
-import { internalTarget } from '../../../../src/server/addresses.ts'
+import { hashKey } from '../../../../src/server/auth/authenticator.ts'
+import { internalTarget } from '../../../../src/server/outbound/addresses.ts'
 import { define } from '../../../../src/server/managed-agents/definition.ts'
 import type { AgentDefinition } from '../../../../src/server/managed-agents/definition.ts'
 import { DefinitionPolicy } from '../../../../src/server/managed-agents/definition-policy.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { ResourceStore } from '../../../../src/server/managed-agents/resource-store.ts'
-import { pageNow, readPage } from '../../../../src/server/managed-agents/pages.ts'
+import { SqliteApiStore } from '../../../../src/server/api-store/sqlite.ts'
+import { readPage } from '../../../../src/server/managed-agents/pages.ts'
 import { temporaryFolder } from '../../../fixtures/temporary-folder.ts'
 import { served } from '../../../fixtures/server.ts'
 import type { ServedFakes } from '../../../fixtures/server.ts'
@@ -73,9 +73,9 @@ test('large events come in small pages, from both ends and filtered, and none is
 })
 
 test('of rows that are kept no more are read than a page shows', async () => {
-  const store = new ResourceStore(`${await temporaryFolder()}/api.sqlite`)
+  const store = new SqliteApiStore(`${await temporaryFolder()}/api.sqlite`)
   for (let number = 0; number < 30; number += 1)
-    store.put({
+    await store.resources.create({
       kind: 'agent',
       tenant: 't',
       id: `a${number}`,
@@ -86,20 +86,17 @@ test('of rows that are kept no more are read than a page shows', async () => {
       body: 'x'.repeat(2 ** 20),
     })
   let read = 0
-  const page = pageNow(
-    readPage({
-      order: 'asc',
-      cursor: undefined,
-      limit: 100,
-      matches: () => true,
-      *read(order, after, limit) {
-        for (const row of store.list({ kind: 'agent', tenant: 't', order, after, limit })) {
-          read += 1
-          yield row
-        }
-      },
-    }),
-  )
+  const page = await readPage({
+    order: 'asc',
+    cursor: undefined,
+    limit: 100,
+    matches: () => true,
+    async read(order, after, bounds) {
+      const found = await store.resources.list({ kind: 'agent', tenant: 't', order, after, ...bounds })
+      read += found.rows.length
+      return found
+    },
+  })
   expect([page.items.length, read]).toEqual([4, 5])
   store.close()
 })

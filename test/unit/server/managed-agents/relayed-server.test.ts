@@ -6,7 +6,7 @@ import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js'
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { expect, onTestFinished, test } from 'vitest'
 import { relayedServer } from '../../../../src/server/managed-agents/relayed-server.ts'
-import { publicFetch } from '../../../../src/server/public-fetch.ts'
+import { publicFetch } from '../../../../src/server/outbound/public-fetch.ts'
 import { httpMcpServer } from '../../../fixtures/http-mcp-server.ts'
 
 /** Takes every name for one of this machine, as if that were public. */

@@ -1,0 +1,347 @@
+import { formatWall, parseWall } from '../../../clock.ts'
+import type { Pool, Session, SessionEvent, SessionInfo } from '../../../index.ts'
+import { SessionGoneError } from '../../../index.ts'
+import { ApiError } from '../../errors.ts'
+import type { Quotas } from '../../limits.ts'
+import type { Agents } from '../agents.ts'
+import type { DefinitionPolicy } from '../definition-policy.ts'
+import type { Environments } from '../environments.ts'
+import { newId } from '../ids.ts'
+import { MOST_TRIES, archived, changedMeanwhile, listKept } from '../kept.ts'
+import type { ListRequest } from '../kept.ts'
+import type { Page } from '../pages.ts'
+import type { PoolAgents } from '../pool-agents.ts'
+import { redefine } from '../definition.ts'
+import type { ResourceStore } from '../../api-store/api-store.ts'
+import { centsOf, dollarsOf, toSessionRow } from './session-resource.ts'
+import type { SessionAgent, SessionResource, StoredSession } from './session-resource.ts'
+import { patchMetadata } from '../schema.ts'
+import type { Budget, SessionCreate, SessionUpdate } from './session-schema.ts'
+
+export type SessionStatus = 'idle' | 'running'
+
+/** A session as the wire shows it. */
+export interface WireSession extends SessionResource {
+  type: 'session'
+  status: SessionStatus
+  usage: Record<string, unknown>
+  stats: { active_seconds: number; duration_seconds: number }
+  outcome_evaluations: []
+  resources: []
+  vault_ids: []
+}
+
+/** A session as routes work with it. */
+export interface Found {
+  tenant: string
+  resource: StoredSession
+  session: Session
+}
+
+export interface SessionListRequest extends ListRequest {
+  order: 'asc' | 'desc'
+  agentId: string | undefined
+  agentVersion: number | undefined
+  statuses: readonly SessionStatus[] | undefined
+}
+
+interface SessionsContext {
+  pool: Pool
+  store: ResourceStore
+  agents: Agents
+  environments: Environments
+  poolAgents: PoolAgents
+  policy: DefinitionPolicy
+  quotas: Quotas
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
+/** Sessions of the API: what clients say of them is kept here, their conversations are the pool's. */
+export class ApiSessions {
+  readonly #context: SessionsContext
+
+  constructor(context: SessionsContext) {
+    this.#context = context
+  }
+
+  /** Begins a session. Throws ApiError. */
+  async create(tenant: string, params: SessionCreate): Promise<Found> {
+    const { agents, environments, poolAgents, pool, store, quotas, now } = this.#context
+    const { id: agentId, version, type, ...overrides } = params.agent
+    const agent = await agents.retrieve(tenant, agentId, version)
+    if (agent.archived_at !== null) throw new ApiError('invalid_request_error', `agent: ${agentId} is archived`)
+    if (Object.values(overrides).some((override) => override !== undefined)) this.#refuseConfigured(agentId)
+    const environment = await environments.retrieve(tenant, params.environment_id)
+    if (environment.archived_at !== null)
+      throw new ApiError('invalid_request_error', `environment_id: ${environment.id} is archived`)
+    const {
+      created_at: _created,
+      updated_at: _updated,
+      archived_at: _archived,
+      metadata: _metadata,
+      ...snapshot
+    } = agent
+    const changed = type === 'agent_with_overrides' ? redefine(agent, overrides) : {}
+    const sessionAgent = { ...snapshot, ...changed }
+    await this.#checkAgent(tenant, sessionAgent)
+    const at = formatWall(now())
+    const resource: StoredSession = {
+      id: newId('session'),
+      agent: sessionAgent,
+      environment_id: environment.id,
+      title: params.title ?? null,
+      metadata: params.metadata ?? {},
+      budget: params.budget ?? null,
+      created_at: at,
+      updated_at: at,
+      archived_at: null,
+      sharesAgent: type === 'agent' && params.budget === undefined,
+    }
+    const session = await quotas.beginSession(tenant, () =>
+      pool.session(resource.id, { tenant, agent: poolAgents.nameOf(tenant, resource) }),
+    )
+    // Last, so that nobody finds a session that the pool does not have.
+    await store.create(toSessionRow(tenant, resource))
+    return { tenant, resource, session }
+  }
+
+  /** Throws ApiError (not_found_error), also for another tenant's. */
+  async find(tenant: string, id: string): Promise<Found> {
+    const { store, pool, poolAgents, policy } = this.#context
+    const row = await store.get('session', tenant, id)
+    if (row === undefined) throw notFound(id)
+    const resource = JSON.parse(row.body) as StoredSession
+    // The agent may have been forgotten since, as after a restart. One that is not allowed any more has sessions to read only.
+    if (poolAgents.isConfigured(resource.agent.id) || policy.permits(tenant, resource.agent))
+      poolAgents.nameOf(tenant, resource)
+    try {
+      return { tenant, resource, session: await pool.session(id, { tenant }) }
+    } catch (error) {
+      if (error instanceof SessionGoneError) throw notFound(id)
+      throw error
+    }
+  }
+
+  async show({ resource, session }: Found): Promise<WireSession> {
+    const { sharesAgent: _, ...shown } = resource
+    const [info, status] = await Promise.all([session.info(), this.status(session)])
+    const seconds = Math.max(0, Math.round((this.#context.now() - parseWall(resource.created_at)) / 1000))
+    return {
+      type: 'session',
+      ...shown,
+      status,
+      usage: wireUsage(info),
+      stats: { active_seconds: secondsOf(info.activeMs), duration_seconds: seconds },
+      outcome_evaluations: [],
+      resources: [],
+      vault_ids: [],
+    }
+  }
+
+  /** `running` from the beginning of a turn to its end, less the time in which it waits for the client. */
+  async status(session: Session): Promise<SessionStatus> {
+    const last = await lastStatus(session)
+    return last?.type === 'session.status_running' ? 'running' : 'idle'
+  }
+
+  /** Changes a session and tells so in its events. Throws ApiError, SessionBusyError. */
+  update(found: Found, params: SessionUpdate): Promise<Found> {
+    return this.#change(
+      found,
+      async (before) => {
+        const { resource, session, tenant } = before
+        const { now, poolAgents } = this.#context
+        if (resource.archived_at !== null)
+          throw new ApiError('invalid_request_error', `session ${resource.id} is archived`)
+        const after: StoredSession = {
+          ...resource,
+          title: params.title === undefined ? resource.title : params.title,
+          metadata: patchMetadata(resource.metadata, params.metadata),
+          budget: await this.#newBudget(before, params.budget),
+          agent: params.agent === undefined ? resource.agent : this.#newAgent(resource, params.agent),
+        }
+        const changes = changesOf(resource, after)
+        if (Object.keys(changes).length === 0) return resource
+        if ('agent' in changes || 'budget' in changes) await this.#checkAgent(tenant, after.agent)
+        after.updated_at = formatWall(now())
+        if ('agent' in changes) await this.#refuseRunning(session)
+        if ('agent' in changes || 'budget' in changes) {
+          after.sharesAgent = false
+          await session.changeAgent(poolAgents.nameOf(tenant, after))
+        }
+        return after
+      },
+      (before, after) => before.session.append([{ type: 'session.updated', ...changesOf(before.resource, after) }]),
+    )
+  }
+
+  /** No more work; what was said stays. Throws ApiError while a turn runs. */
+  archive(found: Found): Promise<Found> {
+    return this.#change(found, async ({ resource, session }) => {
+      if (resource.archived_at !== null) return resource
+      await this.#refuseRunning(session)
+      await session.hibernate()
+      return archived(resource, this.#context.now())
+    })
+  }
+
+  /** Makes a change to the session as it is, and makes it anew if another request has changed that meanwhile. */
+  async #change(
+    found: Found,
+    change: (before: Found) => Promise<StoredSession>,
+    changed?: (before: Found, after: StoredSession) => Promise<unknown>,
+  ): Promise<Found> {
+    const {
+      tenant,
+      resource: { id },
+    } = found
+    let before = found
+    for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+      const after = await change(before)
+      if (after === before.resource) return before
+      if (await this.#context.store.replace(toSessionRow(tenant, before.resource), toSessionRow(tenant, after))) {
+        await changed?.(before, after)
+        return { ...before, resource: after }
+      }
+      before = await this.find(tenant, id)
+    }
+    throw changedMeanwhile('session', id)
+  }
+
+  /** Ends what runs and removes it with all its events. */
+  async delete({ tenant, resource, session }: Found): Promise<{ type: 'session_deleted'; id: string }> {
+    await session.delete()
+    await this.#context.store.remove('session', tenant, resource.id)
+    return { type: 'session_deleted', id: resource.id }
+  }
+
+  async list(tenant: string, request: SessionListRequest): Promise<Page<WireSession>> {
+    const { agentId, agentVersion, statuses, ...rest } = request
+    const running = statuses === undefined ? undefined : await this.#runningIds(tenant)
+    const found = await listKept<StoredSession>(this.#context.store, {
+      kind: 'session',
+      tenant,
+      parent: agentId,
+      ...rest,
+      matches({ id, agent }) {
+        if (running !== undefined && statuses?.includes(running.has(id) ? 'running' : 'idle') !== true) return false
+        return agentId === undefined || agentVersion === undefined || agent.version === agentVersion
+      },
+    })
+    const shown = await Promise.all(found.items.map(({ id }) => this.#showIfThere(tenant, id)))
+    return { ...found, items: shown.flatMap((session) => session ?? []) }
+  }
+
+  /** Throws ApiError when the session may not run its agent. */
+  checkAgent({ tenant, resource }: Found): Promise<void> {
+    return this.#checkAgent(tenant, resource.agent)
+  }
+
+  /** Throws ApiError once the session has used up its budget. */
+  async checkBudget({ resource, session }: Found): Promise<void> {
+    if (resource.budget === null) return
+    const { usage } = await session.info()
+    if (usage.costUsd >= dollarsOf(resource.budget))
+      throw new ApiError('invalid_request_error', `session ${resource.id} has reached its budget; raise or remove it`)
+  }
+
+  async #checkAgent(tenant: string, agent: SessionAgent): Promise<void> {
+    const { poolAgents, policy } = this.#context
+    if (!poolAgents.isConfigured(agent.id)) await policy.check(tenant, agent)
+  }
+
+  async #refuseRunning(session: Session): Promise<void> {
+    if ((await this.status(session)) === 'running')
+      throw new ApiError('invalid_request_error', `session ${session.key} is running; interrupt it first`)
+  }
+
+  /** Those at work now; what waits for its client is idle. */
+  async #runningIds(tenant: string): Promise<Set<string>> {
+    const running = new Set<string>()
+    const { pool } = this.#context
+    for (const id of pool.runningSessions(tenant)) {
+      const session = await pool.session(id, { tenant }).catch(() => undefined)
+      if (session !== undefined && (await this.status(session)) === 'running') running.add(id)
+    }
+    return running
+  }
+
+  /** Between the look and the answer it may have been deleted. */
+  async #showIfThere(tenant: string, id: string): Promise<WireSession | undefined> {
+    try {
+      return await this.show(await this.find(tenant, id))
+    } catch (error) {
+      if (isGone(error)) return undefined
+      throw error
+    }
+  }
+
+  async #newBudget({ resource, session }: Found, budget: Budget | null | undefined): Promise<Budget | null> {
+    if (budget === undefined) return resource.budget
+    if (budget === null) return null
+    if (resource.budget === null)
+      throw new ApiError(
+        'invalid_request_error',
+        'budget: can be given at a session’s creation alone (budget_create_only)',
+      )
+    const { usage } = await session.info()
+    if (dollarsOf(budget) <= usage.costUsd)
+      throw new ApiError('invalid_request_error', 'budget: is used up already; give more (budget_not_raised)')
+    return budget
+  }
+
+  #newAgent({ agent }: SessionResource, { tools, mcp_servers }: NonNullable<SessionUpdate['agent']>): SessionAgent {
+    this.#refuseConfigured(agent.id)
+    return { ...agent, ...redefine(agent, { tools, mcp_servers }) }
+  }
+
+  #refuseConfigured(agentId: string): void {
+    if (this.#context.poolAgents.isConfigured(agentId))
+      throw new ApiError(
+        'invalid_request_error',
+        `agent: ${agentId} comes from the server’s config and changes there alone`,
+      )
+  }
+}
+
+const notFound = (id: string): ApiError => new ApiError('not_found_error', `session ${id} was not found`)
+
+/** True for what is thrown for a session that was deleted. */
+export const isGone = (error: unknown): boolean =>
+  error instanceof SessionGoneError || (error instanceof ApiError && error.type === 'not_found_error')
+
+type Status = Extract<SessionEvent, { type: 'session.status_running' | 'session.status_idle' }>
+
+/** The events that say what the session does, newest first. */
+export async function lastStatuses(session: Session, limit: number): Promise<Status[]> {
+  const types = ['session.status_running', 'session.status_idle']
+  const statuses = await session.history({ types, descending: true, limit })
+  return statuses.map(({ event }) => event as Status)
+}
+
+/** The event that says what the session does. */
+export async function lastStatus(session: Session): Promise<Status | undefined> {
+  const [last] = await lastStatuses(session, 1)
+  return last
+}
+
+const secondsOf = (ms = 0): number => Math.round(ms) / 1000
+
+/** What was used, as the wire tells it. */
+export function wireUsage({ usage, activeMs }: SessionInfo): Record<string, unknown> {
+  return {
+    active_seconds: secondsOf(activeMs),
+    input_tokens: usage.inputTokens,
+    output_tokens: usage.outputTokens,
+    cache_read_input_tokens: usage.cacheReadTokens,
+    cache_creation: { ephemeral_5m_input_tokens: usage.cacheWriteTokens, ephemeral_1h_input_tokens: 0 },
+    list_cost: { amount: centsOf(usage.costUsd), currency: 'USD' },
+  }
+}
+
+function changesOf(before: SessionResource, after: SessionResource): Partial<SessionResource> {
+  const fields = ['title', 'metadata', 'budget', 'agent'] as const
+  const changed = fields.filter((field) => JSON.stringify(before[field]) !== JSON.stringify(after[field]))
+  return Object.fromEntries(changed.map((field) => [field, after[field]]))
+}
