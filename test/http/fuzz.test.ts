@@ -6,7 +6,7 @@ import type { Description, Plan } from '../fixtures/fuzz.ts'
 import { served } from '../fixtures/server.ts'
 
 /** By hand: `FUZZ_REQUESTS=10000 FUZZ_SEED=7`. */
-const REQUESTS = Number(process.env['FUZZ_REQUESTS'] ?? 1_500)
+const REQUESTS = Number(process.env['FUZZ_REQUESTS'] ?? 4_000)
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20_260_131)
 
 /** The last so many find a server that drains. */
