@@ -20,14 +20,14 @@ const ALARMING = new Set([
   'transcript',
 ])
 
-/** Writes a line for what an operator wants to find afterwards: every departure with its reason, every refusal, every failure. */
+/** Writes a line for what an operator wants to find afterwards: every close of a worker with its reason, every refusal, every failure. */
 export function logPool(pool: Pool, logger: Logger): void {
   pool.on('worker.ready', ({ worker, startMs }) => {
     logger.debug('worker ready', { ...worker, startMs: Math.round(startMs) })
   })
   pool.on('worker.closed', ({ worker, reason, exit, termination }) => {
     const level = ALARMING.has(reason) || termination.left > 0 ? 'warn' : 'info'
-    logger[level](`worker left: ${reason} (${exit.cause}, ${termination.stage})`, {
+    logger[level](`worker closed: ${reason} (${exit.cause}, ${termination.stage})`, {
       ...worker,
       reason,
       ...exit,

@@ -17,7 +17,7 @@ import { Pins } from './pins.ts'
 import type { Pin } from './pins.ts'
 import type { Warmth, WorkerPurpose } from './warmth.ts'
 
-/** Why a worker left. */
+/** Why a worker closed. */
 export type CloseReason =
   | 'idle'
   | 'evicted'
@@ -73,7 +73,7 @@ export interface WorkerRules {
   memoryLimitBytes: number
 }
 
-/** How a worker left. */
+/** How a worker closed. */
 export interface ClosedWorker {
   reason: CloseReason
   exit: ExitFacts

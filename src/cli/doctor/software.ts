@@ -3,7 +3,7 @@ import type { Finding } from './finding.ts'
 import { NODE_AT_LEAST, compareVersions } from '../../node-version.ts'
 
 /** The versions of the Agent SDK that the package was made for: from the first, below the second. */
-const SDK_RANGE = ['0.3.329', '0.4.0'] as const
+const SDK_RANGE = ['0.3.332', '0.4.0'] as const
 
 const SDK = '@anthropic-ai/claude-agent-sdk'
 

@@ -13,9 +13,9 @@ describe('The doctor, about what is installed', () => {
   })
 
   test.each([
-    ['0.3.329', 'ok'],
+    ['0.3.332', 'ok'],
     ['0.3.400', 'ok'],
-    ['0.3.328', 'mend'],
+    ['0.3.331', 'mend'],
     ['0.4.0', 'warning'],
     ['1.0.0-beta.1', 'warning'],
     [undefined, 'mend'],
