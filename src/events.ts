@@ -132,7 +132,7 @@ export interface PoolEvents {
   warning: [{ message: string; error: unknown }]
 }
 
-/** The pool's events. A listener that throws is reported as a warning and harms nobody else. */
+/** The pool's events. A listener that throws is reported as a warning; the other listeners still run. */
 export class PoolEmitter extends EventEmitter<PoolEvents> {
   /** Warns of files that were left alone, if there are any. */
   warnOf(message: string, problems: Problems): void {

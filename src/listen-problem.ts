@@ -1,6 +1,6 @@
 import { ConfigError } from './errors.ts'
 
-/** What the codes of the system mean to those who chose the address. */
+/** What the system's codes mean for the chosen address. */
 const PROBLEMS: Readonly<Record<string, { option: 'host' | 'port'; says: (host: string, port: number) => string }>> = {
   EADDRINUSE: {
     option: 'port',

@@ -1,4 +1,4 @@
 import { checkNode } from './node-version.ts'
 
-// Imported first by each entry point: what follows fails in an old Node with words that nobody understands.
+// Imported first by each entry point: the other imports fail in an old Node with an unhelpful message.
 checkNode()

@@ -36,7 +36,7 @@ export class Permit {
   }
 }
 
-/** What knows how many turns memory bears. */
+/** Knows how many turns fit into memory. */
 export interface GateMemory {
   obstacle(claim: MemoryReservation): 'turns' | 'memory' | undefined
   hold(claim: MemoryReservation): void
@@ -106,7 +106,7 @@ export class Gate {
     return this.#closed === 'draining'
   }
 
-  /** Lets no new turn start; those that wait go on waiting (`suspended`) or are refused (`draining`). */
+  /** Admits no new turn; waiting ones keep waiting (`suspended`) or are rejected (`draining`). */
   suspend(reason: 'suspended' | 'draining'): void {
     if (this.#closed !== 'draining') this.#closed = reason
     if (reason !== 'draining') return
@@ -122,7 +122,7 @@ export class Gate {
     this.#admitWaiting()
   }
 
-  /** There may be room where there was none: lets in who waits and fits now. */
+  /** There may be room now: admits the waiting turns that fit. */
   reconsider(): void {
     if (this.#waitingTotal > 0) this.#admitWaiting()
   }
@@ -244,7 +244,7 @@ export class Gate {
     return own >= limit / tenants.size && limit - this.#total <= others.size
   }
 
-  /** A newcomer may pass those whose tenant is at its limit, and nobody else. */
+  /** A newcomer may only pass turns whose tenant is at its limit. */
   #othersWait(tenant: string): boolean {
     for (const [waitingTenant, [first]] of this.#waiting) {
       if (waitingTenant === tenant || this.#obstacle(waitingTenant, first?.claim) !== 'tenant') return true
@@ -293,7 +293,7 @@ export class Gate {
   #refusal(reason: 'turns' | 'tenant' | 'memory' | 'suspended' | 'queue', tenant: string): CapacityError {
     const sentences = {
       turns: 'no place for another turn',
-      memory: 'memory bears no other turn',
+      memory: 'no memory for another turn',
       tenant: `tenant "${tenant}" has all the turns that limits.turnsPerTenant gives it`,
       suspended: 'the pool is suspended; call pool.resume()',
       queue: 'the queue for turns is full (admission.maxWaiting)',

@@ -131,7 +131,7 @@ type ProcessOptions = Omit<AgentOptions, (typeof POOL_KEYS)[number]>
 export interface Agent {
   readonly name: string
   readonly options: Readonly<AgentOptions>
-  /** Of its options, those that a process is started with. */
+  /** The options with which a process is started. */
   readonly processOptions: Readonly<ProcessOptions>
   readonly spares: SpareBounds
   readonly unboundSpares: SpareBounds

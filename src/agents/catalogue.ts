@@ -13,7 +13,7 @@ export const isOfQuery = ({ agent }: { agent: string }): boolean => agent.starts
 /** Agents of queries that are remembered: what reuses their options can reuse their spares. */
 const MAX_AD_HOC = 100
 
-/** The agents of a pool: those of its options, those that were given one by one, and those of queries. */
+/** The agents of a pool: from its options, defined one by one, and made for queries. */
 export class Agents {
   readonly #residency: ResidencyOptions | undefined
   readonly #own = new Map<string, Agent>()
@@ -34,7 +34,7 @@ export class Agents {
     this.#changed = listener
   }
 
-  /** The names of those that sessions may use. */
+  /** The names of the agents that sessions may use. */
   get names(): string[] {
     return [...this.#own.keys()]
   }

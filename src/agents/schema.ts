@@ -125,7 +125,7 @@ const SDK_OPTIONS: Record<keyof Omit<Options, OwnedOption>, z.ZodType> = {
 
 const schema = z.looseObject({ ...SDK_OPTIONS, inProcessServers: functionOrNot })
 
-/** Refuses what is no option of an agent: `poolKeys` are those that the pool adds to the SDK's. Throws ConfigError. */
+/** Refuses what is no option of an agent: `poolKeys` are the pool's own, beside the SDK's. Throws ConfigError. */
 export function checkKeys(path: string, options: object, poolKeys: readonly string[]): void {
   const known = [...Object.keys(SDK_OPTIONS), ...poolKeys]
   for (const key of Object.keys(options)) {

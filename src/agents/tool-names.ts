@@ -2,7 +2,7 @@ import { ConfigError } from '../errors.ts'
 import { sdkDeclaresTool, sdkIsNewer } from '../options/sdk-types.ts'
 import { isMisspelt, suggestionFor } from '../options/suggestion.ts'
 
-/** The built-in tools of Claude Code, with those that only some platforms or accounts have, and earlier names. */
+/** The built-in tools of Claude Code, also if only some platforms or accounts have them, and earlier names. */
 export const BUILT_IN_TOOLS: readonly string[] = `
   Agent AgentOutputTool Artifact AskUserQuestion Bash BashOutput Brief Cd ClaudeDesign CronCreate CronDelete
   CronList DesignSync Edit EnterPlanMode EnterWorktree ExitPlanMode ExitWorktree Glob Grep JavaScript KillBash

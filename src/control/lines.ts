@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 /** Longer lines are no message of ours. */
 const MAX_LINE_CHARS = 64 * 1024 * 1024
 
-/** A request is short: until it is there nothing is known of who sends it. */
+/** A request is short: until it has arrived its sender is unknown. */
 const MAX_REQUEST_CHARS = 64 * 1024
 
 /** The lines of a text that arrives in pieces, without their newlines. Reads no faster than they are taken. Throws when one is too long. */
@@ -33,7 +33,7 @@ export async function* linesOf(
 const piecesOf = (socket: Socket): AsyncIterable<string> =>
   socket.setEncoding('utf8').iterator({ destroyOnReturn: false }) as AsyncIterable<string>
 
-/** The lines that arrive on a connection, which stays open when nobody takes more of them. */
+/** The lines that arrive on a connection, which stays open when no more of them are read. */
 export const linesFrom = (socket: Socket): AsyncGenerator<string> => linesOf(piecesOf(socket))
 
 /** The same, of which the first is a request. */

@@ -35,9 +35,9 @@ export class ControlSocket {
     this.#secret = secret
   }
 
-  /** Begins to listen. A socket that is there already is that of a host that died: whoever has the data directory may replace it. */
+  /** Begins to listen. An existing socket is that of a host that died: the owner of the data directory may replace it. */
   async listen(pool: Pool): Promise<void> {
-    // Who has sent its request may close its side, and still gets the answer.
+    // A client may close its side after its request, and still gets the answer.
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       this.#connections.add(socket)
       socket.on('close', () => this.#connections.delete(socket)).on('error', () => undefined)
@@ -68,7 +68,7 @@ export class ControlSocket {
   }
 }
 
-/** Makes a folder for this user alone. Throws when it is somebody else's: the place for long paths is shared. */
+/** Makes a folder for this user alone. Throws if it belongs to another user: the place for long paths is shared. */
 function makePrivate(folder: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const { uid, mode } = lstatSync(folder)
@@ -91,8 +91,7 @@ const STRANGER: ControlReply = {
   error: {
     name: 'Error',
     code: 'error',
-    message:
-      'this host answers only to who knows the secret in host.json of its data directory; use a command of this release',
+    message: 'this host answers only with the secret in host.json of its data directory; use a command of this release',
   },
 }
 
@@ -123,7 +122,7 @@ async function answer(
       await writeLine(socket, { line: next.value })
       if (socket.destroyed) {
         await work.return(undefined)
-        throw new Error('nobody listens any more')
+        throw new Error('the connection has no reader any more')
       }
     }
   } catch (error) {

@@ -299,7 +299,7 @@ class ClaudeProcess implements AgentProcess {
 
   #spawn({ command, args, env }: SpawnOptions): SpawnedProcess {
     this.#spawning = true
-    // The SDK may come to this after the process was told to go: nobody would end it then.
+    // The SDK may spawn after the process was told to end: nothing would end it then.
     if (this.#terminating !== undefined) throw new Error('the process was told to go before it was started')
     const { workerId, cwd } = this.#spec
     const { spoolDir, spoolLimitBytes } = this.#driver

@@ -24,7 +24,7 @@ export class PromptInput implements AsyncIterable<SDKUserMessage> {
     })
   }
 
-  /** Ends the stream. What was not handed out is dropped; nobody is left waiting. */
+  /** Ends the stream. Input that was not handed out is dropped, and no reader is left waiting. */
   end(): void {
     this.#ended = true
     this.#handedOut?.settle(true)

@@ -6,7 +6,7 @@ import { dirname } from 'node:path'
 /** How much is read back at once. */
 const READ_BYTES = 64 * 1024
 
-/** A first-in first-out of bytes on disk, for output that nobody reads yet. The file exists only while it holds something. */
+/** A first-in first-out of bytes on disk, for output that is not read yet. The file exists only while it holds something. */
 export class Spool {
   readonly #path: string
   readonly #limitBytes: number

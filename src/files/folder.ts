@@ -160,7 +160,7 @@ export class Folder implements AsyncDisposable {
     return this.#allowed(() => this.#call((calls) => calls.symlink(target, this.at(name))))
   }
 
-  /** Opens a regular file for reading. Nothing else is ever opened, so that nothing waits for whoever holds the other end. */
+  /** Opens a regular file for reading. Nothing else is ever opened, so that nothing waits for the process at the other end. */
   async read(name: Buffer): Promise<OpenFile> {
     return this.#file(name, O_RDONLY)
   }

@@ -127,7 +127,7 @@ export class TenantFiles {
     }
   }
 
-  /** Makes a folder, with those that it is in, unless it is there. */
+  /** Makes a folder with its parents, unless it is there. */
   makeFolder(path: string): Promise<void> {
     return this.#do('making a folder', path, async (operation, place) => {
       const folder = await this.#places.make(operation, place)
@@ -149,7 +149,7 @@ export class TenantFiles {
   }
 
   /**
-   * Makes a folder if it is missing, with those that it is in. Gives the owner the rights to read and enter it back for good. True if it
+   * Makes a folder with its parents if it is missing. Gives the owner the rights to read and enter it back for good. True if it
    * was made. Throws FilesError for what is no folder.
    */
   restoreFolder(path: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** Arrivals that are older than this weigh little: the half-life of the average. */
 const HALF_LIFE_MS = 60_000
 
-/** Below this many expected arrivals, nobody is expected. */
+/** Below this many expected arrivals, no arrival is expected. */
 const NEGLIGIBLE = 0.01
 
 /** How often new conversations of one kind arrive, as a moving average, and how long their processes take to start. */

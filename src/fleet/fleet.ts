@@ -163,7 +163,7 @@ export class Fleet implements WorkerListeners {
     this.#memoryWatch.stop()
   }
 
-  /** Ends every worker, also those that are starting; resolves when none is left. */
+  /** Closes every worker, also starting ones; resolves when none is left. */
   async endAll(): Promise<void> {
     while (this.#registry.size > 0) {
       await Promise.all([...this.#registry].map((worker) => worker.close('closed')))
@@ -177,7 +177,7 @@ export class Fleet implements WorkerListeners {
     this.#watchServers(worker)
   }
 
-  /** One round of housekeeping: retires who should leave, and starts spares that are missing. */
+  /** One round of housekeeping: retires workers, and starts missing spares. */
   tend(): void {
     const full = this.#governor.full
     for (const worker of this.#registry) this.#look(worker, full)
@@ -185,7 +185,7 @@ export class Fleet implements WorkerListeners {
   }
 
   #look(worker: Worker, full: boolean): void {
-    // One whose input is closed serves nobody any more, whether or not it has noticed.
+    // A process whose input is closed serves no turn any more, even before it notices.
     if (worker.state === 'idle' && !worker.reserved && !worker.process.alive) void worker.close('exited')
     this.#health.check(worker)
     if (worker.state === 'idle') worker.owner?.idle(worker)

@@ -90,7 +90,7 @@ interface Known {
 }
 
 /**
- * Learns for each agent how long its sessions are silent between turns, also those that never come back. A session's last
+ * Learns for each agent how long its sessions are silent between turns, also if they never come back. A session's last
  * silence tells most about its next, so each length has its own counts. Bounded; numbers and the time go in.
  */
 export class Habits {

@@ -12,7 +12,7 @@ import type { Residents } from './residents.ts'
 import type { Spares } from './spares.ts'
 import { mayLeave } from './resident.ts'
 
-/** What was freed shows a moment after the signal; nobody else is ended before, in milliseconds. */
+/** Freed memory shows a moment after the signal; no other process is ended before, in milliseconds. */
 const RELIEF_MS = 300
 
 export interface MemoryWatchContext {
@@ -72,7 +72,7 @@ export class MemoryWatch {
     void worker.end(new WorkerMemoryError('worker', usedBytes, limitBytes, `${used}, ${why}, and were ended; ${AFTER}`))
   }
 
-  /** One idle worker at a time; all of them when it is critical, and then whoever took too much. */
+  /** One idle worker at a time; all of them when it is critical, and then the largest excess. */
   #relieve(): void {
     const { governor, registry, residents, clock } = this.#context
     const now = clock.now()
@@ -93,7 +93,7 @@ export class MemoryWatch {
     const { limitBytes, usedBytes: all } = this.#context.governor.stats()
     const usedBytes = worker.memoryBytes ?? 0
     const used = `${formatSize(all)} of ${formatSize(limitBytes)} were in use, and the kernel was about to kill`
-    const why = `the agent process and what it started had most of what nobody had planned for (${formatSize(usedBytes)})`
+    const why = `the agent process and what it started used most of the memory beyond the estimates (${formatSize(usedBytes)})`
     void worker.end(new WorkerMemoryError('host', usedBytes, limitBytes, `${used}; ${why} and were ended; ${AFTER}`))
   }
 }

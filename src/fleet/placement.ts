@@ -17,7 +17,7 @@ export interface PlacementContext {
   emitter: PoolEmitter
 }
 
-/** Finds room for workers, and makes room: idle ones leave for those that are needed. */
+/** Finds room for workers, and evicts idle ones if there is none. */
 export class Placement {
   readonly #context: PlacementContext
 
@@ -41,7 +41,7 @@ export class Placement {
   }
 
   /**
-   * Makes a worker as soon as there is room for it. Between the look and the deed nothing else can take the place. Throws
+   * Makes a worker as soon as there is room for it. Nothing else can take the place between the check and the start. Throws
    * CapacityError, PoolClosedError.
    */
   async place(agent: string, purpose: 'turn' | 'ahead', make: () => Worker): Promise<Worker> {

@@ -1,7 +1,7 @@
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { ClosedWorker, Worker, WorkerListeners } from '../worker/worker.ts'
 
-/** Who exists. The only place that counts workers. It hears of all of them, and tells the fleet. */
+/** The workers that exist, counted in this place only. It hears of all of them, and tells the fleet. */
 export class Registry implements WorkerListeners {
   readonly #workers = new Map<string, Worker>()
   #listeners: WorkerListeners | undefined

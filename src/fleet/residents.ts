@@ -13,7 +13,7 @@ interface SessionResident extends Resident {
   readonly session: SessionRef | undefined
 }
 
-/** The workers that are there, and what their sessions are expected to do: says who leaves. */
+/** The resident workers and the expected behaviour of their sessions: chooses the worker to close. */
 export class Residents<W extends SessionResident> {
   readonly #clock: Pick<Clock, 'now'>
   readonly #workers: Iterable<W>
@@ -41,7 +41,7 @@ export class Residents<W extends SessionResident> {
     this.#habits.recordStart(agent, startMs)
   }
 
-  /** Who leaves when others need the room; undefined when nobody can. */
+  /** The worker to evict when others need the room; undefined if there is none. */
   evictionCandidate(): W | undefined {
     return evictionCandidate(this.#workers, this.#clock.now(), this.#forecast)
   }
@@ -56,7 +56,7 @@ export class Residents<W extends SessionResident> {
     const silentMs = now - lastUsedAt
     // One that was started ahead of a turn waits for that turn, whatever its session did before.
     if (!residency.learns || session === undefined || turns === 0) return unlearned(silentMs)
-    // Who comes back later than its process can stay does not meet it.
+    // A session that comes back later than its process can stay does not find it.
     return this.#habits.forecast(idOf(session), agent, silentMs, startedAt + maxAgeMs - now)
   }
 }

@@ -9,7 +9,7 @@ const LOOK_AGAIN_MS = 5_000
 const LOOKS = 10
 
 /**
- * Notes of each process which MCP servers it waits for, and tells of those that do not come up. A process is not asked again
+ * Records which MCP servers each process waits for, and reports the ones that do not come up. A process is not asked again
  * and again: its answers would count as signs of life of a turn that waits.
  */
 export class ServerWatch {

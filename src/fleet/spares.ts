@@ -29,16 +29,16 @@ const FIRST_START_MS = 400
 /** After an arrival no spare starts for this long: it would compete for the cores with the first turn of the new conversation. */
 const FIRST_TURN_MS = 300
 
-/** Who comes sooner after another begins a burst, and nothing is put off in a burst. Longer than housekeeping takes to come round. */
+/** An arrival this soon after another begins a burst, in which no start is put off. Longer than a round of housekeeping. */
 const BURST_MS = 1_000
 
-/** A kind that nobody asked for in this time is forgotten. */
+/** A kind without an arrival in this time is forgotten. */
 const FORGET_AFTER_MS = 10 * 60_000
 
 interface Keeping extends SpareGroup {
   bounds: SpareBounds
   demand: Demand
-  /** Kept although nobody asks: the default tenant's minimum. */
+  /** Kept without demand: the default tenant's minimum. */
   permanent: boolean
   /** Clock reading before which none is started. */
   startFrom: number
@@ -105,7 +105,7 @@ export class Spares {
     }
   }
 
-  /** True when a replacement is there, so that this spare may retire; spares nobody wants may always. */
+  /** True when a replacement is there, so that this spare may retire; an unneeded spare always may. */
   replaceable(worker: Worker): boolean {
     const keeping = this.#kinds.get(`${worker.purpose}:${worker.fingerprint}`)
     if (keeping === undefined) return true
@@ -167,7 +167,7 @@ export class Spares {
     return found
   }
 
-  /** Spares that wait, young ones only, and those that are coming. */
+  /** Waiting spares that are not overdue, and those being started. */
   #present(keeping: Keeping): number {
     const now = this.#context.clock.now()
     const waiting = this.#waiting(keeping).filter((worker) => !isOverdue(worker, now)).length

@@ -1,7 +1,7 @@
 import type { Permit } from '../admission/gate.ts'
 import type { WorkerPurpose } from '../worker/warmth.ts'
 
-/** Who a start is for: waiting users go before workers asked for ahead, and those before spares. */
+/** The purpose of a start: waiting turns come before workers started ahead, and those before spares. */
 export type StartPriority = Exclude<WorkerPurpose, 'unbound'>
 
 const ORDER: readonly StartPriority[] = ['turn', 'ahead', 'spare']
@@ -14,7 +14,7 @@ interface Job {
 
 /**
  * Starts few processes at a time, since they compete for cores (eight at once take eight times as long here) and slow
- * every turn that runs. It holds no lock: whoever waits here waits for nobody's process but its own.
+ * every turn that runs. It holds no lock: a caller waits here for its own process alone.
  */
 export class StartQueue {
   readonly #concurrent: number

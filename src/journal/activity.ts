@@ -33,7 +33,7 @@ const STATUSES_READ = 200
 
 /**
  * How long the turn ran that the host of these events has left unfinished, up to its last event, in milliseconds. What it
- * did after that, nobody has noted.
+ * did after that is not recorded.
  */
 export async function activityOfOpenTurn(store: Pick<Store, 'readEvents'>, uid: string): Promise<number> {
   const [newest] = await store.readEvents(uid, { descending: true, limit: 1 })

@@ -122,7 +122,7 @@ export class EventReader implements SessionEvents, JournalListener {
     }
   }
 
-  /** Whoever follows hears of what is yet to be shown; whoever does not waits for it. */
+  /** A reader that follows hears of events before they are shown; one that does not follow waits for them. */
   async #read(journal: Journal): Promise<NumberedEvent[]> {
     const shown = this.#follow ? journal.newest(this.#position) : undefined
     return shown ?? journal.page({ after: this.#position, limit: PAGE })

@@ -11,7 +11,7 @@ export interface NumberedEvent {
   event: SessionEvent
 }
 
-/** Whoever follows the events of a session. */
+/** A follower of the events of a session. */
 export interface JournalListener {
   /** There is more to read. */
   added(): void
@@ -34,7 +34,7 @@ const MARKS_READ = 40
 /** Messages have up to 32 MB each, and a start looks at many sessions. Those beyond keep `processed_at: null`. */
 const MARKS_BYTES = 64 * 2 ** 20
 
-/** How long what nobody waits for may wait for company: one transaction costs a turn more than all that it carries. */
+/** How long an event without a waiting caller may wait for others: a transaction costs more than the events in it. */
 const GATHER_MS = 50
 
 /** Beyond so many characters nothing waits: a message may have megabytes. */
@@ -66,7 +66,7 @@ export class Journal {
   #gathered = 0
   #loading: Promise<void> | undefined
   #writing = false
-  /** True while something waits that somebody waits for. */
+  /** True while an event is unwritten that a caller waits for. */
   #urgent = false
   #gathering: CancelTimer | undefined
   /** The last number that is kept. */
@@ -77,7 +77,7 @@ export class Journal {
   #shown = 0
   /** The events that were shown last together: most readers want these, and need not go to the store. */
   #newest: NumberedEvent[] = []
-  /** Those that followers wait for: kept, and on their way to the disk. */
+  /** Events that followers wait for: stored, and being flushed to the disk. */
   #unshown: NumberedEvent[] = []
   #showing: Promise<void> | undefined
   /** The end of a turn that is still to be written: its host died, or the store refused it. */
@@ -95,7 +95,7 @@ export class Journal {
     this.#onIdle = context.onIdle
   }
 
-  /** True while something is not written yet, or somebody follows. */
+  /** True while an event is unwritten, or a follower is there. */
   get busy(): boolean {
     return this.#writing || this.#additions.length > 0 || this.#listeners.size > 0
   }
@@ -127,20 +127,20 @@ export class Journal {
     return added
   }
 
-  /** The same for what nobody waits for: it goes with others, 50 ms later at most. */
+  /** The same for an event without a waiting caller: it is written with others, 50 ms later at most. */
   gather(events: readonly NewSessionEvent[], turn?: 'open' | 'closed'): Promise<NumberedEvent[]> {
     this.#ahead += events.length
     return this.#add(this.#complete(events), turn)
   }
 
-  /** Replaces an event by what it has become. Those who have read it are not told again. */
+  /** Replaces an event by its later form. Followers that have read it are not told again. */
   async replace(event: NumberedEvent): Promise<void> {
     const replaced = this.#add([entryOf(event.event, event.number)], undefined)
     this.#hurry()
     await replaced
   }
 
-  /** Tells those who follow, and keeps nothing. */
+  /** Tells the followers, and stores nothing. */
   preview(events: readonly EventPreview[]): void {
     const after = this.#last + this.#ahead
     if (this.#listeners.size === 0) return
@@ -191,7 +191,7 @@ export class Journal {
     await this.#showing
   }
 
-  /** Tells those who follow that this is the end. */
+  /** Tells the followers that this is the end. */
   end(error: Error): void {
     this.#ended = error
     for (const listener of this.#listeners) listener.ended(error)
@@ -252,7 +252,7 @@ export class Journal {
     if (this.#writing) return
     this.#writing = true
     while (this.#urgent) {
-      // Whoever adds several things in one go finds them together.
+      // Events added in one go stay together.
       const loaded = await this.#load().then(
         () => undefined,
         (error: unknown) => error as Error,
@@ -301,7 +301,7 @@ export class Journal {
   }
 
   #replaced(number: number, event: SessionEvent): void {
-    // Read from the store again, by whoever is yet to see it.
+    // A follower that has not seen it reads it from the store again.
     this.#newest = []
     for (const entry of this.#unshown) if (entry.number === number) entry.event = event
   }
@@ -323,7 +323,7 @@ export class Journal {
     this.#showing = undefined
   }
 
-  /** A disk that fails tells those who wait for it; readers are not left in the dark. */
+  /** If the disk fails, waiting callers and readers are told. */
   async #flushed(): Promise<void> {
     await this.flush().catch(() => undefined)
   }

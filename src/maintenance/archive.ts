@@ -222,7 +222,7 @@ async function readLines(rest: AsyncIterator<string>, target: ArchiveTarget, fil
   if (events.length > 0) await target.events(events)
 }
 
-/** Whoever reads the events later counts on JSON. */
+/** Later readers of the events expect JSON. */
 function checkEvent(event: StoredEvent, number: number): StoredEvent {
   try {
     const value: unknown = JSON.parse(event.json)

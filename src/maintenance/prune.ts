@@ -118,7 +118,7 @@ export class Prune {
     return { sessions: removed, events, leftovers, more, problems: problems.found }
   }
 
-  /** Removes a bounded number. One that cannot be removed is noted, and stands in nobody's way. */
+  /** Removes a bounded number. One that cannot be removed is recorded, and does not hold up the others. */
   async #removeDue(
     due: readonly Removal[],
     { dryRun, problems }: { dryRun: boolean; problems: Problems },

@@ -24,7 +24,7 @@ export interface RetentionRules {
   ofAgent: (agent: string) => SessionRule | undefined
 }
 
-/** Who goes of sessions that share one rule: who is too old, then who has been unused longest while they are too many or too large. */
+/** The sessions to remove of those under one rule: first the too old, then the longest unused while they are too many or too large. */
 function outlived(sessions: readonly KeptSession[], rule: SessionRule, now: number): Map<string, RetentionReason> {
   const due = new Map<string, RetentionReason>()
   let count = sessions.length
@@ -41,7 +41,7 @@ function outlived(sessions: readonly KeptSession[], rule: SessionRule, now: numb
   return due
 }
 
-/** Who goes, unused longest first. What is live never does. */
+/** The sessions to remove, longest unused first. Live ones stay. */
 export function dueForRemoval(sessions: readonly KeptSession[], rules: RetentionRules, now: number): Removal[] {
   const due = new Map<string, RetentionReason>()
   for (const ofTenant of Map.groupBy(sessions, ({ tenant }) => tenant).values()) {

@@ -39,7 +39,7 @@ export class EventTrim {
   }
 }
 
-/** The number of the first event that is neither too old nor too large together with those that follow. */
+/** The number of the first event that is not too old, and with all later ones not too large. */
 function firstToStay(
   oldest: readonly StoredEvent[],
   size: number,

@@ -63,7 +63,7 @@ export class MemoryBox {
     this.#files = files
   }
 
-  /** Makes one, and removes those that dead processes have left. Undefined where none may be made. */
+  /** Makes a box, and removes the boxes of dead processes. Undefined if none may be made. */
   static make(limitBytes: number, mount: string = '/sys/fs/cgroup'): MemoryBox | undefined {
     for (const [parent, files] of controllers(mount)) {
       removeAbandoned(parent)

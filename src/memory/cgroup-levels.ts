@@ -55,7 +55,7 @@ export function limitOf({ version, path }: CgroupLevel, read: ReadFile): number 
 }
 
 /**
- * Bytes that a cgroup uses and that the kernel cannot take back at no cost: without cached files, save those that are
+ * Bytes that a cgroup uses and that the kernel cannot take back at no cost: without cached files, except files that are
  * mapped, which are programs at work. Undefined when it has gone.
  */
 export function workingSetOf({ version, path }: CgroupLevel, read: ReadFile): number | undefined {

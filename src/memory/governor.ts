@@ -48,7 +48,7 @@ export interface GovernorContext extends ReadingsContext {
 
 /**
  * To say no, or how many fit, an older one will do: memory seldom comes back by itself within this, in milliseconds. A reading
- * may take several on a busy machine, and those who are refused come often.
+ * may take several on a busy machine, and rejected callers retry often.
  */
 const REFUSAL_READING_MS = 100
 
@@ -59,7 +59,7 @@ const GROWN_MS = 5_000
 const FASTEST_BYTES_PER_MS = (4 * 2 ** 30) / 1_000
 const LOOK_MS = { least: 100, most: 500 } as const
 
-/** Says what memory bears: measured for what is there, learned for what is to come, and nothing twice. */
+/** Says what fits into memory: measured for running processes, learned for coming ones, and nothing counted twice. */
 export class Governor {
   readonly #context: GovernorContext
   readonly #readings: Readings
@@ -118,13 +118,13 @@ export class Governor {
     if (others + 1 > maxWorkers) return 'turns'
     // One at a time always may: a pool that takes no turn is of no use, and learns nothing.
     if (others === 0 && this.#pressure.level !== 'critical') return undefined
-    const bears = (room: Room): boolean => this.#bears(claim, worker, room)
-    if (this.#certainly(bears)) return undefined
-    return bears(this.#readings.room(REFUSAL_READING_MS)) && bears(this.#readings.room()) ? undefined : 'memory'
+    const fits = (room: Room): boolean => this.#fits(claim, worker, room)
+    if (this.#certainly(fits)) return undefined
+    return fits(this.#readings.room(REFUSAL_READING_MS)) && fits(this.#readings.room()) ? undefined : 'memory'
   }
 
   /** True when this turn fits beside the others. */
-  #bears(claim: MemoryReservation, worker: Occupant | undefined, room: Room): boolean {
+  #fits(claim: MemoryReservation, worker: Occupant | undefined, room: Room): boolean {
     if (room.limitBytes === Infinity) return true
     if (this.#pressure.level === 'critical') return false
     if (this.#pressure.level === 'high' && worker === undefined) return false
@@ -156,7 +156,7 @@ export class Governor {
     return this.#left(room) >= this.#needToStart(agent, purpose)
   }
 
-  /** True when one more fits that nobody has asked for: beside the turns that were admitted, and without pressure. */
+  /** True when one more worker fits that no turn needs: beside the admitted turns, and without pressure. */
   fitsSpare(agent: string): boolean {
     if (this.#pressure.level !== 'none' || !this.fitsAnother(agent, 'ahead')) return false
     const room = this.#readings.room()
@@ -164,7 +164,7 @@ export class Governor {
     return this.#left(room) - this.#charge(this.#claims) >= this.#needToStart(agent, 'ahead')
   }
 
-  /** True when not one more fits, unless somebody leaves. */
+  /** True when no worker fits unless another closes. */
   get full(): boolean {
     const room = this.#readings.room()
     if ([...this.#context.occupants()].length >= this.#context.maxWorkers) return true
@@ -187,7 +187,7 @@ export class Governor {
     for (const worker of this.#context.occupants()) {
       if (worker.state !== 'busy' && worker.state !== 'starting') continue
       const excess = (worker.memoryBytes ?? 0) - this.#needs.of(worker.agent).running.bytes
-      // Below its need nobody is to blame; then it is size alone that helps.
+      // Below its expected need no worker is at fault; then size alone decides.
       const rank = excess > 0 ? excess : (worker.memoryBytes ?? 0) - Number.MAX_SAFE_INTEGER
       if (rank <= most) continue
       worst = worker
@@ -196,7 +196,7 @@ export class Governor {
     return worst
   }
 
-  /** Turns that fit at once, with those that run. At least one. */
+  /** Turns that fit at once, including running ones. At least one. */
   get turnsThatFit(): number {
     const room = this.#readings.room(REFUSAL_READING_MS)
     if (room.limitBytes === Infinity) return Infinity

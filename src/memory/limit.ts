@@ -52,7 +52,7 @@ export class MemoryLimit {
     return tightest
   }
 
-  /** Share of the last 10 s, in percent, in which somebody waited for memory; undefined where the kernel does not say. */
+  /** Share of the last 10 s, in percent, in which a process waited for memory; undefined if the kernel does not say. */
   readStall(): number | undefined {
     const own = this.#own === undefined ? undefined : this.#read(`${this.#own.path}/memory.pressure`)
     const match = /^some avg10=([\d.]+)/m.exec(own ?? this.#read('/proc/pressure/memory') ?? '')

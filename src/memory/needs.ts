@@ -24,7 +24,7 @@ export interface Needs {
   readonly starting: Estimate
 }
 
-/** What the workers of each agent need, learned from those that were seen. */
+/** What the workers of each agent need, learned from measurements. */
 export class LearnedNeeds {
   readonly #agents = new Map<string, Needs>()
 

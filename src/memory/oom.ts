@@ -28,7 +28,7 @@ export function parseOomKills(text: string): number | undefined {
   return match?.[1] === undefined ? undefined : Number(match[1])
 }
 
-/** Processes that the kernel has killed for memory in this process's cgroup so far; undefined where nobody counts. */
+/** Processes that the kernel has killed for memory in this process's cgroup so far; undefined if the kernel does not count. */
 function oomKills(): number | undefined {
   try {
     for (const file of oomCounterFiles(readFileSync('/proc/self/cgroup', 'latin1'))) {
@@ -52,7 +52,7 @@ function readCounter(file: string): number | undefined {
 /** How often the counter is read, in milliseconds; a small file, 30 µs. */
 const SAMPLE_INTERVAL_MS = 1_000
 
-/** Tells whether the kernel has just killed for memory: the evidence for a SIGKILL that nobody of us sent. */
+/** Tells whether the kernel has just killed for memory: the evidence for a SIGKILL that the pool did not send. */
 export class OomWatch {
   readonly #read: () => number | undefined
   #previous: number | undefined

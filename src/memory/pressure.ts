@@ -34,12 +34,12 @@ export class Pressure {
   #latest: PressureLevel = 'none'
   #sinceMs = -Infinity
 
-  /** For whoever would add something. */
+  /** For callers that would add a process. */
   get level(): PressureLevel {
     return this.#level
   }
 
-  /** What the latest reading says, not held: for whoever takes something away, which must not go on when it has helped. */
+  /** What the latest reading says, not held: for callers that free memory, which must stop once it has helped. */
   get latest(): PressureLevel {
     return this.#latest
   }

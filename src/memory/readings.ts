@@ -50,7 +50,7 @@ const STALE_MS = 100
 /** All are, when the last look at all is older than this. */
 const STALE_ALL_MS = 3_000
 
-/** When so much more is in use than is known of, somebody has come who should be known. */
+/** If this much more is in use than known, an unknown process has come. */
 const STRANGER_BYTES = 32 * 2 ** 20
 
 /** A turn that is long is learned from before its end, this often. */
@@ -60,7 +60,7 @@ const NOTE_RUNNING_MS = 5_000
 const SETTLED_MS = 2_000
 const NOTE_IDLE_MS = 30_000
 
-/** What is in use and by whom: measured no more often than somebody needs to know, and learned from. */
+/** What is in use, and by which worker: measured only as often as a caller needs it, and learned from. */
 export class Readings {
   /** What the workers of each agent were seen to need. */
   readonly needs: LearnedNeeds = new LearnedNeeds()
@@ -71,7 +71,7 @@ export class Readings {
   #readAt = -Infinity
   #sampledAt = -Infinity
   #stallPercent: number | undefined
-  /** In use by nobody that was seen, in bytes: cached programs, the kernel, others. */
+  /** In use by no known worker, in bytes: cached programs, the kernel, others. */
   #unexplained = Infinity
 
   constructor(context: ReadingsContext) {
@@ -89,7 +89,7 @@ export class Readings {
     return bytes
   }
 
-  /** Of the last 10 s, those in which somebody waited for memory, at the last look; undefined where nobody knows. */
+  /** Share of the last 10 s in which a process waited for memory, at the last sample; undefined if unknown. */
   get stallPercent(): number | undefined {
     return this.#stallPercent
   }
@@ -107,7 +107,7 @@ export class Readings {
     this.#room = undefined
     this.room()
     if (this.#unexplainedBytes() - this.#unexplained > STRANGER_BYTES) this.#sample(now, true)
-    // A rise that nobody could be found for yet is looked into again, and only slowly taken for a stranger's.
+    // A rise without a known process is sampled again, and only slowly counted as foreign.
     const unexplained = this.#unexplainedBytes()
     const rise = unexplained - this.#unexplained
     this.#unexplained = rise > 0 && Number.isFinite(rise) ? this.#unexplained + rise / 4 : unexplained
@@ -130,7 +130,7 @@ export class Readings {
     Object.assign(track, { since: now, notedAt: now })
   }
 
-  /** The room there is now or was within `maxAgeMs`, with fresh figures of whoever may grow. */
+  /** The room there is now or was within `maxAgeMs`, with fresh figures of the workers that may grow. */
   room(maxAgeMs: number = READING_MS): Room {
     const { now: clock, source, occupants, limitBytes: own } = this.#context
     const now = clock()
@@ -150,7 +150,7 @@ export class Readings {
     return this.#room
   }
 
-  /** The latest reading, had somebody taken so much in each millisecond since; undefined when it does not hold any more. */
+  /** The latest reading, with so much more in use for each millisecond since; undefined if there is none that holds. */
   roomAtWorst(bytesPerMs: number): Room | undefined {
     if (this.#room === undefined) return undefined
     const takenBytes = (this.#context.now() - this.#readAt) * bytesPerMs

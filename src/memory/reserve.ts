@@ -1,6 +1,6 @@
 const MIB = 2 ** 20
 
-/** Kept free for what nobody foresees, as a share of the limit, and its bounds. */
+/** Kept free for the unforeseen, as a share of the limit, and its bounds. */
 const MARGIN = { share: 0.06, least: 64 * MIB, most: 512 * MIB } as const
 
 /** A host may always grow by this: a garbage collection that comes late, a large answer. */

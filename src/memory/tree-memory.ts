@@ -13,10 +13,10 @@ type Trees = ReadonlyMap<string, readonly number[]>
 /** The processes of each worker, by the worker's id. Costs a look at every process of the machine, in small steps. */
 export type ReadTrees = () => Iterator<undefined, Trees>
 
-/** Who belongs to which worker is looked up this often, in milliseconds. */
+/** How often processes are assigned to workers, in milliseconds. */
 const TREES_MS = 2_000
 
-/** The same while somebody takes memory whom nobody knows: a tool that has just begun. */
+/** The same while an unknown process takes memory: a tool that has just begun. */
 const TREES_SOON_MS = 100
 
 /** One worker is measured exactly at most this often. */
@@ -108,7 +108,7 @@ export class TreeMemory {
     this.#measurable = anonymousOf('self', this.#page, this.#read) !== undefined
   }
 
-  /** Bytes of each worker's tree, of those that could be measured. `unexplained`: there may be processes unknown so far. */
+  /** Bytes of each worker's tree, if it could be measured. `unexplained`: there may be processes unknown so far. */
   sample(workers: readonly MeasuredWorker[], unexplained: boolean): Map<string, number> {
     if (workers.length > 0 && this.#measurable) {
       const now = this.#now()
@@ -149,7 +149,7 @@ export class TreeMemory {
     return anonymousOf('self', this.#page, this.#read) ?? process.memoryUsage.rss()
   }
 
-  /** All at once: somebody is to be told who takes memory now. */
+  /** All at once: a caller needs the present figures. */
   #lookNow(): void {
     this.#looking = undefined
     const start = this.#now()
@@ -171,7 +171,7 @@ export class TreeMemory {
       tookMs += this.#now() - start
       if (trees !== undefined) return this.#recordTrees(trees, tookMs)
       await this.#rest()
-      // Somebody has looked at all at once meanwhile.
+      // Another caller has sampled all at once meanwhile.
       if (this.#looking !== steps) return
     }
   }

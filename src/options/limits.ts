@@ -67,7 +67,7 @@ const TURN_LIMITS = {
   inactivityTimeoutMs: duration('inactivityTimeout', '10m', [NONE]),
 }
 
-/** The limits that an agent or a single turn sets itself: only those that were given. */
+/** The limits that an agent or a single turn sets itself: only the given ones. */
 export function readTurnLimits(path: string, input: TurnLimitOptions | undefined): Partial<TurnLimits> {
   // Most turns set none; to build a schema for that would cost each of them a third of a millisecond.
   if (input === undefined) return {}

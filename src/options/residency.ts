@@ -53,7 +53,7 @@ export interface ResidencyOptions {
 /** `residency`, resolved. */
 export interface Residency {
   pattern: Pattern
-  /** Who leaves follows from what sessions were seen to do; otherwise from the time of their last use alone. */
+  /** True: eviction follows the observed habits of sessions. False: it follows their last use alone. */
   learns: boolean
   idleTtlMs: number
   /** `idleTtlMs` holds only until the habits of a worker's agent are known. */

@@ -1,4 +1,4 @@
-/** The end of a sentence that has no use for `key`: which of those that are known was meant, if that can be told. */
+/** The end of a sentence that has no use for `key`: the known key that was probably meant, if there is one. */
 export function suggestionFor(key: string, words: readonly string[]): string {
   const near = words
     .filter((known) => isMisspelt(key, known) || (key.length > 3 && (known.startsWith(key) || key.startsWith(known))))

@@ -6,7 +6,7 @@ interface Capacity {
   allBytes: number
 }
 
-/** The sum depends on the stack limit: this is what it comes to where nobody has changed that. */
+/** The sum depends on the stack limit: this is its value with the default limit. */
 const LINUX: Capacity = { oneBytes: 128 * 1024, allBytes: 2 * 1024 * 1024 }
 const MACOS: Capacity = { oneBytes: 1024 * 1024, allBytes: 1024 * 1024 }
 /** Of the command line. */

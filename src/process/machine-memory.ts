@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { freemem, totalmem } from 'node:os'
 import { TOOL_TIMEOUT_MS } from './start-time.ts'
 
-/** What `vm_stat` of macOS calls memory that somebody can have: free, or given back for the asking. */
+/** What `vm_stat` of macOS calls available memory: free, or reclaimable at once. */
 const AVAILABLE = ['Pages free', 'Pages inactive', 'Pages speculative']
 
 /** Bytes that are available, from what `vm_stat` prints. */

@@ -18,7 +18,7 @@ const INTERVAL_MS = 5 * 60_000
 export interface ReapReport {
   /** Processes whose host was gone. */
   pids: number[]
-  /** Those that could not be ended. */
+  /** Processes that could not be ended. */
   left: number
 }
 

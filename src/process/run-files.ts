@@ -4,7 +4,7 @@ import { hostLives, thisHost } from './marker.ts'
 import type { HostIdentity } from './marker.ts'
 import { register } from './registered.ts'
 
-/** What is known of one worker outside of its host: who started it, and whose conversation it holds. */
+/** What is known of one worker outside its host: its host, and the session whose conversation it holds. */
 export interface RunEntry {
   workerId: string
   host: HostIdentity

@@ -1,6 +1,6 @@
 /*
  * A small process beside the host. It holds the end of a pipe that only the host writes to. When the host dies, however
- * that happens, the kernel closes the pipe, and the sentinel ends all processes of the host's workers: nobody else would
+ * that happens, the kernel closes the pipe, and the sentinel ends all processes of the host's workers: no other process would
  * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID RUN_DIR [CGROUP]
  */
 import { repeatedly, systemClock } from '../clock.ts'

@@ -11,7 +11,7 @@ export interface ProcessEntry extends ProcessIdentity {
   ppid: number
   group: number
   session: number
-  /** Its marker; undefined when it has none, has cleared its environment, or is somebody else's. */
+  /** Its marker; undefined when it has none, has cleared its environment, or belongs to another user. */
   marker: Marker | undefined
 }
 
@@ -56,7 +56,7 @@ export class ProcessTable {
     }
   }
 
-  /** The same, with a rest after every few processes in which whoever asks may do something else. */
+  /** The same, with a rest after every few processes, in which the caller may do something else. */
   *readInSteps(): Generator<undefined, ProcessEntry[]> {
     if (process.platform !== 'linux') {
       return readForeignTable().map((entry) => ({ ...entry, marker: registeredMarker(entry) }))

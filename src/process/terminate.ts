@@ -35,7 +35,7 @@ const FOLLOW_GRACE_MS = 250
 const isGone = ({ child }: OwnedProcess): boolean =>
   child.pid === undefined || child.exitCode !== null || child.signalCode !== null
 
-/** Looks at a tree, and counts whoever was there. */
+/** Samples a tree, and counts the processes that were in it. */
 class Census {
   readonly #owned: OwnedProcess
   readonly #met = new Set<string>()

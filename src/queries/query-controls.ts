@@ -40,7 +40,7 @@ const METHODS: Record<ControlMethod, 'ask' | 'start' | 'last' | 'last of each'> 
 
 export const isControl = (name: PropertyKey): name is ControlMethod => Object.hasOwn(METHODS, name)
 
-/** Answered also when the process is gone, or serves somebody else. */
+/** Answered also when the process is gone, or serves another query. */
 export const isOfStart = (name: ControlMethod): boolean => METHODS[name] === 'start'
 
 interface Said {

@@ -14,7 +14,7 @@ export type QueryStart =
   /** `from`: the SDK's id of a session; undefined: the one used last in the query's directory. */
   | ({ kind: 'resume'; from: string | undefined; fork: boolean; sessionId: string | undefined } & ResumePoint)
 
-/** The options of a query, sorted by who they are for. */
+/** The options of a query, sorted by the part that uses them. */
 export interface QueryPlan {
   start: QueryStart
   /** What its processes are started with. */

@@ -190,7 +190,7 @@ class PoolQuery {
     } finally {
       this.#closed = true
       const finished = this.#finish()
-      // Who aborts does not wait, as with the SDK.
+      // An abort does not wait, as with the SDK.
       if (!this.#aborted) await finished
     }
   }
@@ -209,7 +209,7 @@ class PoolQuery {
     if (cut) void this.#turn?.interrupt()
     await this.#turn?.ended
     session.conversation.unfollow(this.#follower)
-    // A process that was told more than its options say serves nobody else.
+    // A process whose options a query changed serves no other query.
     const process = !session.fresh && !this.#controls.any && !cut
     await this.#host
       .end(session, { process })

@@ -53,7 +53,7 @@ export interface ServerParts {
    * that name themselves, and the hashes of browser tokens. Default: none; they are gone when the server closes.
    */
   resourceFile?: string
-  /** Keeps the same in place of `resourceFile`. It stays the caller's, who closes it after the server. */
+  /** Keeps the same in place of `resourceFile`. The caller owns it, and closes it after the server. */
   apiStore?: ApiStore
   /**
    * Agents reach the network through a proxy, and the proxy decides which addresses are allowed. Default `false`: the

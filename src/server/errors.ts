@@ -54,7 +54,7 @@ export class ApiError extends Error {
 interface Translation {
   type: ApiErrorType
   status?: number
-  /** False: the official clients would try again, in vain. */
+  /** False: a retry of the official clients cannot succeed. */
   retry?: false
   instead?: string
 }
@@ -111,7 +111,7 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
 
 const NO_RETRY = { 'x-should-retry': 'false' }
 
-/** What any failure is on the wire. What is nobody's business but the operator's is not in it. */
+/** Any failure as the client sees it. Details for the operator alone are left out. */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof CapacityError) {

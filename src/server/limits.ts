@@ -22,7 +22,7 @@ export interface AgentChoice {
 
 interface Held {
   count: number
-  /** Those that are being begun: they count before they are there. */
+  /** Turns about to start: they count before they exist. */
   beginning: number
   /** Settles when those of before are counted. */
   readonly counted: Promise<void>
@@ -131,7 +131,7 @@ export class Quotas {
     )
   }
 
-  /** Streams and requests keep connections busy: a quarter of them is nobody's, and half is the most for one tenant. */
+  /** Streams and requests keep connections busy: a quarter stays free, and one tenant gets half at most. */
   #occupy(counts: Counts, tenant: string, limit: number, what: string): () => void {
     const own = counts.of(tenant)
     const busy = this.#working.of(tenant) + this.#streams.of(tenant)

@@ -217,7 +217,7 @@ export const readTenantLimits = (input: TenantLimitOptions = {}): TenantLimits =
   storage: parseSize('server.tenantLimits.storage', input.storage ?? '10GiB'),
 })
 
-/** A key as it is handed to a client. Whoever guesses short ones needs no hash. */
+/** A key as it is handed to a client. Short keys can be guessed without their hash. */
 const SHORTEST_KEY = 24
 
 /** Reads keys of an environment variable: `tenant=key,tenant=key`. Throws ConfigError, which never shows a key. */

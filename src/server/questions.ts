@@ -43,7 +43,7 @@ export type AnswerFate = 'taken' | 'late' | 'unknown'
 
 interface QuestionEvents {
   asked: [Question]
-  /** `by`: the caller who answered, or `deadline`, `withdrawn`, `limit`. */
+  /** `by`: the caller that answered, or `deadline`, `withdrawn`, `limit`. */
   settled: [{ question: Question; allow: boolean; by: string }]
 }
 
@@ -220,7 +220,7 @@ export class Questions {
       resolve(answer)
     }
     const cancel = this.#clock.after(this.#deadlineMs, () =>
-      settle({ allow: false, message: `Nobody answered within ${formatDuration(this.#deadlineMs)}.` }, 'deadline'),
+      settle({ allow: false, message: `No answer within ${formatDuration(this.#deadlineMs)}.` }, 'deadline'),
     )
     siblings.set(id, { question, settle })
     signal.addEventListener('abort', withdrawn, { once: true })

@@ -11,7 +11,7 @@ type Chunk = Uint8Array<ArrayBuffer>
 
 interface StreamAnswerOptions {
   ping?: Chunk
-  /** Called once when nobody reads any more: at once, also while the source is waited for. */
+  /** Called once when the reader has gone: at once, also while the stream waits for its source. */
   leave: (how: StreamEnd) => void
   contentType?: string
   /** True for a stream that ends by itself: it is not cut when the browser token of its reader expires. */

@@ -18,7 +18,7 @@ const PATIENCE_MS = 10_000
 
 const idOf = (tenant: string, key: string): string => `${tenant}\0${key}`
 
-/** The turns that this server runs, and for a minute those that have ended: where clients that come back find them. */
+/** The turns that this server runs, and ended ones for a minute, so that a client can reconnect to them. */
 export class TurnFeeds {
   readonly #clock: Clock
   /** By the id of their turn. */

@@ -48,7 +48,7 @@ export interface SessionServices {
   readonly transcripts: TranscriptCopies
   readonly files: SessionFiles
   readonly ledger: UsageLedger
-  /** Nothing goes on with it, for now. */
+  /** No turn, reader or removal uses it at present. */
   onIdle(session: ActiveSession): void
 }
 
@@ -58,7 +58,7 @@ export class ActiveSession implements WorkerOwner {
   readonly live: LiveRecord
   readonly #turns: TurnQueue
   #worker: Worker | undefined
-  /** The start of the worker, shared by all who wait for it. */
+  /** The start of the worker, shared by all callers that wait for it. */
   #opening: Promise<void> | undefined
   /** What its worker does for the pool itself, while no turn runs. */
   #compacting: RunningTurn | undefined
@@ -157,7 +157,7 @@ export class ActiveSession implements WorkerOwner {
     return workerless && recorded && this.#turns.empty && this.#held === 0
   }
 
-  /** Somebody works with it beside its turns: a second object for the same session must not come up meanwhile. */
+  /** The session is in use beside its turns: meanwhile no second object for it may be created. */
   hold(): void {
     this.#held += 1
   }
@@ -210,7 +210,7 @@ export class ActiveSession implements WorkerOwner {
     if (this.#worker === worker) this.#worker = undefined
   }
 
-  /** Starts a worker. All who come meanwhile wait for `opening`. */
+  /** Starts a worker. Callers that come meanwhile wait for `opening`. */
   async open<T>(start: () => Promise<T>): Promise<T> {
     const opened = start().finally(() => {
       this.#opening = undefined
@@ -244,7 +244,7 @@ export class ActiveSession implements WorkerOwner {
     return this.#notices.splice(0)
   }
 
-  /** Adds one who follows more of it than its turns. */
+  /** Adds a follower of more than its turns. */
   follow(follower: Follower): void {
     this.#followers.add(follower)
   }
@@ -253,7 +253,7 @@ export class ActiveSession implements WorkerOwner {
     this.#followers.delete(follower)
   }
 
-  /** Its removal, shared by all who ask for it until it has failed. */
+  /** Its removal, shared by all callers until it fails. */
   erase(work: () => Promise<void>): Promise<void> {
     this.#erasing ??= work().catch((error: unknown) => {
       this.#erasing = undefined

@@ -110,7 +110,7 @@ export class ActiveSessions {
   ): Promise<ActiveSession | undefined> {
     const record = await this.#services.store.get(tenant, key)
     if (record === undefined) return begin?.()
-    // One that was forgotten as quiet while somebody was about to use it may have been taken up again meanwhile.
+    // A session dropped as quiet just before its use may have been loaded again meanwhile.
     const active = this.get(record)
     return active?.record.uid === record.uid ? active : this.activate(record)
   }

@@ -69,7 +69,7 @@ export class Compaction {
     return this.#beforeTurn(conversation, worker, turn)
   }
 
-  /** Compacts what is too large while its process has it in memory, unless somebody waits. What goes wrong is tried again at the next start. */
+  /** Compacts what is too large while its process has it in memory, unless a turn waits. A failure is retried at the next start. */
   async afterTurn(conversation: ActiveSession, worker: Worker): Promise<void> {
     const { record } = conversation
     if (this.#givenUp.has(worker)) return

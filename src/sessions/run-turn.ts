@@ -103,7 +103,7 @@ export class TurnRunner {
     const { clock, checkout } = this.#context
     if (turn.agent !== undefined) await useAgent(session, turn.agent)
     const permit = await this.#enter(session, turn)
-    // Whoever sees the end of a turn finds its place free.
+    // A caller that sees the end of a turn finds its place free.
     turn.onEnd = () => permit.release()
     const startedAt = clock.now()
     let used: Worker

@@ -105,12 +105,12 @@ export class StoredSessions {
     await this.erase(conversation, { files: false })
   }
 
-  /** Removes a session that nobody has used since that time; false when somebody has, or uses it now. */
+  /** Removes a session that was not used since that time; false if it was, or is in use. */
   async removeUnused(session: Pick<SessionRecord, 'tenant' | 'key' | 'lastUsedAt'>): Promise<boolean> {
     const conversation = await this.#active.load(session)
     if (conversation === undefined) return false
     const isUsed = !conversation.quiet || conversation.record.lastUsedAt !== session.lastUsedAt
-    // One whose removal has failed before is used by nobody.
+    // A session whose removal failed before is not in use.
     if (conversation.gone === undefined && isUsed) {
       this.#active.forgetIfQuiet(conversation)
       return false
@@ -157,7 +157,7 @@ export class StoredSessions {
     checkName('key', record.key)
     checkName('tenant', record.tenant)
     let adopted = false
-    // Whoever asks for this key meanwhile waits until all of it is there.
+    // A caller that asks for this key meanwhile waits until all of it is there.
     const found = await this.#active
       .load(record, async () => {
         await store.put(record)

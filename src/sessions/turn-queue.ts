@@ -114,6 +114,6 @@ export class TurnQueue {
   }
 }
 
-/** What follows from the end of a turn that still waited tells nobody anything new. */
+/** The end of a turn that still waited has no further effect. */
 const isExpected = (error: unknown): boolean =>
   error instanceof TurnInterruptedError || error instanceof PoolClosedError

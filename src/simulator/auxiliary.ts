@@ -11,7 +11,7 @@ type Fields = Record<string, unknown>
 
 const fields = (value: unknown): Fields => (typeof value === 'object' && value !== null ? (value as Fields) : {})
 
-/** Deep enough for real schemas, and an end for those that refer to themselves. */
+/** Deep enough for real schemas, and a bound for recursive ones. */
 const MAX_DEPTH = 8
 
 function sampleObject(schema: Fields, root: unknown, depth: number): Fields {

@@ -37,7 +37,7 @@ const schema = z.strictObject({
   port: z.int().min(0).max(65_535).default(0),
   host: z
     .enum(LOOPBACK, {
-      error: `the simulator answers everybody who reaches it, so it listens on loopback only: ${LOOPBACK.join(', ')}`,
+      error: `the simulator answers every caller, so it listens on loopback only: ${LOOPBACK.join(', ')}`,
     })
     .default('127.0.0.1'),
   apiKey: z.string().min(1).optional(),

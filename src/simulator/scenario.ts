@@ -96,7 +96,7 @@ function drawRule(rules: readonly ScenarioRule[], draw: number): ScenarioRule | 
   return rules.find(({ weight = 0 }) => (left -= weight) < 0) ?? rules.at(-1)
 }
 
-/** The steps for a prompt: of the first rule that matches; where that has a weight, of one that is drawn among those that have. */
+/** The steps for a prompt: of the first rule that matches. If that has a weight, one is drawn among the weighted rules. */
 export function stepsFor(scenario: Scenario, prompt: string): readonly Step[] {
   const matching = scenario.rules.filter(({ match }) => match === undefined || match.test(prompt))
   const [first] = matching

@@ -63,7 +63,7 @@ export class Values {
     return value === undefined ? undefined : this.#size(value)
   }
 
-  /** Refuses what nobody has read. */
+  /** Refuses what was not read. */
   end(): void {
     if (this.#words.length > 0) throw this.bad(`"${this.#words.join(' ')}" is too much`)
   }

@@ -10,7 +10,7 @@ const describeUser = (uid: number): string => (uid === 0 ? 'root' : `uid ${uid}`
 export const isForbidden = (error: unknown): boolean =>
   ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')
 
-/** Who keeps this process from a path; undefined where that is not what is wrong. */
+/** The owner that keeps this process from a path; undefined if rights are not the reason. */
 export function closedBy(path: string): string | undefined {
   const self = process.getuid?.()
   if (self === undefined) return undefined

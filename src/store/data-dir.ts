@@ -68,7 +68,7 @@ function makeDirectory(path: string): void {
     try {
       mkdirSync(directory, { mode: PRIVATE })
     } catch (error) {
-      // Somebody else made it meanwhile, or it is a link to nowhere, which shows when it is used.
+      // Another process made it meanwhile, or it is a dangling link, which shows when it is used.
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     }
   }
@@ -218,7 +218,7 @@ export class DataDir implements PoolFiles {
     let removed = 0
     for (const name of await namesIn(this.#tenants)) {
       const root = join(this.#tenants, name)
-      // Looked at and taken in one go: whoever needs the directory has noted its use before, or waits until it is gone.
+      // Checked and taken in one go: a user of the directory has recorded its use before, or waits until it is gone.
       const found = lstatSync(root, { throwIfNoEntry: false })
       if (folders.has(name) || found === undefined || found.mtimeMs >= before) continue
       const failed = problems.count

@@ -3,7 +3,7 @@ import { promisify } from 'node:util'
 import { systemClock } from '../clock.ts'
 import type { CancelTimer } from '../clock.ts'
 
-/** What nobody waits for goes to the disk this much later, with all that has come to it. */
+/** Writes without a waiting caller are flushed this much later, together. */
 const LAG_MS = 1_000
 
 const syncData = promisify(fdatasync)
@@ -27,7 +27,7 @@ export class DiskSync {
     this.#sync = sync
   }
 
-  /** The file has more to be taken: within a second, unless somebody waits for it. */
+  /** The file has more to be taken: within a second, or at once if a caller waits for it. */
   written(): void {
     this.#waiting = true
     this.#due ??= systemClock.after(LAG_MS, () => void this.#setOut())
@@ -53,7 +53,7 @@ export class DiskSync {
     return this.#next
   }
 
-  /** Never rejects: nobody may wait for it. */
+  /** Never rejects: it may have no caller. */
   async #go(before: Promise<void> | undefined): Promise<void> {
     await before
     this.#underway = this.#next

@@ -229,7 +229,7 @@ export class SqliteDatabase {
     try {
       this.run('PRAGMA wal_checkpoint(PASSIVE)')
     } catch {
-      // The log still has it all. What is wrong with the disk is told to those who write.
+      // The log still has it all. Writers are told what is wrong with the disk.
     }
   }
 

@@ -83,7 +83,7 @@ export interface SessionInfo {
   lastUsedAt: number
 }
 
-/** Where the processes of one tenant live, and nobody else's. */
+/** The directories of one tenant's processes alone. */
 export interface TenantPlaces {
   home: string
   configDir: string

@@ -104,7 +104,7 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
   ['gauge', 'active_sessions', 'Sessions that this host works on', ({ activeSessions }) => activeSessions],
 ]
 
-/** Where the events of a pool are heard: the pool, or one who passes them on. */
+/** The source of a pool's events: the pool, or an object that passes them on. */
 interface EventSource {
   on<Name extends keyof PoolEvents>(name: Name, listener: (...args: PoolEvents[Name]) => void): unknown
   off<Name extends keyof PoolEvents>(name: Name, listener: (...args: PoolEvents[Name]) => void): unknown

@@ -18,7 +18,7 @@ import { StartError } from '../errors.ts'
 import { assistantMessage, compactBoundary, compactFailure, resultMessage, textOf } from './messages.ts'
 import type { FakeResult } from './messages.ts'
 
-/** Linux gives out no pid above 4194304, so a fake one is nobody's. */
+/** Linux assigns no pid above 4194304, so a fake one belongs to no process. */
 const FIRST_PID = 5_000_000
 
 /** A conversation as the fake processes remember it: also after the process that held it has gone. */

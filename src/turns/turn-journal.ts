@@ -174,10 +174,10 @@ export class TurnJournal {
       // An answer that was there before the question comes first.
       await new Promise((resolve) => setImmediate(resolve))
       const call = await this.#calls.get(id)
-      // Who is asked must see for what: the calls of subagents are told nowhere else, and a question may overtake its message.
+      // A question needs its call: no other event shows the calls of subagents, and a question may overtake its message.
       const untold = call === undefined ? [withQuestion(toolUseEvent(toolUseId, name, input))] : []
       if (call === undefined && !subagent) this.#toldAhead.add(id)
-      // One that was answered since, or before it was asked, keeps nobody waiting.
+      // A question that is already answered keeps no caller waiting.
       const waits = this.#openQuestions.has(id)
       const stop = waits ? [idle({ type: 'requires_action', event_ids: [...this.#openQuestions] })] : []
       if (waits && !this.#paused) this.#activity.pause(this.#journal.now)
@@ -290,7 +290,7 @@ export class TurnJournal {
   }
 
   #inOrder(work: () => Promise<void>): void {
-    // What the store refuses here it refuses elsewhere, where somebody waits.
+    // If the store refuses this, it also refuses the event that a caller waits for.
     this.#asking = this.#asking.then(() => (this.#phase === 'begun' ? work() : undefined)).catch(ignore)
   }
 }
@@ -301,7 +301,7 @@ const isCall = ({ type }: NewSessionEvent): boolean =>
 const isGated = (event: NewSessionEvent): event is GatedCall =>
   event.type === 'agent.tool_use' || event.type === 'agent.mcp_tool_use'
 
-/** A call that somebody is asked about, as its event. */
+/** A call that waits for an answer, as its event. */
 const withQuestion = (event: NewSessionEvent): NewSessionEvent =>
   isGated(event) ? { ...event, evaluated_permission: 'ask' } : event
 

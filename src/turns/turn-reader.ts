@@ -30,7 +30,7 @@ export class TurnReader implements TurnSubscriber {
     return this.#left || !this.#attached || !this.#mayHold || this.#unread.length === 0
   }
 
-  /** Somebody is going to read: nothing may be dropped. */
+  /** A reader will come: nothing may be dropped. */
   attach(): void {
     this.#attached = true
   }
@@ -89,7 +89,7 @@ export class TurnReader implements TurnSubscriber {
     }
   }
 
-  /** The failure is thrown once; whoever asks again finds the end. */
+  /** The failure is thrown once; the next call finds the end. */
   #fail(): Promise<never> {
     const failure = this.#failure
     this.#failure = undefined

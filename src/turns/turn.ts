@@ -166,7 +166,7 @@ export class RunningTurn implements Turn, TurnSink {
     return this.#promptStored
   }
 
-  /** The turn itself does not wait for the disk, as does whoever is told that his prompt is safe. */
+  /** The turn does not wait for the disk; `promptStored` does. */
   async #acknowledge(): Promise<NumberedEvent | undefined> {
     const prompt = await this.#kept.promise
     try {
@@ -382,7 +382,7 @@ export class RunningTurn implements Turn, TurnSink {
   #isLast(message: SDKResultMessage): boolean {
     const answered =
       message.user_message_uuids ?? (message.user_message_uuid === undefined ? [] : [message.user_message_uuid])
-    // A result that answers nobody's prompt is that of work which the process began by itself.
+    // A result without a prompt belongs to work that the process began by itself.
     if (answered.length === 0 && message.origin !== undefined && message.origin.kind !== 'human') return false
     for (const uuid of answered) this.#pending.delete(uuid)
     if (answered.length === 0) this.#pending.clear()

@@ -79,7 +79,7 @@ export class Meter {
   }
 
   /**
-   * From where this total went on. After a kill nobody has said what the CLI had saved: it is the largest of the totals
+   * From where this total went on. After a kill it is unknown what the CLI had saved: it is the largest of the totals
    * it may have been that leaves room for what this turn has surely used.
    */
   #baseOf(total: Usage, { usage }: SDKResultMessage): Usage {

@@ -52,7 +52,7 @@ export interface UsageLedgerContext {
   places: Pick<Places, 'makePlaces'>
 }
 
-/** Who used how much: turns, sessions, agents and tenants. */
+/** Usage by turn, session, agent and tenant. */
 export class UsageLedger {
   readonly #context: UsageLedgerContext
   readonly #prices = new Prices()

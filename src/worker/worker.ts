@@ -104,7 +104,7 @@ export interface WorkerListeners {
   closed(worker: Worker, facts: ClosedWorker): void
 }
 
-/** Who leaves for one of these was asked before, by an interrupt or a probe, and had seconds to answer; or there is no time to ask. */
+/** Before these, the process already had seconds to answer an interrupt or a probe, or there is no time to ask it. */
 const NOT_ASKED: ReadonlySet<CloseReason> = new Set(['limit', 'unresponsive', 'outgrown'])
 
 /** An interrupt is answered within milliseconds, or not at all. */
@@ -394,7 +394,7 @@ export class Worker {
     if (this.#retire !== undefined) void this.close(this.#retire)
   }
 
-  /** Nobody listens to the turn any more: what is still to come is discarded. */
+  /** The turn has no reader any more: its remaining messages are discarded. */
   mute(): void {
     this.#forgetTurn()
     this.process.consumed()
@@ -505,7 +505,7 @@ export class Worker {
     this.process.consumed()
   }
 
-  /** What a message says of the process itself, whoever it is for. */
+  /** What a message says of the process itself, whichever turn it belongs to. */
   #note(message: SDKMessage): void {
     if (message.type === 'system' && message.subtype === 'background_tasks_changed') {
       this.recordBackgroundTasks(message.tasks.filter(({ ambient }) => ambient !== true).map(({ task_id }) => task_id))

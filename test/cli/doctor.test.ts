@@ -7,7 +7,7 @@ import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 
 interface Report {
   checks: { check: string; verdict: string; says: string; advice?: string }[]
-  mend: number
+  errors: number
   warnings: number
 }
 
@@ -32,9 +32,9 @@ describe('The command doctor', () => {
     expect(found(report, 'claude')?.says).toMatch(/^\d+\.\d+\.\d+/)
     expect(found(report, 'credential')).toMatchObject({ verdict: 'warning' })
     const count = (verdict: string): number => report.checks.filter((check) => check.verdict === verdict).length
-    expect(report).toMatchObject({ mend: count('mend'), warnings: count('warning') })
+    expect(report).toMatchObject({ errors: count('error'), warnings: count('warning') })
     // Another test may have left orphans just now, which its host's sentinel is about to end.
-    expect(code).toBe(report.mend === 0 ? 0 : 1)
+    expect(code).toBe(report.errors === 0 ? 0 : 1)
   })
 
   test('never shows the key', async () => {
@@ -52,9 +52,9 @@ describe('The command doctor', () => {
     await writeFile(join(cwd, 'taken'), '')
     const { code, stdout } = await run(['doctor', '--data-dir', 'taken'], { cwd })
     expect(code).toBe(1)
-    expect(stdout).toMatch(/^MEND +config +claude-agent-pool\.config\.yaml: line 2: limits\.memory: "plenty"/m)
-    expect(stdout).toMatch(/^MEND +data directory +\S+taken cannot be written to\n +→ /m)
-    expect(stdout).toMatch(/\d to mend, \d warnings?\n$/)
+    expect(stdout).toMatch(/^ERROR +config +claude-agent-pool\.config\.yaml: line 2: limits\.memory: "plenty"/m)
+    expect(stdout).toMatch(/^ERROR +data directory +\S+taken cannot be written to\n +→ /m)
+    expect(stdout).toMatch(/\d errors?, \d warnings?\n$/)
   })
 
   test('starts the MCP servers of agents, and names one that does not answer', async () => {
@@ -70,7 +70,7 @@ describe('The command doctor', () => {
     await writeFile(join(cwd, 'claude-agent-pool.config.yaml'), JSON.stringify(config))
     const { stdout, left } = await run(['doctor', '--json'], { cwd })
     const finding = found(JSON.parse(stdout) as Report, 'MCP servers')
-    expect(finding).toMatchObject({ verdict: 'mend', advice: expect.stringContaining('starts.mcpTimeout') })
+    expect(finding).toMatchObject({ verdict: 'error', advice: expect.stringContaining('starts.mcpTimeout') })
     expect(finding?.says).toMatch(/^"deaf" of agent a: .*timed out after 2000ms; "gone" of agent b: .+/)
     expect(left).toBe(0)
   })

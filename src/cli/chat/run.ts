@@ -22,7 +22,7 @@ const COMMANDS = `/info       what this conversation is
 /exit       leave; the conversation stays
 Everything else goes to the agent. A line that ends with \\ goes on in the next.`
 
-/** Talks until the input ends or somebody leaves. Resolves with the exit code; no process is left then. */
+/** Talks until the input ends or the user leaves. Resolves with the exit code; no process is left then. */
 export async function chat(flags: ChatFlags): Promise<number> {
   const interactive = process.stdin.isTTY && process.stdout.isTTY
   using stop = listenForStop(['SIGTERM', 'SIGHUP'])
@@ -59,7 +59,7 @@ export async function chat(flags: ChatFlags): Promise<number> {
 }
 
 /**
- * The agents as a chat wants them: text as it comes, no spares for others, and questions where somebody can answer. The
+ * The agents as a chat wants them: text as it comes, no spares for others, and questions if a user can answer. The
  * agent that there is without a config asks; one that was configured asks if its `permissionMode` is `default`.
  */
 function forChat({ agents, ...rest }: PoolOptions, isDefault: boolean, ask: PoolCanUseTool | undefined): PoolOptions {
@@ -153,7 +153,7 @@ class Chat {
     try {
       await this.#converse()
     } catch (error) {
-      // Whoever leaves closes the pool under whatever goes on.
+      // Leaving closes the pool, also during a turn.
       if (this.#exitCode === undefined || !(error instanceof PoolClosedError)) throw error
     }
     if (interactive) screen.note(`\nThe conversation is kept as "${this.#session.key}".`)

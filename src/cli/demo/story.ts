@@ -3,7 +3,7 @@ import type { Pool, Session, Turn } from '../../index.ts'
 import { processesOfThisHost, signalProcess } from '../../process/tree.ts'
 import type { DemoFindings, Path } from './findings.ts'
 
-/** Who listens while the story goes on. */
+/** The listeners of a story. */
 export interface Audience {
   chapter(title: string, why: string): void
   measured(path: Path, samples: readonly number[]): void
@@ -66,7 +66,7 @@ export class DemoStory {
   async #spare(): Promise<Session> {
     this.#audience.chapter(
       'A spare',
-      'A process that was started ahead, and has served nobody, takes a new conversation.',
+      'A process that was started ahead, and has served no conversation yet, takes a new conversation.',
     )
     let last: Session | undefined
     for (let round = 0; round < ROUNDS; round += 1) {

@@ -51,7 +51,7 @@ function pathOfClaude(): string | undefined {
   }
 }
 
-/** Runs `claude --version`, with the environment of nobody. */
+/** Runs `claude --version`, with an empty environment. */
 export async function readSoftware(): Promise<{ sdk: string | undefined; claude: ClaudeFacts }> {
   const sdk = readSdk()
   const path = pathOfClaude()

@@ -1,5 +1,5 @@
-/** `mend`: the pool will not work, or not safely, before somebody has done something. */
-export type Verdict = 'ok' | 'warning' | 'mend'
+/** `error`: the pool does not work, or not safely, until the operator repairs it. */
+export type Verdict = 'ok' | 'warning' | 'error'
 
 /** What one check of `doctor` found. */
 export interface Finding {
@@ -15,10 +15,10 @@ type Check = (says: string) => Finding
 type Complaint = (says: string, advice: string) => Finding
 
 /** The three verdicts of one check. */
-export function verdicts(check: string): { ok: Check; warning: Complaint; mend: Complaint } {
+export function verdicts(check: string): { ok: Check; warning: Complaint; error: Complaint } {
   return {
     ok: (says) => ({ check, verdict: 'ok', says }),
     warning: (says, advice) => ({ check, verdict: 'warning', says, advice }),
-    mend: (says, advice) => ({ check, verdict: 'mend', says, advice }),
+    error: (says, advice) => ({ check, verdict: 'error', says, advice }),
   }
 }

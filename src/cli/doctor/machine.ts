@@ -58,10 +58,10 @@ export type NamespaceFacts = boolean | undefined
 const workersIn = (memoryBytes: number): number => Math.max(1, Math.floor(memoryBytes / WORKER_BYTES))
 
 export function checkMemory({ limitBytes, source }: MemoryFacts): Finding {
-  const { ok, warning, mend } = verdicts('memory')
+  const { ok, warning, error } = verdicts('memory')
   const says = `${formatSize(limitBytes)}, by ${source}`
   const raise = 'raise the limit; `claude-agent-pool size` tells what your agents need'
-  if (limitBytes < MEMORY_LEAST) return mend(`${says}: too little for a host and one turn`, raise)
+  if (limitBytes < MEMORY_LEAST) return error(`${says}: too little for a host and one turn`, raise)
   if (limitBytes < MEMORY_USEFUL) return warning(`${says}: a few turns at once`, raise)
   return ok(says)
 }
@@ -93,46 +93,46 @@ export function checkNamespaces(allowed: NamespaceFacts): Finding {
 }
 
 export function checkDescriptors(limit: number | undefined, memoryBytes: number): Finding {
-  const { ok, warning, mend } = verdicts('file descriptors')
+  const { ok, warning, error } = verdicts('file descriptors')
   if (limit === undefined) return ok('no limit')
   const wanted = DESCRIPTORS.host + DESCRIPTORS.each * workersIn(memoryBytes)
   const advice = `ulimit -n ${wanted}, or LimitNOFILE= in systemd, or --ulimit nofile= in Docker`
-  if (limit < DESCRIPTORS.host + DESCRIPTORS.each) return mend(`${limit}: not enough for one worker`, advice)
-  if (limit < wanted) return warning(`${limit}; as many workers as memory bears want ${wanted}`, advice)
+  if (limit < DESCRIPTORS.host + DESCRIPTORS.each) return error(`${limit}: not enough for one worker`, advice)
+  if (limit < wanted) return warning(`${limit}; as many workers as fit into memory need ${wanted}`, advice)
   return ok(String(limit))
 }
 
 export function checkTasks({ limit, cgroupRoom }: TaskFacts, memoryBytes: number): Finding {
-  const { ok, warning, mend } = verdicts('processes')
+  const { ok, warning, error } = verdicts('processes')
   const room = Math.min(limit ?? Infinity, cgroupRoom ?? Infinity)
   if (room === Infinity) return ok('no limit')
   const which = room === cgroupRoom ? 'more, by the pids cgroup' : 'for this user (ulimit -u)'
   const wanted = TASKS.host + TASKS.each * workersIn(memoryBytes)
   const advice = `allow ${wanted}: ulimit -u, TasksMax= in systemd, --pids-limit in Docker; threads count`
-  if (room < TASKS.host + TASKS.each) return mend(`${room} ${which}: not enough for one worker`, advice)
-  if (room < wanted) return warning(`${room} ${which}; as many workers as memory bears want ${wanted}`, advice)
+  if (room < TASKS.host + TASKS.each) return error(`${room} ${which}: not enough for one worker`, advice)
+  if (room < wanted) return warning(`${room} ${which}; as many workers as fit into memory need ${wanted}`, advice)
   return ok(`${room} ${which}`)
 }
 
 export function checkDisk({ path, freeBytes, writable, closedBy }: DiskFacts): Finding {
-  const { ok, warning, mend } = verdicts('data directory')
+  const { ok, warning, error } = verdicts('data directory')
   if (!writable)
     return closedBy === undefined
-      ? mend(`${path} cannot be written to`, 'give its owner the right to, or choose --data-dir')
-      : mend(closedBy, 'run the pool as that user, or choose --data-dir')
+      ? error(`${path} cannot be written to`, 'give its owner the right to, or choose --data-dir')
+      : error(closedBy, 'run the pool as that user, or choose --data-dir')
   const says = `${formatSize(freeBytes)} free at ${path}`
   const advice = 'make room: it holds sessions, transcripts, workspaces, and output that waits for slow readers'
-  if (freeBytes < DISK_LEAST) return mend(says, advice)
+  if (freeBytes < DISK_LEAST) return error(says, advice)
   if (freeBytes < DISK_USEFUL) return warning(says, advice)
   return ok(says)
 }
 
 export function checkClock({ monotonicMs, wallMs, wall, bootId, platform }: ClockFacts): Finding {
-  const { ok, warning, mend } = verdicts('clock')
+  const { ok, warning, error } = verdicts('clock')
   const set = 'set the clock, and keep it set (NTP)'
   if (!(monotonicMs > 0))
-    return mend('the monotonic clock stands still', 'no time limit can hold here: mend the kernel')
-  if (wall < EARLIEST_WALL) return mend(`it is ${wall} ms since 1970, they say`, set)
+    return error('the monotonic clock stands still', 'no time limit works here: repair the kernel')
+  if (wall < EARLIEST_WALL) return error(`it is ${wall} ms since 1970, they say`, set)
   if (Math.abs(wallMs - monotonicMs) > DRIFT_MS)
     return warning(`in ${Math.round(monotonicMs)} ms the wall clock went ${Math.round(wallMs)}`, set)
   if (platform === 'linux' && bootId === 'unknown')
@@ -146,7 +146,7 @@ export function checkClock({ monotonicMs, wallMs, wall, bootId, platform }: Cloc
 const processes = (count: number): string => (count === 1 ? '1 process' : `${count} processes`)
 
 export function checkOrphans(count: number): Finding {
-  const { ok, mend } = verdicts('orphans')
+  const { ok, error } = verdicts('orphans')
   if (count === 0) return ok('none')
-  return mend(`${processes(count)} of hosts that are gone`, 'end them with: claude-agent-pool doctor --reap')
+  return error(`${processes(count)} of hosts that are gone`, 'end them with: claude-agent-pool doctor --reap')
 }

@@ -66,7 +66,7 @@ async function readConfig(file: string | undefined): Promise<{ facts: ConfigFact
   }
 }
 
-/** All checks, in the order in which one would mend what they find. */
+/** All checks, in the order in which an operator would repair what they find. */
 async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: string): Promise<Finding[]> {
   const [{ sdk, claude }, namespaces, clock] = await Promise.all([readSoftware(), tryNamespace(), readClock()])
   const memory = readMemory()
@@ -90,11 +90,13 @@ async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: 
   ]
 }
 
-const SHOWN: Record<Verdict, string> = { ok: 'ok', warning: 'warning', mend: 'MEND' }
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
+
+const SHOWN: Record<Verdict, string> = { ok: 'ok', warning: 'warning', error: 'ERROR' }
 
 function print(findings: readonly Finding[]): void {
   const style = styleOf(process.stdout)
-  const paint: Record<Verdict, (text: string) => string> = { ok: style.green, warning: style.bold, mend: style.red }
+  const paint: Record<Verdict, (text: string) => string> = { ok: style.green, warning: style.bold, error: style.red }
   const width = Math.max(...findings.map(({ check }) => check.length))
   for (const { check, verdict, says, advice } of findings) {
     console.log(`${paint[verdict](SHOWN[verdict].padEnd(7))}  ${check.padEnd(width)}  ${says}`)
@@ -138,19 +140,19 @@ export async function doctor(flags: DoctorFlags): Promise<number> {
   const orphans = findOrphans()
   if (reaping || dryRun) return endOrphans(orphans, dryRun, json)
   const findings = [...(await examine(config, dataDir)), checkOrphans(orphans.length)]
-  const toMend = findings.filter(({ verdict }) => verdict === 'mend').length
+  const errors = findings.filter(({ verdict }) => verdict === 'error').length
   const warnings = findings.filter(({ verdict }) => verdict === 'warning').length
   if (!json) {
     print(findings)
     printOrphans(orphans)
-    console.log(`\n${toMend} to mend, ${warnings === 1 ? '1 warning' : `${warnings} warnings`}`)
+    console.log(`\n${counted(errors, 'error')}, ${counted(warnings, 'warning')}`)
   }
   const live = flags.live === true ? await tryLive(config.options, flags) : { broken: [] }
   if (typeof live === 'number') return live
   if (json) {
     const found = {
       checks: findings,
-      mend: toMend,
+      errors,
       warnings,
       orphans: described(orphans),
       ended: [],
@@ -158,5 +160,5 @@ export async function doctor(flags: DoctorFlags): Promise<number> {
     }
     console.log(JSON.stringify(flags.live === true ? { ...found, live } : found))
   }
-  return toMend === 0 && live.broken.length === 0 ? EXIT.done : EXIT.failed
+  return errors === 0 && live.broken.length === 0 ? EXIT.done : EXIT.failed
 }

@@ -19,10 +19,10 @@ export interface ServerFacts {
 }
 
 export function checkServers({ connected, failed }: ServerFacts): Finding {
-  const { ok, mend } = verdicts('MCP servers')
+  const { ok, error } = verdicts('MCP servers')
   if (failed.length === 0) return ok(connected === 1 ? '1 answers' : `${connected} answer`)
   const says = failed.map(({ agent, server, problem }) => `"${server}" of agent ${agent}: ${problem}`).join('; ')
-  return mend(
+  return error(
     says,
     'start it by hand as the config says; each process waits for it in its first turn, up to starts.mcpTimeout',
   )

@@ -30,30 +30,30 @@ export interface CredentialFacts {
 export type ConfigFacts = { file: string | undefined; agents: readonly string[] } | { problem: string }
 
 export function checkNode(version: string): Finding {
-  const { ok, mend } = verdicts('node')
+  const { ok, error } = verdicts('node')
   if (compareVersions(version, NODE_AT_LEAST) >= 0) return ok(version)
-  return mend(version, `install Node ${NODE_AT_LEAST} or later`)
+  return error(version, `install Node ${NODE_AT_LEAST} or later`)
 }
 
 export function checkSdk(version: string | undefined): Finding {
-  const { ok, warning, mend } = verdicts('Agent SDK')
+  const { ok, warning, error } = verdicts('Agent SDK')
   const [from, below] = SDK_RANGE
   const install = `npm install ${SDK}@'>=${from} <${below}'`
-  if (version === undefined) return mend(`${SDK} is not installed`, install)
-  if (compareVersions(version, from) < 0) return mend(`${version} is older than ${from}`, install)
+  if (version === undefined) return error(`${SDK} is not installed`, install)
+  if (compareVersions(version, from) < 0) return error(`${version} is older than ${from}`, install)
   if (compareVersions(version, below) >= 0) return warning(`${version} is newer than what was tested`, install)
   return ok(version)
 }
 
 export function checkClaude({ path, version, problem, expected }: ClaudeFacts): Finding {
-  const { ok, warning, mend } = verdicts('claude')
+  const { ok, warning, error } = verdicts('claude')
   if (path === undefined)
-    return mend(
+    return error(
       'the SDK has brought no claude binary for this platform',
       `install ${SDK} again without --omit=optional, or set pathToClaudeCodeExecutable in the agent's options`,
     )
   if (version === undefined)
-    return mend(
+    return error(
       `${path} does not run: ${problem ?? 'it says no version'}`,
       `install ${SDK} again on this very platform`,
     )
@@ -63,9 +63,9 @@ export function checkClaude({ path, version, problem, expected }: ClaudeFacts): 
 }
 
 export function checkCredential({ from, broken }: CredentialFacts): Finding {
-  const { ok, warning, mend } = verdicts('credential')
+  const { ok, warning, error } = verdicts('credential')
   if (broken.length > 0)
-    return mend(`${broken.join(', ')} has spaces or line ends`, 'set it again, without what does not belong to it')
+    return error(`${broken.join(', ')} has spaces or line ends`, 'set it again, without what does not belong to it')
   if (from !== undefined) return ok(`there is one: ${from}`)
   return warning('there is none', 'set ANTHROPIC_API_KEY; without one, commands use the simulated model')
 }
@@ -81,8 +81,8 @@ export function checkEnvironment(secrets: readonly string[]): Finding {
 }
 
 export function checkConfig(facts: ConfigFacts): Finding {
-  const { ok, mend } = verdicts('config')
-  if ('problem' in facts) return mend(facts.problem, 'correct it, or choose another with --config')
+  const { ok, error } = verdicts('config')
+  if ('problem' in facts) return error(facts.problem, 'correct it, or choose another with --config')
   const { file, agents } = facts
   if (file === undefined) return ok('none: an agent "assistant" with defaults')
   return ok(`${file}: ${agents.length === 1 ? 'agent' : 'agents'} ${agents.join(', ')}`)

@@ -17,7 +17,7 @@ import { announce, describePlan } from './words.ts'
 /** Beside the pool's own store. */
 const RESOURCE_FILE = 'api.sqlite'
 
-/** The agents as a server wants them: clients see text as it comes, and are asked where `permissionMode` asks somebody. */
+/** The agents as a server wants them: clients see text as it comes, and are asked if `permissionMode` asks. */
 function forServer(
   { agents, ...rest }: PoolOptions,
   logger: Logger,
@@ -124,7 +124,7 @@ class Signals implements Disposable {
   readonly #crashed = (error: unknown): void => {
     const request = currentRequest()
     if (request !== undefined) {
-      // What failed is this request's alone. Its client may wait in vain, and the others are served.
+      // What failed is this request's alone. Its client may get no answer, and the others are served.
       this.#logger.error('uncaught error of a request: the server goes on', { error, ...request })
       return
     }

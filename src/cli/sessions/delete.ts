@@ -62,7 +62,7 @@ function describe(facts: TenantSummary & { tenant: string; path: string; bytes: 
   )
 }
 
-/** Asks a person. Throws ConfigError where nobody can be asked. */
+/** Asks the user. Throws ConfigError if there is no terminal. */
 async function confirmed(tenant: string): Promise<boolean> {
   if (!process.stdin.isTTY || !process.stderr.isTTY)
     throw new ConfigError('--all', 'needs --yes where no terminal can ask; --dry-run shows what would go')

@@ -10,7 +10,7 @@ export const EXIT = {
   failed: 1,
   /** It was asked wrongly: an option, a value, a file. */
   usage: 2,
-  /** Whoever read its output has left. */
+  /** The reader of its output has gone. */
   outputClosed: 141,
 } as const
 

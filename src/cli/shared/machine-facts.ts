@@ -14,7 +14,7 @@ export interface DiskFacts {
   path: string
   freeBytes: number
   writable: boolean
-  /** Who owns what is closed to this process; undefined where that is not why. */
+  /** The owner that keeps this process out; undefined if rights are not the reason. */
   closedBy?: string | undefined
 }
 

@@ -14,5 +14,5 @@ export function outliveReaders(): void {
   }
 }
 
-/** Aborted when nobody reads the output any more. */
+/** Aborted when the output has no reader any more. */
 export const outputGone: AbortSignal = outputClosed.signal

@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 
-/** How words look. Plain where nobody sees colours: no terminal, or NO_COLOR. */
+/** How words look. Plain without a terminal or with NO_COLOR. */
 export interface Style {
   dim: (text: string) => string
   bold: (text: string) => string

@@ -13,7 +13,7 @@ export interface OpenRequest {
   dataDir: string
   /** Follows each prompt. */
   directive: string
-  /** So many workers, come what may; undefined: as the config says, which by default is what memory bears. */
+  /** Exactly so many workers; undefined: as the config says, by default as many as fit into memory. */
   workers: number | undefined
 }
 

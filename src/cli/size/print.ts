@@ -39,7 +39,7 @@ export function printSize({
   console.log(table({ head: '', title: true, least: 16 }, ['median', 'p95', 'peak'], rows))
   const share = `a running turn takes ${Math.round(100 * cores.perTurn)} % of one`
   console.log(
-    `\n${bold(`Cores: ${cores.available}`)}, with a fifth kept back for starts: ${share}, so they bear ${cores.turns} at once`,
+    `\n${bold(`Cores: ${cores.available}`)}, with a fifth kept back for starts: ${share}, so they run ${cores.turns} at once`,
   )
   console.log(
     `\n${bold('What fits')}, with what the pool keeps back: turns at once, or sessions kept live between turns\n`,

@@ -3,7 +3,7 @@ import { Reserve } from '../../memory/reserve.ts'
 const MIB = 2 ** 20
 const GIB = 2 ** 30
 
-/** What `size` says about limits that nobody asked for. */
+/** What `size` says about limits that were not asked for. */
 const LIMITS = [GIB, 2 * GIB, 4 * GIB, 8 * GIB]
 
 /** An agent may once need this many times what it needed here at most. */
@@ -63,7 +63,7 @@ export interface SizeReport {
   start: { spikeBytes: number }
   idle: { medianBytes: number }
   running: { turns: number; medianBytes: number; p95Bytes: number; peakBytes: number }
-  /** Cores that there are, what one turn takes of a core, and how many turns at once they bear. */
+  /** Cores that there are, what one turn takes of a core, and how many turns they run at once. */
   cores: { available: number; perTurn: number; turns: number }
   failed: Readonly<Record<string, number>>
   fits: readonly Fit[]
@@ -97,7 +97,7 @@ const yamlSize = (bytes: number): string => `${Math.round(bytes / MIB)}MiB`
 function reasonFor({ memoryBytes, boundBy }: Fit, cores: number, filled: Filled | undefined): string {
   if (filled !== undefined) return `ran at once in ${yamlSize(memoryBytes)}`
   if (boundBy === 'memory') return `fit ${yamlSize(memoryBytes)}; leave it out to let the pool learn it`
-  return `${cores} ${cores === 1 ? 'core bears' : 'cores bear'} no more; without it the pool takes as many as fit its memory`
+  return `${cores} ${cores === 1 ? 'core runs' : 'cores run'} no more; without it the pool admits as many as fit its memory`
 }
 
 function configFor(workerMemoryBytes: number, fitting: Fit, cores: number, filled: Filled | undefined): string {
@@ -108,7 +108,7 @@ function configFor(workerMemoryBytes: number, fitting: Fit, cores: number, fille
   ].join('\n')
 }
 
-/** What a turn takes of a core, and how many the cores bear at once: one at least. */
+/** What a turn takes of a core, and how many the cores run at once: one at least. */
 function bornBy(cores: number, { seconds, turnSeconds }: Measured['cpu']): SizeReport['cores'] {
   const perTurn = turnSeconds > 0 ? seconds / turnSeconds : 0
   const turns = perTurn > 0 ? Math.max(1, Math.floor((CORES_SHARE * cores) / perTurn)) : Number.MAX_SAFE_INTEGER

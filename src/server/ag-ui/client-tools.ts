@@ -31,7 +31,7 @@ type Unanswered = (session: SessionRef, toolCallId: string, answer: Answer) => v
 /** What one turn has of its front end. */
 interface Brought {
   readonly tools: readonly Tool[]
-  /** Aborted when the turn has ended: nobody waits for a result any more. */
+  /** Aborted when the turn has ended: no caller waits for a result any more. */
   readonly ended: AbortSignal
   readonly unanswered: Unanswered
 }
@@ -92,7 +92,7 @@ interface ProcessToolsParts {
   brought: ReadonlyMap<string, Brought>
 }
 
-/** The tools of one process: those that its turn has brought. */
+/** The tools of one process: its turn brought them. */
 class ProcessTools {
   readonly server = new McpServer(
     { name: CLIENT_TOOLS, version: '1' },

@@ -1,6 +1,6 @@
 import type { AssistantMessage, Message, ToolCall } from '@ag-ui/core'
 
-/** What makes two messages the same one: a tool call has one result, whoever names it. */
+/** What makes two messages the same one: a tool call has one result, whichever message names it. */
 const keyOf = (message: Message): string =>
   message.role === 'tool' ? `result of ${message.toolCallId}` : `message ${message.id}`
 

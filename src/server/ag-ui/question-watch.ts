@@ -7,7 +7,7 @@ interface Watch extends Disposable {
   readonly due: Promise<void>
   /** It is. */
   look(): void
-  /** Somebody looks: from now on it is about what comes. */
+  /** A reader is there: from now on only new questions count. */
   reset(): void
 }
 

@@ -70,7 +70,7 @@ export function agUi(context: AgUiContext): Hono<ServerEnv> {
   return app
 }
 
-/** The session of a thread, which begins with its first message: who only looks gets none. */
+/** The session of a thread, which begins with its first message: a client that only reads gets none. */
 async function sessionOf(
   { quotas, pool }: AgUiContext,
   tenant: string,
@@ -88,7 +88,7 @@ async function sessionOf(
 
 /** The events of a run as its client wants them. */
 function streamed(streams: Streams, c: Context<ServerEnv>, { events, leave }: Run): Response {
-  // The encoder takes "anything" for its own format, which nobody reads who did not ask for it.
+  // The encoder takes "anything" for its own format, which only clients that ask for it can read.
   const isText = c.req.header('accept')?.includes(AGUI_MEDIA_TYPE) !== true
   const contentType = isText ? 'text/event-stream' : AGUI_MEDIA_TYPE
   const encoder = new EventEncoder({ accept: contentType })

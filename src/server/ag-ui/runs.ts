@@ -19,7 +19,7 @@ import { newsOf } from './said-messages.ts'
 import type { News } from './said-messages.ts'
 import type { Thread, ThreadTurn, Threads } from './threads.ts'
 
-/** The events of a run, and what to do when nobody reads them any more. */
+/** The events of a run, and what to do when their reader has gone. */
 export interface Run {
   events: Iterable<AGUIEvent> | AsyncIterable<AGUIEvent>
   leave?: (disconnected: boolean) => void
@@ -30,7 +30,7 @@ interface Asked {
   session: Session
   thread: Thread
   input: RunAgentInput
-  /** Who sent it, for the log. */
+  /** The caller, for the log. */
   by: string
 }
 
@@ -63,7 +63,7 @@ export class Runs {
     this.#context = context
   }
 
-  /** Who looks at the conversation later is not to wait for it, or to execute it. */
+  /** A client that opens the conversation later must not wait for the call or execute it. */
   async #noteUnanswered({ tenant, key }: SessionRef, id: string, { message = '' }: Answer): Promise<void> {
     const { pool, logger } = this.#context
     try {
@@ -74,7 +74,7 @@ export class Runs {
     }
   }
 
-  /** Throws ApiError, and what a turn throws that does not begin. `by`: who sent it, for the log. */
+  /** Throws ApiError, and what a turn throws that does not begin. `by`: the caller, for the log. */
   async run(session: Session, input: RunAgentInput, by: string): Promise<Run> {
     const thread = this.#context.threads.of(session)
     const plan = await thread.inOrder(() => this.#plan({ session, thread, input, by }))

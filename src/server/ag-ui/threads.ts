@@ -57,7 +57,7 @@ export class Thread {
     return this.#inOrder > 0 || this.#running > 0
   }
 
-  /** What is known of a turn, whoever has begun it. */
+  /** What is known of a turn, whichever client started it. */
   turnOf(feed: TurnFeed): ThreadTurn {
     return (
       this.#turns.get(feed) ??

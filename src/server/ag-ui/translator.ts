@@ -64,7 +64,7 @@ export class Translator {
   readonly #told: Told
   #message = ''
 
-  /** `told` and `clientCalls`, those without a result, are kept up for those who follow the same turn later. */
+  /** `told` and `clientCalls`, those without a result, are kept up to date for clients that follow the same turn later. */
   constructor(holdings: Holdings, { told, clientCalls }: { told: Told; clientCalls: Set<string> }) {
     this.#holdings = holdings
     this.#told = told

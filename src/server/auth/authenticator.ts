@@ -97,7 +97,7 @@ export const isLoopback = (host: string): boolean =>
   LOOPBACK.test(host.includes(':') && !host.startsWith('[') ? `[${host}]` : host)
 
 /**
- * Without keys the server trusts whoever reaches it: programs of this machine. A web page in its browser is none of them,
+ * Without keys the server trusts every caller that reaches it: programs of this machine. A web page in its browser is none of them,
  * whether it posts across origins or has bent a name to loopback, unless `server.origins` names it. Throws ApiError
  * (permission_error).
  */

@@ -62,9 +62,9 @@ export class Issuer {
     return next
   }
 
-  /** Who the bearer of this token is; undefined if the token is not valid. Throws ApiError when the keys cannot be had. */
+  /** The caller that this token names; undefined if the token is not valid. Throws ApiError if the issuer's keys cannot be fetched. */
   async verify(token: string): Promise<TokenFacts | undefined> {
-    // Keys of before are good for the tokens of now: nobody waits for an issuer that is slow.
+    // The keys fetched last still verify tokens: no request waits for a slow issuer.
     if (this.#keys === undefined) await this.#refresh()
     else if (this.#age > FRESH_MS) void this.#refresh()
     try {
@@ -98,7 +98,7 @@ export class Issuer {
     return { tenant: tenantPrefix + tenant, name: payload.sub ?? tenant }
   }
 
-  /** A token that is good for years is a key that nobody can take back. */
+  /** A token that is valid for years is a key that cannot be revoked. */
   #isTooLong({ exp = Infinity }: JWTPayload): boolean {
     return exp * 1_000 - this.#clock.wall() > this.#longestMs
   }

@@ -81,7 +81,7 @@ export class Connections {
   readonly #limits: ConnectionLimits
   readonly #onRefused: () => void
   readonly #bySocket = new Map<Socket, Connection>()
-  /** Those without a request, the one that has been so for longest first: those that nothing is known of, and the others. */
+  /** Connections without a request, the longest idle first: those of unknown callers, and the others. */
   readonly #strangers = new Set<Connection>()
   readonly #known = new Set<Connection>()
   readonly #counts = new Map<string, number>()

@@ -33,7 +33,7 @@ type Chunk = Uint8Array<ArrayBuffer>
 
 /**
  * A body that takes from its source only what its reader takes from it: of a slow reader at most one chunk is held, and
- * one that takes nothing for 30 s is cut. A source that is waited for must be told by `onEnd` that nobody reads any more.
+ * one that takes nothing for 30 s is cut. `onEnd` tells a source that the stream waits for that its reader has gone.
  */
 export const pullStream = (source: AsyncIterator<Chunk, undefined>, options: StreamOptions): ReadableStream<Chunk> =>
   new ReadableStream(new PulledSource(source, options), { highWaterMark: 0 })

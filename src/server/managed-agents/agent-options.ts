@@ -9,7 +9,7 @@ import { CUSTOM_SERVER, TOOL_NAMES } from './schema.ts'
 import type { CustomTool } from './schema.ts'
 import { relayedServer } from './relayed-server.ts'
 
-/** Who answers what the agent asks of its client. */
+/** Answers what the agent asks of its client. */
 export interface ClientCalls {
   /** A call that the client must confirm. */
   confirm: PoolCanUseTool

@@ -57,7 +57,7 @@ export const managedAgentsOptions: z.ZodType<ManagedAgentsOptions> = z.strictObj
   tenants: z.record(z.string(), z.strictObject({ define })).optional(),
 })
 
-/** Says which agents a tenant may define, and so which of those that are kept it may still run. */
+/** Says which agents a tenant may define, and which stored ones it may still run. */
 export class DefinitionPolicy {
   readonly #options: ManagedAgentsOptions
   readonly #isOpen: () => boolean

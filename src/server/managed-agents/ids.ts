@@ -5,12 +5,12 @@ const PREFIXES = { agent: 'agent_', environment: 'env_', session: 'sesn_', event
 
 export type Named = keyof typeof PREFIXES
 
-/** Digits and letters less those that look alike, as in the API's own ids. */
+/** Digits and letters except look-alikes, as in the API's own ids. */
 const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
 
 const LENGTH = 24
 
-/** An id that nobody can guess: 24 characters, 140 bits. */
+/** An id that cannot be guessed: 24 characters, 140 bits. */
 export function newId(named: Named): string {
   let id = PREFIXES[named]
   while (id.length < PREFIXES[named].length + LENGTH) {

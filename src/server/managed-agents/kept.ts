@@ -49,7 +49,7 @@ export interface ListRequest {
 interface KeptList<T> extends ListRequest, Pick<ResourceQuery, 'kind' | 'tenant' | 'parent'> {
   /** Default: newest first. */
   order?: 'asc' | 'desc'
-  /** Those that no store has: to lists they are older than all others. */
+  /** Entries that are in no store: lists sort them as older than all others. */
   builtIn?: readonly T[]
   /** Default: all. */
   matches?: (item: T) => boolean

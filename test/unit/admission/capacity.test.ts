@@ -225,7 +225,7 @@ describe('memory', () => {
     const turns = await running(setup, 200 * MIB, 'a', 'b')
     const refused = (await setup.session('c')).send('Hello')
     await expect(refused.result).rejects.toMatchObject({ reason: 'memory', retryAfterMs: expect.any(Number) })
-    await expect(refused.result).rejects.toThrow('memory bears no other turn (2 of 2 turns run, 0 wait)')
+    await expect(refused.result).rejects.toThrow('no memory for another turn (2 of 2 turns run, 0 wait)')
     for (const process of setup.driver.processes) process.finish()
     expect(await Promise.all(turns.map(outcome))).toEqual(['success', 'success'])
   })

@@ -140,13 +140,13 @@ test('A host that ended in order is not asked for', async () => {
   expect(controlOf(dataDir)).toBeUndefined()
 })
 
-test('Only who knows the secret is answered, and only this user can read it', async () => {
+test('Only a request with the secret is answered, and only this user can read it', async () => {
   const dataDir = await temporaryFolder()
   const { path, pool, session } = await host(dataDir)
   await session('k')
   for (const secret of [undefined, '', 'guess', `${secrets.get(path)}x`]) {
     const refused = asked(path, { do: 'delete', tenant: 'default', key: 'k' }, [], secret ?? '')
-    await expect(refused).rejects.toThrow('knows the secret in host.json')
+    await expect(refused).rejects.toThrow('answers only with the secret in host.json')
   }
   expect(await pool.sessions()).toHaveLength(1)
   expect(statSync(join(dataDir, 'host.json')).mode & 0o777).toBe(0o600)

@@ -52,7 +52,7 @@ export class PlainSdk implements AsyncDisposable {
     await this.#conversations.get(name)?.hibernate()
   }
 
-  /** Ends all processes, also those that hang. */
+  /** Ends all processes, also hanging ones. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const conversation of this.#conversations.values()) conversation.close()
   }

@@ -40,7 +40,7 @@ export class SentEvents {
     return taken
   }
 
-  /** The same, for a caller who undoes what was `taken` when an error is thrown. */
+  /** The same, for a caller that undoes what was `taken` when an error is thrown. */
   async send(found: Found, events: readonly SentEvent[], by: string, taken: SessionEvent[] = []): Promise<void> {
     const { resource } = found
     if (resource.archived_at !== null) throw new ApiError('invalid_request_error', `session ${resource.id} is archived`)

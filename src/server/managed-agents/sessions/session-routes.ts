@@ -45,7 +45,7 @@ function addCollection(app: Hono<ServerEnv>, { sessions, sent }: SessionRoutes):
       try {
         await sent.send(found, params.initial_events ?? [], c.var.caller.name)
       } catch (error) {
-        // All or nothing: who gets an error has no session.
+        // All or nothing: after an error there is no session.
         await sessions.delete(found)
         throw error
       }

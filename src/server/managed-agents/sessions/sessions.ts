@@ -101,7 +101,7 @@ export class ApiSessions {
     const session = await quotas.beginSession(tenant, () =>
       pool.session(resource.id, { tenant, agent: poolAgents.nameOf(tenant, resource) }),
     )
-    // Last, so that nobody finds a session that the pool does not have.
+    // Last, so that no client finds a session that the pool does not have.
     await store.create(toSessionRow(tenant, resource))
     return { tenant, resource, session }
   }

@@ -17,7 +17,7 @@ const GIB = 2 ** 30
 
 describe('The doctor, about the machine', () => {
   test.each([
-    [511 * MIB, 'mend'],
+    [511 * MIB, 'error'],
     [512 * MIB, 'warning'],
     [GIB, 'ok'],
   ])('finds %i bytes of memory %s', (limitBytes, verdict) => {
@@ -37,14 +37,14 @@ describe('The doctor, about the machine', () => {
     expect(checkCgroups({ ...facts, platform: 'darwin', v2: undefined })).toMatchObject({ verdict: 'ok' })
   })
 
-  test('says how many descriptors as many workers want as memory bears', () => {
+  test('says how many descriptors as many workers need as fit into memory', () => {
     expect(checkDescriptors(undefined, 64 * GIB)).toMatchObject({ verdict: 'ok', says: 'no limit' })
     expect(checkDescriptors(1_024, 2 * GIB)).toMatchObject({ verdict: 'ok' })
     expect(checkDescriptors(1_024, 64 * GIB)).toMatchObject({
       verdict: 'warning',
       advice: expect.stringContaining('ulimit -n 4160'),
     })
-    expect(checkDescriptors(100, 2 * GIB)).toMatchObject({ verdict: 'mend' })
+    expect(checkDescriptors(100, 2 * GIB)).toMatchObject({ verdict: 'error' })
   })
 
   test('takes the narrower of both limits on processes', () => {
@@ -55,7 +55,7 @@ describe('The doctor, about the machine', () => {
       says: expect.stringContaining('500 more, by the pids cgroup'),
     })
     expect(checkTasks({ limit: 80, cgroupRoom: 500 }, 2 * GIB)).toMatchObject({
-      verdict: 'mend',
+      verdict: 'error',
       says: expect.stringContaining('80 for this user'),
     })
   })
@@ -88,8 +88,8 @@ describe('The doctor, about the machine', () => {
     const disk = { path: '/data', freeBytes: 5 * GIB, writable: true }
     expect(checkDisk(disk)).toMatchObject({ verdict: 'ok', says: '5 GiB free at /data' })
     expect(checkDisk({ ...disk, freeBytes: 500 * MIB })).toMatchObject({ verdict: 'warning' })
-    expect(checkDisk({ ...disk, freeBytes: 50 * MIB })).toMatchObject({ verdict: 'mend' })
-    expect(checkDisk({ ...disk, writable: false })).toMatchObject({ verdict: 'mend' })
+    expect(checkDisk({ ...disk, freeBytes: 50 * MIB })).toMatchObject({ verdict: 'error' })
+    expect(checkDisk({ ...disk, writable: false })).toMatchObject({ verdict: 'error' })
   })
 
   test('wants clocks that go, agree, and know which boot it is', () => {
@@ -101,8 +101,8 @@ describe('The doctor, about the machine', () => {
       platform: 'linux',
     } as const
     expect(checkClock(sane)).toMatchObject({ verdict: 'ok' })
-    expect(checkClock({ ...sane, monotonicMs: 0 })).toMatchObject({ verdict: 'mend' })
-    expect(checkClock({ ...sane, wall: 1_000_000 })).toMatchObject({ verdict: 'mend' })
+    expect(checkClock({ ...sane, monotonicMs: 0 })).toMatchObject({ verdict: 'error' })
+    expect(checkClock({ ...sane, wall: 1_000_000 })).toMatchObject({ verdict: 'error' })
     expect(checkClock({ ...sane, wallMs: -3_600_000 })).toMatchObject({ verdict: 'warning' })
     expect(checkClock({ ...sane, bootId: 'unknown' })).toMatchObject({ verdict: 'warning' })
     expect(checkClock({ ...sane, bootId: 'unknown', platform: 'darwin' })).toMatchObject({ verdict: 'ok' })
@@ -110,7 +110,7 @@ describe('The doctor, about the machine', () => {
 
   test('wants what hosts that died have left to be ended', () => {
     expect(checkOrphans(0)).toMatchObject({ verdict: 'ok' })
-    expect(checkOrphans(1)).toMatchObject({ verdict: 'mend', says: '1 process of hosts that are gone' })
+    expect(checkOrphans(1)).toMatchObject({ verdict: 'error', says: '1 process of hosts that are gone' })
     expect(checkOrphans(3).advice).toContain('doctor --reap')
   })
 })

@@ -6,8 +6,8 @@ describe('The doctor, about what is installed', () => {
   test.each([
     ['22.18.0', 'ok'],
     ['24.9.0', 'ok'],
-    ['22.17.1', 'mend'],
-    ['20.20.0', 'mend'],
+    ['22.17.1', 'error'],
+    ['20.20.0', 'error'],
   ])('finds Node %s %s', (version, verdict) => {
     expect(checkNode(version)).toMatchObject({ check: 'node', verdict, says: version })
   })
@@ -15,10 +15,10 @@ describe('The doctor, about what is installed', () => {
   test.each([
     ['0.3.332', 'ok'],
     ['0.3.400', 'ok'],
-    ['0.3.331', 'mend'],
+    ['0.3.331', 'error'],
     ['0.4.0', 'warning'],
     ['1.0.0-beta.1', 'warning'],
-    [undefined, 'mend'],
+    [undefined, 'error'],
   ])('finds SDK %s %s', (version, verdict) => {
     expect(checkSdk(version)).toMatchObject({ verdict })
     if (verdict !== 'ok') expect(checkSdk(version).advice).toContain('npm install @anthropic-ai/claude-agent-sdk@')
@@ -33,10 +33,10 @@ describe('The doctor, about what is installed', () => {
       says: '2.1.1, but the SDK was made with 2.1.329',
     })
     expect(checkClaude({ ...claude, version: undefined, problem: 'spawn EACCES' })).toMatchObject({
-      verdict: 'mend',
+      verdict: 'error',
       says: '/sdk/claude does not run: spawn EACCES',
     })
-    expect(checkClaude({ ...claude, path: undefined, version: undefined })).toMatchObject({ verdict: 'mend' })
+    expect(checkClaude({ ...claude, path: undefined, version: undefined })).toMatchObject({ verdict: 'error' })
   })
 
   test('says where the config is, or what is wrong with it', () => {
@@ -45,7 +45,7 @@ describe('The doctor, about what is installed', () => {
       verdict: 'ok',
       says: 'c.yaml: agents a, b',
     })
-    expect(checkConfig({ problem: 'c.yaml: agents: is empty' })).toMatchObject({ verdict: 'mend' })
+    expect(checkConfig({ problem: 'c.yaml: agents: is empty' })).toMatchObject({ verdict: 'error' })
   })
 })
 
@@ -82,7 +82,7 @@ describe('The doctor, about the credential', () => {
 
   test('wants one mended that has the end of its line in it', () => {
     const found = credential({ ANTHROPIC_API_KEY: 'sk-secret\n' })
-    expect(found).toMatchObject({ verdict: 'mend', says: 'ANTHROPIC_API_KEY has spaces or line ends' })
+    expect(found).toMatchObject({ verdict: 'error', says: 'ANTHROPIC_API_KEY has spaces or line ends' })
     expect(JSON.stringify(found)).not.toContain('secret')
   })
 })

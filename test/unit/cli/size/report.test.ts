@@ -49,7 +49,7 @@ describe('The report of size', () => {
     expect(fits[0]).toEqual({ memoryBytes: 256 * MIB, turns: 0, boundBy: 'memory', sessions: 0 })
   })
 
-  test('proposes no more turns than the cores bear, however much memory there is', () => {
+  test('proposes no more turns than the cores run, however much memory there is', () => {
     // A tenth of a core each, and a fifth of two cores is kept back.
     const { cores, fits, config } = reportOf('a', measured, { limitBytes: 64 * GIB, cores: 2 })
     expect(cores).toEqual({ available: 2, perTurn: 0.1, turns: 16 })
@@ -61,7 +61,7 @@ describe('The report of size', () => {
       [16, 'cores'],
     ])
     expect(limitsOf(config)).toMatchObject({ turns: 16 })
-    expect(config).toContain('2 cores bear no more')
+    expect(config).toContain('2 cores run no more')
   })
 
   test('proposes one turn where a turn takes more than the cores have', () => {

@@ -409,7 +409,7 @@ describe('permission requests', () => {
     const decision = request(process)
     await running
     await all.clock.advance(10 * 60_000)
-    expect(await decision).toEqual({ behavior: 'deny', message: 'Nobody answered within 10m.' })
+    expect(await decision).toEqual({ behavior: 'deny', message: 'No answer within 10m.' })
     expect(all.log.at(-1)).toMatchObject({ message: 'permission denied', facts: { by: 'deadline' } })
   })
 

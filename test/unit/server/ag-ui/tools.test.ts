@@ -116,7 +116,7 @@ describe('the tools of a front end', () => {
     const result = call(await all.mcp, 'call1')
     await running
     await all.clock.advance(600_000)
-    expect(await result).toMatchObject({ isError: true, content: [{ text: 'Nobody answered within 10m.' }] })
+    expect(await result).toMatchObject({ isError: true, content: [{ text: 'No answer within 10m.' }] })
   })
 
   test('give way to a message of the user', async () => {

@@ -182,7 +182,7 @@ describe('An answer is refused', () => {
     const running = (await cli(all))()
     await expect.poll(() => all.questions.open('default', all.id)).toHaveLength(1)
     await all.clock.advance(600_000)
-    expect(await running).toContain('Nobody answered')
+    expect(await running).toContain('No answer within')
     expect(await refusal(all.send(result(order)))).toContain('does not wait for a result')
     all.process.finish()
   })
