@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
-import type { Query, SDKUserMessage } from '../../../src/driver/driver.ts'
+import type { Query } from '../../../src/driver/driver.ts'
+import { LivePrompts } from '../../fixtures/live-prompts.ts'
 import { modelAsked, until } from '../../fixtures/real-pool.ts'
 import { shop } from './option-stories.ts'
-import { ending, prompts, user, wordsIn } from './sides.ts'
+import { ending, prompts, wordsIn } from './sides.ts'
 import type { Side } from './sides.ts'
 import type { Story } from './story.ts'
 
@@ -45,39 +46,9 @@ const ARGS: Record<Control, (side: Side) => unknown[]> = {
   reinitialize: nothing,
 }
 
-/** Prompts that come when they are said. */
-class Said implements AsyncIterable<SDKUserMessage> {
-  readonly #queue: SDKUserMessage[] = []
-  #wake = (): void => {}
-  #ended = false
-
-  say(content: string): void {
-    this.#queue.push(user(content))
-    this.#wake()
-  }
-
-  get hasEnded(): boolean {
-    return this.#ended
-  }
-
-  end(): void {
-    this.#ended = true
-    this.#wake()
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<SDKUserMessage> {
-    for (;;) {
-      const next = this.#queue.shift()
-      if (next !== undefined) yield next
-      else if (this.#ended) return
-      else await new Promise<void>((wake) => (this.#wake = wake))
-    }
-  }
-}
-
 /** What each of these methods answers before the first message, and what the first message's turn then is like. */
 async function callControls(side: Side): Promise<Record<Control | 'turn', unknown>> {
-  const said = new Said()
+  const said = new LivePrompts()
   const query = side.query(said, {
     mcpServers: { shop },
     enableFileCheckpointing: true,
@@ -167,7 +138,7 @@ export const interrupted: Story<'receipt'> = {
 export const added: Story<'results'> = {
   name: 'prompts are added',
   tell: async (side) => {
-    const said = new Said()
+    const said = new LivePrompts()
     const query = side.query(said)
     said.say('one')
     const { results, threw } = await ending(query, async ({ type }) => {

@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import { AbortError, query as sdkQuery } from '@anthropic-ai/claude-agent-sdk'
 import type { Options, Query, SDKMessage, SDKUserMessage } from '../../../src/driver/driver.ts'
 import { findClaudeExecutable } from '../../../src/driver/executable.ts'
-import { MODEL, openSite } from '../../fixtures/real-pool.ts'
+import { expect, onTestFinished } from 'vitest'
+import { MODEL, openSite, processesOf, until } from '../../fixtures/real-pool.ts'
 import type { Site } from '../../fixtures/real-pool.ts'
+import { user } from '../../fixtures/live-prompts.ts'
 
 export type Prompt = string | AsyncIterable<SDKUserMessage>
 
@@ -44,6 +46,8 @@ async function openSide(name: Side['name']): Promise<Side> {
   const recorder = await recorderIn(site, records)
   const home = await site.directory('home')
   const pool = name === 'pool' ? await site.pool({ limits: { workers: 4 } }) : undefined
+  // The SDK ends a process some seconds after its query, and has no call that waits for that.
+  if (pool === undefined) onTestFinished(() => until(async () => expect(await processesOf(site.root)).toEqual([])))
   return {
     name,
     site,
@@ -173,9 +177,3 @@ const resultOf = (message: SDKMessage): string[] =>
 export async function* prompts(...texts: string[]): AsyncGenerator<SDKUserMessage> {
   for (const text of texts) yield user(text)
 }
-
-export const user = (content: string): SDKUserMessage => ({
-  type: 'user',
-  message: { role: 'user', content },
-  parent_tool_use_id: null,
-})

@@ -10,40 +10,9 @@ import type { QueryOptions } from '../../../src/queries/query-options.ts'
 import type { FakeProcess } from '../../../src/testing/index.ts'
 import { NO_SPARES, fakes, used } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
+import { LivePrompts, user } from '../../fixtures/live-prompts.ts'
 
 const MINUTE = 60_000
-
-const user = (content: string): SDKUserMessage => ({
-  type: 'user',
-  message: { role: 'user', content },
-  parent_tool_use_id: null,
-})
-
-/** Prompts that come when the test says so. */
-class Prompts implements AsyncIterable<SDKUserMessage> {
-  readonly #queue: SDKUserMessage[] = []
-  #wake = (): void => {}
-  #ended = false
-
-  say(content: string): void {
-    this.#queue.push(user(content))
-    this.#wake()
-  }
-
-  end(): void {
-    this.#ended = true
-    this.#wake()
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<SDKUserMessage> {
-    for (;;) {
-      const next = this.#queue.shift()
-      if (next !== undefined) yield next
-      else if (this.#ended) return
-      else await new Promise<void>((wake) => (this.#wake = wake))
-    }
-  }
-}
 
 interface Read {
   messages: SDKMessage[]
@@ -192,7 +161,7 @@ describe('A session that a query began', () => {
 
   test('costs no store anything that nothing was said in', async () => {
     const { pool, cwd } = await setUp()
-    const prompts = new Prompts()
+    const prompts = new LivePrompts()
     const query = pool.query({ prompt: prompts, options: { cwd } })
     await query.supportedModels()
     query.close()
@@ -278,7 +247,7 @@ describe('A session of an agent', () => {
 describe('A method', () => {
   test('is answered before the first message, by the process that then has it', async () => {
     const { pool, cwd, driver } = await setUp()
-    const prompts = new Prompts()
+    const prompts = new LivePrompts()
     const query = pool.query({ prompt: prompts, options: { cwd } })
     await query.setModel('m-2')
     expect(callsOf(await driver.process(0))).toEqual([['setModel', 'm-2']])
@@ -290,7 +259,7 @@ describe('A method', () => {
 
   test('that told a process something is told the one that takes over, with the mode that was in effect', async () => {
     const { pool, cwd, driver } = await setUp()
-    const prompts = new Prompts()
+    const prompts = new LivePrompts()
     const query = pool.query({ prompt: prompts, options: { cwd } })
     const reading = read(query)
     const answered = new Promise((resolve) => pool.on('turn.ended', resolve))
@@ -332,7 +301,7 @@ describe('A method', () => {
 
   test('of an SDK that is not known is not there', async () => {
     const { pool } = await setUp()
-    const query = pool.query({ prompt: new Prompts() })
+    const query = pool.query({ prompt: new LivePrompts() })
     expect('setModel' in query).toBe(true)
     for (const name of ['then', 'transport', 'setNothing', Symbol.toStringTag])
       expect([name in query, Reflect.get(query, name)]).toEqual([false, undefined])
@@ -347,12 +316,12 @@ describe('A method', () => {
     expect(await query.supportedModels()).toEqual([])
     const refused = { name: 'QueryEndedError', code: 'query_ended' }
     await expect(query.mcpServerStatus()).rejects.toMatchObject(refused)
-    await expect(query.streamInput(new Prompts())).rejects.toMatchObject(refused)
+    await expect(query.streamInput(new LivePrompts())).rejects.toMatchObject(refused)
   })
 
   test('interrupt gives what the process says of its queue, and may be called for each prompt', async () => {
     const { pool, cwd, driver, clock } = await setUp({ held: true })
-    const prompts = new Prompts()
+    const prompts = new LivePrompts()
     const query = pool.query({ prompt: prompts, options: { cwd } })
     const reading = read(query)
     prompts.say('one')
@@ -378,7 +347,7 @@ describe('A method', () => {
 describe('Prompts', () => {
   test('are handed over as they come: one that comes during a turn steers it', async () => {
     const { pool, cwd, driver } = await setUp({ held: true })
-    const prompts = new Prompts()
+    const prompts = new LivePrompts()
     const reading = read(pool.query({ prompt: prompts, options: { cwd } }))
     prompts.say('one')
     const process = await driver.process(0)
@@ -401,7 +370,7 @@ describe('Prompts', () => {
   test('may be added by streamInput, until all have ended', async () => {
     const { pool, cwd, driver } = await setUp({ held: true })
     const query = pool.query({ prompt: 'one', options: { cwd } })
-    const more = new Prompts()
+    const more = new LivePrompts()
     const reading = read(query)
     const added = query.streamInput(more)
     const process = await driver.process(0)
@@ -429,7 +398,7 @@ describe('Prompts', () => {
 
   test('that never come cost nothing but a process, and closing the query ends it', async () => {
     const { pool, cwd, driver } = await setUp()
-    const query = pool.query({ prompt: new Prompts(), options: { cwd } })
+    const query = pool.query({ prompt: new LivePrompts(), options: { cwd } })
     await query.initializationResult()
     query.close()
     expect(await read(query)).toEqual({ messages: [] })
@@ -453,7 +422,7 @@ describe('A query ends', () => {
     const { pool, cwd, driver, clock } = await setUp({ held: true })
     const abortController = new AbortController()
     if (when === 'before') abortController.abort()
-    const prompts = new Prompts()
+    const prompts = new LivePrompts()
     const query = pool.query({ prompt: when === 'during' ? 'one' : prompts, options: { cwd, abortController } })
     const reading = read(query)
     if (when === 'during') await driver.until(() => driver.processes[0]?.unanswered === 1)
@@ -475,7 +444,7 @@ describe('A query ends', () => {
 
   test('with its pool, also while it waits for a prompt', async () => {
     const { pool, cwd } = await setUp()
-    const query = pool.query({ prompt: new Prompts(), options: { cwd } })
+    const query = pool.query({ prompt: new LivePrompts(), options: { cwd } })
     const reading = read(query)
     await query.initializationResult()
     await pool.close()
@@ -484,11 +453,11 @@ describe('A query ends', () => {
 
   test('when its session is deleted', async () => {
     const { pool, cwd } = await setUp()
-    const prompts = new Prompts()
+    const prompts = new LivePrompts()
     const query = pool.query({ prompt: prompts, options: { cwd } })
     prompts.say('one')
     for await (const { type } of query) if (type === 'result') break
-    const other = pool.query({ prompt: new Prompts(), options: { cwd, continue: true } })
+    const other = pool.query({ prompt: new LivePrompts(), options: { cwd, continue: true } })
     const reading = read(other)
     await other.initializationResult()
     const [info] = await pool.sessions()
@@ -505,7 +474,7 @@ describe('A query ends', () => {
 
   test('with what its process says between turns in its place', async () => {
     const { pool, cwd, driver } = await setUp()
-    const prompts = new Prompts()
+    const prompts = new LivePrompts()
     const query = pool.query({ prompt: prompts, options: { cwd } })
     await query.initializationResult()
     const process = await driver.process(0)
@@ -579,7 +548,7 @@ describe('Options', () => {
     const { pool, cwd, driver, told } = await setUp()
     const heard: string[] = []
     const query = pool.query({
-      prompt: new Prompts(),
+      prompt: new LivePrompts(),
       options: {
         cwd,
         stderr: (text) => {
