@@ -29,8 +29,9 @@ async function known(target: Bench, count: number): Promise<Side> {
   mkdirSync(dataDir)
   const driver = new FakeDriver(systemClock)
   const store = new SqliteStore(join(dataDir, 'pool.sqlite'))
+  const dead = await store.register('bench')
   for (let index = 0; index < count; index += 1) {
-    await store.put({
+    const record = {
       tenant: 'default',
       key: keyOf(index),
       uid: `uid-${index}`,
@@ -43,7 +44,9 @@ async function known(target: Bench, count: number): Promise<Side> {
       turns: 3,
       createdAt: index,
       lastUsedAt: index,
-    })
+    }
+    const claim = await store.create(record, dead)
+    if (claim !== undefined) await store.release(claim)
     driver.conversations.set(`sdk-${index}`, { turns: 3, prompts: [] })
   }
   const pool = await startPool(target, { dataDir, store, driver, limits: { memory: '64GiB' } })

@@ -5,9 +5,10 @@ import { DatabaseSync } from 'node:sqlite'
 import { systemClock } from '../src/clock.ts'
 import { EventReader } from '../src/journal/event-reader.ts'
 import { Journal } from '../src/journal/journal.ts'
+import { Ownership } from '../src/sessions/ownership.ts'
 import { newRecord } from '../src/sessions/session-record.ts'
 import { SqliteStore } from '../src/store/sqlite.ts'
-import type { StoredEvent } from '../src/store/store.ts'
+import type { SessionClaim, StoredEvent } from '../src/store/store.ts'
 import { bench } from './shared/bench.ts'
 import type { Round, Row } from './shared/report.ts'
 
@@ -29,15 +30,22 @@ const eventOf = (number: number): StoredEvent => ({
 const quantile = (values: number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.floor(share * (values.length - 1))] ?? Number.NaN
 
+/** The first host of a store. */
+const OWNER = '1'
+
+/** Its claim of a session that it has made. */
+const claimOf = (uid: string): SessionClaim => ({ uid, owner: OWNER, fence: 1 })
+
 async function storeWith(path: string, sessions: number, events = 0): Promise<SqliteStore> {
   const store = new SqliteStore(path)
+  await store.register('bench')
   const batch = Array.from({ length: events }, (_, index) => eventOf(index + 1))
   for (let from = 0; from < sessions; from += 1_000) {
-    const writes: Promise<void>[] = []
+    const writes: Promise<unknown>[] = []
     for (let index = from; index < Math.min(sessions, from + 1_000); index += 1) {
       const record = newRecord({ tenant: 'default', key: `k${index}`, agent: 'a', cwd: undefined }, index)
-      writes.push(store.put({ ...record, uid: `uid ${index}` }))
-      if (events > 0) writes.push(store.appendEvents(`uid ${index}`, batch))
+      writes.push(store.create({ ...record, uid: `uid ${index}` }, OWNER))
+      if (events > 0) writes.push(store.appendEvents(claimOf(`uid ${index}`), batch))
     }
     await Promise.all(writes)
   }
@@ -96,7 +104,7 @@ await bench(async ({ dir, quick, owned }) => {
     return byHand(join(folder, name), synchronous)
   }
   const sides = { ours: 'store', unit: 'µs', compare: 'ours / theirs' } as const
-  const keep = (uid: string) => (number: number) => store.appendEvents(uid, [eventOf(number)])
+  const keep = (uid: string) => (number: number) => store.appendEvents(claimOf(uid), [eventOf(number)])
   const kept = await appends(quick, keep('uid 0'), await hand('normal.sqlite', 'NORMAL'))
   const keptSides = { ...sides, reach: { atMost: 1.3 }, theirs: '`node:sqlite` by hand, `synchronous = NORMAL`' }
   rows.push({ what: 'append of one event, p50', rounds: kept.halves, ...keptSides })
@@ -125,7 +133,7 @@ await bench(async ({ dir, quick, owned }) => {
         const uid = `uid ${index}`
         const from = last.get(uid) ?? 0
         for (let n = 1; n <= each; n += 1) {
-          await store.appendEvents(uid, [eventOf(from + n)])
+          await store.appendEvents(claimOf(uid), [eventOf(from + n)])
           await store.flush()
         }
         last.set(uid, from + each)
@@ -149,7 +157,8 @@ await bench(async ({ dir, quick, owned }) => {
   const full = own(await storeWith(join(folder, 'replay.sqlite'), 1, 10_000))
   const replays: Round[] = []
   for (let round = 0; round < (quick ? 3 : 15); round += 1) {
-    const journal = new Journal('uid 0', { store: full, clock: systemClock, onIdle: () => undefined })
+    const ownership = new Ownership('uid 0', { store: full, owner: OWNER }, { isStored: true })
+    const journal = new Journal('uid 0', { store: full, ownership, clock: systemClock, onIdle: () => undefined })
     const source = { open: async () => ({ journal, release: () => undefined }) }
     const since = performance.now()
     let read = 0
@@ -179,7 +188,7 @@ await bench(async ({ dir, quick, owned }) => {
     const opening = async (file: string): Promise<number> => {
       const since = performance.now()
       const opened = new SqliteStore(file)
-      await opened.openTurns()
+      await opened.adopt(await opened.register('bench'), 100)
       const ms = performance.now() - since
       await opened.close()
       return ms

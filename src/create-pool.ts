@@ -39,7 +39,7 @@ import { SqliteStore } from './store/sqlite.ts'
 import type { Store } from './store/store.ts'
 import { logPool } from './telemetry/log.ts'
 import type { Logger } from './telemetry/log.ts'
-import { closeOpenTurns } from './sessions/open-turns.ts'
+import { adoptOpenTurns } from './sessions/open-turns.ts'
 
 /** What `createPool()` takes. Only `agents` is needed. */
 export interface PoolOptions {
@@ -91,6 +91,9 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   memory: true,
 }
 
+/** Where a host is, for its store: a data directory has one host at a time. */
+const PLACE = 'data directory'
+
 /** The default data directory of a pool. */
 export const DEFAULT_DATA_DIR = '.claude-agent-pool'
 
@@ -111,12 +114,13 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     const spoolLimitBytes = settings.limits.spoolBytes
     const driver = options.driver ?? new ClaudeDriver({ clock, files: tenantFiles, runDir, spoolDir, spoolLimitBytes })
     const ledger = new UsageLedger({ clock, driver, places: dataDir })
-    await ledger.catchUpOpenTurns(store)
-    await closeOpenTurns(store, clock)
+    const owner = await store.register(PLACE)
+    await adoptOpenTurns({ store, clock, ledger, owner })
     const pool = new Pool({
       clock,
       driver,
       store,
+      owner,
       memory: options.memory ?? systemMemory(clock),
       agents,
       ledger,

@@ -15,6 +15,7 @@ export type PoolErrorCode =
   | 'api_authentication'
   | 'invalid_config'
   | 'host_running'
+  | 'fenced'
   | 'store_failed'
   | 'disk_full'
   | 'read_only'
@@ -231,6 +232,21 @@ export class HostRunningError extends PoolError {
   constructor(message: string, pid: number | undefined) {
     super('host_running', message)
     this.pid = pid
+  }
+}
+
+/**
+ * Another host owns the session, so the store refused a write and has changed nothing. This host has closed the session's
+ * process, and what was stored before stays. Open the session again to go on.
+ */
+export class FencedError extends PoolError {
+  /** The host that owns the session now, by the store's id for it; undefined: none does. */
+  readonly owner: string | undefined
+
+  constructor(uid: string, owner: string | undefined) {
+    const why = owner === undefined ? 'this host does not own it any more' : `host ${owner} owns it`
+    super('fenced', `session ${uid} cannot be written: ${why}; nothing was changed. Open the session again to go on`)
+    this.owner = owner
   }
 }
 

@@ -38,8 +38,10 @@ export type { MemoryRoom } from './memory/limit.ts'
 export type { MemorySource } from './memory/source.ts'
 export type { MeasuredWorker } from './memory/tree-memory.ts'
 export type {
+  ClaimedSession,
   EventRange,
   EventTotals,
+  SessionClaim,
   SessionPage,
   SessionRecord,
   Store,
@@ -67,6 +69,7 @@ export {
   ConfigError,
   ErrorResultError,
   FilesError,
+  FencedError,
   HostRunningError,
   PoolClosedError,
   PoolError,

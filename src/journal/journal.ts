@@ -1,8 +1,9 @@
 import { calendarOf } from '../calendar.ts'
 import { formatWall } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import type { EventRange, Store } from '../store/store.ts'
+import type { EventRange, SessionClaim, Store } from '../store/store.ts'
 import type { EventPreview, NewSessionEvent, SessionEvent } from './session-event.ts'
+import { FencedError } from '../errors.ts'
 import { idle, newEventId, sessionError } from './session-event.ts'
 
 /** An event with its number: 1 for the first of its session, without gaps. */
@@ -54,10 +55,20 @@ interface Addition {
   failed: (error: Error) => void
 }
 
+/** This host's claim of the journal's session. */
+export interface JournalOwnership {
+  /** The claim, while this host has it. */
+  readonly held: { claim: SessionClaim } | undefined
+  /** Claims the session, unless this host has it. Rejects with FencedError while another host owns it. */
+  take(): Promise<{ claim: SessionClaim; lastEvent: number }>
+  write(work: (claim: SessionClaim) => Promise<void>): Promise<void>
+}
+
 /** The events of one session, as its one owner adds to them. */
 export class Journal {
   readonly #uid: string
   readonly #store: Store
+  readonly #ownership: JournalOwnership
   readonly #clock: Clock
   readonly #onIdle: () => void
   readonly #listeners = new Set<JournalListener>()
@@ -65,6 +76,8 @@ export class Journal {
   /** Characters of JSON in them. */
   #gathered = 0
   #loading: Promise<void> | undefined
+  /** The claim with which it was loaded or written last. */
+  #claim: SessionClaim | undefined
   #writing = false
   /** True while an event is unwritten that a caller waits for. */
   #urgent = false
@@ -88,9 +101,10 @@ export class Journal {
   /** Turns that have begun: one at most. */
   running = 0
 
-  constructor(uid: string, context: { store: Store; clock: Clock; onIdle: () => void }) {
+  constructor(uid: string, context: { store: Store; ownership: JournalOwnership; clock: Clock; onIdle: () => void }) {
     this.#uid = uid
     this.#store = context.store
+    this.#ownership = context.ownership
     this.#clock = context.clock
     this.#onIdle = context.onIdle
   }
@@ -174,10 +188,13 @@ export class Journal {
     if (this.#listeners.delete(listener)) this.#tellIfIdle()
   }
 
-  /** Reads where the events end, and ends a turn that an earlier host has left unfinished. */
+  /** Reads where the events end, and ends a turn that an earlier host has left unfinished: one that runs elsewhere goes on. */
   async ready(): Promise<void> {
     await this.#load()
-    if (this.#owed.length > 0) await this.append([], 'closed')
+    if (this.#owed.length === 0) return
+    await this.append([], 'closed').catch((error: unknown) => {
+      if (!(error instanceof FencedError)) throw error
+    })
   }
 
   /** Resolves when all that is kept survives the machine's end, too. Rejects with StoreError. */
@@ -212,11 +229,32 @@ export class Journal {
     return this.#loading
   }
 
+  #loadOwned(): Promise<void> {
+    const claim = this.#ownership.held?.claim
+    return claim !== undefined && claim === this.#claim ? this.#load() : this.#claimAndLoad()
+  }
+
+  /** Claims the session, and reads again where its events end if another host has added some meanwhile. */
+  async #claimAndLoad(): Promise<void> {
+    const { claim, lastEvent } = await this.#ownership.take()
+    if (claim !== this.#claim && this.#loading !== undefined) {
+      await this.#loading.catch(() => undefined)
+      if (lastEvent !== this.#last) {
+        this.#loading = undefined
+        this.#owed = []
+      }
+    }
+    this.#claim = claim
+    await this.#load()
+  }
+
   async #readEnd(): Promise<void> {
     const [newest] = await this.#store.readEvents(this.#uid, { descending: true, limit: 1 })
     if (newest === undefined) return
+    const isFirst = this.#last === 0
     this.#last = newest.number
-    this.#shown = newest.number
+    if (isFirst) this.#shown = newest.number
+    else this.#showToFollowers()
     const marks = await this.#store.readEvents(this.#uid, {
       types: MARKS,
       descending: true,
@@ -253,7 +291,7 @@ export class Journal {
     this.#writing = true
     while (this.#urgent) {
       // Events added in one go stay together.
-      const loaded = await this.#load().then(
+      const loaded = await this.#loadOwned().then(
         () => undefined,
         (error: unknown) => error as Error,
       )
@@ -288,7 +326,7 @@ export class Journal {
       group.findLast((addition) => addition.turn !== undefined)?.turn ?? (owed.length > 0 ? 'closed' : undefined)
     const at = calendarOf(this.#clock).latest
     const stored = groups.flat().map(({ number, event: { id, type }, json }) => ({ number, id, type, at, json }))
-    await this.#store.appendEvents(this.#uid, stored, turn)
+    await this.#ownership.write((claim) => this.#store.appendEvents(claim, stored, turn))
     this.#owed = []
     const added = groups.map((entries) => entries.map(({ number, event }) => ({ number, event })))
     const all = added.flat()

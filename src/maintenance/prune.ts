@@ -108,7 +108,7 @@ export class Prune {
       if (this.#stopped || gone.has(`${record.tenant}\0${record.key}`) || sessions.isLive(record)) continue
       const rules = [this.#ruleOfTenant(record.tenant), this.#ruleOfAgent(record.agent)]
       events += await this.#trim.trim(
-        record.uid,
+        record,
         rules.filter((rule) => rule !== undefined),
         { dryRun },
       )

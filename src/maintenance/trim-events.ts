@@ -1,7 +1,8 @@
 import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
 import type { RetentionRule } from '../options/retention.ts'
-import type { Store, StoredEvent } from '../store/store.ts'
+import type { StoredSessions } from '../sessions/stored-sessions.ts'
+import type { SessionRecord, Store, StoredEvent } from '../store/store.ts'
 
 /** At most so many, and one page of bytes, are looked at for their age and size: more go at the next look. */
 const EVENTS_AT_ONCE = 10_000
@@ -13,18 +14,21 @@ type EventRule = Pick<RetentionRule, 'maxEvents' | 'maxEventAgeMs' | 'maxEventSi
 export class EventTrim {
   readonly #store: Store
   readonly #clock: Clock
+  readonly #sessions: Pick<StoredSessions, 'trimEvents'>
 
-  constructor({ store, clock }: { store: Store; clock: Clock }) {
-    this.#store = store
-    this.#clock = clock
+  constructor(context: { store: Store; clock: Clock; sessions: Pick<StoredSessions, 'trimEvents'> }) {
+    this.#store = context.store
+    this.#clock = context.clock
+    this.#sessions = context.sessions
   }
 
   /** Removes as many as any of these rules says, or only counts them in a dry run; how many. The last event stays. */
-  async trim(uid: string, rules: readonly EventRule[], { dryRun }: { dryRun: boolean }): Promise<number> {
+  async trim(session: SessionRecord, rules: readonly EventRule[], { dryRun }: { dryRun: boolean }): Promise<number> {
     const maxEvents = least(rules.map((rule) => rule.maxEvents))
     const maxAgeMs = least(rules.map((rule) => rule.maxEventAgeMs))
     const maxBytes = least(rules.map((rule) => rule.maxEventSizeBytes))
     if (least([maxEvents, maxAgeMs, maxBytes]) === Infinity) return 0
+    const { uid } = session
     const { first, last, size } = await this.#store.eventTotals(uid)
     if (last === 0) return 0
     const since = calendarOf(this.#clock).earliest - maxAgeMs
@@ -34,8 +38,8 @@ export class EventTrim {
       before = Math.max(before, firstToStay(oldest, size, { since, maxBytes }))
     }
     before = Math.min(before, last)
-    if (before > first && !dryRun) await this.#store.trimEvents(uid, before)
-    return before - first
+    const trimmed = dryRun || before === first || (await this.#sessions.trimEvents(session, before))
+    return trimmed ? before - first : 0
   }
 }
 

@@ -83,6 +83,8 @@ export interface PoolParts {
   clock: Clock
   driver: Driver
   store: Store
+  /** The id of this host, as the store gave it. */
+  owner: string
   memory: MemorySource
   agents: Agents
   ledger: UsageLedger
@@ -123,7 +125,8 @@ export class Pool implements AsyncDisposable {
     const fleet = this.#fleet
     const transcripts = new TranscriptCopies({ clock, driver, emitter, files, transcripts: transcriptStores })
     const services = { clock, emitter, agents }
-    this.#sessions = new Sessions({ store, driver, fleet, ledger, settings, transcripts, services, host })
+    const { owner } = parts
+    this.#sessions = new Sessions({ store, owner, driver, fleet, ledger, settings, transcripts, services, host })
     const { stored } = this.#sessions
     this.#queries = new Queries({ clock, store, sessions: this.#sessions, agents, driver, emitter })
     const { retention } = settings

@@ -68,6 +68,9 @@ const TOO_LARGE =
 const CLOSING =
   'the server is closing and takes nothing new; nothing was sent: try again at another server, or at this one later'
 
+const FENCED =
+  'another server has taken the session over; the prompt may have run here, and the session goes on with the next one'
+
 const BUSY = 'a turn of this session runs, or too many wait already; nothing was sent: try again when it has ended'
 
 const STORE: Translation = { type: 'api_error', instead: 'the server could not read or write its store' }
@@ -95,6 +98,7 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   start_failed: { type: 'api_error', instead: 'the agent process could not be started; nothing was sent' },
   start_refused: { type: 'api_error', instead: 'the agent process refused to start; nothing was sent' },
   api_authentication: { type: 'api_error', retry: false, instead: 'the server has no valid credential for the model' },
+  fenced: { type: 'overloaded_error', retry: false, instead: FENCED },
   host_running: { type: 'api_error', instead: 'the server is not the host of its data' },
   store_failed: STORE,
   disk_full: STORE,

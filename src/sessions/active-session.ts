@@ -1,7 +1,7 @@
 import type { Agents } from '../agents/catalogue.ts'
 import type { Clock } from '../clock.ts'
 import type { ResumePoint, SDKMessage } from '../driver/driver.ts'
-import { SessionBusyError } from '../errors.ts'
+import { FencedError, SessionBusyError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { SessionRecord, Store, SessionRef, SessionInfo } from '../store/store.ts'
 import type { ClosedWorker, Worker, WorkerOwner } from '../worker/worker.ts'
@@ -14,6 +14,7 @@ import { Unprompted } from '../turns/unprompted.ts'
 import type { OnBusy, SendOptions } from '../turns/send.ts'
 import type { UsageLedger } from '../usage/usage-ledger.ts'
 import { LiveRecord } from './live-record.ts'
+import { Ownership } from './ownership.ts'
 import type { SessionFiles } from './session-files.ts'
 import { infoOf } from './session-info.ts'
 import type { TranscriptCopies } from './transcript-copies.ts'
@@ -35,6 +36,8 @@ export interface Follower {
 export interface Keeping {
   /** No store knows it, and it is deleted at its end. */
   ephemeral: boolean
+  /** The store knows it already. */
+  isStored: boolean
   /** What is said in it becomes events. */
   events: boolean
 }
@@ -42,6 +45,8 @@ export interface Keeping {
 /** What active sessions share. */
 export interface SessionServices {
   readonly store: Store
+  /** The id of this host, as the store gave it. */
+  readonly owner: string
   readonly clock: Clock
   readonly emitter: PoolEmitter
   readonly agents: Agents
@@ -50,6 +55,8 @@ export interface SessionServices {
   readonly ledger: UsageLedger
   /** No turn, reader or removal uses it at present. */
   onIdle(session: ActiveSession): void
+  /** Another host owns it. */
+  onLost(session: ActiveSession): void
 }
 
 /** A session while this host works on it: its record, its worker, and its turns one at a time. */
@@ -71,6 +78,8 @@ export class ActiveSession implements WorkerOwner {
   #held = 0
   /** True for a conversation that is deleted at its end: no store knows it. */
   readonly ephemeral: boolean
+  /** This host's claim of it; undefined if no store is to know it. */
+  readonly ownership: Ownership | undefined
   /** Its events; undefined where none are kept. */
   readonly journal: Journal | undefined
   readonly #services: SessionServices
@@ -79,8 +88,13 @@ export class ActiveSession implements WorkerOwner {
   constructor(record: SessionRecord, services: SessionServices, keeping: Keeping) {
     this.#services = services
     this.ephemeral = keeping.ephemeral
-    const { store, clock } = services
-    this.live = new LiveRecord(record, services, keeping.ephemeral)
+    const { store, clock, owner } = services
+    const listener = {
+      claimed: (found: SessionRecord) => this.live.refresh(found),
+      lost: (error: FencedError) => this.#lose(error),
+    }
+    this.ownership = keeping.ephemeral ? undefined : new Ownership(record.uid, { store, owner, listener }, keeping)
+    this.live = new LiveRecord(record, services, this.ownership)
     this.#turns = new TurnQueue(record.key, {
       idle: () => services.onIdle(this),
       failed: (error) => this.#warn(`something failed after a turn of session "${record.key}"`, error),
@@ -88,7 +102,11 @@ export class ActiveSession implements WorkerOwner {
     const onIdle = (): void => {
       if (this.quiet) services.onIdle(this)
     }
-    this.journal = keeping.events ? new Journal(record.uid, { store, clock, onIdle }) : undefined
+    const { ownership } = this
+    this.journal =
+      keeping.events && ownership !== undefined
+        ? new Journal(record.uid, { store, clock, ownership, onIdle })
+        : undefined
     this.#unprompted = this.journal && this.#listener(this.journal)
   }
 
@@ -166,6 +184,16 @@ export class ActiveSession implements WorkerOwner {
     this.#held -= 1
   }
 
+  /** Claims it for this host before a process of it starts. Rejects with FencedError while another host owns it. */
+  async own(): Promise<void> {
+    if (this.ownership?.isStored === true) await this.ownership.take()
+  }
+
+  /** True when nothing keeps this host from working on it: it owns the session, or no store knows it. */
+  get owned(): boolean {
+    return this.ownership?.isStored !== true || this.ownership.held !== undefined
+  }
+
   /** Gives the turn its place in the session's journal, if there is one. */
   keep(turn: RunningTurn, { showPrompt = true, lastEvents }: Pick<SendOptions, 'showPrompt' | 'lastEvents'>): void {
     if (this.journal === undefined) return
@@ -199,6 +227,21 @@ export class ActiveSession implements WorkerOwner {
     this.#compacting?.fail(error)
     for (const follower of this.#followers) follower.ended(error)
     this.#worker?.mute()
+  }
+
+  #lose(error: FencedError): void {
+    this.#services.onLost(this)
+    this.end(error)
+    this.journal?.end(error)
+    void this.#closeWorker('fenced')
+    this.#warn(`session "${this.record.key}" belongs to another host now; its process here was closed`, error)
+  }
+
+  /** Closes its process, also one that is still starting. */
+  async #closeWorker(reason: 'fenced'): Promise<void> {
+    void this.#worker?.close(reason)
+    await this.#opening?.catch(() => undefined)
+    await this.#worker?.close(reason)
   }
 
   /** Lends it this worker, until that leaves or is taken back by `drop()`. */
@@ -278,14 +321,19 @@ export class ActiveSession implements WorkerOwner {
   }
 
   idle(worker: Worker): void {
-    void this.#services.transcripts.recopy(worker)
+    void this.#recopy(worker)
   }
 
   closed(worker: Worker, { reason, exit }: ClosedWorker): void {
-    const { transcripts, ledger } = this.#services
-    if (reason !== 'deleted') void transcripts.recopy(worker)
+    const { ledger } = this.#services
+    if (reason !== 'deleted' && reason !== 'fenced') void this.#recopy(worker)
     if (ledger.left(worker, { inOrder: exit.exitCode === 0 })) void this.recordUsage()
     if (this.#worker === worker) this.#workerGone()
+  }
+
+  async #recopy(worker: Worker): Promise<void> {
+    if (!worker.copyFailed) return
+    await this.#keptFor(() => this.#services.transcripts.recopy(worker))
   }
 
   #workerGone(): void {
@@ -335,7 +383,7 @@ export class ActiveSession implements WorkerOwner {
       await this.live.save()
     }
     this.#resetting = this.#resetting
-      .then(stored)
+      .then(() => this.#keptFor(stored))
       .catch((error: unknown) => this.#warn(`the new id of session "${this.record.key}" was not stored`, error))
   }
 
@@ -347,12 +395,22 @@ export class ActiveSession implements WorkerOwner {
   /** Notes what was used outside of a turn's end. */
   async recordUsage(): Promise<void> {
     // Read from the store again before this is there, it would be forgotten.
+    await this.#keptFor(() =>
+      this.live.touch().catch((error: unknown) => {
+        if (!(error instanceof FencedError)) this.#warn(`what session "${this.record.key}" used was not stored`, error)
+      }),
+    )
+  }
+
+  /** It is not forgotten before this work is done. */
+  async #keptFor(work: () => Promise<void>): Promise<void> {
     this.hold()
-    await this.live
-      .touch()
-      .catch((error: unknown) => this.#warn(`what session "${this.record.key}" used was not stored`, error))
-    this.release()
-    this.#services.onIdle(this)
+    try {
+      await work()
+    } finally {
+      this.release()
+      this.#services.onIdle(this)
+    }
   }
 
   /** The end of a turn does not depend on what its caller adds. */

@@ -19,10 +19,11 @@ export class ActiveSessions {
   readonly #loading = new Map<string, Promise<ActiveSession | undefined>>()
   #closed = false
 
-  constructor(services: Omit<SessionServices, 'onIdle'>, { keepsEvents }: { keepsEvents: boolean }) {
-    const { store, clock, emitter, agents, transcripts, files, ledger } = services
+  constructor(services: Omit<SessionServices, 'onIdle' | 'onLost'>, { keepsEvents }: { keepsEvents: boolean }) {
     const onIdle = (session: ActiveSession): void => this.forgetIfQuiet(session)
-    this.#services = { store, clock, emitter, agents, transcripts, files, ledger, onIdle }
+    const onLost = (session: ActiveSession): void => this.#drop(session)
+    const { store, owner, clock, emitter, agents, transcripts, files, ledger } = services
+    this.#services = { store, owner, clock, emitter, agents, transcripts, files, ledger, onIdle, onLost }
     this.#keepsEvents = keepsEvents
   }
 
@@ -117,17 +118,32 @@ export class ActiveSessions {
 
   /** Takes up a session that the store knows. */
   activate(record: SessionRecord): ActiveSession {
-    const events = this.#keepsEvents && !isOfQuery(record)
-    const conversation = new ActiveSession(record, this.#services, { ephemeral: false, events })
+    const conversation = this.#make(record, { isStored: true })
     this.#active.set(idOf(record), conversation)
     return conversation
   }
 
-  async begin(record: SessionRecord): Promise<ActiveSession> {
-    await this.#services.store.put(record)
-    await this.#services.store.flush()
-    const conversation = this.activate(record)
-    this.#services.emitter.tell('session.created', { session: conversation.ref })
+  #make(record: SessionRecord, { isStored }: { isStored: boolean }): ActiveSession {
+    const events = this.#keepsEvents && !isOfQuery(record)
+    return new ActiveSession(record, this.#services, { ephemeral: false, isStored, events })
+  }
+
+  /**
+   * A session that begins now, with what `fill` adds to it, or the one that another host has begun under its key meanwhile.
+   * What `fill` throws is thrown on.
+   */
+  async begin(record: SessionRecord, fill?: (session: ActiveSession) => Promise<void>): Promise<ActiveSession> {
+    const { store, emitter } = this.#services
+    const conversation = this.#make(record, { isStored: false })
+    if ((await conversation.ownership?.create(record)) === false) {
+      const found = await store.get(record.tenant, record.key)
+      if (found === undefined) throw sessionGone(record.key, 'session_deleted')
+      return this.activate(found)
+    }
+    await fill?.(conversation)
+    await store.flush()
+    this.#active.set(idOf(record), conversation)
+    emitter.tell('session.created', { session: conversation.ref })
     return conversation
   }
 
@@ -137,7 +153,7 @@ export class ActiveSessions {
     { ephemeral, origin }: { ephemeral: boolean; origin: Origin | undefined },
   ): ActiveSession {
     this.checkOpen()
-    const conversation = new ActiveSession(record, this.#services, { ephemeral, events: false })
+    const conversation = new ActiveSession(record, this.#services, { ephemeral, isStored: false, events: false })
     if (origin !== undefined) conversation.beginFrom(origin)
     this.#active.set(idOf(record), conversation)
     this.#services.emitter.tell('session.created', { session: conversation.ref })
@@ -149,10 +165,18 @@ export class ActiveSessions {
     this.#active.delete(idOf(record))
   }
 
-  /** What nothing goes on with is read from the store again when it is needed: memory stays that of the active. */
+  #drop(conversation: ActiveSession): void {
+    if (this.get(conversation.record) === conversation) this.delete(conversation)
+  }
+
+  /**
+   * What nothing goes on with is read from the store again when it is needed: memory stays that of the active. Any host may
+   * claim it then.
+   */
   forgetIfQuiet(conversation: ActiveSession): void {
     if (conversation.quiet && !conversation.ephemeral && this.get(conversation.record) === conversation) {
       this.delete(conversation)
+      void conversation.ownership?.release()
     }
   }
 

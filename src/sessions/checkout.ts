@@ -154,6 +154,8 @@ export class Checkout {
   /** A worker for the session, reserved. */
   async #open(session: ActiveSession, start: Start): Promise<Worker> {
     const { record } = session
+    // One that is warmed or queried has not passed a turn's beginning.
+    if (!session.owned) await session.own()
     if (record.begun || session.origin !== undefined) return this.#launch(session, start)
     const { agent, fingerprint } = start
     const group: SpareGroup = {

@@ -1,28 +1,39 @@
 import { randomUUID } from 'node:crypto'
 import { calendarOf } from '../calendar.ts'
 import type { Clock } from '../clock.ts'
+import { SessionConflictError } from '../errors.ts'
 import type { SessionRecord, Store } from '../store/store.ts'
 import { recordActivity } from '../usage/usage.ts'
+import type { Ownership } from './ownership.ts'
 
 /** The record of a session that this host works on: what becomes of it, and what of that is durable. */
 export class LiveRecord {
   readonly #record: SessionRecord
   readonly #store: Store
   readonly #clock: Clock
-  /** True for a session that is deleted at its end: no store knows it. */
-  readonly #ephemeral: boolean
+  /** Undefined for a session that is deleted at its end: no store knows it. */
+  readonly #ownership: Ownership | undefined
   /** True while the record says more of its identity than the store. */
   #identityUnsaved = false
 
-  constructor(record: SessionRecord, { store, clock }: { store: Store; clock: Clock }, ephemeral: boolean) {
+  constructor(
+    record: SessionRecord,
+    { store, clock }: { store: Store; clock: Clock },
+    ownership: Ownership | undefined,
+  ) {
     this.#record = record
     this.#store = store
     this.#clock = clock
-    this.#ephemeral = ephemeral
+    this.#ownership = ownership
   }
 
   get now(): Readonly<SessionRecord> {
     return this.#record
+  }
+
+  /** This host owns it from now on, and it is as its last owner left it. */
+  refresh(record: SessionRecord): void {
+    Object.assign(this.#record, record)
   }
 
   /** Notes what it has become; durable once any of the saves has resolved. */
@@ -99,8 +110,15 @@ export class LiveRecord {
 
   /** Makes the record durable. */
   async save(): Promise<void> {
-    if (!this.#ephemeral) await this.#store.put(this.#record)
+    const ownership = this.#ownership
+    if (ownership?.isStored === false) await this.#create(ownership)
+    else await ownership?.write((claim) => this.#store.put(this.#record, claim))
     this.#identityUnsaved = false
+  }
+
+  async #create(ownership: Ownership): Promise<void> {
+    if (await ownership.create(this.#record)) return
+    throw new SessionConflictError(`there is a session "${this.#record.key}" already`)
   }
 
   /** Makes its identity durable, unless a save has done so. */
@@ -110,6 +128,7 @@ export class LiveRecord {
 
   /** Notes the use of the session, less urgently. */
   async touch(): Promise<void> {
-    if (!this.#ephemeral) await this.#store.touch(this.#record)
+    if (this.#ownership?.isStored === true)
+      await this.#ownership.write((claim) => this.#store.touch(this.#record, claim))
   }
 }

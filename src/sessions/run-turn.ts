@@ -101,6 +101,7 @@ export class TurnRunner {
   /** Runs one turn from its admission to its end, and gives back what it took on every path. */
   async #run(session: ActiveSession, turn: RunningTurn): Promise<void> {
     const { clock, checkout } = this.#context
+    if (!session.owned) await session.own()
     if (turn.agent !== undefined) await useAgent(session, turn.agent)
     const permit = await this.#enter(session, turn)
     // A caller that sees the end of a turn finds its place free.

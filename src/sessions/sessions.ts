@@ -50,6 +50,8 @@ const PAGE_OPTIONS: Record<keyof SessionPage, true> = {
 /** What the sessions of a pool are made of. */
 export interface SessionsContext {
   store: Store
+  /** The id of this host. */
+  owner: string
   driver: Driver
   fleet: Fleet
   ledger: UsageLedger
@@ -77,12 +79,13 @@ export class Sessions implements SessionDesk {
   readonly #store: Store
 
   constructor(context: SessionsContext) {
-    const { store, driver, fleet, ledger, settings, transcripts, services, host } = context
+    const { store, owner, driver, fleet, ledger, settings, transcripts, services, host } = context
     const { clock, emitter, agents } = services
     const { limits, keepsEvents } = settings
     const places = host.files
     const files = new SessionFiles({ driver, transcripts, places, tenantFiles: host.tenantFiles, emitter })
-    const active = new ActiveSessions({ store, clock, emitter, agents, transcripts, files, ledger }, { keepsEvents })
+    const shared = { store, owner, clock, emitter, agents, transcripts, files, ledger }
+    const active = new ActiveSessions(shared, { keepsEvents })
     const compaction = new Compaction({ clock, driver, emitter, gate: fleet.gate, ledger, agents, places, limits })
     const checkout = new Checkout({ fleet, agents, emitter, transcripts, compaction, ledger, places })
     const { turnTimeoutMs, inactivityTimeoutMs } = limits

@@ -1,4 +1,4 @@
-import { FilesError, SessionBusyError, SessionConflictError, SessionGoneError } from '../errors.ts'
+import { FencedError, FilesError, SessionBusyError, SessionConflictError, SessionGoneError } from '../errors.ts'
 import { eraseEvents } from '../journal/erase-events.ts'
 import type { SessionRecord, Store, StoredEvent } from '../store/store.ts'
 import type { ActiveSessions } from './active-sessions.ts'
@@ -60,6 +60,7 @@ export class StoredSessions {
     const { record } = conversation
     const { store, emitter, fleet } = this.#context
     conversation.hold()
+    if (!conversation.owned) await this.#own(conversation)
     const gone = sessionGone(record.key, 'session_deleted')
     conversation.end(gone)
     conversation.journal?.end(gone)
@@ -69,14 +70,25 @@ export class StoredSessions {
     await conversation.worker?.close('deleted')
     // Files first: as long as some are there, the record says whose they are.
     if (files) await this.#removeTraces(conversation)
-    if (!conversation.ephemeral) {
-      await eraseEvents(store, record.uid)
-      await store.remove(record.tenant, record.key)
+    const { ownership } = conversation
+    if (ownership?.isStored === true) {
+      await ownership.write((claim) => eraseEvents(store, claim))
+      await ownership.write((claim) => store.remove(claim))
     }
     this.#active.delete(conversation)
     await store.flush()
     fleet.residents.sessionDeleted(conversation.ref)
     emitter.tell('session.deleted', { session: conversation.ref })
+  }
+
+  async #own(conversation: ActiveSession): Promise<void> {
+    try {
+      await conversation.own()
+    } catch (error) {
+      conversation.release()
+      this.#active.forgetIfQuiet(conversation)
+      throw error
+    }
   }
 
   async #removeTraces(conversation: ActiveSession): Promise<void> {
@@ -105,7 +117,7 @@ export class StoredSessions {
     await this.erase(conversation, { files: false })
   }
 
-  /** Removes a session that was not used since that time; false if it was, or is in use. */
+  /** Removes a session that was not used since that time; false if it was, or is in use here or on another host. */
   async removeUnused(session: Pick<SessionRecord, 'tenant' | 'key' | 'lastUsedAt'>): Promise<boolean> {
     const conversation = await this.#active.load(session)
     if (conversation === undefined) return false
@@ -115,8 +127,17 @@ export class StoredSessions {
       this.#active.forgetIfQuiet(conversation)
       return false
     }
-    await this.erase(conversation)
-    return true
+    return unlessFenced(this.erase(conversation))
+  }
+
+  /** Removes the events of a session before this number; false if it is gone or another host owns it. */
+  async trimEvents({ tenant, key, uid }: SessionRecord, before: number): Promise<boolean> {
+    const found = await this.#active.load({ tenant, key })
+    if (found === undefined) return false
+    using held = this.#active.hold(found)
+    const { record, ownership } = held.conversation
+    if (record.uid !== uid || ownership === undefined) return false
+    return await unlessFenced(ownership.write((claim) => this.#context.store.trimEvents(claim, before)))
   }
 
   /** Ends what runs for a tenant, for whom nothing can be begun until the work is done. */
@@ -152,25 +173,18 @@ export class StoredSessions {
     record: SessionRecord,
     fill: (events: (events: StoredEvent[]) => Promise<void>) => Promise<void>,
   ): Promise<void> {
-    const { store, emitter } = this.#context
     this.#active.checkOpen()
     checkName('key', record.key)
     checkName('tenant', record.tenant)
     let adopted = false
     // A caller that asks for this key meanwhile waits until all of it is there.
     const found = await this.#active
-      .load(record, async () => {
-        await store.put(record)
-        try {
-          await fill((events) => store.appendEvents(record.uid, events))
-          await store.flush()
-        } catch (error) {
-          await store.remove(record.tenant, record.key)
-          throw error
-        }
-        adopted = true
-        return this.#active.activate(record)
-      })
+      .load(record, () =>
+        this.#active.begin(record, async (session) => {
+          await this.#fill(session, fill)
+          adopted = true
+        }),
+      )
       .catch(async (error: unknown) => {
         await this.#removeArrived(record)
         throw error
@@ -182,8 +196,19 @@ export class StoredSessions {
         `there is a session "${record.key}" already; import it under another key, or delete that one`,
       )
     }
-    const { tenant, key, agent } = record
-    emitter.tell('session.created', { session: { tenant, key, agent } })
+  }
+
+  async #fill(
+    { ownership }: ActiveSession,
+    fill: (events: (events: StoredEvent[]) => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    const { store } = this.#context
+    try {
+      await fill(async (events) => ownership?.write((claim) => store.appendEvents(claim, events)))
+    } catch (error) {
+      await ownership?.write((claim) => store.remove(claim))
+      throw error
+    }
   }
 
   /** Removes what has come of a session that does not come. What stays is found as a leftover. */
@@ -192,5 +217,16 @@ export class StoredSessions {
       const message = `files of the session "${record.key}", which was not imported, stay`
       this.#context.emitter.tell('warning', { message, error })
     })
+  }
+}
+
+/** False where another host owns the session. */
+async function unlessFenced(work: Promise<void>): Promise<boolean> {
+  try {
+    await work
+    return true
+  } catch (error) {
+    if (error instanceof FencedError) return false
+    throw error
   }
 }

@@ -1,8 +1,10 @@
-import { StoreError } from '../errors.ts'
+import { FencedError, StoreError } from '../errors.ts'
 import { EVENTS_PAGE_BYTES, badAppend } from './events.ts'
 import type {
+  ClaimedSession,
   EventRange,
   EventTotals,
+  SessionClaim,
   SessionPage,
   SessionRecord,
   Store,
@@ -21,6 +23,8 @@ interface Held {
   record: SessionRecord
   events: StoredEvent[]
   open: boolean
+  owner: string | undefined
+  fence: number
 }
 
 interface HeldTranscript {
@@ -34,6 +38,9 @@ interface HeldTranscript {
 export class MemoryStore implements Store {
   readonly #sessions = new Map<string, Held>()
   readonly #transcripts = new Map<string, HeldTranscript>()
+  /** The host at each place. */
+  readonly #hosts = new Map<string, string>()
+  #lastHost = 0
 
   async get(tenant: string, key: string): Promise<SessionRecord | undefined> {
     return copy(this.#sessions.get(idOf(tenant, key)))
@@ -43,28 +50,59 @@ export class MemoryStore implements Store {
     return copy(this.#all.find(({ record }) => record.sdkSessionId === sdkSessionId))
   }
 
-  async put(record: SessionRecord): Promise<void> {
+  async register(place: string): Promise<string> {
+    const id = String((this.#lastHost += 1))
+    this.#hosts.set(place, id)
+    return id
+  }
+
+  async create(record: SessionRecord, owner: string): Promise<SessionClaim | undefined> {
     const id = idOf(record.tenant, record.key)
-    const before = this.#sessions.get(id)
-    if (before === undefined || before.record.uid !== record.uid) {
-      await this.remove(record.tenant, record.key)
-      this.#sessions.set(id, { record: structuredClone(record), events: [], open: false })
-    } else {
-      before.record = structuredClone(record)
-    }
+    if (this.#sessions.has(id)) return undefined
+    this.#sessions.set(id, { record: structuredClone(record), events: [], open: false, owner, fence: 1 })
+    return { uid: record.uid, owner, fence: 1 }
   }
 
-  async touch({ tenant, key, uid, turns, usage, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
-    const record = this.#sessions.get(idOf(tenant, key))?.record
-    if (record?.uid === uid) Object.assign(record, { turns, usage: structuredClone(usage), lastUsedAt })
+  async claim(uid: string, owner: string): Promise<ClaimedSession> {
+    const held = this.#held(uid)
+    if (held === undefined) throw notThere(uid)
+    const isFree = held.owner === owner || !this.#isThere(held.owner)
+    if (!isFree || !this.#isThere(owner)) throw new FencedError(uid, held.owner)
+    return claimed(held, owner)
   }
 
-  async remove(tenant: string, key: string): Promise<void> {
-    const held = this.#sessions.get(idOf(tenant, key))
+  async release(claim: SessionClaim): Promise<void> {
+    const held = this.#held(claim.uid)
+    if (held !== undefined && isValid(held, claim)) held.owner = undefined
+  }
+
+  async adopt(owner: string, limit: number): Promise<ClaimedSession[]> {
+    if (!this.#isThere(owner)) return []
+    return this.#all
+      .filter((held) => held.open && !this.#isThere(held.owner))
+      .slice(0, limit)
+      .map((held) => claimed(held, owner))
+  }
+
+  async put(record: SessionRecord, claim: SessionClaim): Promise<void> {
+    const held = this.#owned(claim)
+    if (held === undefined) throw notThere(claim.uid)
+    const { tenant, key, uid } = held.record
+    held.record = { ...structuredClone(record), tenant, key, uid }
+  }
+
+  async touch({ turns, usage, lastUsedAt }: Parameters<Store['touch']>[0], claim: SessionClaim): Promise<void> {
+    const held = this.#owned(claim)
+    if (held !== undefined) Object.assign(held.record, { turns, usage: structuredClone(usage), lastUsedAt })
+  }
+
+  async remove(claim: SessionClaim): Promise<void> {
+    const held = this.#owned(claim)
+    if (held === undefined) return
+    const { tenant, key, sdkSessionId } = held.record
     this.#sessions.delete(idOf(tenant, key))
     for (const [id, transcript] of this.#transcripts) {
-      const { tenant: owner, sdkSessionId } = transcript.key
-      if (owner === tenant && sdkSessionId === held?.record.sdkSessionId) this.#transcripts.delete(id)
+      if (transcript.key.tenant === tenant && transcript.key.sdkSessionId === sdkSessionId) this.#transcripts.delete(id)
     }
   }
 
@@ -87,9 +125,10 @@ export class MemoryStore implements Store {
       .slice(0, limit)
   }
 
-  async appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
-    const held = this.#held(uid)
-    if (held === undefined) throw new StoreError(`session ${uid} is not in the store`)
+  async appendEvents(claim: SessionClaim, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
+    const { uid } = claim
+    const held = this.#owned(claim)
+    if (held === undefined) throw notThere(uid)
     const kept = new Map(held.events.map((event) => [event.number, event]))
     const bad = badAppend(events, held.events.at(-1)?.number ?? 0, (number) => kept.get(number)?.id)
     if (bad !== undefined) throw new StoreError(`session ${uid}: ${bad}`)
@@ -119,14 +158,10 @@ export class MemoryStore implements Store {
     return { first: events[0]?.number ?? 0, last: events.at(-1)?.number ?? 0, size }
   }
 
-  async trimEvents(uid: string, before: number): Promise<void> {
-    const held = this.#held(uid)
+  async trimEvents(claim: SessionClaim, before: number): Promise<void> {
+    const held = this.#owned(claim)
     if (held !== undefined)
       held.events = held.events.filter((event, at, all) => event.number >= before || at === all.length - 1)
-  }
-
-  async openTurns(): Promise<SessionRecord[]> {
-    return this.#all.filter(({ open }) => open).map(({ record }) => structuredClone(record))
   }
 
   async appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void> {
@@ -201,6 +236,17 @@ export class MemoryStore implements Store {
     return this.#all.find(({ record }) => record.uid === uid)
   }
 
+  /** The session that this is the valid claim of; undefined if it is not there. Throws FencedError. */
+  #owned(claim: SessionClaim): Held | undefined {
+    const held = this.#held(claim.uid)
+    if (held !== undefined && !isValid(held, claim)) throw new FencedError(claim.uid, held.owner)
+    return held
+  }
+
+  #isThere(host: string | undefined): boolean {
+    return [...this.#hosts.values()].some((id) => id === host)
+  }
+
   #transcriptsOf({ tenant, project, sdkSessionId }: TranscriptKey): HeldTranscript[] {
     return [...this.#transcripts.values()].filter(
       ({ key }) => key.tenant === tenant && key.project === project && key.sdkSessionId === sdkSessionId,
@@ -210,6 +256,18 @@ export class MemoryStore implements Store {
 
 const copy = (held: Held | undefined): SessionRecord | undefined =>
   held === undefined ? undefined : structuredClone(held.record)
+
+const isValid = (held: Held, { owner, fence }: SessionClaim): boolean => held.owner === owner && held.fence === fence
+
+function claimed(held: Held, owner: string): ClaimedSession {
+  held.owner = owner
+  held.fence += 1
+  const { record, fence, events } = held
+  const claim = { uid: record.uid, owner, fence }
+  return { claim, record: structuredClone(record), lastEvent: events.at(-1)?.number ?? 0 }
+}
+
+const notThere = (uid: string): StoreError => new StoreError(`session ${uid} is not in the store`)
 
 const transcriptId = ({ tenant, project, sdkSessionId, subpath }: TranscriptKey): string =>
   JSON.stringify([tenant, project, sdkSessionId, subpath])

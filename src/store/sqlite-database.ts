@@ -30,9 +30,9 @@ const MAX_IN_A_ROW = 1_000
 const PAGES_AT_ONCE = 1_000
 
 interface Write {
-  work: () => void
+  work: () => unknown
   isOneStatement: boolean
-  resolve: () => void
+  resolve: (answer: unknown) => void
   reject: (error: Error) => void
 }
 
@@ -134,18 +134,19 @@ export class SqliteDatabase {
     })
   }
 
-  run(sql: string, ...values: SQLInputValue[]): void {
+  /** How many rows that has changed. */
+  run(sql: string, ...values: SQLInputValue[]): number {
     try {
-      this.#prepare(sql).run(...values)
+      return Number(this.#prepare(sql).run(...values).changes)
     } catch (error) {
       throw storeError(this.#path, error)
     }
   }
 
-  /** Does the work as a whole or not at all; resolves when it survives this process. Rejects with StoreError. */
-  write(work: () => void, { isOneStatement = false }: { isOneStatement?: boolean } = {}): Promise<void> {
+  /** Does the work as a whole or not at all; resolves with its answer when it survives this process. Rejects with what it throws. */
+  write<T>(work: () => T, { isOneStatement = false }: { isOneStatement?: boolean } = {}): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#group.push({ work, isOneStatement, resolve, reject })
+      this.#group.push({ work, isOneStatement, resolve: resolve as Write['resolve'], reject })
       if (this.#group.length === 1) this.#schedule()
     })
   }
@@ -202,9 +203,10 @@ export class SqliteDatabase {
   #commit(group: readonly Write[]): Error | undefined {
     // A statement is a transaction by itself.
     const needed = group.length > 1 || group[0]?.isOneStatement === false
+    let answers: unknown[]
     try {
       if (needed) this.run('BEGIN IMMEDIATE')
-      for (const { work } of group) work()
+      answers = group.map(({ work }) => work())
       if (needed) this.run('COMMIT')
     } catch (error) {
       this.#rollback()
@@ -212,7 +214,7 @@ export class SqliteDatabase {
       return error as Error
     }
     this.#noteWritten()
-    for (const { resolve } of group) resolve()
+    for (const [index, { resolve }] of group.entries()) resolve(answers[index])
     return undefined
   }
 

@@ -74,6 +74,14 @@ const MIGRATIONS = [
   CREATE UNIQUE INDEX transcript_entries_by_uuid ON transcript_entries (transcript, uuid) WHERE uuid IS NOT NULL;`,
 
   `ALTER TABLE sessions ADD COLUMN usage TEXT`,
+
+  // Each session has one owner, and each claim of it a number. Ids of hosts are never given twice.
+  `CREATE TABLE hosts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    place TEXT NOT NULL UNIQUE
+  ) STRICT;
+  ALTER TABLE sessions ADD COLUMN owner INTEGER;
+  ALTER TABLE sessions ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;`,
 ] as const
 
 /** How many steps the schema lacks. Throws StoreError for that of a newer release. */

@@ -1,13 +1,18 @@
 import type { SQLInputValue } from 'node:sqlite'
 import { StoreError } from '../errors.ts'
+import { FACTS, factsOf, toRecord, usageText } from './session-rows.ts'
+import type { SessionRow } from './session-rows.ts'
+import { OWNED, adoptSessions, claimSession, notThere, refusal, register, release, valuesOf } from './sqlite-claims.ts'
 import { EVENTS_PAGE_BYTES, badAppend } from './events.ts'
 import { EventEnds } from './event-ends.ts'
 import type { EventEnd } from './event-ends.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
 import type { OpenOptions } from './sqlite-database.ts'
 import type {
+  ClaimedSession,
   EventRange,
   EventTotals,
+  SessionClaim,
   SessionPage,
   SessionRecord,
   Store,
@@ -15,48 +20,13 @@ import type {
   TranscriptEntry,
   TranscriptInfo,
   TranscriptKey,
-  UsageRecord,
 } from './store.ts'
-import { storedUsage, usageOfStored } from './usage-json.ts'
-import type { StoredUsage } from './usage-json.ts'
-
-interface SessionRow {
-  id: number
-  tenant: string
-  key: string
-  uid: string
-  agent: string
-  cwd: string | null
-  owns_cwd: number
-  sdk_session_id: string | null
-  begun: number
-  turns: number
-  usage: string | null
-  created_at: number
-  last_used_at: number
-}
-
-const usageText = (usage: UsageRecord | undefined): string | null =>
-  usage === undefined ? null : JSON.stringify(storedUsage(usage))
-
-const toRecord = (row: SessionRow): SessionRecord => ({
-  tenant: row.tenant,
-  key: row.key,
-  uid: row.uid,
-  agent: row.agent,
-  cwd: row.cwd ?? undefined,
-  ownsCwd: row.owns_cwd === 1,
-  sdkSessionId: row.sdk_session_id ?? undefined,
-  begun: row.begun === 1,
-  turns: row.turns,
-  usage: row.usage === null ? undefined : usageOfStored(JSON.parse(row.usage) as StoredUsage),
-  createdAt: row.created_at,
-  lastUsedAt: row.last_used_at,
-})
 
 /** SQLite ends text at NUL and has no lone surrogates. JSON has words for both; what the pool names itself needs none. */
 const escape = (text: string): string => JSON.stringify(text).slice(1, -1)
 const unescape = (text: string): string => JSON.parse(`"${text}"`) as string
+
+const ONE_STATEMENT = { isOneStatement: true }
 
 /** Conditions and their values, side by side. */
 class Where {
@@ -93,53 +63,71 @@ export class SqliteStore implements Store {
     return this.#session('sdk_session_id = ?', sdkSessionId)
   }
 
-  put(record: SessionRecord): Promise<void> {
-    const { tenant, key, uid, agent, cwd, ownsCwd, sdkSessionId, begun, turns, usage, createdAt, lastUsedAt } = record
-    const facts = [
-      agent,
-      cwd ?? null,
-      ownsCwd ? 1 : 0,
-      sdkSessionId ?? null,
-      begun ? 1 : 0,
-      turns,
-      usageText(usage),
-      createdAt,
-      lastUsedAt,
-    ]
+  register(place: string): Promise<string> {
+    return this.#database.write(() => register(this.#database, place))
+  }
+
+  create(record: SessionRecord, owner: string): Promise<SessionClaim | undefined> {
+    const { tenant, key, uid } = record
+    const facts = factsOf(record)
     return this.#database.write(() => {
-      this.#remove('tenant = ? AND key = ? AND uid <> ?', tenant, key, uid)
-      this.#database.run(
-        `INSERT INTO sessions
-         (tenant, key, uid, agent, cwd, owns_cwd, sdk_session_id, begun, turns, usage, created_at, last_used_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (tenant, key) DO UPDATE SET
-         (agent, cwd, owns_cwd, sdk_session_id, begun, turns, usage, created_at, last_used_at) = (excluded.agent, excluded.cwd,
-         excluded.owns_cwd, excluded.sdk_session_id, excluded.begun, excluded.turns, excluded.usage, excluded.created_at, excluded.last_used_at)`,
+      const added = this.#database.run(
+        `INSERT INTO sessions (tenant, key, uid, owner, fence, ${FACTS})
+         VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, key) DO NOTHING`,
         tenant,
         key,
         uid,
+        Number(owner),
         ...facts,
       )
-    })
+      return added === 0 ? undefined : { uid, owner, fence: 1 }
+    }, ONE_STATEMENT)
   }
 
-  touch({ tenant, key, uid, turns, usage, lastUsedAt }: Parameters<Store['touch']>[0]): Promise<void> {
+  claim(uid: string, owner: string): Promise<ClaimedSession> {
+    return this.#database.write(() => claimSession(this.#database, uid, owner), ONE_STATEMENT)
+  }
+
+  release(claim: SessionClaim): Promise<void> {
+    return this.#database.write(() => release(this.#database, claim), ONE_STATEMENT)
+  }
+
+  adopt(owner: string, limit: number): Promise<ClaimedSession[]> {
+    return this.#database.write(() => adoptSessions(this.#database, owner, limit), ONE_STATEMENT)
+  }
+
+  put(record: SessionRecord, claim: SessionClaim): Promise<void> {
+    const facts = factsOf(record)
+    return this.#database.write(() => {
+      const set = `UPDATE sessions SET (${FACTS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE ${OWNED}`
+      if (this.#database.run(set, ...facts, ...valuesOf(claim)) > 0) return
+      throw refusal(this.#database, claim.uid) ?? notThere(claim.uid)
+    }, ONE_STATEMENT)
+  }
+
+  touch({ turns, usage, lastUsedAt }: Parameters<Store['touch']>[0], claim: SessionClaim): Promise<void> {
     const used = usageText(usage)
-    return this.#database.write(() =>
-      this.#database.run(
-        'UPDATE sessions SET turns = ?, usage = ?, last_used_at = ? WHERE tenant = ? AND key = ? AND uid = ?',
-        turns,
-        used,
-        lastUsedAt,
-        tenant,
-        key,
-        uid,
-      ),
-    )
+    return this.#database.write(() => {
+      const set = `UPDATE sessions SET turns = ?, usage = ?, last_used_at = ? WHERE ${OWNED}`
+      if (this.#database.run(set, turns, used, lastUsedAt, ...valuesOf(claim)) > 0) return
+      const refused = refusal(this.#database, claim.uid)
+      if (refused !== undefined) throw refused
+    }, ONE_STATEMENT)
   }
 
-  remove(tenant: string, key: string): Promise<void> {
-    return this.#database.write(() => this.#remove('tenant = ? AND key = ?', tenant, key))
+  remove(claim: SessionClaim): Promise<void> {
+    return this.#database.write(() => {
+      const session = this.#owned(claim)
+      if (session === undefined) return
+      this.#ends.forget()
+      this.#database.run(
+        `DELETE FROM transcripts WHERE (tenant, sdk_session_id) IN
+         (SELECT tenant, sdk_session_id FROM sessions WHERE id = ?)`,
+        session,
+      )
+      // Its events go with it.
+      this.#database.run('DELETE FROM sessions WHERE id = ?', session)
+    })
   }
 
   async list({ tenant, agent, order, descending, after, limit }: SessionPage): Promise<SessionRecord[]> {
@@ -156,9 +144,9 @@ export class SqliteStore implements Store {
       .map(toRecord)
   }
 
-  appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
+  appendEvents(claim: SessionClaim, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
     const isOneStatement = events.length === 1 && turn === undefined
-    return this.#database.write(() => this.#append(uid, events, turn), { isOneStatement })
+    return this.#database.write(() => this.#append(claim, events, turn), { isOneStatement })
   }
 
   async readEvents(uid: string, range: EventRange): Promise<StoredEvent[]> {
@@ -193,17 +181,13 @@ export class SqliteStore implements Store {
     return { first: 0, last: 0, size: 0, ...totals }
   }
 
-  trimEvents(uid: string, before: number): Promise<void> {
+  trimEvents(claim: SessionClaim, before: number): Promise<void> {
     return this.#database.write(() => {
-      const session = this.#idOf(uid)
+      const session = this.#owned(claim)
       if (session === undefined) return
       const end = Math.min(before, this.#lastOf(session))
       this.#database.run('DELETE FROM events WHERE session = ? AND number < ?', session, end)
     })
-  }
-
-  async openTurns(): Promise<SessionRecord[]> {
-    return this.#database.all<SessionRow>('SELECT * FROM sessions WHERE open_turn = 1').map(toRecord)
   }
 
   appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void> {
@@ -284,15 +268,15 @@ export class SqliteStore implements Store {
 
   removeTranscript(key: TranscriptKey): Promise<void> {
     const [tenant, project, sdkSessionId, subpath] = transcriptId(key)
-    return this.#database.write(() =>
+    return this.#database.write(() => {
       this.#database.run(
         `DELETE FROM transcripts WHERE tenant = ?1 AND project = ?2 AND sdk_session_id = ?3 AND ?4 IN ('', subpath)`,
         tenant,
         project,
         sdkSessionId,
         subpath,
-      ),
-    )
+      )
+    })
   }
 
   flush(): Promise<void> {
@@ -312,34 +296,43 @@ export class SqliteStore implements Store {
     return row === undefined ? undefined : toRecord(row)
   }
 
-  /** Removes the session for which this holds; its events go with it. */
-  #remove(condition: string, ...values: SQLInputValue[]): void {
-    this.#ends.forget()
-    this.#database.run(
-      `DELETE FROM transcripts WHERE (tenant, sdk_session_id) IN
-       (SELECT tenant, sdk_session_id FROM sessions WHERE ${condition})`,
-      ...values,
-    )
-    this.#database.run(`DELETE FROM sessions WHERE ${condition}`, ...values)
+  /** The row of the session that this is the valid claim of; undefined if it is not there. Throws FencedError. */
+  #owned(claim: SessionClaim): number | undefined {
+    const owned = this.#database.one<{ id: number }>(`SELECT id FROM sessions WHERE ${OWNED}`, ...valuesOf(claim))
+    const refused = owned === undefined ? refusal(this.#database, claim.uid) : undefined
+    if (refused !== undefined) throw refused
+    return owned?.id
   }
 
-  #append(uid: string, events: readonly StoredEvent[], turn: 'open' | 'closed' | undefined): void {
+  #append(claim: SessionClaim, events: readonly StoredEvent[], turn: 'open' | 'closed' | undefined): void {
+    const { uid } = claim
     const end = this.#endOf(uid)
     const { session } = end
     const bad = badAppend(events, end.last, (number) => this.#eventId(session, number))
-    if (bad !== undefined) throw new StoreError(`session ${uid}: ${bad}`)
+    if (bad !== undefined) {
+      this.#owned(claim)
+      throw new StoreError(`session ${uid}: ${bad}`)
+    }
+    const own = valuesOf(claim)
+    let changed = 0
     for (const { number, id, type, at, json } of events) {
       if (number <= end.last) {
-        const change = 'UPDATE events SET (type, at, json) = (?, ?, ?) WHERE session = ? AND number = ?'
-        this.#database.run(change, type, at, json, session, number)
+        const change = `UPDATE events SET (type, at, json) = (?, ?, ?)
+          WHERE session = (SELECT id FROM sessions WHERE ${OWNED}) AND number = ?`
+        changed += this.#database.run(change, type, at, json, ...own, number)
         continue
       }
-      const insert = 'INSERT INTO events (session, number, event_id, type, at, json) VALUES (?, ?, ?, ?, ?, ?)'
-      this.#database.run(insert, session, number, id, type, at, json)
+      const insert = `INSERT INTO events (session, number, event_id, type, at, json)
+        SELECT id, ?, ?, ?, ?, ? FROM sessions WHERE ${OWNED}`
+      changed += this.#database.run(insert, number, id, type, at, json, ...own)
       end.last = number
     }
-    if (turn === undefined) return
-    this.#database.run('UPDATE sessions SET open_turn = ? WHERE id = ?', turn === 'open' ? 1 : 0, session)
+    if (turn !== undefined) {
+      const set = `UPDATE sessions SET open_turn = ? WHERE ${OWNED}`
+      changed += this.#database.run(set, turn === 'open' ? 1 : 0, ...own)
+    }
+    const wanted = events.length + (turn === undefined ? 0 : 1)
+    if ((changed < wanted || wanted === 0) && this.#owned(claim) === undefined) throw notThere(uid)
   }
 
   #endOf(uid: string): EventEnd {
@@ -350,7 +343,7 @@ export class SqliteStore implements Store {
        FROM sessions WHERE uid = ?`,
       uid,
     )
-    if (end === undefined) throw new StoreError(`session ${uid} is not in the store`)
+    if (end === undefined) throw notThere(uid)
     this.#ends.note(uid, end)
     return end
   }

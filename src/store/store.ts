@@ -170,7 +170,7 @@ export interface EventRange {
   types?: readonly string[]
   descending?: boolean
   limit: number
-  /** Bytes of JSON. Default 1 MiB. */
+  /** Bytes of JSON. Default 4 MiB. */
   maxBytes?: number
 }
 
@@ -205,34 +205,70 @@ export interface TranscriptInfo {
   writtenAt: number
 }
 
+/** The right of one host to write one session. Only the claim with the highest fence of a session is valid. */
+export interface SessionClaim {
+  /** The session's. */
+  uid: string
+  /** The host's id. */
+  owner: string
+  /** From 1. Each claim of the session raises it. */
+  fence: number
+}
+
+/** A claim, and the session as its last owner left it. */
+export interface ClaimedSession {
+  claim: SessionClaim
+  record: SessionRecord
+  /** The number of its last event, 0 if there is none. */
+  lastEvent: number
+}
+
 /**
  * Where sessions outlive processes and hosts. What a write has resolved for survives the death of this process, and after
  * `flush()` that of the machine. Writes take effect in the order of their calls, each as a whole or not at all. What fails is
  * a StoreError, and has changed nothing.
+ *
+ * A session has at most one owner, the host that claimed it last. Each write of a session carries the owner's claim. The
+ * store checks it in the same step, and refuses any other claim than the last with a FencedError. Reads need no claim.
  */
 export interface Store {
+  /**
+   * Adds a host, and returns its id, which no other host ever gets. The host that was at this place before is gone from
+   * then on.
+   */
+  register(place: string): Promise<string>
+  /** Adds a session with its first claim. Undefined: its key is taken, and nothing was added. */
+  create(record: SessionRecord, owner: string): Promise<SessionClaim | undefined>
+  /**
+   * Claims a session that no host owns, or whose owner is gone or is this host: that ends the claim before it. Rejects with
+   * FencedError if another host owns it or this one is gone, and with StoreError if it is not there.
+   */
+  claim(uid: string, owner: string): Promise<ClaimedSession>
+  /** Gives a session back: no host owns it then. A claim that is not valid any more is ignored. */
+  release(claim: SessionClaim): Promise<void>
+  /** Claims sessions with a running turn, at most `limit`, whose owner is gone or that have none: their host died in the turn. */
+  adopt(owner: string, limit: number): Promise<ClaimedSession[]>
+
   get(tenant: string, key: string): Promise<SessionRecord | undefined>
   /** The session with this SDK id. */
   findBySdkSessionId(sdkSessionId: string): Promise<SessionRecord | undefined>
-  /** A record with another uid replaces the session and all its data. */
-  put(record: SessionRecord): Promise<void>
-  /** Notes that a session was used. Unknown sessions are ignored. */
-  touch(record: Pick<SessionRecord, 'tenant' | 'key' | 'uid' | 'turns' | 'usage' | 'lastUsedAt'>): Promise<void>
-  /** Removes the session with its events and the transcripts of its conversation. */
-  remove(tenant: string, key: string): Promise<void>
+  /** Replaces the record, except tenant, key and uid. */
+  put(record: SessionRecord, claim: SessionClaim): Promise<void>
+  /** Notes that a session was used. One that is not there is ignored. */
+  touch(record: Pick<SessionRecord, 'turns' | 'usage' | 'lastUsedAt'>, claim: SessionClaim): Promise<void>
+  /** Removes the session with its events and the transcripts of its conversation. One that is not there is ignored. */
+  remove(claim: SessionClaim): Promise<void>
   list(page: SessionPage): Promise<SessionRecord[]>
 
   /**
-   * Adds events. One whose number is taken replaces that event if it has the same id, else nothing is added: another host
-   * writes this session. So is a gap refused, and a session that is not there. `turn` notes whether one is under way now.
+   * Adds events. One whose number is taken replaces that event if it has the same id, else nothing is added. So is a gap
+   * refused, and a session that is not there. `turn` notes whether one is under way now.
    */
-  appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void>
+  appendEvents(claim: SessionClaim, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void>
   readEvents(uid: string, range: EventRange): Promise<StoredEvent[]>
   eventTotals(uid: string): Promise<EventTotals>
   /** Removes the events before this number. The last one always stays, so that numbers go on. */
-  trimEvents(uid: string, before: number): Promise<void>
-  /** Sessions with a running turn: after a start, sessions that the death of their host interrupted. */
-  openTurns(): Promise<SessionRecord[]>
+  trimEvents(claim: SessionClaim, before: number): Promise<void>
 
   appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void>
   /** The JSON of its entries in order; undefined when nothing was ever appended. */

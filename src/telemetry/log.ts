@@ -18,6 +18,7 @@ const ALARMING = new Set([
   'output',
   'bind_refused',
   'transcript',
+  'fenced',
 ])
 
 /** Writes a line for what an operator wants to find afterwards: every close of a worker with its reason, every refusal, every failure. */

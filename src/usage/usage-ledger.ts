@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../clock.ts'
 import type { Driver, SDKMessage } from '../driver/driver.ts'
-import type { Places, SessionRecord, Store, Usage, UsageRecord } from '../store/store.ts'
+import type { Places, SessionRecord, Usage, UsageRecord } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import { Answers } from './uncounted-answers.ts'
 import { Meter } from './meter.ts'
@@ -123,15 +123,6 @@ export class UsageLedger {
     record.notedAt = Math.max(after, ...unsaved.map(({ at }) => at))
     if (resuming && saved !== undefined) Object.assign(record, { reported: record.saved, estimated: NOTHING_USED })
     return !isDeepStrictEqual(record, before)
-  }
-
-  /** After a start: counts what the turns used whose host died. */
-  async catchUpOpenTurns(store: Store): Promise<void> {
-    for (const session of await store.openTurns()) {
-      // What cannot be read now is tried again, and told, when the session is resumed.
-      const changed = await this.catchUp(session, { resuming: false }).catch(() => false)
-      if (changed) await store.touch(session)
-    }
   }
 
   /** What a turn used that has just ended; undefined for one that had no process. */

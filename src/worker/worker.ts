@@ -30,6 +30,7 @@ export type CloseReason =
   | 'surplus'
   | 'hibernate'
   | 'deleted'
+  | 'fenced'
   | 'closed'
   | 'exited'
   | 'output'
@@ -105,7 +106,7 @@ export interface WorkerListeners {
 }
 
 /** Before these, the process already had seconds to answer an interrupt or a probe, or there is no time to ask it. */
-const NOT_ASKED: ReadonlySet<CloseReason> = new Set(['limit', 'unresponsive', 'outgrown'])
+const NOT_ASKED: ReadonlySet<CloseReason> = new Set(['limit', 'unresponsive', 'outgrown', 'fenced'])
 
 /** An interrupt is answered within milliseconds, or not at all. */
 const INTERRUPT_GRACE_MS = 1_000

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { SessionRecord, Store, Usage, UsageRecord } from '../../src/store/store.ts'
+import { OneHost } from './one-host.ts'
 
 /** A session's record, as far as the test does not say otherwise. */
 export const record = (tenant: string, key: string, facts: Partial<SessionRecord> = {}): SessionRecord => ({
@@ -60,9 +61,11 @@ const keysOf = (records: readonly SessionRecord[]): string[] => records.map(({ t
 /** What every store must do for sessions. */
 export function sessionConformance(open: () => Promise<Store>): void {
   let store: Store
+  let host: OneHost
 
   beforeEach(async () => {
     store = await open()
+    host = await OneHost.of(store)
   })
 
   afterEach(() => store.close())
@@ -72,20 +75,20 @@ export function sessionConformance(open: () => Promise<Store>): void {
       ['with everything', FULL],
       ['with as little as there may be', {}],
     ])('%s comes back as it was put', async (_how, facts) => {
-      await store.put(record('t', 'k', facts))
+      await host.put(record('t', 'k', facts))
       expect(await store.get('t', 'k')).toEqual(record('t', 'k', facts))
     })
 
-    test('replaces the one before it', async () => {
-      await store.put(record('t', 'k', FULL))
-      await store.put(record('t', 'k', { uid: 'another' }))
-      expect(await store.get('t', 'k')).toEqual(record('t', 'k', { uid: 'another' }))
-      expect(await store.list({ limit: 1_000 })).toHaveLength(1)
+    test('replaces the one before it, and stays the same session', async () => {
+      await host.put(record('t', 'k', FULL))
+      const next = record('t', 'k', { turns: 8 })
+      await store.put({ ...next, tenant: 'u', key: 'other', uid: 'another' }, host.claimOf(next.uid))
+      expect(await store.list({ limit: 1_000 })).toEqual([next])
     })
 
     test('is not changed by changing what was put or what came back', async () => {
       const put = record('t', 'k')
-      await store.put(put)
+      await host.put(put)
       put.turns = 99
       const got = (await store.get('t', 'k')) as SessionRecord
       got.turns = 98
@@ -101,27 +104,27 @@ export function sessionConformance(open: () => Promise<Store>): void {
       expect(await store.list({ limit: 1_000 })).toHaveLength(0)
     })
 
-    test('is replaced by one of another uid under its key', async () => {
-      const uids = async (): Promise<string[][]> =>
-        (await store.list({ limit: 10 })).map(({ tenant, uid }) => [tenant, uid])
-      await store.put(record('t', 'k', { uid: 'one' }))
-      await store.put(record('u', 'k', { uid: 'other' }))
-      expect(await uids()).toEqual([
-        ['t', 'one'],
-        ['u', 'other'],
-      ])
-      await store.put(record('u', 'k', { uid: 'later' }))
-      expect(await uids()).toEqual([
-        ['t', 'one'],
-        ['u', 'later'],
-      ])
+    test('is added once under its key, also by two at the same time', async () => {
+      const owner = await store.register('there')
+      const uids = ['one', 'two', 'three']
+      const made = await Promise.all(uids.map((uid) => store.create(record('t', 'k', { uid }), owner)))
+      expect(made.filter((claim) => claim !== undefined)).toEqual([{ uid: 'one', owner, fence: 1 }])
+      expect(await store.list({ limit: 10 })).toEqual([record('t', 'k', { uid: 'one' })])
+      expect(await store.create(record('u', 'k', { uid: 'four' }), owner)).toBeDefined()
+    })
+
+    test('that is not there cannot be replaced', async () => {
+      await expect(store.put(record('t', 'k'), host.claimOf('nobody'))).rejects.toThrow(
+        'session nobody is not in the store',
+      )
+      expect(await store.list({ limit: 10 })).toEqual([])
     })
 
     test('is found by the SDK’s id of its conversation, the present one', async () => {
-      await store.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
-      await store.put(record('t', 'other'))
+      await host.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
+      await host.put(record('t', 'other'))
       expect((await store.findBySdkSessionId('sdk-1'))?.key).toBe('k')
-      await store.put(record('t', 'k', { sdkSessionId: 'sdk-2' }))
+      await host.put(record('t', 'k', { sdkSessionId: 'sdk-2' }))
       expect(await store.findBySdkSessionId('sdk-1')).toBeUndefined()
       expect((await store.findBySdkSessionId('sdk-2'))?.key).toBe('k')
     })
@@ -129,9 +132,9 @@ export function sessionConformance(open: () => Promise<Store>): void {
 
   describe('removing', () => {
     test('removes the one and no other', async () => {
-      await store.put(record('a', 'k', { sdkSessionId: 'sdk-1' }))
-      await store.put(record('b', 'k'))
-      await store.remove('a', 'k')
+      await host.put(record('a', 'k', { sdkSessionId: 'sdk-1' }))
+      await host.put(record('b', 'k'))
+      await host.remove('a', 'k')
       expect(await store.get('a', 'k')).toBeUndefined()
       expect(await store.findBySdkSessionId('sdk-1')).toBeUndefined()
       expect(await store.get('b', 'k')).toBeDefined()
@@ -139,10 +142,10 @@ export function sessionConformance(open: () => Promise<Store>): void {
     })
 
     test('what is not there is no error', async () => {
-      await store.remove('t', 'k')
-      await store.put(record('t', 'k'))
-      await store.remove('t', 'k')
-      await store.remove('t', 'k')
+      await host.remove('t', 'k')
+      await host.put(record('t', 'k'))
+      await host.remove('t', 'k')
+      await host.remove('t', 'k')
       expect(await store.list({ limit: 1_000 })).toHaveLength(0)
     })
   })
@@ -150,49 +153,49 @@ export function sessionConformance(open: () => Promise<Store>): void {
   describe('touching', () => {
     test('notes turns, usage and time, and nothing else', async () => {
       const usage = { ...USAGE, total: used(40) }
-      await store.put(record('t', 'k', FULL))
-      await store.touch(record('t', 'k', { turns: 8, usage, lastUsedAt: 3_000, agent: 'other', begun: false }))
+      await host.put(record('t', 'k', FULL))
+      await host.touch(record('t', 'k', { turns: 8, usage, lastUsedAt: 3_000, agent: 'other', begun: false }))
       expect(await store.get('t', 'k')).toEqual(record('t', 'k', { ...FULL, turns: 8, usage, lastUsedAt: 3_000 }))
     })
 
     test('leaves a later session under the same key alone', async () => {
-      await store.put(record('t', 'k', { uid: 'later' }))
-      await store.touch(record('t', 'k', { uid: 'earlier', turns: 5 }))
+      await host.put(record('t', 'k', { uid: 'later' }))
+      await host.touch(record('t', 'k', { uid: 'earlier', turns: 5 }))
       expect((await store.get('t', 'k'))?.turns).toBe(0)
     })
 
     test('what is not there makes nothing', async () => {
-      await store.touch(record('t', 'k'))
+      await host.touch(record('t', 'k'))
       expect(await store.list({ limit: 1_000 })).toHaveLength(0)
     })
   })
 
   describe('a list', () => {
     test('is in the order of tenants and keys by code point, whatever the order of puts', async () => {
-      for (const key of ODD_KEYS.toReversed()) for (const tenant of ['b', 'a']) await store.put(record(tenant, key))
+      for (const key of ODD_KEYS.toReversed()) for (const tenant of ['b', 'a']) await host.put(record(tenant, key))
       const expected = ['a', 'b'].flatMap((tenant) => ODD_KEYS.map((key) => `${tenant}/${key}`))
       expect(keysOf(await store.list({ limit: 100 }))).toEqual(expected)
       for (const key of ODD_KEYS) expect((await store.get('a', key))?.key).toBe(key)
     })
 
     test('of one tenant shows nothing of another’s', async () => {
-      for (const tenant of ['a', 'a1', 'A', 'b']) await store.put(record(tenant, 'k'))
+      for (const tenant of ['a', 'a1', 'A', 'b']) await host.put(record(tenant, 'k'))
       expect(keysOf(await store.list({ tenant: 'a', limit: 100 }))).toEqual(['a/k'])
       expect(await store.list({ tenant: 'a', after: { tenant: 'a', key: 'k' }, limit: 100 })).toEqual([])
       expect(await store.list({ tenant: 'nobody', limit: 100 })).toEqual([])
     })
 
     test('of one agent shows nothing of another’s', async () => {
-      await store.put(record('t', 'a', { agent: 'one' }))
-      await store.put(record('t', 'b', { agent: 'other' }))
+      await host.put(record('t', 'a', { agent: 'one' }))
+      await host.put(record('t', 'b', { agent: 'other' }))
       expect(keysOf(await store.list({ agent: 'other', limit: 100 }))).toEqual(['t/b'])
       expect(keysOf(await store.list({ tenant: 't', agent: 'one', limit: 100 }))).toEqual(['t/a'])
     })
 
     test('may be in the order of creation, and in both directions', async () => {
       const times = { late: 3_000, early: 1_000, twin: 2_000, middle: 2_000 }
-      for (const [key, createdAt] of Object.entries(times)) await store.put(record('t', key, { createdAt }))
-      await store.put(record('other', 'first', { createdAt: 500 }))
+      for (const [key, createdAt] of Object.entries(times)) await host.put(record('t', key, { createdAt }))
+      await host.put(record('other', 'first', { createdAt: 500 }))
       const inOrder = ['other/first', 't/early', 't/middle', 't/twin', 't/late']
       const order = 'created'
       expect(keysOf(await store.list({ order, limit: 100 }))).toEqual(inOrder)
@@ -210,8 +213,8 @@ export function sessionConformance(open: () => Promise<Store>): void {
     })
 
     test('goes on after any key, also one that is not there any more', async () => {
-      for (const key of ['a', 'b', 'c', 'd']) await store.put(record('t', key))
-      await store.remove('t', 'b')
+      for (const key of ['a', 'b', 'c', 'd']) await host.put(record('t', key))
+      await host.remove('t', 'b')
       expect(keysOf(await store.list({ after: { tenant: 't', key: 'b' }, limit: 1 }))).toEqual(['t/c'])
       expect(keysOf(await store.list({ after: { tenant: 's', key: 'z' }, limit: 1 }))).toEqual(['t/a'])
     })
@@ -228,7 +231,7 @@ export function sessionConformance(open: () => Promise<Store>): void {
             fc.uniqueArray(fc.tuple(name, name), { selector: ([tenant, key]) => `${tenant}\0${key}`, maxLength: 25 }),
             fc.integer({ min: 1, max: 7 }),
             async (sessions, limit) => {
-              for (const [tenant, key] of sessions) await store.put(record(tenant, key))
+              for (const [tenant, key] of sessions) await host.put(record(tenant, key))
               const seen: SessionRecord[] = []
               for (;;) {
                 const last = seen.at(-1)
@@ -242,7 +245,7 @@ export function sessionConformance(open: () => Promise<Store>): void {
             },
           )
           .beforeEach(async () => {
-            for (const { tenant, key } of await store.list({ limit: 1_000 })) await store.remove(tenant, key)
+            for (const { tenant, key } of await store.list({ limit: 1_000 })) await host.remove(tenant, key)
           }),
         { numRuns: 20 },
       )

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Store, TranscriptEntry, TranscriptKey } from '../../src/store/store.ts'
+import { OneHost } from './one-host.ts'
 import { record } from './sessions.ts'
 
 const KEY: TranscriptKey = { tenant: 't', project: '-work', sdkSessionId: 'sdk-1' }
@@ -9,11 +10,13 @@ const entry = (value: unknown, uuid?: string): TranscriptEntry => ({ uuid, json:
 /** What every store must do for transcripts. */
 export function transcriptConformance(open: () => Promise<Store>): void {
   let store: Store
+  let host: OneHost
   const load = async (key: TranscriptKey): Promise<unknown[] | undefined> =>
     (await store.loadTranscript(key))?.map((json) => JSON.parse(json) as unknown)
 
   beforeEach(async () => {
     store = await open()
+    host = await OneHost.of(store)
   })
 
   afterEach(() => store.close())
@@ -158,15 +161,15 @@ export function transcriptConformance(open: () => Promise<Store>): void {
       // The newest of its subagents' is of 5.
       expect(names(await store.leftoverTranscripts({ ...all, before: 5 }))).not.toContain('t -work sdk-1 ')
       expect(names(await store.leftoverTranscripts({ ...all, before: 6 }))).toContain('t -work sdk-1 ')
-      await store.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
+      await host.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
       expect(names(await store.leftoverTranscripts(all)).toSorted()).toEqual(
         conversations.filter((name) => !/^t .*sdk-1/.test(name)).toSorted(),
       )
     })
 
     test('go with the session whose conversation they are', async () => {
-      await store.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
-      await store.remove('t', 'k')
+      await host.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
+      await host.remove('t', 'k')
       expect(await load(KEY)).toBeUndefined()
       expect(await store.listSubpaths(KEY)).toEqual([])
       expect(await load({ ...KEY, tenant: 'u' })).toBeDefined()

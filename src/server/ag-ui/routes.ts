@@ -1,5 +1,5 @@
 import { RunAgentInputSchema } from '@ag-ui/core/schemas'
-import type { EventEncoder } from '@ag-ui/encoder'
+import { AGUI_MEDIA_TYPE, EventEncoder } from '@ag-ui/encoder'
 import type { AGUIEvent, RunAgentInput } from '@ag-ui/core'
 import { Hono } from 'hono'
 import type { Context } from 'hono'
@@ -87,12 +87,11 @@ async function sessionOf(
 }
 
 /** The events of a run as its client wants them. */
-async function streamed(streams: Streams, c: Context<ServerEnv>, { events, leave }: Run): Promise<Response> {
-  const { AGUI_MEDIA_TYPE, EventEncoder: Encoder } = await import('@ag-ui/encoder')
+function streamed(streams: Streams, c: Context<ServerEnv>, { events, leave }: Run): Response {
   // The encoder takes "anything" for its own format, which only clients that ask for it can read.
   const isText = c.req.header('accept')?.includes(AGUI_MEDIA_TYPE) !== true
   const contentType = isText ? 'text/event-stream' : AGUI_MEDIA_TYPE
-  const encoder = new Encoder({ accept: contentType })
+  const encoder = new EventEncoder({ accept: contentType })
   return streams.answer(c, encoded(toItsEnd(events), encoder, isText), {
     leave: (how) => leave?.(how !== 'ended'),
     contentType,

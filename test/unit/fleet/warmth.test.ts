@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +6,7 @@ import { ResumeError, StartError, WorkerExitedError } from '../../../src/errors.
 import { MemoryStore } from '../../../src/testing/index.ts'
 import type { FakeDriver, FakeProcess } from '../../../src/testing/index.ts'
 import { NO_SPARES, answer, fakes, outcome } from '../../fixtures/fakes.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 
 let folder: string
 
@@ -399,11 +399,11 @@ describe('a conversation whose transcript has gone', () => {
     await (await first.session('k')).send('Hello').result
     const found = await store.get('default', 'k')
     await first.pool.close()
-    if (found !== undefined) await store.put({ ...found, begun: false, turns: 0 })
+    const dead = await OneHost.of(store, 'data directory')
+    if (found === undefined) throw new Error('the session is not in the store')
+    await dead.claim(found.uid)
+    await dead.put({ ...found, begun: false, turns: 0 })
     const next = await fakes({ store, driver: first.driver, clock: first.clock })
-    // The directory of the first host went with it; the record is all that is left.
-    if (found?.cwd !== undefined && !existsSync(found.cwd))
-      await store.put({ ...found, begun: false, turns: 0, cwd: folder, ownsCwd: false })
     expect(await answer((await next.pool.session('k')).send('Again'))).toBe('[turn 2] You said: Again')
   })
 })

@@ -3,6 +3,7 @@ import type { Session, SessionEvent } from '../../../src/index.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import type { StoredEvent } from '../../../src/store/store.ts'
 import { NO_SPARES, fakes } from '../../fixtures/fakes.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 
 type Options = Parameters<typeof fakes>[0]
 
@@ -78,7 +79,9 @@ test('What a session has counted outlives its host, and a turn whose host died c
     const id = `left ${index}`
     return { number: last + 1 + index, id, type: event.type ?? '', at, json: JSON.stringify({ ...event, id }) }
   })
-  await store.appendEvents(uid, events, 'open')
+  const dead = await OneHost.of(store, 'data directory')
+  await dead.claim(uid)
+  await dead.appendEvents(uid, events, 'open')
   const { session } = await fakes({ store, driver })
   expect(await activeMs(await session('k'))).toBe(1_000 + 4_000 + 1_000)
 })

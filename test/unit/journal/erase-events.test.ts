@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { eraseEvents } from '../../../src/journal/erase-events.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import { event } from '../../conformance/events.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 import { record } from '../../conformance/sessions.ts'
 
 test.each([
@@ -13,16 +14,17 @@ test.each([
   const store = new MemoryStore()
   const trimmed: number[] = []
   const trim = store.trimEvents.bind(store)
-  store.trimEvents = (uid, before) => {
+  store.trimEvents = (claim, before) => {
     trimmed.push(before)
-    return trim(uid, before)
+    return trim(claim, before)
   }
-  await store.put(record('t', 'k', { uid: 'one' }))
+  const host = await OneHost.of(store)
+  await host.put(record('t', 'k', { uid: 'one' }))
   const json = JSON.stringify('x'.repeat(Math.max(0, bytes - 2)))
-  await store.appendEvents(
+  await host.appendEvents(
     'one',
     Array.from({ length: count }, (_, index) => event(index + 1, { json })),
   )
-  await eraseEvents(store, 'one')
+  await eraseEvents(store, host.claimOf('one'))
   expect(trimmed).toEqual(expected)
 })

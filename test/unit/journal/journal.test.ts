@@ -5,6 +5,7 @@ import type { SDKMessage } from '../../../src/driver/driver.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import type { SessionRecord, StoredEvent } from '../../../src/store/store.ts'
 import type { FakeClock } from '../../../src/testing/index.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 import { answer, fakes, NO_SPARES, outcome } from '../../fixtures/fakes.ts'
 
 const TURN = [
@@ -74,11 +75,11 @@ class SlowStore extends MemoryStore {
     await this.#disk
   }
 
-  override async appendEvents(uid: string, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
+  override async appendEvents(...words: Parameters<MemoryStore['appendEvents']>): Promise<void> {
     await this.#gate
     if (this.obstacle !== undefined) throw this.obstacle
-    this.appended.push([...events])
-    await super.appendEvents(uid, events, turn)
+    this.appended.push([...words[1]])
+    await super.appendEvents(...words)
   }
 }
 
@@ -370,7 +371,7 @@ test('a store that fails in mid-turn ends the turn; its end is written before th
     'session.error',
     'session.status_idle',
   ])
-  expect(await store.openTurns()).toEqual([])
+  expect(await (await OneHost.of(store, 'data directory')).openTurns()).toEqual([])
 })
 
 test.each([
@@ -391,9 +392,11 @@ test.each([
     at: 0,
     json: JSON.stringify({ id: `left ${index}`, type, processed_at: null, content: [] }),
   }))
-  await store.appendEvents(uid, left, 'open')
+  const dead = await OneHost.of(store, 'data directory')
+  await dead.claim(uid)
+  await dead.appendEvents(uid, left, 'open')
   const { session: open } = await fakes({ store, driver })
-  expect(await store.openTurns()).toEqual([])
+  expect(await (await OneHost.of(store)).openTurns()).toEqual([])
   const again = await open('k')
   const events = await kept(again, TURN.length)
   expect(typesOf(events)).toEqual([...before, 'session.error', 'session.status_idle'])
@@ -636,7 +639,7 @@ test('what was written when a pool closes is complete', async () => {
   onTestFinished(() => void turn.result.catch(() => undefined))
   await turn.promptStored
   await pool.close()
-  expect(await store.openTurns()).toEqual([])
+  expect(await (await OneHost.of(store, 'data directory')).openTurns()).toEqual([])
   const [record] = await store.list({ limit: 1 })
   const events = await store.readEvents(record?.uid ?? '', { limit: 100 })
   expect(events.at(-1)?.type).toBe('session.status_idle')

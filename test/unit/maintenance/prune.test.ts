@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import type { SessionOptions } from '../../../src/index.ts'
 import { event } from '../../conformance/events.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
 import { answer, fakes, keys, NO_SPARES, used } from '../../fixtures/fakes.ts'
 import { SettableClock } from '../../fixtures/settable-clock.ts'
@@ -91,11 +92,15 @@ test('trims the events of sessions that stay, by number and by age', async () =>
   const { uid = '' } = (await store.get('default', 'k')) ?? {}
   const now = setup.clock.wall()
   const { last } = await store.eventTotals(uid)
-  const add = (from: number, count: number, at: number): Promise<void> =>
-    store.appendEvents(
+  const other = await OneHost.of(store)
+  const add = async (from: number, count: number, at: number): Promise<void> => {
+    await other.claim(uid)
+    await other.appendEvents(
       uid,
       Array.from({ length: count }, (_, index) => ({ ...event(from + index), at })),
     )
+    await other.release(uid)
+  }
   await add(last + 1, 30, now)
   expect(await setup.pool.prune({ dryRun: true })).toMatchObject({ events: last + 20 })
   await setup.pool.prune()

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { EventTrim } from '../../../src/maintenance/trim-events.ts'
 import { newRecord } from '../../../src/sessions/session-record.ts'
 import { FakeClock, MemoryStore } from '../../../src/testing/index.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 
 const NONE = { maxEvents: Infinity, maxEventAgeMs: Infinity, maxEventSizeBytes: Infinity }
 
@@ -10,9 +11,10 @@ async function site() {
   const clock = new FakeClock()
   const store = new MemoryStore()
   const record = newRecord({ tenant: 't', key: 'k', agent: 'a', cwd: undefined }, 0)
-  await store.put(record)
+  const host = await OneHost.of(store)
+  await host.put(record)
   const numbers = Array.from({ length: 10 }, (_, index) => index + 1)
-  await store.appendEvents(
+  await host.appendEvents(
     record.uid,
     numbers.map((number) => ({
       number,
@@ -22,11 +24,15 @@ async function site() {
       json: '"ten byte"',
     })),
   )
-  const events = new EventTrim({ store, clock })
+  const events = new EventTrim({
+    store,
+    clock,
+    sessions: { trimEvents: ({ uid }, before) => host.trimEvents(uid, before).then(() => true) },
+  })
   return {
     trim: (rules: Partial<typeof NONE>[], dryRun = false): Promise<number> =>
       events.trim(
-        record.uid,
+        record,
         rules.map((rule) => ({ ...NONE, ...rule })),
         { dryRun },
       ),

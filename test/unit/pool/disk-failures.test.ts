@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
 import { event } from '../../conformance/events.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 import { record } from '../../conformance/sessions.ts'
 import { canMount, disk } from '../../fixtures/disk.ts'
 import { NO_SPARES, answer, fakes } from '../../fixtures/fakes.ts'
@@ -49,13 +50,14 @@ describe.skipIf(!canMount())('On a disk of its own (needs the right to mount)', 
   test('events that found no room are not there, and the next ones are', async () => {
     const { path, fill, clear } = disk()
     const store = new SqliteStore(join(path, 'pool.sqlite'))
-    await store.put(record('t', 'k', { uid: 'u' }))
+    const host = await OneHost.of(store)
+    await host.put(record('t', 'k', { uid: 'u' }))
     fill()
     let number = 0
     const failed = async (): Promise<unknown> => {
       for (;;) {
         try {
-          await store.appendEvents('u', [event(number + 1)])
+          await host.appendEvents('u', [event(number + 1)])
           number += 1
         } catch (error) {
           return error
@@ -65,7 +67,7 @@ describe.skipIf(!canMount())('On a disk of its own (needs the right to mount)', 
     expect(await failed()).toMatchObject({ name: 'StoreError', code: 'disk_full' })
     expect((await store.eventTotals('u')).last).toBe(number)
     clear()
-    await store.appendEvents('u', [event(number + 1)])
+    await host.appendEvents('u', [event(number + 1)])
     expect((await store.eventTotals('u')).last).toBe(number + 1)
     await store.close()
     expect(sound(join(path, 'pool.sqlite'))).toEqual({ integrity_check: 'ok' })
@@ -85,7 +87,7 @@ describe.skipIf(!canMount())('On a disk of its own (needs the right to mount)', 
     const { path, remount } = disk()
     const file = join(path, 'pool.sqlite')
     const store = new SqliteStore(file)
-    await store.put(record('default', 'k', { uid: 'u' }))
+    await (await OneHost.of(store)).put(record('default', 'k', { uid: 'u' }))
     await store.close()
     remount('ro')
     const readOnly = { name: 'StoreError', code: 'read_only' }
@@ -116,8 +118,9 @@ describe('A corrupt file', () => {
   test('fails by name what needs the bad part, and nothing else', async () => {
     const path = join(folder(), 'pool.sqlite')
     const store = new SqliteStore(path)
-    await store.put(record('t', 'k', { uid: 'u' }))
-    await store.appendEvents(
+    const host = await OneHost.of(store)
+    await host.put(record('t', 'k', { uid: 'u' }))
+    await host.appendEvents(
       'u',
       Array.from({ length: 1_000 }, (_, index) => event(index + 1)),
     )

@@ -1,18 +1,18 @@
 import { expect, test } from 'vitest'
 import { StoreError } from '../../../src/errors.ts'
 import type { StartSpec } from '../../../src/driver/driver.ts'
-import type { SessionRecord } from '../../../src/store/store.ts'
+import type { SessionClaim, SessionRecord } from '../../../src/store/store.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
 import { answer, fakes, outcome } from '../../fixtures/fakes.ts'
 
 /** A store that fails when it is told to. */
 class FailingStore extends MemoryStore {
-  readonly failing = new Set<'get' | 'put' | 'touch' | 'remove'>()
+  readonly failing = new Set<'get' | 'create' | 'put' | 'touch' | 'remove'>()
   /** Every record that was put, in order. */
   readonly puts: SessionRecord[] = []
   onPut: (() => void) | undefined
 
-  #check(operation: 'get' | 'put' | 'touch' | 'remove'): void {
+  #check(operation: 'get' | 'create' | 'put' | 'touch' | 'remove'): void {
     if (this.failing.has(operation)) throw new StoreError(`the disk is full (${operation})`)
   }
 
@@ -21,21 +21,26 @@ class FailingStore extends MemoryStore {
     return super.get(tenant, key)
   }
 
-  override async put(record: SessionRecord): Promise<void> {
+  override async create(record: SessionRecord, owner: string): Promise<SessionClaim | undefined> {
+    this.#check('create')
+    return super.create(record, owner)
+  }
+
+  override async put(record: SessionRecord, claim: SessionClaim): Promise<void> {
     this.#check('put')
     this.onPut?.()
     this.puts.push({ ...record })
-    return super.put(record)
+    return super.put(record, claim)
   }
 
-  override async touch(record: SessionRecord): Promise<void> {
+  override async touch(record: SessionRecord, claim: SessionClaim): Promise<void> {
     this.#check('touch')
-    return super.touch(record)
+    return super.touch(record, claim)
   }
 
-  override async remove(tenant: string, key: string): Promise<void> {
+  override async remove(claim: SessionClaim): Promise<void> {
     this.#check('remove')
-    return super.remove(tenant, key)
+    return super.remove(claim)
   }
 }
 
@@ -53,7 +58,7 @@ const QUIET = {
 test('a session that cannot be stored is not begun, and can be later', async () => {
   const store = new FailingStore()
   const { pool, session } = await fakes({ store })
-  store.failing.add('put')
+  store.failing.add('create')
   await expect(session('k')).rejects.toThrow(StoreError)
   store.failing.clear()
   await expect(pool.session('k')).rejects.toMatchObject({ code: 'session_not_found' })
@@ -183,7 +188,7 @@ test('a fork that cannot be stored leaves no copy behind', async () => {
   const { session, driver } = await fakes({ store })
   const handle = await session('k')
   await handle.send('Hello').result
-  store.failing.add('put')
+  store.failing.add('create')
   await expect(handle.fork('fork')).rejects.toThrow(StoreError)
   expect(driver.conversations.size).toBe(1)
 })

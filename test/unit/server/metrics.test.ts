@@ -57,13 +57,13 @@ test('what runs, waits, was shed and has left is there, as the pool counts it', 
 test('a call of the store that fails is counted, and its error comes through', async () => {
   const { MemoryStore } = await import('../../../src/testing/index.ts')
   class Failing extends MemoryStore {
-    override put(): Promise<never> {
+    override create(): Promise<never> {
       return Promise.reject(new Error('no'))
     }
   }
   const all = await served({}, { store: new Failing() })
   await expect(all.session('one')).rejects.toThrow('no')
-  expect(await scrape(all)).toMatchObject({ 'store_failures_total{operation="put"}': 1 })
+  expect(await scrape(all)).toMatchObject({ 'store_failures_total{operation="create"}': 1 })
 })
 
 test('nothing that is measured names a tenant or a session', async () => {

@@ -82,12 +82,12 @@ describe.skipIf(!canMount())('On a disk of its own (needs the right to mount)', 
 test('a store that fails for good makes it unready at once, and works again when it can be written', async () => {
   const store = new MemoryStore()
   const { ask, clock, session, told } = await served({}, { store })
-  const put = store.put.bind(store)
-  store.put = () => Promise.reject(new StoreError('no', { code: 'read_only' }))
+  const create = store.create.bind(store)
+  store.create = () => Promise.reject(new StoreError('no', { code: 'read_only' }))
   await expect(session('one')).rejects.toThrow('no')
   expect((await ask('GET', '/readyz')).status).toBe(503)
   expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ store: 'read_only', reason: 'read_only' })
-  store.put = put
+  store.create = create
   await until(clock, () => told('store.health').length === 2)
   expect((await ask('GET', '/readyz')).status).toBe(200)
 })

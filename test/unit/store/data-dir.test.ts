@@ -11,6 +11,7 @@ import { Problems } from '../../../src/files/problem.ts'
 import { DataDir } from '../../../src/store/data-dir.ts'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
 import { record } from '../../conformance/sessions.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 
 let folder: string
 let path: string
@@ -156,7 +157,7 @@ test('what it makes is for its owner only, whatever the umask is', async () => {
   onTestFinished(() => void process.umask(before))
   const dir = taken()
   const store = new SqliteStore(dir.storeFile)
-  await store.put(record('t', 'k'))
+  await (await OneHost.of(store)).put(record('t', 'k'))
   const modes = await Promise.all(
     ['', 'host.lock', 'host.json', 'pool.sqlite', 'pool.sqlite-wal'].map((name) => modeOf(join(path, name))),
   )

@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { StoreError } from '../../../src/errors.ts'
+import { FencedError, StoreError } from '../../../src/errors.ts'
 import type { StoredEvent } from '../../../src/store/store.ts'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
 import { record } from '../../conformance/sessions.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 import { storeConformance } from '../../conformance/store.ts'
 
 let folder: string
@@ -26,9 +27,10 @@ storeConformance(async () => new SqliteStore(':memory:'))
 test('what was put is there for whoever opens the file next', async () => {
   const path = newFile()
   const store = new SqliteStore(path)
-  await store.put(record('t', 'k', { sdkSessionId: 'sdk-1', begun: true, turns: 3 }))
-  await store.put(record('t', 'removed'))
-  await store.remove('t', 'removed')
+  const host = await OneHost.of(store)
+  await host.put(record('t', 'k', { sdkSessionId: 'sdk-1', begun: true, turns: 3 }))
+  await host.put(record('t', 'removed'))
+  await host.remove('t', 'removed')
   await store.close()
   await store.close()
   const next = new SqliteStore(path)
@@ -48,7 +50,7 @@ test('what a session used is stored under the names of the first release, so tha
   }
   const usage = { total, reported: total, saved: total, estimated: total, notedAt: 4 }
   const store = new SqliteStore(path)
-  await store.put(record('t', 'k', { usage }))
+  await (await OneHost.of(store)).put(record('t', 'k', { usage }))
   expect((await store.get('t', 'k'))?.usage).toEqual(usage)
   await store.close()
   const database = new DatabaseSync(path)
@@ -88,14 +90,18 @@ test('a table that is gone is a StoreError with its cause, for reading and for w
   const vandal = new DatabaseSync(path)
   vandal.exec('DROP TABLE sessions')
   vandal.close()
+  const claim = { uid: 'x', owner: '1', fence: 1 }
   const works: (() => Promise<unknown>)[] = [
     () => store.get('t', 'k'),
-    () => store.put(record('t', 'k')),
+    () => store.create(record('t', 'k'), '1'),
+    () => store.put(record('t', 'k'), claim),
     () => store.list({ limit: 1 }),
-    () => store.remove('t', 'k'),
-    () => store.touch(record('t', 'k')),
+    () => store.remove(claim),
+    () => store.touch(record('t', 'k'), claim),
     () => store.findBySdkSessionId('x'),
-    () => store.appendEvents('x', []),
+    () => store.claim('x', '1'),
+    () => store.adopt('1', 1),
+    () => store.appendEvents(claim, []),
     () => store.readEvents('x', { limit: 1 }),
   ]
   for (const work of works) {
@@ -110,7 +116,7 @@ test('a closed store is a StoreError, not a crash', async () => {
   const store = new SqliteStore(newFile())
   await store.close()
   await expect(store.get('t', 'k')).rejects.toThrow(StoreError)
-  await expect(store.put(record('t', 'k'))).rejects.toThrow(StoreError)
+  await expect(store.create(record('t', 'k'), '1')).rejects.toThrow(StoreError)
 })
 
 const event = (number: number, writer: string): StoredEvent => ({
@@ -125,26 +131,32 @@ test('a second writer of a session is told apart, though the first remembers whe
   const path = newFile()
   const [first, second] = [new SqliteStore(path), new SqliteStore(path)]
   const { uid } = record('t', 'k')
-  await first.put(record('t', 'k'))
-  await first.appendEvents(uid, [event(1, 'first')])
-  await second.appendEvents(uid, [event(2, 'second')])
-  await expect(first.appendEvents(uid, [event(2, 'first')])).rejects.toThrow('event 2 is taken by another')
-  await second.remove('t', 'k')
-  await expect(first.appendEvents(uid, [event(3, 'first')])).rejects.toThrow('is not in the store')
+  const host = await OneHost.of(first)
+  await host.put(record('t', 'k'))
+  const claim = host.claimOf(uid)
+  await first.appendEvents(claim, [event(1, 'first')])
+  await second.appendEvents(claim, [event(2, 'second')])
+  await expect(first.appendEvents(claim, [event(2, 'first')])).rejects.toThrow('event 2 is taken by another')
+  const next = await second.claim(uid, await second.register('here'))
+  for (const number of [2, 3])
+    await expect(first.appendEvents(claim, [event(number, 'first')])).rejects.toThrow(FencedError)
+  await second.remove(next.claim)
+  await expect(first.appendEvents(claim, [event(3, 'first')])).rejects.toThrow('is not in the store')
   await Promise.all([first.close(), second.close()])
 })
 
 test('what was undone because another write failed is done again from where it had begun', async () => {
   const store = new SqliteStore(newFile())
   const { uid } = record('t', 'k')
-  await store.put(record('t', 'k'))
-  await store.appendEvents(uid, [event(1, 'first')])
+  const host = await OneHost.of(store)
+  await host.put(record('t', 'k'))
+  await host.appendEvents(uid, [event(1, 'first')])
   const [added, refused] = await Promise.allSettled([
-    store.appendEvents(uid, [event(2, 'first'), event(3, 'first')]),
-    store.appendEvents('nobody', [event(1, 'first')]),
+    host.appendEvents(uid, [event(2, 'first'), event(3, 'first')]),
+    host.appendEvents('nobody', [event(1, 'first')]),
   ])
   expect([added.status, refused.status]).toEqual(['fulfilled', 'rejected'])
-  await store.appendEvents(uid, [event(4, 'first')])
+  await host.appendEvents(uid, [event(4, 'first')])
   expect((await store.readEvents(uid, { limit: 10 })).map(({ number }) => number)).toEqual([1, 2, 3, 4])
   await store.close()
 })
@@ -153,13 +165,15 @@ test('the log goes into the file by and by, though no commit waits for that', as
   const path = newFile()
   const store = new SqliteStore(path)
   const before = (await stat(path)).size
-  for (let number = 0; number < 300; number += 1) await store.put(record('t', `k ${number}`))
+  const host = await OneHost.of(store)
+  for (let number = 0; number < 300; number += 1) await host.put(record('t', `k ${number}`))
   await vi.waitFor(async () => expect((await stat(path)).size).toBeGreaterThan(before))
   await store.close()
 })
 
 test('writes that follow upon one another leave the event loop its turns', async () => {
   const store = new SqliteStore(newFile())
+  const host = await OneHost.of(store)
   let turns = 0
   let writing = true
   const count = (): void => {
@@ -167,7 +181,7 @@ test('writes that follow upon one another leave the event loop its turns', async
     if (writing) setImmediate(count)
   }
   setImmediate(count)
-  for (let number = 0; number < 3_000; number += 1) await store.put(record('t', 'k', { turns: number }))
+  for (let number = 0; number < 3_000; number += 1) await host.put(record('t', 'k', { turns: number }))
   writing = false
   expect(turns).toBeGreaterThanOrEqual(2)
   await store.close()
@@ -176,7 +190,7 @@ test('writes that follow upon one another leave the event loop its turns', async
 test('what was written last is on the disk when the store has closed', async () => {
   const path = newFile()
   const store = new SqliteStore(path)
-  const written = store.put(record('t', 'k'))
+  const written = store.create(record('t', 'k'), '1')
   await store.close()
   await written
   const next = new SqliteStore(path)

@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest'
 import type { Driver, ModelAnswer, TranscriptUsage } from '../../../src/driver/driver.ts'
 import { UsageLedger } from '../../../src/usage/usage-ledger.ts'
+import { adoptOpenTurns } from '../../../src/sessions/open-turns.ts'
 import { newRecord } from '../../../src/sessions/session-record.ts'
 import { NOTHING_USED } from '../../../src/usage/usage.ts'
 import type { SessionRecord, Usage } from '../../../src/store/store.ts'
 import { FakeClock, FakeDriver, MemoryStore } from '../../../src/testing/index.ts'
+import { OneHost } from '../../conformance/one-host.ts'
 
 const MODEL = 'claude-test'
 
@@ -54,7 +56,7 @@ function site(usage: Partial<SessionRecord['usage']> = {}) {
   })
   const directory = { home: '', configDir: '', tmpDir: '', workspaces: '', earlier: '' }
   const accounts = new UsageLedger({ clock, driver, places: { makePlaces: async () => directory } })
-  return { accounts, record, transcript, input: (): number => record.usage?.total.inputTokens ?? 0 }
+  return { accounts, clock, record, transcript, input: (): number => record.usage?.total.inputTokens ?? 0 }
 }
 
 test('Answers of a turn whose host died count as estimated, for its session, agent and tenant', async () => {
@@ -128,19 +130,20 @@ test('A record of an earlier release counts what comes after it', async () => {
 })
 
 test('After a start all turns are counted whose host died, and what cannot be read is left for later', async () => {
-  const { accounts, record, transcript, input } = site()
+  const { accounts, clock, record, transcript, input } = site()
   const store = new MemoryStore()
-  await store.put({ ...record, key: 'broken', uid: 'other', sdkSessionId: 'other', cwd: '/broken' })
-  await store.put(record)
+  const dead = await OneHost.of(store)
+  await dead.put({ ...record, key: 'broken', uid: 'other', sdkSessionId: 'other', cwd: '/broken' })
+  await dead.put(record)
   for (const uid of ['other', record.uid])
-    await store.appendEvents(uid, [{ number: 1, id: 'e', type: 'user.message', at: 0, json: '{}' }], 'open')
+    await dead.appendEvents(uid, [{ number: 1, id: 'e', type: 'user.message', at: 0, json: '{}' }], 'open')
   Object.defineProperty(transcript, 'saved', {
     get: () => {
       Object.defineProperty(transcript, 'saved', { value: total(140) })
       throw new Error('unreadable')
     },
   })
-  await accounts.catchUpOpenTurns(store)
+  await adoptOpenTurns({ store, clock, ledger: accounts, owner: await store.register('here') })
   expect(input()).toBe(100)
   const kept = (await Promise.all(['broken', 'k'].map((key) => store.get('t', key)))).map(
     (of) => of?.usage?.total.inputTokens,

@@ -1,0 +1,99 @@
+import { FencedError } from '../errors.ts'
+import type { ClaimedSession, SessionClaim, SessionRecord, Store } from '../store/store.ts'
+
+/** Hears what becomes of a session's ownership. */
+export interface OwnershipListener {
+  /** This host owns the session now, which is as this record says. */
+  claimed(record: SessionRecord): void
+  /** Another host has claimed the session since. */
+  lost(error: FencedError): void
+}
+
+export interface OwnershipContext {
+  store: Store
+  /** The id of this host. */
+  owner: string
+  listener?: OwnershipListener
+}
+
+type Claimed = Pick<ClaimedSession, 'claim' | 'lastEvent'>
+
+/** This host's claim of one session. It is taken at the first write and carried by each. */
+export class Ownership {
+  readonly #uid: string
+  readonly #context: OwnershipContext
+  #isStored: boolean
+  #held: Claimed | undefined
+  #claiming: Promise<Claimed> | undefined
+  #lost: FencedError | undefined
+
+  /** `known`: the session is in the store, and whether this host has claimed it already. */
+  constructor(uid: string, context: OwnershipContext, known: { isStored: boolean; claimed?: Claimed }) {
+    this.#uid = uid
+    this.#context = context
+    this.#isStored = known.isStored
+    this.#held = known.claimed
+  }
+
+  /** False until the store knows the session. */
+  get isStored(): boolean {
+    return this.#isStored
+  }
+
+  /** The claim, while this host has it. */
+  get held(): Claimed | undefined {
+    return this.#held
+  }
+
+  /** Adds the session to the store, owned by this host. False: its key is taken. Rejects with StoreError. */
+  async create(record: SessionRecord): Promise<boolean> {
+    const claim = await this.#context.store.create(record, this.#context.owner)
+    if (claim === undefined) return false
+    this.#isStored = true
+    this.#held = { claim, lastEvent: 0 }
+    return true
+  }
+
+  /** Claims the session, unless this host has it. Rejects with FencedError while another host owns it, and with StoreError. */
+  async take(): Promise<Claimed> {
+    if (this.#lost !== undefined) throw this.#lost
+    if (this.#held !== undefined) return this.#held
+    this.#claiming ??= this.#claim().finally(() => {
+      this.#claiming = undefined
+    })
+    return this.#claiming
+  }
+
+  /** Does the work with the claim. Rejects as the work does: after a FencedError the session is another host's. */
+  write<T>(work: (claim: SessionClaim) => Promise<T>): Promise<T> {
+    const carried = ({ claim }: Claimed): Promise<T> =>
+      work(claim).catch((error: unknown) => {
+        if (error instanceof FencedError) this.#lose(error)
+        throw error
+      })
+    // At once: what is written after it comes after it.
+    return this.#held === undefined ? this.take().then(carried) : carried(this.#held)
+  }
+
+  /** Gives the session back. A later write claims it again. If that fails, it stays with this host, which does no harm. */
+  async release(): Promise<void> {
+    const held = this.#held
+    this.#held = undefined
+    if (held !== undefined) await this.#context.store.release(held.claim).catch(() => undefined)
+  }
+
+  async #claim(): Promise<Claimed> {
+    const { store, owner, listener } = this.#context
+    const claimed = await store.claim(this.#uid, owner)
+    this.#held = claimed
+    listener?.claimed(claimed.record)
+    return claimed
+  }
+
+  #lose(error: FencedError): void {
+    if (this.#lost !== undefined) return
+    this.#lost = error
+    this.#held = undefined
+    this.#context.listener?.lost(error)
+  }
+}
