@@ -389,9 +389,11 @@ const borders: Border[] = [
       'jose',
       'pino',
       'zod',
+      '@modelcontextprotocol/sdk/server/mcp.js',
+      '@modelcontextprotocol/sdk/shared/transport.js',
       '@modelcontextprotocol/sdk/types.js',
     ],
-    types: ['../driver/driver.ts', '@modelcontextprotocol/sdk/types.js'],
+    types: ['../driver/driver.ts'],
     says: 'server sees the public surface (index, the root files, the types of driver/driver), telemetry, and the libraries of HTTP: nothing below the pool.',
   },
   {

@@ -82,10 +82,10 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
   },
   async 'a body of keys'(target) {
     const keys = Array.from({ length: times(2_500_000, target.scale) }, (_, index) => `"k${index}":1`).join()
-    await ask(target, '/v1/agents', { body: definition(`{"type":"object",${keys}}`) })
+    await ask(target, '/v1/sessions/none/events', { body: definition(`{"type":"object",${keys}}`) })
   },
   async 'a body of brackets'(target) {
-    await ask(target, '/v1/agents', { body: '['.repeat(times(5_000_000, target.scale)) })
+    await ask(target, '/v1/sessions/none/events', { body: '['.repeat(times(5_000_000, target.scale)) })
   },
   async 'a body of numbers'(target) {
     await ask(target, '/ag-ui/assistant', { body: `{"state":[${'1,'.repeat(times(15_000_000, target.scale))}1]}` })

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
+import module from 'node:module'
+import { join } from 'node:path'
 import { Command } from 'commander'
 import { checkNode } from '../node-version.ts'
 import { chatCommand } from './chat/command.ts'
@@ -60,9 +62,13 @@ function program(): Command {
   return root
 }
 
+/** Compiled code stays in the package's own folder: who may write there may change the code itself. npm removes it with the package. */
+const COMPILE_CACHE = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'compiled')
+
 outliveReaders()
 try {
   checkNode()
+  module.enableCompileCache(COMPILE_CACHE)
   const words = process.argv.slice(2)
   await program().parseAsync(words.length === 0 ? ['--help'] : words, { from: 'user' })
 } catch (error) {

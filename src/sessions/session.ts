@@ -120,7 +120,7 @@ export class Session {
     return new EventReader({ open: () => this.#followed() }, options)
   }
 
-  /** Returns a page of the events, from either end: at most 4 MiB. An empty page is the end. Throws as `events()`. */
+  /** Returns a page of the events, from either end: at most 1 MiB. An empty page is the end. Throws as `events()`. */
   async history(range: EventRange): Promise<NumberedEvent[]> {
     checkOptions('history()', range, RANGE)
     wholeNumber('limit', range.limit, 1)

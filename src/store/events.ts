@@ -1,7 +1,7 @@
 import type { StoredEvent } from './store.ts'
 
 /** What a page of events has at most, in bytes of JSON, unless it is told otherwise. */
-export const EVENTS_PAGE_BYTES: number = 4 * 2 ** 20
+export const EVENTS_PAGE_BYTES: number = 2 ** 20
 
 /** What is wrong with adding these events after number `last`; undefined when nothing is. */
 export function badAppend(

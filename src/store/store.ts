@@ -170,7 +170,7 @@ export interface EventRange {
   types?: readonly string[]
   descending?: boolean
   limit: number
-  /** Bytes of JSON. Default 4 MiB. */
+  /** Bytes of JSON. Default 1 MiB. */
   maxBytes?: number
 }
 

@@ -1,11 +1,12 @@
 import type { Tool } from '@ag-ui/core'
-import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
-import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
+import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
 import type { CallToolRequest, CallToolResult } from '@modelcontextprotocol/sdk/types.js'
 import { systemClock } from '../../clock.ts'
 import type { Clock } from '../../clock.ts'
 import type { AgentOptions, SessionRef, WorkerContext } from '../../index.ts'
 import { ApiError } from '../errors.ts'
+import { inProcessServer, loadToolServer } from '../in-process-server.ts'
 import type { Answer, Questions } from '../questions.ts'
 import { toolResult } from '../tool-result.ts'
 import type { TurnFeed } from '../turn-feed.ts'
@@ -58,7 +59,7 @@ export class ClientTools {
       clock: this.#clock,
       brought: this.#brought,
     })
-    return { [CLIENT_TOOLS]: { type: 'sdk', name: CLIENT_TOOLS, instance: processTools.server } }
+    return { [CLIENT_TOOLS]: inProcessServer(CLIENT_TOOLS, () => processTools.load()) }
   }
 
   /** The same agent, with the tools of front ends, unless its `disallowedTools` name `mcp__client_tools`. */
@@ -94,22 +95,30 @@ interface ProcessToolsParts {
 
 /** The tools of one process: its turn brought them. */
 class ProcessTools {
-  readonly server = new McpServer(
-    { name: CLIENT_TOOLS, version: '1' },
-    { capabilities: { tools: { listChanged: true } } },
-  )
   readonly #parts: ProcessToolsParts
+  #server: McpServer | undefined
   #brought: Brought = NOTHING
   #listed: (() => void) | undefined
 
   constructor(parts: ProcessToolsParts) {
     this.#parts = parts
-    this.server.server.setRequestHandler(ListToolsRequestSchema, () => {
+    parts.context.beforeTurn(({ id }) => this.#change(parts.brought.get(id) ?? NOTHING))
+  }
+
+  async load(): Promise<(near: Transport) => Promise<void>> {
+    const { McpServer: Server, ListToolsRequestSchema, CallToolRequestSchema } = await loadToolServer()
+    const mcp = new Server({ name: CLIENT_TOOLS, version: '1' }, { capabilities: { tools: { listChanged: true } } })
+    mcp.server.setRequestHandler(ListToolsRequestSchema, () => {
       this.#listed?.()
       return { tools: this.#brought.tools.map(toMcp) }
     })
-    this.server.server.setRequestHandler(CallToolRequestSchema, ({ params }, { signal }) => this.#call(params, signal))
-    parts.context.beforeTurn(({ id }) => this.#change(parts.brought.get(id) ?? NOTHING))
+    mcp.server.setRequestHandler(CallToolRequestSchema, ({ params }, { signal }) => this.#call(params, signal))
+    this.#server = mcp
+    return async (near) => {
+      await mcp.connect(near)
+      // A turn may have brought its tools during the load.
+      this.#tellOfTools()
+    }
   }
 
   /** The process asks for its tools before the prompt that may need them comes to it. */
@@ -120,11 +129,16 @@ class ProcessTools {
     const listed = Promise.withResolvers<void>()
     this.#listed = listed.resolve
     const cancel = this.#parts.clock.after(LISTED_MS, listed.resolve)
-    // A process that has gone asks for nothing: its turn ends by that.
-    if (this.server.isConnected()) this.server.server.sendToolListChanged().catch(listed.resolve)
+    this.#tellOfTools()
     await listed.promise
     cancel()
     this.#listed = undefined
+  }
+
+  #tellOfTools(): void {
+    // A process that has gone asks for nothing: its turn ends by that.
+    if (this.#listed !== undefined && this.#server?.isConnected() === true)
+      this.#server.server.sendToolListChanged().catch(this.#listed)
   }
 
   async #call(

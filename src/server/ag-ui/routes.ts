@@ -1,5 +1,5 @@
 import { RunAgentInputSchema } from '@ag-ui/core/schemas'
-import { AGUI_MEDIA_TYPE, EventEncoder } from '@ag-ui/encoder'
+import type { EventEncoder } from '@ag-ui/encoder'
 import type { AGUIEvent, RunAgentInput } from '@ag-ui/core'
 import { Hono } from 'hono'
 import type { Context } from 'hono'
@@ -87,11 +87,12 @@ async function sessionOf(
 }
 
 /** The events of a run as its client wants them. */
-function streamed(streams: Streams, c: Context<ServerEnv>, { events, leave }: Run): Response {
+async function streamed(streams: Streams, c: Context<ServerEnv>, { events, leave }: Run): Promise<Response> {
+  const { AGUI_MEDIA_TYPE, EventEncoder: Encoder } = await import('@ag-ui/encoder')
   // The encoder takes "anything" for its own format, which only clients that ask for it can read.
   const isText = c.req.header('accept')?.includes(AGUI_MEDIA_TYPE) !== true
   const contentType = isText ? 'text/event-stream' : AGUI_MEDIA_TYPE
-  const encoder = new EventEncoder({ accept: contentType })
+  const encoder = new Encoder({ accept: contentType })
   return streams.answer(c, encoded(toItsEnd(events), encoder, isText), {
     leave: (how) => leave?.(how !== 'ended'),
     contentType,

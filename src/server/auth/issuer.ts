@@ -1,4 +1,3 @@
-import { createLocalJWKSet, errors, jwtVerify } from 'jose'
 import type { JSONWebKeySet, JWTPayload, JWTVerifyGetKey } from 'jose'
 import { wallDate } from '../../clock.ts'
 import type { Clock } from '../../clock.ts'
@@ -67,6 +66,7 @@ export class Issuer {
     // The keys fetched last still verify tokens: no request waits for a slow issuer.
     if (this.#keys === undefined) await this.#refresh()
     else if (this.#age > FRESH_MS) void this.#refresh()
+    const { errors } = await import('jose')
     try {
       return await this.#check(token)
     } catch (error) {
@@ -85,6 +85,7 @@ export class Issuer {
         status: 503,
         headers: retryAfter(COOL_DOWN_MS),
       })
+    const { jwtVerify } = await import('jose')
     const requiredClaims = ['exp', tenantClaim]
     const { payload } = await jwtVerify(token, keys.find, {
       issuer,
@@ -124,6 +125,7 @@ export class Issuer {
       const response = await fetch(this.#options.jwks, { signal: stop.signal, redirect: 'error' })
       if (!response.ok) return
       const set = JSON.parse(await readText(response)) as JSONWebKeySet
+      const { createLocalJWKSet } = await import('jose')
       this.#keys = { find: createLocalJWKSet(set), at: this.#clock.now() }
     } catch {
       // It is down, slow, or says something else.

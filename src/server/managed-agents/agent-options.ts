@@ -1,8 +1,7 @@
-import { McpServer as InProcessServer } from '@modelcontextprotocol/sdk/server/mcp.js'
-import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
 import type { HookCallback, McpServerConfig } from '../../driver/driver.ts'
 import type { AgentOptions, ClientToolCall, PoolCanUseTool, WorkerContext } from '../../index.ts'
+import { inProcessServer, loadToolServer } from '../in-process-server.ts'
 import { builtInTools } from './definition.ts'
 import type { AgentDefinition, McpToolset } from './definition.ts'
 import { CUSTOM_SERVER, TOOL_NAMES } from './schema.ts'
@@ -55,7 +54,7 @@ export function agentOptions(
       ...(customTools.length === 0
         ? {}
         : {
-            [CUSTOM_SERVER]: { type: 'sdk', name: CUSTOM_SERVER, instance: customServer(customTools, calls, context) },
+            [CUSTOM_SERVER]: customServer(customTools, calls, context),
           }),
     }),
   }
@@ -124,17 +123,19 @@ const asks = ({ tools }: AgentDefinition): boolean =>
   )
 
 /** Each process needs a server of its own. */
-function customServer(tools: CustomTool[], calls: ClientCalls, context: WorkerContext): InProcessServer {
-  const server = new InProcessServer({ name: CUSTOM_SERVER, version: '1' }, { capabilities: { tools: {} } })
-  server.server.setRequestHandler(ListToolsRequestSchema, () => ({
-    tools: tools.map(({ name, description, input_schema }) => ({ name, description, inputSchema: input_schema })),
-  }))
-  server.server.setRequestHandler(CallToolRequestSchema, ({ params }, { signal }) => {
-    const { name, arguments: input = {}, _meta: meta } = params
-    const toolUseId = meta?.['claudecode/toolUseId']
-    if (typeof toolUseId !== 'string') throw new Error('the call has no id that its result could be given to')
-    const call = { toolUseId, name, input, signal }
-    return context.awaitClient(call, () => calls.execute(call, context.session, signal))
+const customServer = (tools: CustomTool[], calls: ClientCalls, context: WorkerContext): McpServerConfig =>
+  inProcessServer(CUSTOM_SERVER, async () => {
+    const { McpServer, ListToolsRequestSchema, CallToolRequestSchema } = await loadToolServer()
+    const mcp = new McpServer({ name: CUSTOM_SERVER, version: '1' }, { capabilities: { tools: {} } })
+    mcp.server.setRequestHandler(ListToolsRequestSchema, () => ({
+      tools: tools.map(({ name, description, input_schema }) => ({ name, description, inputSchema: input_schema })),
+    }))
+    mcp.server.setRequestHandler(CallToolRequestSchema, ({ params }, { signal }) => {
+      const { name, arguments: input = {}, _meta: meta } = params
+      const toolUseId = meta?.['claudecode/toolUseId']
+      if (typeof toolUseId !== 'string') throw new Error('the call has no id that its result could be given to')
+      const call = { toolUseId, name, input, signal }
+      return context.awaitClient(call, () => calls.execute(call, context.session, signal))
+    })
+    return (near) => mcp.connect(near)
   })
-  return server
-}

@@ -86,10 +86,10 @@ export interface Page<T> {
 }
 
 /** Characters of a page: it has one item at least, and no more than the one that makes it so large. */
-const PAGE_CHARS = 4 * 2 ** 20
+const PAGE_CHARS = 2 ** 20
 
 /** What is looked at in one go. */
-const CHUNK: ReadBounds = { limit: 200, maxSize: 2 ** 20 }
+const CHUNK: ReadBounds = { limit: 200, maxSize: 2 ** 18 }
 
 /** One page of a list, in either direction, with the cursors to its neighbours. Others have their turn after each look at many rows. */
 export async function readPage<T extends Placed & Sized>(request: PageRequest<T>): Promise<Page<T>> {

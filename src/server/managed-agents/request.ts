@@ -17,14 +17,23 @@ export const refuseWorkspace: MiddlewareHandler<ServerEnv> = (c, next) => {
   )
 }
 
-/** The largest body that the API takes. */
-const LARGEST_BODY = 32 * 1024 * 1024
+/** The largest body that the official API takes: events with images and documents. */
+const LARGEST_EVENTS = 32 * 1024 * 1024
 
-const read = jsonBody(LARGEST_BODY, `a request has at most ${LARGEST_BODY / 2 ** 20} MB`, { optional: true })
+/** All else: the largest definition has 1 Mi characters, and JSON may write each in six bytes. */
+const LARGEST_OTHER = 8 * 1024 * 1024
+
+const reader = (maxBytes: number, what: string): MiddlewareHandler<ServerEnv> =>
+  jsonBody(maxBytes, `${what} has at most ${maxBytes / 2 ** 20} MB`, { optional: true })
+
+const readEvents = reader(LARGEST_EVENTS, 'a request that sends events')
+const readOther = reader(LARGEST_OTHER, 'a request that sends no events')
 
 /** Reads and bounds the bodies of the API, but for uploads. */
-export const readBodies: MiddlewareHandler<ServerEnv> = (c, next) =>
-  c.req.method !== 'POST' || isUpload(c.req) ? next() : read(c, next)
+export const readBodies: MiddlewareHandler<ServerEnv> = (c, next) => {
+  if (c.req.method !== 'POST' || isUpload(c.req)) return next()
+  return c.req.path.endsWith('/events') ? readEvents(c, next) : readOther(c, next)
+}
 
 /** The body of a request, checked. Throws ApiError. */
 export async function readBody<T>(request: Request, schema: z.ZodType<T>): Promise<T> {

@@ -22,6 +22,17 @@ test.each([
   ])
 })
 
+test('a body of more than 8 MB passes only with events', async () => {
+  const { ask } = await served()
+  const body = JSON.stringify({ name: 'x'.repeat(8 * 2 ** 20) })
+  const statuses = await Promise.all(
+    ['/v1/agents', '/v1/environments', '/v1/sessions', '/v1/sessions/none/events'].map(
+      async (path) => (await ask('POST', path, { body })).status,
+    ),
+  )
+  expect(statuses).toEqual([413, 413, 413, 404])
+})
+
 test('a body that is refused is not read to its end', async () => {
   const { server } = await served()
   let pulled = 0

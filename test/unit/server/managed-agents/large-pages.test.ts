@@ -28,7 +28,7 @@ async function pagesOf({ ask }: ServedFakes, path: string): Promise<string[][]> 
 test('a list of large agents comes in small pages, and misses none', SLOW, async () => {
   const all = await served()
   const tools = [
-    { type: 'custom', name: 't', description: 'x', input_schema: { type: 'object', x: 'x'.repeat(900_000) } },
+    { type: 'custom', name: 't', description: 'x', input_schema: { type: 'object', x: 'x'.repeat(225_000) } },
   ]
   const ids: string[] = []
   for (let number = 0; number < 7; number += 1) {
@@ -55,7 +55,7 @@ test('large events come in small pages, from both ends and filtered, and none is
     body: { agent: 'agent_assistant', environment_id: 'env_local' },
   })
   const { id } = (await made.json()) as { id: string }
-  const sizes = [2_500_000, 10, 2_500_000, 10, 2_000_000]
+  const sizes = [625_000, 10, 625_000, 10, 500_000]
   const ids: string[] = []
   for (const size of sizes) {
     const events = [{ type: 'system.message', content: [{ type: 'text', text: 'x'.repeat(size) }] }]
@@ -83,7 +83,7 @@ test('of rows that are kept no more are read than a page shows', async () => {
       createdAt: number,
       archivedAt: null,
       parent: null,
-      body: 'x'.repeat(2 ** 20),
+      body: 'x'.repeat(2 ** 18),
     })
   let read = 0
   const page = await readPage({
