@@ -5,7 +5,7 @@ import type { Problems } from './files/problem.ts'
 import type { MemoryStats } from './memory/governor.ts'
 import type { PressureLevel } from './memory/pressure.ts'
 import type { CloseReason } from './worker/worker.ts'
-import type { Usage, SessionRef } from './store/store.ts'
+import type { PhaseTimes, Usage, SessionRef, TurnPhase } from './store/store.ts'
 import type { WorkerState } from './worker/lifecycle.ts'
 import type { StoreCall } from './store/watched-store.ts'
 import type { WorkerPurpose, Warmth } from './worker/warmth.ts'
@@ -55,6 +55,48 @@ export interface TurnSummary {
   firstMessageMs: number | undefined
   /** What it used; undefined when it had no process. Estimated for a turn without a result. */
   usage: Usage | undefined
+  /** Milliseconds in each phase. Their sum is `durationMs`. */
+  phases: PhaseTimes
+  /** Milliseconds in the phase `tool` by tool, of at most 50 tools; the others are `other`. */
+  tools: Record<string, number>
+}
+
+/** A turn that has not ended, as `pool.turns()` shows it. */
+export interface TurnInfo {
+  id: string
+  tenant: string
+  /** The key of its session. */
+  session: string
+  agent: string
+  /** Undefined until the turn has a process. */
+  worker: string | undefined
+  /** How it found its process; undefined until then. */
+  warmth: Warmth | undefined
+  /** What it does or waits for now. */
+  phase: TurnPhase
+  /** Milliseconds in each phase so far, the present one included. */
+  phases: PhaseTimes
+  /** Milliseconds in the phase `tool` by tool, of at most 50 tools; the others are `other`. */
+  tools: Record<string, number>
+  /** When it was sent, in milliseconds since the epoch. */
+  startedAt: number
+}
+
+/** The turn that has waited longest for a place. */
+export interface OldestWaiter {
+  tenant: string
+  agent: string
+  /** What it waits for: `turns`, `tenant`, `memory` or `suspended`. */
+  reason: string
+  waitMs: number
+}
+
+/** The turns that are queued. */
+export interface WaitStats {
+  /** Number of turns by what they wait for: as in `OldestWaiter`, or `session` for the turn before them. */
+  byReason: Record<string, number>
+  /** Undefined if no turn waits for a place. */
+  oldest: OldestWaiter | undefined
 }
 
 /** How the conversation of a session was made smaller. */

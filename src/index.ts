@@ -25,7 +25,17 @@ export type {
   PrepareTurn,
   WorkerContext,
 } from './agents/agent.ts'
-export type { PoolEvents, TurnSummary, WorkerDetails, WorkerInfo, Removal, RetentionReason } from './events.ts'
+export type {
+  OldestWaiter,
+  PoolEvents,
+  Removal,
+  RetentionReason,
+  TurnInfo,
+  TurnSummary,
+  WaitStats,
+  WorkerDetails,
+  WorkerInfo,
+} from './events.ts'
 export type { Totals } from './pool/counters.ts'
 export type { QueryPrompt } from './queries/query.ts'
 export type { CloseReason } from './worker/worker.ts'
@@ -41,6 +51,7 @@ export type {
   ClaimedSession,
   EventRange,
   EventTotals,
+  PhaseTimes,
   SessionClaim,
   SessionPage,
   SessionRecord,
@@ -49,6 +60,8 @@ export type {
   TranscriptEntry,
   TranscriptInfo,
   TranscriptKey,
+  TurnPhase,
+  TurnPhaseName,
   Usage,
   UsageRecord,
   SessionInfo,

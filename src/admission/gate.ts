@@ -127,6 +127,14 @@ export class Gate {
     if (this.#waitingTotal > 0) this.#admitWaiting()
   }
 
+  /** What the first waiting turn of a tenant waits for; undefined: none waits. */
+  waitingFor(tenant: string): CapacityReason | undefined {
+    const first = this.#waiting.get(tenant)?.[0]
+    if (first === undefined) return undefined
+    const obstacle = this.#obstacle(tenant, first.claim)
+    return obstacle === undefined || obstacle === 'draining' ? 'turns' : obstacle
+  }
+
   /** A turn has taken this long. */
   recordTurn(ms: number): void {
     this.#turnMs += SMOOTHING * (ms - this.#turnMs)

@@ -13,7 +13,8 @@ const SAFE = {
 
 /** What the worker learns from its agent's callbacks. */
 export interface CallbackListeners {
-  permissionRequest(change: 1 | -1): void
+  /** `of`: whether the process waits for a decision, or for what comes of a call that the client executes. */
+  permissionRequest(change: 1 | -1, of: PermissionQuestion['asks']): void
   /** The CLI comes to a tool call, right before it decides whether that may run. */
   called(toolUseId: string): void
   asked(question: PermissionQuestion): void
@@ -30,12 +31,12 @@ export function sdkOptions(
 ): Options {
   const { canUseTool, mcpServers, inProcessServers, onElicitation, onUserDialog, cwd, env, ...rest } =
     agent.processOptions
-  const counted = async <T>(ask: () => Promise<T>): Promise<T> => {
-    listeners.permissionRequest(1)
+  const counted = async <T>(ask: () => Promise<T>, of: PermissionQuestion['asks'] = 'permission'): Promise<T> => {
+    listeners.permissionRequest(1, of)
     try {
       return await ask()
     } finally {
-      listeners.permissionRequest(-1)
+      listeners.permissionRequest(-1, of)
     }
   }
   const context: WorkerContext = {
@@ -51,7 +52,7 @@ export function sdkOptions(
         } finally {
           listeners.answered(question, { result: signal?.aborted === true ? 'withdrawn' : 'allow' })
         }
-      }),
+      }, 'result'),
     beforeTurn: (prepare) => listeners.beforeTurn(prepare),
   }
   const servers = {

@@ -6,6 +6,8 @@ import type { ImportOptions } from '../maintenance/import-session.ts'
 /** What can be asked of a pool from outside of its process. */
 export type Operation =
   | { do: 'host' }
+  /** Every turn that has not ended. */
+  | { do: 'turns' }
   | { do: 'list'; page: Partial<SessionPage> }
   | { do: 'show'; tenant: string; key: string }
   | { do: 'delete'; tenant: string; key: string }
@@ -53,6 +55,8 @@ export async function* operate(
   switch (operation.do) {
     case 'host':
       return { pid: process.pid, stats: pool.stats() }
+    case 'turns':
+      return pool.turns()
     case 'list':
       return pool.sessions(operation.page)
     case 'show': {

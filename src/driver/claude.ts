@@ -118,6 +118,7 @@ class ClaudeProcess implements AgentProcess {
   #query: Query | undefined
   #spare: SpareProcess | undefined
   #child: GatedProcess | undefined
+  #onHeldBack: ((heldBack: boolean) => void) | undefined
   #reading = false
   /** True once the SDK has asked for its process. */
   #spawning = false
@@ -186,6 +187,10 @@ class ClaudeProcess implements AgentProcess {
 
   async interrupt(): Promise<InterruptReceipt | undefined> {
     return this.#query?.interrupt()
+  }
+
+  onHeldBack(listener: (heldBack: boolean) => void): void {
+    this.#onHeldBack = listener
   }
 
   onStderr(listener: (text: string) => void): void {
@@ -312,6 +317,7 @@ class ClaudeProcess implements AgentProcess {
         cgroup: this.#shared.cgroup,
         spool: new Spool(join(spoolDir, `${workerId}.jsonl`), spoolLimitBytes),
         onBroken: () => void this.terminate(BROKEN_GRACES),
+        onHeldBack: (heldBack) => this.#onHeldBack?.(heldBack),
         onCut: (problem) => this.#shared.trouble(`worker ${workerId}: ${problem}; the rest was left out`, undefined),
       },
     )

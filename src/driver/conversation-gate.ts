@@ -41,6 +41,8 @@ export interface GateListeners {
   onOutput(): void
   /** The output breaks the protocol; the gate has closed itself. */
   onViolation(problem: string): void
+  /** `holding` has changed. */
+  onHolding?(holding: boolean): void
   /** A message was too long: only its beginning was passed on. */
   onCut(problem: string): void
 }
@@ -75,6 +77,8 @@ export class ConversationGate extends Readable {
   #sourceEnded = false
   #sourceExited = false
   #finished = false
+  /** What its listener was told last. */
+  #toldHolding = false
 
   constructor(source: Readable, spool: Spool, listeners: GateListeners) {
     // Text is made of bytes as they are passed on, so that their memory is free from then on.
@@ -164,6 +168,14 @@ export class ConversationGate extends Readable {
     }
     if (this.#heldBytes > this.#heldLimit) this.#source.pause()
     if (this.#heldBytes > HELD_IN_MEMORY_BYTES) this.#advance()
+    this.#tellHolding()
+  }
+
+  #tellHolding(): void {
+    const { holding } = this
+    if (holding === this.#toldHolding) return
+    this.#toldHolding = holding
+    this.#listeners.onHolding?.(holding)
   }
 
   #passControl(line: Buffer): void {
@@ -206,6 +218,7 @@ export class ConversationGate extends Readable {
     if (this.#step !== undefined || this.destroyed) return
     const step = this.#nextStep()
     if (step === undefined) {
+      this.#tellHolding()
       if (this.#sourceEnded && !this.#anythingWaits && !this.#finished) {
         this.#finished = true
         this.push(null)

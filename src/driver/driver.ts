@@ -95,6 +95,8 @@ export interface AgentProcess {
   readonly lastOutputAt: number
   /** True while its conversation is held back because its reader has stopped. */
   readonly heldBack: boolean
+  /** Calls the listener when `heldBack` changes. Called at most once. A driver without it tells no turn that its reader holds it back. */
+  onHeldBack?(listener: (heldBack: boolean) => void): void
   /** Binds an unbound process to `cwd` and resolves with its session id. Refused: BindRefusedError; nothing was sent. */
   bind(cwd: string): Promise<string>
   /** Resolves when the message has been handed to the process: it may run from then on. False: it was not, and never will be. */

@@ -24,6 +24,8 @@ export interface GatedContext {
   spool: Spool
   /** Its output is over or cannot be understood, although it lives: it is to be ended. */
   onBroken: () => void
+  /** Its reader has stopped and its conversation waits, or does no longer. */
+  onHeldBack: (heldBack: boolean) => void
   /** A message was too long, and its end was dropped. */
   onCut: (problem: string) => void
 }
@@ -48,7 +50,7 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
   #violation = ''
   #endedByUs = false
 
-  constructor(request: SpawnRequest, { clock, oom, cgroup, spool, onBroken, onCut }: GatedContext) {
+  constructor(request: SpawnRequest, { clock, oom, cgroup, spool, onBroken, onHeldBack, onCut }: GatedContext) {
     super()
     this.#clock = clock
     this.#oom = oom
@@ -62,6 +64,7 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
         this.#lastOutputAt = clock.now()
       },
       onViolation: (problem) => this.#breakOff(problem),
+      onHolding: onHeldBack,
       onCut,
     })
     this.stdout.once('end', () => clock.after(STDOUT_CLOSED_GRACE_MS, () => this.#noteClosedStdout()))

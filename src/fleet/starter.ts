@@ -151,7 +151,7 @@ export class Starter {
       },
     }
     const callbacks: CallbackListeners = {
-      permissionRequest: (change) => made.worker?.recordPermissionRequest(change),
+      permissionRequest: (change, of) => made.worker?.recordPermissionRequest(change, of),
       called: (toolUseId) => made.worker?.called(toolUseId),
       asked: (question) => made.worker?.permissionAsked(question),
       answered: (question, answer) => made.worker?.permissionAnswered(question, answer),

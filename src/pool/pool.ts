@@ -15,7 +15,7 @@ import type { Clock } from '../clock.ts'
 import { Counters } from './counters.ts'
 import type { Totals } from './counters.ts'
 import { PoolEmitter } from '../events.ts'
-import type { PoolEvents, WorkerDetails } from '../events.ts'
+import type { PoolEvents, TurnInfo, WaitStats, WorkerDetails } from '../events.ts'
 import { Fleet } from '../fleet/fleet.ts'
 import type { FleetSettings } from '../fleet/fleet.ts'
 import type { ProcessHost } from '../fleet/starter.ts'
@@ -47,6 +47,8 @@ import type { ImportOptions } from '../maintenance/import-session.ts'
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
 export interface PoolStats {
   turns: { running: number; waiting: number; limit: number }
+  /** Why turns are queued, and which one waits longest. */
+  waits: WaitStats
   workers: Record<WorkerState, number> & { total: number; spares: number }
   starts: { running: number; waiting: number }
   memory: MemoryStats
@@ -275,6 +277,11 @@ export class Pool implements AsyncDisposable {
     return this.#fleet.workers()
   }
 
+  /** Every turn that has not ended, oldest first: what it does or waits for, since when, and how long each phase took so far. */
+  turns(): TurnInfo[] {
+    return this.#sessions.turns.open.all
+  }
+
   stats(): PoolStats {
     const { running, waiting, limit } = this.#fleet.gate.facts
     const { starting, waiting: startsWaiting } = this.#fleet.launcher.facts
@@ -282,6 +289,7 @@ export class Pool implements AsyncDisposable {
     const total = Object.values(states).reduce((sum, count) => sum + count, 0)
     return {
       turns: { running, waiting, limit },
+      waits: this.#sessions.turns.open.waits,
       workers: { ...states, total, spares },
       starts: { running: starting, waiting: startsWaiting },
       memory: this.#fleet.memory(),

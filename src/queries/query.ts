@@ -81,7 +81,7 @@ class PoolQuery {
 
   async interrupt(): Promise<InterruptReceipt | undefined> {
     const turn = this.#turn
-    if (turn !== undefined && turn.phase !== 'ended') {
+    if (turn !== undefined && turn.state !== 'ended') {
       await turn.interrupt()
       return turn.receipt
     }
@@ -165,7 +165,7 @@ class PoolQuery {
   }
 
   #endIfDone(): void {
-    if (this.#feeding > 0 || (this.#turn !== undefined && this.#turn.phase !== 'ended')) return
+    if (this.#feeding > 0 || (this.#turn !== undefined && this.#turn.state !== 'ended')) return
     this.#output.end()
     void this.#finish()
   }

@@ -22,7 +22,7 @@ import { Bodies } from './http/bodies.ts'
 import { readConnectionLimits } from './http/connections.ts'
 import type { ConnectionLimits } from './http/connections.ts'
 import { crossOrigin } from './http/origins.ts'
-import { inRequest } from './http/request-scope.ts'
+import { inRequest, traceIdOf } from '../telemetry/request-scope.ts'
 import { Quotas } from './limits.ts'
 import { DefinitionPolicy } from './managed-agents/definition-policy.ts'
 import { managedAgents } from './managed-agents/managed-agents.ts'
@@ -125,11 +125,12 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const runs = new Runs({ pool, feeds, threads, questions, clientTools, agUi: agUiOptions, logger })
   const policy = new DefinitionPolicy(defining, () => authenticator.off)
   const measured = metrics(pool, listeners, quotas)
+  const mayKnowTenants = (): boolean => authenticator.off
   const app = new Hono<ServerEnv>()
   app.use(noted(clock, logger, new Bodies((tenant, bytes) => storage.add(tenant, bytes))))
   app.use(crossOrigin(origins))
   app.use(guarded(quotas, authenticator, origins))
-  app.route('/', operations({ pool, settings, shed: new RecentlyShed(listeners, clock) }))
+  app.route('/', operations({ pool, settings, shed: new RecentlyShed(listeners, clock), mayKnowTenants }))
   app.route('/', measured.app)
   app.route('/', messages({ pool, quotas, feeds, streams, settings, disconnectGraceMs: graceOf(onDisconnect) }))
   app.route('/', agUi({ pool, quotas, streams, runs }))
@@ -198,7 +199,9 @@ function noted(clock: Clock, logger: Logger, bodies: Bodies): MiddlewareHandler<
     const requestId = `req_${randomBytes(12).toString('hex')}`
     c.set('requestId', requestId)
     c.set('bodies', bodies)
-    await inRequest({ request_id: requestId, method: c.req.method, path: c.req.path }, next)
+    const trace_id = traceIdOf(c.req.header('traceparent'))
+    const scope = { request_id: requestId, method: c.req.method, path: c.req.path }
+    await inRequest(trace_id === undefined ? scope : { ...scope, trace_id }, next)
     c.header('request-id', requestId)
     logger[OPEN_TO_ALL.has(c.req.path) ? 'debug' : 'info']('request', {
       request_id: requestId,

@@ -2,7 +2,7 @@ import { Hono } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
 import type { Clock } from '../clock.ts'
-import type { CapacityReason, Pool, StoreErrorCode } from '../index.ts'
+import type { CapacityReason, OldestWaiter, Pool, StoreErrorCode } from '../index.ts'
 import type { ServerEnv, ServerSettings, ServerState } from './context.ts'
 import type { PoolListeners } from './pool-listeners.ts'
 
@@ -21,6 +21,17 @@ const pressureSchema = z
     /** Why a turn would be refused now; null: it would not. */
     reason: z.string().nullable(),
     recentlyShed: z.int(),
+    /** The turn that has waited longest for a place; left out if none waits. */
+    oldestWaiter: z
+      .object({
+        waitMs: z.number(),
+        /** What it waits for: `turns`, `tenant`, `memory` or `suspended`. */
+        reason: z.string(),
+        /** Only for callers who may know. */
+        tenant: z.string().optional(),
+        agent: z.string().optional(),
+      })
+      .optional(),
   })
   .meta({ id: 'Pressure' })
 
@@ -72,13 +83,15 @@ function obstacle(pool: Pool, state: ServerState): Obstacle | undefined {
 }
 
 interface OperationsContext {
+  /** Whether whoever sends this request may be told of tenants. */
+  mayKnowTenants: (headers: Headers) => boolean
   pool: Pool
   settings: ServerSettings
   shed: RecentlyShed
 }
 
-/** What a load balancer, a supervisor and a person at 3 a.m. ask. No key is asked for, and no tenant is named. */
-export function operations({ pool, settings, shed }: OperationsContext): Hono<ServerEnv> {
+/** What a load balancer, a supervisor and a person at 3 a.m. ask. No key is asked for, and no tenant is named to a stranger. */
+export function operations({ pool, settings, shed, mayKnowTenants }: OperationsContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
   app.get(
     '/health',
@@ -128,16 +141,21 @@ export function operations({ pool, settings, shed }: OperationsContext): Hono<Se
       responses: { 200: answer('Now', pressureSchema) },
     }),
     (c) => {
-      const { turns, memory, store } = pool.stats()
+      const { turns, memory, store, waits } = pool.stats()
       const { running, waiting, limit } = turns
+      const oldest = waits.oldest && told(waits.oldest, mayKnowTenants(c.req.raw.headers))
       const reason = obstacle(pool, settings.state) ?? null
       const capacity = Number.isFinite(limit) ? limit : null
       const now = { memory: memory.pressure, store: store.trouble ?? null, reason, recentlyShed: shed.count }
-      return c.json({ running, waiting, capacity, ...now })
+      return c.json({ running, waiting, capacity, ...now, ...(oldest === undefined ? {} : { oldestWaiter: oldest }) })
     },
   )
   return app
 }
+
+/** A tenant, and an agent that a tenant may have defined, are for callers who may know tenants. */
+const told = ({ waitMs, reason, ...names }: OldestWaiter, mayKnow: boolean): Partial<OldestWaiter> =>
+  mayKnow ? { waitMs, reason, ...names } : { waitMs, reason }
 
 /** A full pool is ready: it sheds by itself, and a balancer that took all full ones out would leave none. */
 function notReady(pool: Pool, state: ServerState): string | undefined {

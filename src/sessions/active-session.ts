@@ -367,7 +367,9 @@ export class ActiveSession implements WorkerOwner {
   get info(): SessionInfo {
     const state = this.#worker?.state
     const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
-    return infoOf(this.record, shown, this.running?.record?.activeMs)
+    const { running } = this
+    const turn = running && { activeMs: running.record?.activeMs, phase: running.phases.now }
+    return infoOf(this.record, shown, turn)
   }
 
   /** Resolves when every reset so far is stored, or was told of. Never rejects. */

@@ -11,6 +11,7 @@ import type { StartPriority } from '../fleet/start-queue.ts'
 import { madeAgain } from '../fleet/working-directory.ts'
 import type { Places, TenantPlaces } from '../store/store.ts'
 import type { RunningTurn } from '../turns/turn.ts'
+import type { TurnPhases } from '../turns/turn-phases.ts'
 import type { UsageLedger } from '../usage/usage-ledger.ts'
 import { warmthOf } from '../worker/warmth.ts'
 import type { Warmth } from '../worker/warmth.ts'
@@ -33,6 +34,8 @@ export interface CheckoutContext {
 interface Need {
   permit: Permit
   priority: Exclude<StartPriority, 'spare'>
+  /** Of the turn that waits. */
+  phases?: TurnPhases
 }
 
 /** A start of a session's worker. */
@@ -61,7 +64,7 @@ export class Checkout {
     const worker = await this.#readyForTurn(session, permit, turn)
     const warmth = warmthOf(worker, before)
     // Cancelling a wait does not cancel a start: the worker stays, for the session's next turn.
-    const claimed = turn.phase !== 'ended'
+    const claimed = turn.state !== 'ended'
     if (claimed) worker.claim(turn)
     worker.unreserve()
     if (!claimed) return { worker, warmth }
@@ -111,7 +114,7 @@ export class Checkout {
 
   async #readyForTurn(session: ActiveSession, permit: Permit, turn: RunningTurn): Promise<Worker> {
     for (;;) {
-      const worker = await this.#ready(session, { permit, priority: 'turn' })
+      const worker = await this.#ready(session, { permit, priority: 'turn', phases: turn.phases })
       const compacted = this.#context.compaction.beforeTurn(session, worker, turn)
       if (compacted === undefined) return worker
       try {
@@ -194,7 +197,9 @@ export class Checkout {
   async #launch(session: ActiveSession, start: Start, group?: SpareGroup): Promise<Worker> {
     const { launcher, starter } = this.#context.fleet
     starter.checkBackoff(start.agent, start.fingerprint, session.record)
+    start.phases?.enter('starting', 'other starts')
     const begin = async (): Promise<Worker> => {
+      start.phases?.enter('starting')
       // A spare may have become ready while this start waited for its turn.
       const spare = group === undefined ? undefined : await this.#takeSpare(session, group)
       if (spare !== undefined) return spare

@@ -65,7 +65,7 @@ export class Compaction {
    */
   beforeTurn(conversation: ActiveSession, worker: Worker, turn: RunningTurn): Promise<void> | undefined {
     const isFirst = worker.resumed && worker.turns === 0 && !this.#settled.has(worker)
-    if (!isFirst || turn.phase === 'ended' || !this.#mayCompact(conversation.record)) return undefined
+    if (!isFirst || turn.state === 'ended' || !this.#mayCompact(conversation.record)) return undefined
     return this.#beforeTurn(conversation, worker, turn)
   }
 
@@ -100,12 +100,14 @@ export class Compaction {
     try {
       if (load !== undefined) {
         if (!isFree(worker)) return
+        turn.phases.enter('starting', 'compaction')
         await this.#shrink(conversation, worker, load, turn.ended)
+        turn.phases.enter('starting')
       }
       this.#settled.add(worker)
     } catch (error) {
       // The cancelled turn has ended by itself.
-      if (turn.phase === 'ended' || load === undefined) return
+      if (turn.state === 'ended' || load === undefined) return
       const why =
         error instanceof TurnTimeoutError
           ? `it took longer than ${formatDuration(error.limitMs)}`

@@ -17,6 +17,7 @@ import type { ActiveSessions } from './active-sessions.ts'
 import type { Checkout } from './checkout.ts'
 import type { SessionIdentity } from './session-record.ts'
 import type { TranscriptCopies } from './transcript-copies.ts'
+import { TurnList } from './turn-list.ts'
 
 export interface TurnRunnerContext {
   clock: Clock
@@ -34,9 +35,12 @@ export interface TurnRunnerContext {
 export class TurnRunner {
   readonly #context: TurnRunnerContext
   readonly #runs = new Set<Promise<void>>()
+  /** Those that have not ended. */
+  readonly open: TurnList
 
   constructor(context: TurnRunnerContext) {
     this.#context = context
+    this.open = new TurnList(context.clock)
   }
 
   /** Never throws: what goes wrong ends the turn. */
@@ -45,6 +49,7 @@ export class TurnRunner {
     const session = active.inMemory(identity)
     if (options?.onBusy === 'steer' && session?.running !== undefined) return steer(session.running, input, options)
     const turn = this.#newTurn(input, options, session?.record.agent ?? identity.agent)
+    this.open.add(turn, () => identity)
     if (session !== undefined) this.#admit(session, turn, options)
     else {
       active.find(identity).then(
@@ -75,16 +80,16 @@ export class TurnRunner {
   }
 
   #admit(found: ActiveSession, turn: RunningTurn, options: SendOptions): void {
-    const { active, clock } = this.#context
+    const { active } = this.#context
     if (active.closed) turn.fail(new PoolClosedError())
-    if (turn.phase === 'ended') {
+    if (turn.state === 'ended') {
       active.forgetIfQuiet(found)
       return
     }
     const session = active.current(found)
     session.keep(turn, options)
-    const startedAt = clock.now()
-    void turn.ended.then(() => this.#report(session, turn, startedAt))
+    this.open.add(turn, () => session.ref)
+    void turn.ended.then(() => this.#report(session, turn))
     const { onBusy = 'reject' } = options
     session.admit(turn, onBusy === 'steer' ? 'reject' : onBusy, () => this.#tracked(session, turn))
   }
@@ -104,6 +109,7 @@ export class TurnRunner {
     if (!session.owned) await session.own()
     if (turn.agent !== undefined) await useAgent(session, turn.agent)
     const permit = await this.#enter(session, turn)
+    turn.phases.enter('starting')
     // A caller that sees the end of a turn finds its place free.
     turn.onEnd = () => permit.release()
     const startedAt = clock.now()
@@ -126,11 +132,12 @@ export class TurnRunner {
     // Without a reason, an error with its stack is made for each turn.
     void turn.ended.then(() => cancelled.abort(turn.failure ?? null))
     const { tenant, agent } = session.record
+    turn.phases.enter('queued', () => gate.waitingFor(tenant))
     return gate.enter(tenant, cancelled.signal, { agent, worker: () => session.worker })
   }
 
   async #runOn(session: ActiveSession, worker: Worker, warmth: Warmth, turn: RunningTurn): Promise<void> {
-    const ended = (): boolean => turn.phase === 'ended'
+    const ended = (): boolean => turn.state === 'ended'
     try {
       if (!ended()) await Promise.all([this.#begin(session, worker, turn), worker.prepare(turn)])
       if (!ended()) await turn.onWorker?.(worker)
@@ -151,15 +158,18 @@ export class TurnRunner {
   /** From here on the prompt may have run: the conversation is resumed ever after, also by another host. */
   async #begin(session: ActiveSession, worker: Worker, turn: RunningTurn): Promise<void> {
     const { checkout, transcripts } = this.#context
+    turn.phases.enter('prompt', 'unprompted work')
     // What the agent said unprompted comes before the prompt.
     for (let end = session.unprompted?.end(); end !== undefined; end = session.unprompted?.end()) await end
     worker.attend()
+    turn.phases.enter('saving')
     await Promise.all([
       checkout.keepWorkspace(session),
       turn.record?.begin(),
       session.live.markBegun(),
       transcripts.begin(worker),
     ])
+    turn.phases.enter('prompt')
   }
 
   /** The worker has all that it needs for the turn, and is about to get the prompt. */
@@ -182,9 +192,9 @@ export class TurnRunner {
     if (turn.warmth !== undefined) fleet.gate.recordTurn(clock.now() - startedAt)
   }
 
-  #report(session: ActiveSession, turn: RunningTurn, startedAt: number): void {
-    const { emitter, clock, fleet, ledger } = this.#context
-    const { failure } = turn
+  #report(session: ActiveSession, turn: RunningTurn): void {
+    const { emitter, fleet, ledger } = this.#context
+    const { failure, phases, firstMessageMs } = turn
     // One that found no worker has not changed what the session was doing.
     if (turn.warmth !== undefined) fleet.residents.turnEnded(session.ref)
     if (failure instanceof CapacityError)
@@ -195,9 +205,11 @@ export class TurnRunner {
       worker: turn.workerId,
       warmth: turn.warmth,
       outcome: outcomeOf(turn),
-      durationMs: clock.now() - startedAt,
-      firstMessageMs: turn.firstMessageAt === undefined ? undefined : turn.firstMessageAt - startedAt,
+      durationMs: phases.totalMs,
+      firstMessageMs,
       usage: ledger.usageOf(turn),
+      phases: phases.times,
+      tools: phases.tools,
     })
   }
 }

@@ -1,11 +1,11 @@
-import type { SessionRecord, SessionInfo } from '../store/store.ts'
+import type { SessionRecord, SessionInfo, TurnPhase } from '../store/store.ts'
 import { NOTHING_USED } from '../usage/usage.ts'
 
-/** What callers are told of a session. `runningMs`: for how long the turn that runs has been at work. */
+/** What callers are told of a session. `running`: of the turn that runs, for how long it has been at work. */
 export const infoOf = (
   { tenant, key, agent, cwd, sdkSessionId, turns, usage, createdAt, lastUsedAt }: SessionRecord,
   state: SessionInfo['state'],
-  runningMs = 0,
+  running?: { activeMs: number | undefined; phase: TurnPhase },
 ): SessionInfo => ({
   tenant,
   key,
@@ -15,7 +15,8 @@ export const infoOf = (
   state,
   turns,
   usage: usage?.total ?? NOTHING_USED,
-  activeMs: (usage?.activeMs ?? 0) + runningMs || undefined,
+  activeMs: (usage?.activeMs ?? 0) + (running?.activeMs ?? 0) || undefined,
+  ...(running === undefined ? {} : { phase: running.phase }),
   createdAt,
   lastUsedAt,
 })

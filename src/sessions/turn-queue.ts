@@ -35,13 +35,13 @@ export class TurnQueue {
   /** The turn that runs. While the worker of one that has ended is still being given back, the next one counts as running. */
   get running(): RunningTurn | undefined {
     const { turn } = this.#running ?? {}
-    return turn?.phase === 'ended' ? this.#waiting.find((next) => next.turn.phase !== 'ended')?.turn : turn
+    return turn?.state === 'ended' ? this.#waiting.find((next) => next.turn.state !== 'ended')?.turn : turn
   }
 
   /** Settles when the turn has ended that has a worker; undefined while none has. */
   get ended(): Promise<void> | undefined {
     const { turn } = this.#running ?? {}
-    return turn?.phase === 'running' ? turn.ended : undefined
+    return turn?.state === 'running' ? turn.ended : undefined
   }
 
   /** Resolves when nothing of the last turn is left to do. */
@@ -88,6 +88,7 @@ export class TurnQueue {
   #enqueue(admission: Admission, first = false): void {
     if (first) this.#waiting.unshift(admission)
     else this.#waiting.push(admission)
+    admission.turn.phases.enter('queued', 'session')
     void admission.turn.record?.accept()
   }
 
@@ -98,12 +99,12 @@ export class TurnQueue {
     try {
       await run()
     } catch (error) {
-      if (turn.phase !== 'ended') turn.fail(error as Error)
+      if (turn.state !== 'ended') turn.fail(error as Error)
       else if (!isExpected(error)) this.#listener.failed(error)
     }
     this.#running = undefined
     // A turn that was aborted while it waited needs no worker.
-    this.#waiting = this.#waiting.filter((waiting) => waiting.turn.phase !== 'ended')
+    this.#waiting = this.#waiting.filter((waiting) => waiting.turn.state !== 'ended')
     const next = this.#waiting.shift()
     if (next !== undefined) this.#settled = this.#start(next)
     else this.#listener.idle()

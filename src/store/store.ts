@@ -79,9 +79,26 @@ export interface SessionInfo {
    * turn. Undefined before the first turn, and if the pool does not store events.
    */
   activeMs: number | undefined
+  /** What its turn does now. Left out while no turn runs. */
+  phase?: TurnPhase
   createdAt: number
   lastUsedAt: number
 }
+
+/** What a turn does or waits for. docs/observability.md says what each means. */
+export type TurnPhaseName = 'queued' | 'starting' | 'prompt' | 'model' | 'tool' | 'permission' | 'reader' | 'saving'
+
+/** The phase that a turn is in. */
+export interface TurnPhase {
+  name: TurnPhaseName
+  /** The tool that runs or that a permission is asked for; why the turn is queued; what else the phase is about. */
+  detail?: string
+  /** Since when the turn is in this phase, in milliseconds since the epoch. */
+  since: number
+}
+
+/** Milliseconds that a turn has spent in each phase. */
+export type PhaseTimes = Record<TurnPhaseName, number>
 
 /** The directories of one tenant's processes alone. */
 export interface TenantPlaces {

@@ -1,4 +1,8 @@
+import { trace } from '@opentelemetry/api'
+import type { TurnSummary } from '../events.ts'
 import type { Pool } from '../pool/pool.ts'
+import { currentRequest } from './request-scope.ts'
+import { tokensByKind } from './tokens.ts'
 
 /** Where log lines go: a message and its facts. pino, winston and console fit with a line of glue. */
 export interface Logger {
@@ -43,10 +47,10 @@ export function logPool(pool: Pool, logger: Logger): void {
       error,
     })
   })
-  pool.on('turn.ended', (turn) => logger.debug('turn ended', { ...turn }))
+  pool.on('turn.ended', (turn) => logger.info('turn ended', factsOf(turn)))
   pool.on('turn.refused', ({ id, session, error }) => {
     const { reason, retryAfterMs, facts } = error
-    logger.info(`turn refused: ${reason}`, { id, session, reason, retryAfterMs, ...facts })
+    logger.info(`turn refused: ${reason}`, { id, session, reason, retryAfterMs, ...facts, ...origin() })
   })
   pool.on('memory.pressure', ({ level, from, memory }) => {
     const { agents: _, ...figures } = memory
@@ -65,4 +69,26 @@ export function logPool(pool: Pool, logger: Logger): void {
   )
   pool.on('orphans.reaped', (report) => logger.warn('orphans of a host that is gone were ended', report))
   pool.on('warning', ({ message, error }) => logger.warn(message, { error }))
+}
+
+/** The request and the trace that have sent what is logged now. The pool's events of a turn come in the context of its `send()`. */
+function origin(): { request_id?: string; trace_id?: string } {
+  const { request_id, trace_id = trace.getActiveSpan()?.spanContext().traceId } = currentRequest() ?? {}
+  return { ...(request_id === undefined ? {} : { request_id }), ...(trace_id === undefined ? {} : { trace_id }) }
+}
+
+const rounded = (times: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(times).map(([name, ms]) => [name, Math.round(ms)]))
+
+/** What the line of a turn says. Times are milliseconds, the cost is in US dollars. */
+function factsOf({ durationMs, firstMessageMs, usage, phases, tools, ...turn }: TurnSummary): object {
+  return {
+    ...turn,
+    durationMs: Math.round(durationMs),
+    ...(firstMessageMs === undefined ? {} : { firstMessageMs: Math.round(firstMessageMs) }),
+    phases: rounded(phases),
+    ...(Object.keys(tools).length === 0 ? {} : { tools: rounded(tools) }),
+    ...(usage === undefined ? {} : { tokens: tokensByKind(usage), cost: usage.costUsd, estimated: usage.estimated }),
+    ...origin(),
+  }
 }

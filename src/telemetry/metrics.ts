@@ -10,6 +10,9 @@ const STORE_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02
 
 const WORKER_STATES = ['starting', 'idle', 'busy', 'closing'] as const
 
+/** A series that is there from the beginning can be alerted on. */
+const NO_WAITS = { turns: 0, tenant: 0, memory: 0, suspended: 0, session: 0 }
+
 /** One number of `pool.stats()`, or one for each value of a label. */
 type Reading = number | { label: string; values: Readonly<Record<string, number | undefined>> }
 
@@ -19,6 +22,18 @@ type Kind = 'gauge' | 'counter'
 const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: PoolStats) => Reading][] = [
   ['gauge', 'turns_running', 'Turns that run', ({ turns }) => turns.running],
   ['gauge', 'turns_waiting', 'Turns that wait for a place', ({ turns }) => turns.waiting],
+  [
+    'gauge',
+    'turns_waiting_by_reason',
+    'Turns that are queued, by what they wait for: a place, or the turn before them in their session',
+    ({ waits }) => ({ label: 'reason', values: { ...NO_WAITS, ...waits.byReason } }),
+  ],
+  [
+    'gauge',
+    'oldest_wait_seconds',
+    'How long the turn has waited that waits longest for a place; 0 if none waits',
+    ({ waits }) => (waits.oldest?.waitMs ?? 0) / 1_000,
+  ],
   ['gauge', 'turns_limit', 'Turns that may run at once', ({ turns }) => turns.limit],
   [
     'counter',
@@ -145,6 +160,7 @@ function measureTimes(heard: EventSource, meter: Meter, nameOf: (name: string) =
   const histogram = (name: string, description: string, explicitBucketBoundaries = SECONDS): Histogram =>
     meter.createHistogram(nameOf(name), { description, unit: 's', advice: { explicitBucketBoundaries } })
   const turn = histogram('turn_seconds', 'Turns from send() to their end, by how they found their process')
+  const phase = histogram('turn_phase_seconds', 'Time that turns spent in each phase that they were in')
   const first = histogram('first_message_seconds', 'From send() to the first message of the assistant')
   const start = histogram('start_seconds', 'Processes from their start until they were ready')
   const call = histogram('store_seconds', 'Calls of the store', STORE_SECONDS)
@@ -153,7 +169,8 @@ function measureTimes(heard: EventSource, meter: Meter, nameOf: (name: string) =
   const sessions = meter.createCounter(nameOf('sessions'), { description: 'Sessions that began or were deleted' })
   const warnings = meter.createCounter(nameOf('warnings'), { description: 'What went wrong and no caller asked for' })
   const listeners = {
-    'turn.ended': ({ warmth, durationMs, firstMessageMs }) => {
+    'turn.ended': ({ warmth, durationMs, firstMessageMs, phases }) => {
+      for (const [name, ms] of Object.entries(phases)) if (ms > 0) phase.record(ms / 1_000, { phase: name })
       if (warmth === undefined) return
       turn.record(durationMs / 1_000, { warmth })
       if (firstMessageMs !== undefined) first.record(firstMessageMs / 1_000, { warmth })

@@ -61,8 +61,6 @@ export class FakeProcess implements AgentProcess {
   bindRefusal: string | undefined
   /** What it uses, for the pool's fake memory. Default 100 MiB. */
   memoryBytes: number = 100 * 2 ** 20
-  /** Says that its conversation is held back by a reader that does not read. */
-  heldBack = false
   /** False makes it hang: it does not answer health probes. */
   answersProbes = true
   probes = 0
@@ -87,6 +85,8 @@ export class FakeProcess implements AgentProcess {
   graces: Graces | undefined
   lastOutputAt: number
   readonly #context: FakeProcessContext
+  #heldBack = false
+  #onHeldBack: ((heldBack: boolean) => void) | undefined
   readonly #startedAt: number
   readonly #ready = Promise.withResolvers<void>()
   readonly #exited = Promise.withResolvers<ExitFacts>()
@@ -116,6 +116,20 @@ export class FakeProcess implements AgentProcess {
     this.exited = this.#exited.promise
     this.messages = this.#read()
     this.query = this.#controls()
+  }
+
+  /** Whether its conversation is held back by a reader that does not read. A test may set it. */
+  get heldBack(): boolean {
+    return this.#heldBack
+  }
+
+  set heldBack(heldBack: boolean) {
+    this.#heldBack = heldBack
+    this.#onHeldBack?.(heldBack)
+  }
+
+  onHeldBack(listener: (heldBack: boolean) => void): void {
+    this.#onHeldBack = listener
   }
 
   get alive(): boolean {

@@ -12,6 +12,7 @@ import type { PermissionAnswer, PermissionQuestion } from '../agents/question.ts
 import type { TurnLimits } from '../options/limits.ts'
 import type { Warmth } from '../worker/warmth.ts'
 import { TurnLog } from './turn-log.ts'
+import { TurnPhases } from './turn-phases.ts'
 import type { FollowOptions, TurnFollower, TurnSubscriber } from './turn-log.ts'
 
 /** What a reader that stops iterating does to the turn. */
@@ -80,13 +81,15 @@ const NO_CREDENTIAL =
 const isLoggedOut = (message: SDKMessage): boolean =>
   message.type === 'assistant' && JSON.stringify(message.message.content).includes('Not logged in')
 
-type TurnPhase = 'waiting' | 'running' | 'ended'
+type TurnState = 'waiting' | 'running' | 'ended'
 
 /** The inside of a turn. All its endings meet in `#end`, and the first one counts. */
 export class RunningTurn implements Turn, TurnSink {
   readonly id: string = randomUUID()
   readonly result: Promise<SDKResultMessage>
   readonly message: SDKUserMessage
+  /** What it does or waits for, and for how long it did. */
+  readonly phases: TurnPhases
   readonly #clock: Clock
   readonly #limits: TurnLimits
   readonly #onLeave: OnLeave
@@ -108,14 +111,14 @@ export class RunningTurn implements Turn, TurnSink {
   /** Prompts that the process has, or may have. */
   #handedOver = 0
   readonly #timers = new Set<CancelTimer>()
-  #phase: TurnPhase = 'waiting'
+  #state: TurnState = 'waiting'
   #worker: TurnWorker | undefined
   #warmth: Warmth | undefined
   #lastResult: SDKResultMessage | undefined
   #failure: Error | undefined
   #interrupting: Promise<void> | undefined
   #credentialRefusals = 0
-  #firstMessageAt: number | undefined
+  #firstMessageMs: number | undefined
   /** Silence counts from here at the earliest. */
   #quietSince = 0
   /** Called when the turn is interrupted before it has a worker. */
@@ -137,6 +140,7 @@ export class RunningTurn implements Turn, TurnSink {
   constructor(message: SDKUserMessage, context: { clock: Clock; limits: TurnLimits; onLeave: OnLeave }) {
     this.message = { ...message, uuid: message.uuid ?? randomUUID() }
     this.#clock = context.clock
+    this.phases = new TurnPhases(context.clock)
     this.#limits = context.limits
     this.#onLeave = context.onLeave
     this.result = this.#result.promise
@@ -178,8 +182,8 @@ export class RunningTurn implements Turn, TurnSink {
     return prompt
   }
 
-  get phase(): TurnPhase {
-    return this.#phase
+  get state(): TurnState {
+    return this.#state
   }
 
   /** Settles when the turn has ended, however. Never rejects. */
@@ -200,9 +204,9 @@ export class RunningTurn implements Turn, TurnSink {
     return this.#worker?.id
   }
 
-  /** Clock reading of the first assistant message. */
-  get firstMessageAt(): number | undefined {
-    return this.#firstMessageAt
+  /** Milliseconds from `send()` to the first assistant message. */
+  get firstMessageMs(): number | undefined {
+    return this.#firstMessageMs
   }
 
   get droppedMessages(): number {
@@ -229,7 +233,7 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   async #readerLeft(): Promise<void> {
-    if (this.#phase === 'ended') return
+    if (this.#state === 'ended') return
     this.#readerCaughtUp()
     if (this.#onLeave === 'detach' || this.#readers.some((other) => !other.left)) return
     void this.interrupt()
@@ -265,16 +269,18 @@ export class RunningTurn implements Turn, TurnSink {
 
   #subscribe(reader: TurnSubscriber): void {
     if (this.#failure !== undefined) reader.stopHolding()
-    if (this.#phase === 'ended') reader.end(this.#failure)
+    if (this.#state === 'ended') reader.end(this.#failure)
     this.#readers.push(reader)
   }
 
   /** Gives the turn its worker and hands over the prompt. `notices`: system reminders for the agent beside it. */
   async run(worker: TurnWorker, warmth: Warmth, notices: readonly string[] = []): Promise<void> {
-    if (this.#phase !== 'waiting') return
-    this.#phase = 'running'
+    if (this.#state !== 'waiting') return
+    this.#state = 'running'
     this.#worker = worker
     this.#warmth = warmth
+    this.phases.enter('prompt', () => awaitedServers(worker))
+    this.phases.holdBack(worker.process.heldBack)
     this.#watchLimits(worker)
     const handed = this.#hand(withContext(this.message, notices))
     this.#handed.resolve()
@@ -309,8 +315,8 @@ export class RunningTurn implements Turn, TurnSink {
 
   /** Ends the turn with an error, now; a process that still works on it is interrupted. */
   abort(error: Error): void {
-    if (this.#phase === 'waiting') this.#end(error)
-    else if (this.#phase === 'running' && !this.#concluding) {
+    if (this.#state === 'waiting') this.#end(error)
+    else if (this.#state === 'running' && !this.#concluding) {
       this.#failure ??= error
       // A reader that has stopped must not keep a turn whose end it will be told anyway.
       for (const reader of this.#readers) reader.stopHolding()
@@ -325,10 +331,11 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   accept(message: SDKMessage): boolean {
+    this.phases.hear(message)
     if (this.#isUnderway(message)) this.#underway.resolve()
     // Only our own prompt ids make the CLI tell of its queue; a plain query never shows it.
     if (lifecycleOf(message) !== undefined) return false
-    if (message.type === 'assistant') this.#firstMessageAt ??= this.#clock.now()
+    if (message.type === 'assistant') this.#firstMessageMs ??= this.phases.totalMs
     // What the CLI says of a credential is for its own users: the turn's error says what to do here.
     if (this.#recordCredential(message) && message.type === 'assistant') return false
     if (message.type === 'result' && this.#isLast(message)) {
@@ -344,11 +351,21 @@ export class RunningTurn implements Turn, TurnSink {
     this.#record?.recordCall(toolUseId)
   }
 
+  permissionRequested(change: 1 | -1): void {
+    this.phases.questions(change)
+  }
+
+  heldBack(heldBack: boolean): void {
+    this.phases.holdBack(heldBack)
+  }
+
   permissionAsked(question: PermissionQuestion): void {
+    this.phases.asked(question)
     this.#record?.recordQuestion(question)
   }
 
   permissionAnswered(question: PermissionQuestion, answer: PermissionAnswer): void {
+    this.phases.answered(question)
     this.#record?.recordAnswer(question, answer)
   }
 
@@ -360,8 +377,9 @@ export class RunningTurn implements Turn, TurnSink {
 
   /** A result is told once it cannot be lost any more. */
   async #conclude(result: SDKResultMessage): Promise<void> {
-    if (this.#phase === 'ended') return
+    if (this.#state === 'ended') return
     this.#concluding = true
+    this.phases.enter('saving')
     let failure: Error | undefined
     try {
       if (this.onResult !== undefined) await this.onResult()
@@ -420,13 +438,13 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   async #interrupt(): Promise<void> {
-    if (this.#phase === 'waiting') {
+    if (this.#state === 'waiting') {
       this.onCancel?.()
       this.#end(new TurnInterruptedError('the turn was interrupted before it had a worker; nothing was sent'))
       return
     }
     const worker = this.#worker
-    if (this.#phase === 'ended' || this.#concluding || worker === undefined) return
+    if (this.#state === 'ended' || this.#concluding || worker === undefined) return
     if (this.#failure === undefined) this.#record?.recordInterrupt()
     // An interrupt that overtakes its prompt would stop nothing.
     await Promise.race([this.#underway.promise, this.ended, this.#elapsed(BEGIN_GRACE_MS)])
@@ -442,7 +460,7 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   #isEnded(): boolean {
-    return this.#phase === 'ended'
+    return this.#state === 'ended'
   }
 
   #watchLimits(worker: TurnWorker): void {
@@ -474,7 +492,7 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   #after(delayMs: number, callback: () => void): void {
-    if (this.#phase === 'ended') return
+    if (this.#state === 'ended') return
     const cancel = this.#clock.after(delayMs, () => {
       this.#timers.delete(cancel)
       callback()
@@ -487,8 +505,9 @@ export class RunningTurn implements Turn, TurnSink {
   }
 
   #end(error: Error | undefined): void {
-    if (this.#phase === 'ended' || this.#concluding) return
-    this.#phase = 'ended'
+    if (this.#state === 'ended' || this.#concluding) return
+    this.#state = 'ended'
+    this.phases.end()
     this.#failure ??= error
     this.#record?.recordEnd(this.#failure)
     if (this.#failure !== undefined) this.#kept.reject(this.#failure)
@@ -512,6 +531,10 @@ interface PromptLifecycle {
 
 const lifecycleOf = (message: { type: string }): PromptLifecycle | undefined =>
   message.type === 'command_lifecycle' ? (message as PromptLifecycle) : undefined
+
+/** What keeps a process from beginning its first turn. */
+const awaitedServers = ({ pendingServers = [] }: TurnWorker): string | undefined =>
+  pendingServers.length === 0 ? undefined : `MCP: ${pendingServers.join(', ')}`
 
 function waitingFor(servers: readonly string[]): string {
   if (servers.length === 0) return ''

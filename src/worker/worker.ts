@@ -46,6 +46,10 @@ export interface TurnSink {
   accept(message: SDKMessage): boolean
   /** The process is about to decide whether a tool call may run. */
   toolCalled?(toolUseId: string): void
+  /** A question of the process that its host or user must answer is open (1), or no longer (-1). */
+  permissionRequested?(change: 1 | -1): void
+  /** What the process says is held back because a reader has stopped, or no longer. */
+  heldBack?(heldBack: boolean): void
   permissionAsked?(question: PermissionQuestion): void
   permissionAnswered?(question: PermissionQuestion, answer: PermissionAnswer): void
   /** The process has ended, and everything it said was delivered. */
@@ -191,6 +195,7 @@ export class Worker {
     this.#shareOfMaxAge = context.shareOfMaxAge
     this.startedAt = this.#clock.now()
     this.#lastUsedAt = this.startedAt
+    process.onHeldBack?.((heldBack) => this.#listener?.heldBack?.(heldBack))
   }
 
   /** Its agent has another definition for processes that are there. */
@@ -423,8 +428,10 @@ export class Worker {
     this.#pins.recordTasks(new Set(ids).size)
   }
 
-  recordPermissionRequest(change: 1 | -1): void {
+  recordPermissionRequest(change: 1 | -1, of: PermissionQuestion['asks'] = 'permission'): void {
     this.#pins.recordPermissionRequest(change)
+    // A tool that the client executes is a call that runs.
+    if (of === 'permission') this.#listener?.permissionRequested?.(change)
   }
 
   called(toolUseId: string): void {

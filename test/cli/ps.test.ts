@@ -2,7 +2,7 @@ import { access, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { ListedWorker } from '../../src/cli/ps/worker-list.ts'
-import type { WorkerDetails } from '../../src/index.ts'
+import type { SessionInfo, WorkerDetails } from '../../src/index.ts'
 import { startHost } from '../fixtures/other-host.ts'
 import { MODEL, openSite, until } from '../fixtures/real-pool.ts'
 import { run } from './command.ts'
@@ -49,6 +49,14 @@ describe('The command ps, beside a running host', () => {
     const line = lines.find((text) => text.includes(known?.id ?? 'none')) ?? ''
     expect(line).toMatch(new RegExp(`one .* host ${host.pid} .* ${root?.pid} .* [\\d.]+(ms|s|m) .* \\d+ MiB .* claude`))
     expect(lines.find((text) => text.includes(` ${sleep?.pid} `))).toMatch(/ └ sleep 306/)
+
+    // Why its turn is slow is there, too, and in the list of sessions.
+    expect(worker?.phase).toMatchObject({ name: 'tool', detail: 'Bash' })
+    expect(line).toMatch(/ tool Bash, [\d.]+(ms|s|m) /)
+    const sessions = await run(['sessions', 'list', '--data-dir', site.dataDir, '--json'])
+    expect((JSON.parse(sessions.stdout) as SessionInfo[])[0]?.phase).toEqual(worker?.phase)
+    const list = await run(['sessions', 'list', '--data-dir', site.dataDir])
+    expect(list.stdout).toMatch(/ busy +│ tool Bash, [\d.]+(ms|s|m) /)
   })
 
   test('shows a spare as one', async () => {

@@ -11,6 +11,7 @@ export function psCommand(): Command {
     )
     .option('--config <file>', 'config file')
     .option('--json', 'print JSON')
+    .option('--watch [every]', 'print it again and again, by default every 2s, until it is interrupted')
     .action(async (flags: PsFlags) => {
       const { ps } = await import('./run.ts')
       await ps(flags)

@@ -1,23 +1,30 @@
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { listWorkers } from './worker-list.ts'
 import type { ListedWorker } from './worker-list.ts'
-import { loadConfig } from '../../config/load.ts'
-import { DEFAULT_DATA_DIR } from '../../index.ts'
-import type { ProcessInfo } from '../../index.ts'
+import type { ProcessInfo, TurnInfo } from '../../index.ts'
 import { readRunFiles, registerRuns } from '../../process/run-files.ts'
 import { ProcessTable } from '../../process/table.ts'
 import { RUN_DIR } from '../../store/data-dir.ts'
-import { formatDuration, formatSize } from '../../units.ts'
+import { formatDuration, formatSize, parseDuration } from '../../units.ts'
+import { phaseWords } from '../shared/phase-words.ts'
+import { askHost, dataDirOf } from '../shared/running-host.ts'
+import type { DataDirFlags } from '../shared/running-host.ts'
 import { tableOf } from '../shared/table.ts'
 import type { Column } from '../shared/table.ts'
 import { columnsOf } from '../shared/text.ts'
 
 /** The flags of `ps`. */
-export interface PsFlags {
-  dataDir?: string
-  config?: string
+export interface PsFlags extends DataDirFlags {
   json?: true
+  watch?: true | string
 }
+
+/** How often `--watch` looks by default. */
+const WATCH_EVERY = '2s'
+
+/** Moves the cursor of a terminal to its beginning, and clears what is below. */
+const CLEAR = '\u001B[H\u001B[J'
 
 /** Longer command lines are cut: their beginning tells them apart. */
 const COMMAND_COLUMNS = 32
@@ -34,10 +41,10 @@ function sessionOf(run: ListedWorker['run']): string {
   return tenant === 'default' ? session : `${tenant}/${session}`
 }
 
-function rowsOf({ id, state, host, run, processes }: ListedWorker): string[][] {
+function rowsOf({ id, state, host, run, phase, processes }: ListedWorker): string[][] {
   const owner = state === 'running' ? `host ${host.pid}` : `orphan of ${host.pid}`
   return processes.map((process, index) => [
-    ...(index === 0 ? [id, sessionOf(run), run?.agent ?? '?', owner] : ['', '', '', '']),
+    ...(index === 0 ? [id, sessionOf(run), run?.agent ?? '?', owner, phaseWords(phase)] : ['', '', '', '', '']),
     String(process.pid),
     formatDuration(process.ageMs),
     memory(process),
@@ -50,6 +57,7 @@ const COLUMNS: readonly Column[] = [
   { head: 'session', title: true, least: 10 },
   { head: 'agent', least: 8 },
   { head: 'host', least: 10 },
+  { head: 'phase', least: 8 },
   { head: 'pid', align: 'right' },
   { head: 'age', align: 'right' },
   { head: 'memory', align: 'right' },
@@ -65,12 +73,31 @@ function print(workers: readonly ListedWorker[]): void {
 
 const seesAll = (): boolean => process.platform !== 'linux' || process.getuid?.() === 0
 
-/** Shows every process of every worker. Throws ConfigError for a config that cannot be read. */
-export async function ps({ dataDir, config, json }: PsFlags): Promise<void> {
-  const configured = dataDir ?? (await loadConfig(config, process.cwd())).options.dataDir
-  const runDir = join(configured ?? DEFAULT_DATA_DIR, RUN_DIR)
+/** A host that does not answer in this time is listed without what its turns do. */
+const ANSWER_MS = 2_000
+
+/** What the turns of the host do that runs on a data directory. */
+async function turnsOf(dataDir: string): Promise<readonly TurnInfo[]> {
+  const answer = await askHost(dataDir, { do: 'turns' }, ANSWER_MS).catch(() => undefined)
+  return (answer?.value ?? []) as readonly TurnInfo[]
+}
+
+async function show(dataDir: string, json: boolean): Promise<void> {
+  const runDir = join(dataDir, RUN_DIR)
   registerRuns(runDir)
-  const workers = listWorkers(new ProcessTable().read(), readRunFiles(runDir))
-  if (json === true) console.log(JSON.stringify(workers))
+  const workers = listWorkers(new ProcessTable().read(), readRunFiles(runDir), await turnsOf(dataDir))
+  if (json) console.log(JSON.stringify(workers))
   else print(workers)
+}
+
+/** Shows every process of every worker. With `watch` it does so again and again. Throws ConfigError for a config that cannot be read. */
+export async function ps({ json, watch, ...flags }: PsFlags): Promise<void> {
+  const everyMs = watch === undefined ? undefined : parseDuration('--watch', watch === true ? WATCH_EVERY : watch)
+  const dataDir = await dataDirOf(flags)
+  for (;;) {
+    if (everyMs !== undefined && process.stdout.isTTY) console.log(CLEAR)
+    await show(dataDir, json === true)
+    if (everyMs === undefined) return
+    await setTimeout(everyMs)
+  }
 }

@@ -1,4 +1,4 @@
-import type { ProcessInfo } from '../../index.ts'
+import type { ProcessInfo, TurnInfo, TurnPhase } from '../../index.ts'
 import { inOrder } from '../../driver/processes.ts'
 import { isSameHost } from '../../process/marker.ts'
 import type { HostIdentity } from '../../process/marker.ts'
@@ -15,11 +15,18 @@ export interface ListedWorker {
   state: 'running' | 'orphaned'
   /** Known only from the data directory of its pool. */
   run: RunEntry | undefined
+  /** What its turn does. Left out while it runs none, and for workers of other data directories. */
+  phase?: TurnPhase
   processes: ProcessInfo[]
 }
 
-/** All workers on this machine that have a process, of every pool, with what `runs` tells of them. */
-export function listWorkers(entries: readonly ProcessEntry[], runs: readonly RunEntry[]): ListedWorker[] {
+/** All workers on this machine that have a process, of every pool, with what `runs` and `turns` tell of them. */
+export function listWorkers(
+  entries: readonly ProcessEntry[],
+  runs: readonly RunEntry[],
+  turns: readonly TurnInfo[] = [],
+): ListedWorker[] {
+  const phases = new Map(turns.map(({ worker, phase }) => [worker, { phase }]))
   const hosts = new Map<string, HostIdentity>()
   for (const { marker } of entries)
     if (marker !== undefined) hosts.set(`${marker.host.pid}:${marker.host.startTime}`, marker.host)
@@ -34,6 +41,7 @@ export function listWorkers(entries: readonly ProcessEntry[], runs: readonly Run
       host,
       state: tree.some(isOrphan) ? 'orphaned' : 'running',
       run: runs.find((run) => run.workerId === id && isSameHost(run.host, host)),
+      ...phases.get(id),
       processes: inOrder(tree),
     }))
   })

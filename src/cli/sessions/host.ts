@@ -12,13 +12,8 @@ import { accessTo } from '../../store/access.ts'
 import { STORE_FILE, controlOf } from '../../store/data-dir.ts'
 import { copyOfStore, isOutdated } from '../../store/reading.ts'
 import type { ReadStore } from '../../store/reading.ts'
+import type { DataDirFlags } from '../shared/running-host.ts'
 import { isReading, read } from './reading.ts'
-
-/** The flags of every command that works on a data directory. */
-export interface DataDirFlags {
-  dataDir?: string
-  config?: string
-}
 
 /** An agent that is never started: what is kept can be worked on without any. */
 const NO_AGENT = { upkeep: { spares: { max: 0 }, unboundSpares: { max: 0 } } }
@@ -33,9 +28,6 @@ interface Exchange {
 async function* nothing(): AsyncGenerator<string> {
   // No line follows.
 }
-
-/** Where the sessions are that a command is about. Throws ConfigError for a config that is not valid. */
-export const dataDirOf = async (flags: DataDirFlags): Promise<string> => placeOf(flags, await loadOptions(flags))
 
 const loadOptions = ({ config }: DataDirFlags): Promise<Config> => loadConfig(config, process.cwd())
 

@@ -7,11 +7,12 @@ import type { BackupReport, FileProblem, ImportOptions, PruneReport, SessionInfo
 import { fileProblem } from '../../options/file-problem.ts'
 import { formatDuration, formatSize } from '../../units.ts'
 import { onDataDir } from './host.ts'
-import type { DataDirFlags } from './host.ts'
+import type { DataDirFlags } from '../shared/running-host.ts'
 import { printable } from '../shared/style.ts'
 import { tableOf } from '../shared/table.ts'
 import type { Column } from '../shared/table.ts'
 import { columnsOf } from '../shared/text.ts'
+import { phaseWords } from '../shared/phase-words.ts'
 
 /** The flags of the commands on one session. */
 export interface SessionFlags extends DataDirFlags {
@@ -41,6 +42,7 @@ const COLUMNS: readonly Column[] = [
   { head: 'key', title: true, least: 12 },
   { head: 'agent', least: 8 },
   { head: 'state' },
+  { head: 'phase', least: 8 },
   { head: 'turns', align: 'right' },
   { head: 'tokens', align: 'right' },
   { head: 'cost', align: 'right' },
@@ -65,6 +67,7 @@ export async function list({ tenant, agent, limit, after, json, ...flags }: List
     printable(session.key),
     session.agent,
     session.state,
+    phaseWords(session.phase),
     session.turns,
     tokens(usage),
     cost(usage),
@@ -80,9 +83,10 @@ export async function list({ tenant, agent, limit, after, json, ...flags }: List
 export async function show(key: string, { tenant, json, ...flags }: SessionFlags): Promise<void> {
   const info = (await onDataDir(flags, { do: 'show', tenant, key })) as SessionInfo
   if (json === true) return console.log(JSON.stringify(info))
-  const { usage, createdAt, lastUsedAt, ...facts } = info
+  const { usage, createdAt, lastUsedAt, phase, ...facts } = info
   const rows: [string, string][] = [
     ...Object.entries(facts).map(([name, value]): [string, string] => [name, String(value ?? '-')]),
+    ['phase', phaseWords(phase) || '-'],
     ['created', ago(createdAt)],
     ['last used', ago(lastUsedAt)],
     ['input tokens', String(usage.inputTokens)],

@@ -30,6 +30,8 @@ interface Setup {
   output: () => string
   violations: string[]
   cuts: string[]
+  /** What it said of holding. */
+  said: boolean[]
   ended: Promise<void>
   /** Writes and waits until the gate has taken it, or has stopped taking. */
   write: (text: string) => Promise<void>
@@ -50,10 +52,12 @@ const open = (spoolLimit = NOT_FULL): Setup => {
   const file = join(folder, `${(number += 1)}.jsonl`)
   const violations: string[] = []
   const cuts: string[] = []
+  const said: boolean[] = []
   const gate = new ConversationGate(source, new Spool(file, spoolLimit), {
     onOutput: () => undefined,
     onViolation: (problem) => violations.push(problem),
     onCut: (problem) => cuts.push(problem),
+    onHolding: (holding) => said.push(holding),
   })
   gate.on('error', () => undefined)
   const texts: string[] = []
@@ -69,6 +73,7 @@ const open = (spoolLimit = NOT_FULL): Setup => {
     output: () => texts.join(''),
     violations,
     cuts,
+    said,
     ended,
     async write(text) {
       source.write(text)
@@ -108,6 +113,19 @@ describe('while its reader reads', () => {
 })
 
 describe('while its reader does not read', () => {
+  test('it says when something begins to wait for its reader, and when nothing does any more', async () => {
+    const { write, gate, said } = open()
+    await write(conversation(1, MIB) + conversation(2, MIB))
+    expect([gate.holding, said]).toEqual([true, [true]])
+    await write(conversation(3, MIB))
+    expect(said).toEqual([true])
+    while (gate.holding) {
+      gate.consumed()
+      await settle()
+    }
+    expect(said).toEqual([true, false])
+  })
+
   test('the conversation waits beyond the window, and control lines overtake it', async () => {
     const { write, output, gate } = open()
     await write(conversation(1, MIB))

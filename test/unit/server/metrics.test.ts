@@ -71,3 +71,31 @@ test('nothing that is measured names a tenant or a session', async () => {
   await (await all.pool.session('secret-key', { tenant: 'secret-tenant', agent: 'assistant' })).send('hi').result
   expect(await (await all.ask('GET', '/metrics')).text()).not.toContain('secret')
 })
+
+test('how long turns were in each phase is there, and how long the oldest one waits', async () => {
+  const all = await served({}, { limits: { turns: 1 }, admission: { mode: 'wait', timeout: '1h' } })
+  const { clock, driver, session } = all
+  driver.onStart = (process) => (process.answersAtOnce = false)
+  const running = (await session('one')).send('go')
+  const process = await driver.process(0)
+  await driver.until(() => process.unanswered === 1)
+  const waiting = (await session('two')).send('go')
+  await clock.advance(2_000)
+  expect(await scrape(all)).toMatchObject({
+    oldest_wait_seconds: 2,
+    'turns_waiting_by_reason{reason="turns"}': 1,
+    'turns_waiting_by_reason{reason="memory"}': 0,
+  })
+  await waiting.interrupt()
+  process.finish()
+  await running.result
+  await clock.settle()
+  const after = await scrape(all)
+  expect(after).toMatchObject({
+    oldest_wait_seconds: 0,
+    'turn_phase_seconds_sum{phase="queued"}': 2,
+    'turn_phase_seconds_count{phase="queued"}': 1,
+    'turn_phase_seconds_sum{phase="prompt"}': 2,
+  })
+  expect(after).not.toHaveProperty('turn_phase_seconds_count{phase="reader"}')
+})

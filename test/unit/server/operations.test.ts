@@ -45,6 +45,34 @@ test('pressure says what runs, what would be refused and what lately was', async
   expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ running: 0, reason: null, recentlyShed: 0 })
 })
 
+/** What `/pressure` says of the oldest waiter while a turn of the tenant `acme` waits. */
+async function oldestWaiter(options: Parameters<typeof served>[0]): Promise<unknown> {
+  const { ask, driver, pool, clock } = await served(options, {
+    limits: { turns: 1 },
+    admission: { mode: 'wait', timeout: '1h' },
+  })
+  driver.onStart = (process) => (process.answersAtOnce = false)
+  const [one, two] = await Promise.all(
+    ['one', 'two'].map((key) => pool.session(key, { agent: 'assistant', tenant: 'acme' })),
+  )
+  const running = one?.send('go')
+  await driver.until(() => driver.processes[0]?.unanswered === 1)
+  const waiting = two?.send('go')
+  await clock.advance(3_000)
+  const told = (await (await ask('GET', '/pressure')).json()) as { oldestWaiter?: unknown }
+  await waiting?.interrupt()
+  driver.processes[0]?.finish()
+  await running?.result
+  expect(await (await ask('GET', '/pressure')).json()).not.toHaveProperty('oldestWaiter')
+  return told.oldestWaiter
+}
+
+test('pressure names the turn that has waited longest, and its tenant only where no caller is a stranger', async () => {
+  expect(await oldestWaiter({})).toEqual({ waitMs: 3_000, reason: 'turns', tenant: 'acme', agent: 'assistant' })
+  const keys = [{ tenant: 'a', sha256: hashKey('x'.repeat(24)) }]
+  expect(await oldestWaiter({ keys })).toEqual({ waitMs: 3_000, reason: 'turns' })
+})
+
 test('memory that is critically short makes it unready, and nothing else does that a turn could be refused for', async () => {
   const { ask, clock, memory } = await served()
   memory.othersBytes = memory.limitBytes - memory.hostBytes

@@ -19,7 +19,7 @@ describe('a call of send() that is not valid', () => {
     ['send()', null],
   ])('fails its turn with the name of %s, and does not throw', async (path, options) => {
     const turn = newTurn('Hello', options as SendOptions, base)
-    expect(turn.phase).toBe('ended')
+    expect(turn.state).toBe('ended')
     await expect(turn.result).rejects.toMatchObject({ code: 'invalid_config', path })
     await expect(turn.next()).rejects.toBeInstanceOf(ConfigError)
   })

@@ -103,7 +103,7 @@ describe('a turn', () => {
     expect(worker.sent).toMatchObject([prompt('Hello')])
     expect(messages).toEqual(['assistant', 'result'])
     expect(await turn.result).toMatchObject({ subtype: 'success', result: 'done' })
-    expect([turn.phase, turn.warmth, turn.workerId, turn.failure]).toEqual(['ended', 'cold', 'w-1', undefined])
+    expect([turn.state, turn.warmth, turn.workerId, turn.failure]).toEqual(['ended', 'cold', 'w-1', undefined])
   })
 
   test('leaves no timer behind, however it ends', async () => {
@@ -424,7 +424,7 @@ describe('an abort', () => {
     hear(turn, said('Hi'))
     turn.abort(reason)
     await clock.settle()
-    expect([worker.interrupts, turn.phase]).toEqual([1, 'running'])
+    expect([worker.interrupts, turn.state]).toEqual([1, 'running'])
     expect(hear(turn, answering(turn.message.uuid))).toBe(true)
     await expect(turn.result).rejects.toBe(reason)
   })
