@@ -36,7 +36,8 @@ test('A turn of the real process is in the phase that delays it: hooks, a questi
     }),
   })
   const session = await pool.session('one', { agent: 'a' })
-  const bash = (file: string): string => `until [ -e ${join(site.root, file)} ]; do sleep 0.05; done; mkdir -p ${site.root}/x`
+  const bash = (file: string): string =>
+    `until [ -e ${join(site.root, file)} ]; do sleep 0.05; done; mkdir -p ${site.root}/x`
   const create = (file: string): Promise<void> => writeFile(join(site.root, file), '')
 
   const ended = event(pool, 'turn.ended')
@@ -50,8 +51,8 @@ test('A turn of the real process is in the phase that delays it: hooks, a questi
   expect((await turn.result).subtype).toBe('success')
   const { phases, durationMs } = await ended
   expect(Object.values(phases).reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(durationMs)
-  for (const name of ['starting', 'prompt', 'model', 'permission', 'tool', 'saving'] as const)
-    expect(phases[name], name).toBeGreaterThan(0)
+  const { queued: _, reader: __, ...were } = phases
+  expect(Object.entries(were).filter(([, ms]) => ms <= 0)).toEqual([])
 
   const input = {
     description: 'wait',
@@ -72,7 +73,7 @@ test('A turn of the real process is in the phase that delays it: hooks, a questi
   const fourth = session.send(Array.from({ length: 4 }, () => '@sim text 1MiB chunk 256KiB').join('\n'))
   await fourth.next()
   await isIn(pool, { name: 'reader' })
-  for await (const _ of fourth);
+  while ((await fourth.next()).done !== true);
   expect((await fourth.result).subtype).toBe('success')
   expect(pool.turns()).toEqual([])
 })

@@ -22,7 +22,11 @@ const returned = (id: string, parent: string | null = null): SDKMessage =>
   }) as SDKMessage
 
 const piece = (type: 'message_start' | 'message_stop'): SDKMessage =>
-  ({ type: 'stream_event', parent_tool_use_id: null, event: { type, message: { id: 'msg_1', model: 'claude-fake', usage: {} } } }) as never
+  ({
+    type: 'stream_event',
+    parent_tool_use_id: null,
+    event: { type, message: { id: 'msg_1', model: 'claude-fake', usage: {} } },
+  }) as never
 
 /** A store whose writes of events can be held up. */
 class SlowStore extends MemoryStore {
