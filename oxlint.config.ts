@@ -67,6 +67,10 @@ const commandSees = [
   '../files/*.ts',
   '../store/*.ts',
   '../control/*.ts',
+  '../credentials/*.ts',
+  '../options/api.ts',
+  '../options/isolation.ts',
+  '../driver/environment.ts',
   '../driver/executable.ts',
   '../driver/processes.ts',
   '../sessions/session-info.ts',
@@ -74,7 +78,7 @@ const commandSees = [
 ]
 const commandLibraries = ['commander', 'cli-table3']
 const commandSays =
-  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, config, server, simulator, and what it operates: process, memory, files, store, control, driver/executable, driver/processes and sessions/session-info.'
+  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, options/api, options/isolation, driver/environment, driver/executable, driver/processes and sessions/session-info.'
 
 interface Border {
   files: string[]
@@ -204,6 +208,13 @@ const borders: Border[] = [
     files: ['src/memory/**'],
     imports: root,
     says: 'memory sees the root files.',
+  },
+  {
+    files: ['src/credentials/**'],
+    imports: [...root, '../store/store.ts', '../process/marker.ts', '../process/sweep.ts'],
+    types: ['../store/store.ts'],
+    spawns: true,
+    says: 'credentials sees the root files, the types of store/store, process/marker and process/sweep.',
   },
   {
     files: ['src/agents/**'],
@@ -351,9 +362,9 @@ const borders: Border[] = [
   },
   {
     files: ['src/control/**'],
-    imports: ['../errors.ts', '../pool/*.ts', '../maintenance/*.ts', '../store/store.ts'],
+    imports: ['../errors.ts', '../private-file.ts', '../pool/*.ts', '../maintenance/*.ts', '../store/store.ts'],
     types: ['../pool/*.ts', '../maintenance/*.ts', '../store/store.ts'],
-    says: 'control sees errors and the types of pool, maintenance and store/store.',
+    says: 'control sees errors, private-file and the types of pool, maintenance and store/store.',
   },
   {
     files: ['src/telemetry/**'],

@@ -22,6 +22,7 @@ const ALL = [
   'http',
   'streams',
   'hostile',
+  'proxy',
 ]
 const FLAGS = ['--json', '--quick']
 

@@ -3,8 +3,10 @@ import { calendarOf } from './calendar.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { ControlSocket } from './control/server.ts'
+import { CredentialProxy } from './credentials/credential-proxy.ts'
+import { checkBudgets } from './credentials/placement.ts'
 import { ClaudeDriver } from './driver/claude.ts'
-import { findClaudeExecutable } from './driver/executable.ts'
+import { claudeVersion, findClaudeExecutable } from './driver/executable.ts'
 import type { Driver } from './driver/driver.ts'
 import { agentEnvironment, hostEnvironment } from './driver/environment.ts'
 import { ConfigError, storeError } from './errors.ts'
@@ -12,8 +14,12 @@ import type { MemorySource } from './memory/source.ts'
 import { SystemMemory } from './memory/system.ts'
 import { readAdmission } from './options/admission.ts'
 import type { AdmissionOptions } from './options/admission.ts'
-import { readApi } from './options/api.ts'
+import { apiOf, readApi } from './options/api.ts'
 import type { ApiOptions } from './options/api.ts'
+import { hasBudget, readBudgets } from './options/budgets.ts'
+import type { Budgets, BudgetsOptions } from './options/budgets.ts'
+import { readIsolation } from './options/isolation.ts'
+import type { Isolation, IsolationOptions } from './options/isolation.ts'
 import { limitsOf, readLimits } from './options/limits.ts'
 import type { LimitOptions } from './options/limits.ts'
 import { readResidency } from './options/residency.ts'
@@ -49,6 +55,10 @@ export interface PoolOptions {
   dataDir?: string
   /** How the model is reached. Default: as the host's environment says. */
   api?: ApiOptions
+  /** What separates agents from the host. */
+  isolation?: IsolationOptions
+  /** What sessions, agents and tenants may spend on the model. Default: no budget. */
+  budgets?: BudgetsOptions
   limits?: LimitOptions
   admission?: AdmissionOptions
   residency?: ResidencyOptions
@@ -77,6 +87,8 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   agents: true,
   dataDir: true,
   api: true,
+  isolation: true,
+  budgets: true,
   limits: true,
   admission: true,
   residency: true,
@@ -103,11 +115,13 @@ export const DEFAULT_DATA_DIR = '.claude-agent-pool'
  * here.
  */
 export async function createPool(options: PoolOptions): Promise<Pool> {
-  const { agents, path, settings, api, transcripts } = readOptions(options)
+  const read = readOptions(options)
+  const { agents, path, settings, transcripts } = read
   const clock = options.clock ?? systemClock
   const calendar = calendarOf(clock)
   const dates = { wall: () => calendar.latest }
   const dataDir = new DataDir(path, dates)
+  let credentials: CredentialProxy | undefined
   try {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
     const { spoolDir, runDir, tenantFiles } = dataDir
@@ -116,6 +130,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     const ledger = new UsageLedger({ clock, driver, places: dataDir })
     const owner = await store.register(PLACE)
     await adoptOpenTurns({ store, clock, ledger, owner })
+    credentials = await openProxy(options, read, { clock, store, dataDir })
     const pool = new Pool({
       clock,
       driver,
@@ -128,7 +143,8 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       host: {
         files: dataDir,
         tenantFiles,
-        environment: environmentFor(settings.starts, api),
+        ...environmentFor(settings.starts, read.api),
+        credentials,
         claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
         transcripts: { copied: transcripts === 'store', of: (tenant) => sessionStore(store, tenant, dates) },
         runFiles: openRunFiles(runDir),
@@ -139,6 +155,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     if (options.logger !== undefined) logPool(pool, options.logger)
     return pool
   } catch (error) {
+    await credentials?.close()
     dataDir.release()
     throw error
   }
@@ -155,6 +172,8 @@ interface ReadOptions {
   path: string
   settings: PoolSettings
   api: ApiOptions
+  isolation: Isolation
+  budgets: Budgets
   transcripts: 'local' | 'store'
 }
 
@@ -173,18 +192,59 @@ function readOptions(options: PoolOptions): ReadOptions {
   const starts = readStarts(options.starts)
   const retention = readRetention(options.retention)
   const concurrent = starts.concurrent ?? availableParallelism()
+  const api = readApi(options.api)
+  const isolation = readIsolation(options.isolation)
   return {
     agents,
     path,
     settings: { admission, residency, limits, starts: { ...starts, concurrent }, retention, keepsEvents },
-    api: readApi(options.api),
+    api,
+    isolation,
+    budgets: budgetsOf(options, isolation, api),
     transcripts,
   }
 }
 
-function environmentFor({ mcpTimeoutMs }: Starts, api: ApiOptions): PoolHost['environment'] {
-  const host = { MCP_TIMEOUT: String(Math.round(mcpTimeoutMs)), ...hostEnvironment(api, process.env) }
-  return (places, agent) => agentEnvironment(host, places, agent.options.env ?? {})
+function budgetsOf(options: PoolOptions, { credentials }: Isolation, api: ApiOptions): Budgets {
+  const budgets = readBudgets(options.budgets)
+  if (options.driver !== undefined && hasBudget(budgets))
+    throw new ConfigError('budgets', 'need the credential proxy, which serves only the Agent SDK, not your own driver')
+  checkBudgets(budgets, credentials, hostEnvironment(api, process.env))
+  return budgets
+}
+
+/** The credential proxy of the Agent SDK's processes. Its own process starts with the first that needs it. */
+async function openProxy(
+  { driver }: PoolOptions,
+  { agents, isolation, budgets }: ReadOptions,
+  { clock, store, dataDir }: { clock: Clock; store: Store; dataDir: DataDir },
+): Promise<CredentialProxy | undefined> {
+  if (driver !== undefined || isolation.credentials === 'environment') return undefined
+  const { socketDir } = dataDir
+  const environment = process.env
+  const proxy = new CredentialProxy({ clock, store, budgets, socketDir, claudeVersion: claudeVersion(), environment })
+  const otherExecutables = [...agents.own].some(({ options }) => options.pathToClaudeCodeExecutable !== undefined)
+  try {
+    await proxy.open({ otherExecutables })
+    return proxy
+  } catch (error) {
+    await proxy.close()
+    throw error
+  }
+}
+
+function environmentFor({ mcpTimeoutMs }: Starts, api: ApiOptions): Pick<PoolHost, 'environment' | 'updateApi'> {
+  let current = api
+  const timeout = { MCP_TIMEOUT: String(Math.round(mcpTimeoutMs)) }
+  return {
+    environment: (places, agent, tenant) => {
+      const host = { ...timeout, ...hostEnvironment(apiOf(current, tenant), process.env) }
+      return agentEnvironment(host, places, agent.options.env ?? {})
+    },
+    updateApi: (next) => {
+      current = readApi(next)
+    },
+  }
 }
 
 function systemMemory(clock: Clock): MemorySource {

@@ -13,6 +13,7 @@ export type PoolErrorCode =
   | 'turn_interrupted'
   | 'resume_failed'
   | 'api_authentication'
+  | 'budget_reached'
   | 'invalid_config'
   | 'host_running'
   | 'fenced'
@@ -222,6 +223,13 @@ export class ResumeError extends PoolError {
 export class AuthenticationError extends PoolError {
   constructor(message: string, options?: ErrorOptions) {
     super('api_authentication', message, options)
+  }
+}
+
+/** The session, its agent or its tenant has used up its budget of the model. What was said before is kept; a larger budget lets it go on. */
+export class BudgetError extends PoolError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('budget_reached', message, options)
   }
 }
 

@@ -5,7 +5,7 @@ import type { Problems } from './files/problem.ts'
 import type { MemoryStats } from './memory/governor.ts'
 import type { PressureLevel } from './memory/pressure.ts'
 import type { CloseReason } from './worker/worker.ts'
-import type { PhaseTimes, Usage, SessionRef, TurnPhase } from './store/store.ts'
+import type { BudgetAccount, PhaseTimes, Usage, SessionRef, TurnPhase } from './store/store.ts'
 import type { WorkerState } from './worker/lifecycle.ts'
 import type { StoreCall } from './store/watched-store.ts'
 import type { WorkerPurpose, Warmth } from './worker/warmth.ts'
@@ -168,6 +168,8 @@ export interface PoolEvents {
   'store.health': [
     { trouble: StoreErrorCode | undefined; from: StoreErrorCode | undefined; freeBytes: number | undefined },
   ]
+  /** A model call was refused, because the budget of this account is used up. */
+  'budget.reached': [{ worker: string; account: BudgetAccount; message: string }]
   /** A call of the store has ended. Emitted for each call: listeners must be fast. */
   'store.called': [StoreCall]
   /** An error in work that no caller asked for. */

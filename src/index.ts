@@ -48,6 +48,8 @@ export type { MemoryRoom } from './memory/limit.ts'
 export type { MemorySource } from './memory/source.ts'
 export type { MeasuredWorker } from './memory/tree-memory.ts'
 export type {
+  Budget,
+  BudgetAccount,
   ClaimedSession,
   EventRange,
   EventTotals,
@@ -55,6 +57,7 @@ export type {
   SessionClaim,
   SessionPage,
   SessionRecord,
+  Spending,
   Store,
   StoredEvent,
   TranscriptEntry,
@@ -69,7 +72,9 @@ export type {
 } from './store/store.ts'
 export type { AgentProcess, Driver, ProcessInfo, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
 export type { AdmissionOptions } from './options/admission.ts'
-export type { ApiOptions } from './options/api.ts'
+export type { ApiOptions, TenantApiOptions } from './options/api.ts'
+export type { BudgetOptions, BudgetsOptions, PriceOptions } from './options/budgets.ts'
+export type { IsolationOptions } from './options/isolation.ts'
 export type { AgentLimitOptions, LimitOptions, TurnLimitOptions } from './options/limits.ts'
 export type { Pattern, ResidencyOptions } from './options/residency.ts'
 export type { RetentionOptions, RetentionRuleOptions } from './options/retention.ts'
@@ -78,6 +83,7 @@ export type { StartOptions } from './options/starts.ts'
 export {
   ArchiveError,
   AuthenticationError,
+  BudgetError,
   CapacityError,
   ConfigError,
   ErrorResultError,

@@ -1,4 +1,5 @@
-import { closeSync, constants, fchmodSync, fstatSync, openSync } from 'node:fs'
+import { closeSync, constants, fchmodSync, fstatSync, lstatSync, mkdirSync, openSync } from 'node:fs'
+import { StoreError } from './errors.ts'
 
 /** For its owner only. */
 const PRIVATE = 0o600
@@ -14,4 +15,12 @@ export function makePrivateFile(path: string): void {
   } finally {
     closeSync(file)
   }
+}
+
+/** Makes a folder for this user alone. Throws StoreError if it belongs to another user: some of these places are shared. */
+export function makePrivateFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const { uid, mode } = lstatSync(folder)
+  if (process.getuid !== undefined && (uid !== process.getuid() || (mode & 0o077) !== 0))
+    throw new StoreError(`${folder} is not this user's alone; remove it, or let its owner remove it`)
 }

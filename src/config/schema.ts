@@ -5,6 +5,10 @@ import { readAdmission } from '../options/admission.ts'
 import type { AdmissionOptions } from '../options/admission.ts'
 import { readApi } from '../options/api.ts'
 import type { ApiOptions } from '../options/api.ts'
+import { readBudgets } from '../options/budgets.ts'
+import type { BudgetsOptions } from '../options/budgets.ts'
+import { readIsolation } from '../options/isolation.ts'
+import type { IsolationOptions } from '../options/isolation.ts'
 import { readLimits } from '../options/limits.ts'
 import type { LimitOptions } from '../options/limits.ts'
 import { readResidency } from '../options/residency.ts'
@@ -20,6 +24,8 @@ export interface ConfigOptions {
   readonly agents: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   readonly dataDir?: string
   readonly api?: ApiOptions
+  readonly isolation?: IsolationOptions
+  readonly budgets?: BudgetsOptions
   readonly limits?: LimitOptions
   readonly admission?: AdmissionOptions
   readonly residency?: ResidencyOptions
@@ -50,6 +56,8 @@ export function checkShape(value: unknown, folder: string): ConfigOptions {
   readStarts(rest.starts)
   readRetention(rest.retention)
   readApi(rest.api)
+  readIsolation(rest.isolation)
+  readBudgets(rest.budgets)
   return {
     ...rest,
     ...(dataDir === undefined ? {} : { dataDir: resolve(folder, dataDir) }),

@@ -1,11 +1,12 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { once } from 'node:events'
-import { PoolError, StoreError } from '../errors.ts'
+import { PoolError } from '../errors.ts'
 import type { Pool } from '../pool/pool.ts'
+import { makePrivateFolder } from '../private-file.ts'
 import { requestFrom, writeLine } from './lines.ts'
 import { operate } from './operations.ts'
 import type { Operation } from './operations.ts'
@@ -48,7 +49,7 @@ export class ControlSocket {
     server.unref()
     const named = process.platform === 'win32'
     if (!named) {
-      makePrivate(dirname(this.#path))
+      makePrivateFolder(dirname(this.#path))
       rmSync(this.#path, { force: true })
     }
     const listening = once(server, 'listening')
@@ -66,14 +67,6 @@ export class ControlSocket {
     for (const socket of this.#connections) socket.destroy()
     await closed
   }
-}
-
-/** Makes a folder for this user alone. Throws if it belongs to another user: the place for long paths is shared. */
-function makePrivate(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const { uid, mode } = lstatSync(folder)
-  if (uid !== process.getuid?.() || (mode & 0o077) !== 0)
-    throw new StoreError(`${folder} is not this user's alone; no other process can ask this pool`)
 }
 
 async function serve(pool: Pool, socket: Socket, secret: string): Promise<void> {

@@ -239,7 +239,7 @@ class ClaudeProcess implements AgentProcess {
   async #initialize(): Promise<void> {
     try {
       await this.#inTime(
-        [this.#start(), this.#diedEarly()],
+        [this.#startPrepared(), this.#diedEarly()],
         (limit) => new StartError('initialize', `the agent process was not ready within ${limit}`),
       )
       this.#child?.startup.forget()
@@ -260,6 +260,11 @@ class ClaudeProcess implements AgentProcess {
     } finally {
       cancel()
     }
+  }
+
+  /** What it needs is made while it starts: it asks for nothing before its first turn. */
+  async #startPrepared(): Promise<void> {
+    await Promise.all([this.#start(), this.#spec.prepared])
   }
 
   async #start(): Promise<void> {

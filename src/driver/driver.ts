@@ -59,6 +59,8 @@ export interface StartSpec {
   /** The whole environment of the process. */
   env: Record<string, string>
   conversation: StartMode
+  /** Settles when what the process needs beside it is there. It is not ready before; a rejection fails its start. */
+  prepared?: Promise<void>
   /** How long the process may take until it is initialised, in milliseconds. */
   initializeTimeoutMs: number
 }

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 
 function usesMusl(): boolean {
   if (process.platform !== 'linux') return false
@@ -20,4 +21,15 @@ export function findClaudeExecutable(): string | undefined {
     }
   }
   return undefined
+}
+
+/** The version of the `claude` that the SDK brings; undefined where it does not say. */
+export function claudeVersion(): string | undefined {
+  try {
+    const require = createRequire(import.meta.url)
+    const entry = require.resolve('@anthropic-ai/claude-agent-sdk')
+    return (require(join(dirname(entry), 'package.json')) as { claudeCodeVersion?: string }).claudeCodeVersion
+  } catch {
+    return undefined
+  }
 }

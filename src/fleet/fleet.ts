@@ -13,6 +13,7 @@ import type { Starts } from '../options/starts.ts'
 import { Health } from '../worker/health.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { ClosedWorker, Worker, WorkerListeners } from '../worker/worker.ts'
+import { followWorkers } from './credentials.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { Placement } from './placement.ts'
 import { Registry } from './registry.ts'
@@ -93,6 +94,7 @@ export class Fleet implements WorkerListeners {
       spares,
     })
     registry.listen(this)
+    if (host.credentials !== undefined) followWorkers(emitter, host.credentials)
     agents.onChange((names) => this.#redefine(names))
   }
 

@@ -13,6 +13,7 @@ import { formatDuration } from '../units.ts'
 import type { Agent, PrepareTurn } from '../agents/agent.ts'
 import { sdkOptions } from '../agents/process-options.ts'
 import type { CallbackListeners } from '../agents/process-options.ts'
+import type { Credentials } from './credentials.ts'
 import { checkCwd } from './working-directory.ts'
 import type { WorkerPurpose } from '../worker/warmth.ts'
 import { shareOfMaxAge } from './resident.ts'
@@ -22,7 +23,9 @@ export interface ProcessHost {
   driver: Driver
   places: Places
   tenantFiles: TenantFiles
-  environment: (places: TenantPlaces, agent: Agent) => Record<string, string>
+  environment: (places: TenantPlaces, agent: Agent, tenant: string) => Record<string, string>
+  /** Keeps the model's credential out of processes; undefined: it stays in their environment. */
+  credentials?: Credentials | undefined
   /** The `claude` to run; undefined lets the SDK look for it. */
   claudePath: string | undefined
   transcripts: TranscriptStores
@@ -116,18 +119,25 @@ export class Starter {
 
   /** Starts a process at once; `open()` of the worker waits for it. */
   start(request: WorkerRequest): Worker {
-    const { agent, cwd, conversation, places } = request
+    const { agent, tenant, owner, cwd, conversation, places } = request
     const { clock, host, starts, listeners } = this.#context
     const id = `w-${randomUUID().slice(0, 8)}`
     // The callbacks are made before the worker that they speak for.
     const made: { worker?: Worker } = {}
     const preparations: PrepareTurn[] = []
+    const environment = (): Record<string, string> => host.environment(places, agent, tenant)
+    const executable = agent.options.pathToClaudeCodeExecutable
+    const granted = host.credentials?.grant(
+      { id, agent: agent.name, tenant, session: owner?.ref.key, executable },
+      environment,
+    )
     const process = host.driver.start({
       workerId: id,
       options: this.#optionsOf(request, made, preparations),
       cwd,
       tmpDir: places.tmpDir,
-      env: host.environment(places, agent),
+      env: granted?.env ?? environment(),
+      ...(granted === undefined ? {} : { prepared: granted.ready }),
       conversation,
       initializeTimeoutMs: starts.timeoutMs,
     })

@@ -1,11 +1,14 @@
 import type { MemoryStats } from '../memory/governor.ts'
 import type { Driver, Query } from '../driver/driver.ts'
-import { PoolClosedError } from '../errors.ts'
+import { ConfigError, PoolClosedError } from '../errors.ts'
 import type { FileProblem } from '../errors.ts'
+import type { ApiOptions } from '../options/api.ts'
+import { readBudget } from '../options/budgets.ts'
+import type { BudgetOptions } from '../options/budgets.ts'
 import type { Retention } from '../options/retention.ts'
 import { checkOptions } from '../options/unknown.ts'
 import type { RunFiles } from '../process/run-files.ts'
-import type { PoolFiles, SessionPage, Store, SessionInfo } from '../store/store.ts'
+import type { PoolFiles, SessionPage, Spending, Store, SessionInfo } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { UsageLedger, PoolUsage } from '../usage/usage-ledger.ts'
 import { readAgent } from '../agents/agent.ts'
@@ -16,6 +19,7 @@ import { Counters } from './counters.ts'
 import type { Totals } from './counters.ts'
 import { PoolEmitter } from '../events.ts'
 import type { PoolEvents, TurnInfo, WaitStats, WorkerDetails } from '../events.ts'
+import type { Credentials } from '../fleet/credentials.ts'
 import { Fleet } from '../fleet/fleet.ts'
 import type { FleetSettings } from '../fleet/fleet.ts'
 import type { ProcessHost } from '../fleet/starter.ts'
@@ -30,6 +34,7 @@ import type { QueryOptions } from '../queries/query-options.ts'
 import { SessionExport } from '../maintenance/export-session.ts'
 import { SessionImport } from '../maintenance/import-session.ts'
 import type { Session } from '../sessions/session.ts'
+import { checkName } from '../sessions/session-record.ts'
 import { recordRuns } from './record-runs.ts'
 import { Sessions } from '../sessions/sessions.ts'
 import type { SessionOptions } from '../sessions/sessions.ts'
@@ -76,6 +81,8 @@ export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places'> {
   runFiles: Pick<RunFiles, 'write' | 'remove'>
   /** Where other processes ask this pool. */
   control: { listen(pool: Pool): Promise<void>; close(): Promise<void> }
+  /** Replaces how processes reach the model. Throws ConfigError. */
+  updateApi: (api: ApiOptions) => void
   /** Called last when the pool closes. */
   release: () => void
 }
@@ -114,7 +121,7 @@ export class Pool implements AsyncDisposable {
     this.#agents = parts.agents
     const { clock, driver, agents, memory, ledger, settings, host } = parts
     const emitter = this.#emitter
-    const { files, tenantFiles, environment, claudePath, transcripts: transcriptStores } = host
+    const { files, tenantFiles, environment, credentials, claudePath, transcripts: transcriptStores } = host
     this.#counters = new Counters(emitter)
     this.#storeHealth = new StoreHealth({ clock, emitter, files })
     const storeHealth = this.#storeHealth
@@ -122,8 +129,14 @@ export class Pool implements AsyncDisposable {
       if (call.failed) storeHealth.recordFailure(call.error)
       emitter.tell('store.called', call)
     })
-    const processes = { driver, places: files, tenantFiles, environment, claudePath, transcripts: transcriptStores }
-    this.#fleet = new Fleet({ clock, emitter, agents, settings, memory, host: processes })
+    this.#fleet = new Fleet({
+      clock,
+      emitter,
+      agents,
+      settings,
+      memory,
+      host: { driver, places: files, tenantFiles, environment, credentials, claudePath, transcripts: transcriptStores },
+    })
     const fleet = this.#fleet
     const transcripts = new TranscriptCopies({ clock, driver, emitter, files, transcripts: transcriptStores })
     const services = { clock, emitter, agents }
@@ -272,6 +285,34 @@ export class Pool implements AsyncDisposable {
     return true
   }
 
+  /**
+   * Replaces how the model is reached. The next call of running processes also has the new credential. Without the
+   * credential proxy, running processes keep the old one. Throws ConfigError, and has changed nothing then.
+   */
+  updateApi(api: ApiOptions): void {
+    if (this.#closing !== undefined) throw new PoolClosedError()
+    this.#parts.host.updateApi(api)
+    this.#parts.host.credentials?.renew()
+  }
+
+  /**
+   * A tenant's budget, and its usage in the current period. Usage is counted only with a budget. Throws ConfigError
+   * without the credential proxy, StoreError.
+   */
+  async budget(tenant = 'default'): Promise<{ budget: BudgetOptions | undefined; spent: Spending }> {
+    return this.#budgets.budget(tenant)
+  }
+
+  /**
+   * Sets a tenant's budget in place of `budgets.tenant`. The store keeps it. Undefined restores `budgets.tenant`.
+   * Throws ConfigError, StoreError.
+   */
+  async setBudget(tenant: string, budget: BudgetOptions | undefined): Promise<void> {
+    if (this.#closing !== undefined) throw new PoolClosedError()
+    checkName('tenant', tenant)
+    await this.#budgets.setBudget(tenant, budget === undefined ? undefined : readBudget('budget', budget))
+  }
+
   /** Every worker that exists now, with every process of each. Reads the process table once: not for every request. */
   workers(): WorkerDetails[] {
     return this.#fleet.workers()
@@ -369,8 +410,15 @@ export class Pool implements AsyncDisposable {
     await turns
     await upkeep
     await this.#parts.driver.close()
+    await this.#parts.host.credentials?.close()
     await this.#parts.store.close()
     this.#parts.host.release()
+  }
+
+  get #budgets(): Credentials {
+    const { credentials } = this.#parts.host
+    if (credentials === undefined) throw new ConfigError('budgets', 'need the credential proxy (isolation.credentials)')
+    return credentials
   }
 }
 

@@ -5,6 +5,9 @@ import { sameStart, startTimeOf } from './start-time.ts'
 /** The variable every process of a pool inherits. It names the host and the worker, so that all descendants can be found. */
 export const MARKER_VARIABLE = 'CLAUDE_AGENT_POOL_MARKER'
 
+/** In a marker, the credential proxy of a host: it serves all workers and is none. */
+export const PROXY_ID = 'credential-proxy'
+
 /** A process, safe against pid reuse: the same pid with another start time is another process. */
 export interface ProcessIdentity {
   pid: number
@@ -20,6 +23,7 @@ export interface HostIdentity extends ProcessIdentity {
 /** What a marker says. */
 export interface Marker {
   host: HostIdentity
+  /** Or `PROXY_ID`. */
   workerId: string
 }
 

@@ -1,4 +1,4 @@
-import { isSameHost } from './marker.ts'
+import { PROXY_ID, isSameHost } from './marker.ts'
 import type { HostIdentity } from './marker.ts'
 import type { ProcessEntry } from './table.ts'
 
@@ -44,10 +44,13 @@ export interface Enclosed {
  */
 export class Ownership {
   readonly #host: HostIdentity
+  readonly #withProxy: boolean
   #seen = new Map<number, { startTime: string; worker: string }>()
 
-  constructor(host: HostIdentity) {
+  /** `withProxy`: the host's credential proxy counts as one more worker, `PROXY_ID`. */
+  constructor(host: HostIdentity, { withProxy = false }: { withProxy?: boolean } = {}) {
     this.#host = host
+    this.#withProxy = withProxy
   }
 
   /** The worker of each process that has one, by pid. */
@@ -79,7 +82,8 @@ export class Ownership {
   }
 
   #named({ marker }: ProcessEntry): string | undefined {
-    return marker !== undefined && isSameHost(marker.host, this.#host) ? marker.workerId : undefined
+    if (marker === undefined || !isSameHost(marker.host, this.#host)) return undefined
+    return marker.workerId !== PROXY_ID || this.#withProxy ? marker.workerId : undefined
   }
 
   #remember(entries: readonly ProcessEntry[], owners: ReadonlyMap<number, string>): void {

@@ -41,9 +41,9 @@ export class RememberedTree {
 export const workerTree = (worker: string, table: ProcessTable, cgroup: string | undefined): RememberedTree =>
   new RememberedTree(table, { owned: ownership, worker, cgroup })
 
-/** The tree of all workers of a host. */
+/** The tree of all workers of a host, and its credential proxy. */
 export const hostTree = (host: HostIdentity, table: ProcessTable, cgroup: string | undefined): RememberedTree =>
-  new RememberedTree(table, { owned: new Ownership(host), cgroup })
+  new RememberedTree(table, { owned: new Ownership(host, { withProxy: true }), cgroup })
 
 /** Living processes of this host's workers, in any worker's tree. */
 export function processesOfThisHost(): ProcessEntry[] {

@@ -5,6 +5,7 @@ import type { PoolErrorCode } from '../errors.ts'
 const STATUS = {
   invalid_request_error: 400,
   authentication_error: 401,
+  billing_error: 402,
   permission_error: 403,
   not_found_error: 404,
   request_too_large: 413,
@@ -97,6 +98,7 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   worker_memory: { type: 'api_error', retry: false, instead: TOO_LARGE },
   start_failed: { type: 'api_error', instead: 'the agent process could not be started; nothing was sent' },
   start_refused: { type: 'api_error', instead: 'the agent process refused to start; nothing was sent' },
+  budget_reached: { type: 'billing_error', retry: false },
   api_authentication: { type: 'api_error', retry: false, instead: 'the server has no valid credential for the model' },
   fenced: { type: 'overloaded_error', retry: false, instead: FENCED },
   host_running: { type: 'api_error', instead: 'the server is not the host of its data' },

@@ -175,6 +175,14 @@ export class DataDir implements PoolFiles {
     return join(tmpdir(), `claude-agent-pool-${process.getuid?.()}`, `${name}.sock`)
   }
 
+  /** Where processes of agents reach the credential proxy: in the directory, or elsewhere where its path is too long for a socket. */
+  get socketDir(): string {
+    const path = join(this.path, 'sockets')
+    if (Buffer.byteLength(join(path, 'w-12345678.sock')) <= LONGEST_SOCKET_PATH) return path
+    const name = createHash('sha256').update(this.path).digest('hex').slice(0, 16)
+    return join(tmpdir(), `claude-agent-pool-${process.getuid?.()}-${name}`)
+  }
+
   get spoolDir(): string {
     return join(this.path, 'spool')
   }

@@ -1,12 +1,15 @@
 import { FencedError, StoreError } from '../errors.ts'
 import { EVENTS_PAGE_BYTES, badAppend } from './events.ts'
 import type {
+  Budget,
+  BudgetAccount,
   ClaimedSession,
   EventRange,
   EventTotals,
   SessionClaim,
   SessionPage,
   SessionRecord,
+  Spending,
   Store,
   StoredEvent,
   TranscriptEntry,
@@ -41,6 +44,7 @@ export class MemoryStore implements Store {
   /** The host at each place. */
   readonly #hosts = new Map<string, string>()
   #lastHost = 0
+  readonly #accounts = new Map<string, Awaited<ReturnType<Store['readAccount']>>>()
 
   async get(tenant: string, key: string): Promise<SessionRecord | undefined> {
     return copy(this.#sessions.get(idOf(tenant, key)))
@@ -101,6 +105,7 @@ export class MemoryStore implements Store {
     if (held === undefined) return
     const { tenant, key, sdkSessionId } = held.record
     this.#sessions.delete(idOf(tenant, key))
+    this.#accounts.delete(accountId({ scope: 'session', tenant, name: key }))
     for (const [id, transcript] of this.#transcripts) {
       if (transcript.key.tenant === tenant && transcript.key.sdkSessionId === sdkSessionId) this.#transcripts.delete(id)
     }
@@ -220,12 +225,33 @@ export class MemoryStore implements Store {
     else for (const transcript of this.#transcriptsOf(key)) this.#transcripts.delete(transcriptId(transcript.key))
   }
 
+  async readAccount(account: BudgetAccount): ReturnType<Store['readAccount']> {
+    return structuredClone(this.#account(account))
+  }
+
+  async spend(account: BudgetAccount, { period, tokens, costUsd }: Spending): Promise<void> {
+    // A session may have gone meanwhile: the next one of its name begins with nothing.
+    if (account.scope === 'session' && !this.#sessions.has(idOf(account.tenant, account.name))) return
+    const { spent, budget } = this.#account(account)
+    const before = spent?.period === period ? spent : { tokens: 0, costUsd: 0 }
+    const now = { period, tokens: before.tokens + tokens, costUsd: before.costUsd + costUsd }
+    this.#accounts.set(accountId(account), { spent: now, budget })
+  }
+
+  async setBudget(account: BudgetAccount, budget: Budget | undefined): Promise<void> {
+    this.#accounts.set(accountId(account), { spent: this.#account(account).spent, budget: structuredClone(budget) })
+  }
+
   async flush(): Promise<void> {
     // There is no safer place than this one.
   }
 
   async close(): Promise<void> {
     // Everything goes with the object.
+  }
+
+  #account(account: BudgetAccount): Awaited<ReturnType<Store['readAccount']>> {
+    return this.#accounts.get(accountId(account)) ?? { spent: undefined, budget: undefined }
   }
 
   get #all(): Held[] {
@@ -271,3 +297,5 @@ const notThere = (uid: string): StoreError => new StoreError(`session ${uid} is 
 
 const transcriptId = ({ tenant, project, sdkSessionId, subpath }: TranscriptKey): string =>
   JSON.stringify([tenant, project, sdkSessionId, subpath])
+
+const accountId = ({ scope, tenant, name }: BudgetAccount): string => JSON.stringify([scope, tenant, name])

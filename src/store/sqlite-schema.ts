@@ -82,6 +82,16 @@ const MIGRATIONS = [
   ) STRICT;
   ALTER TABLE sessions ADD COLUMN owner INTEGER;
   ALTER TABLE sessions ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;`,
+  `CREATE TABLE accounts (
+    scope TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    period TEXT,
+    tokens INTEGER NOT NULL DEFAULT 0,
+    cost_usd REAL NOT NULL DEFAULT 0,
+    budget TEXT,
+    PRIMARY KEY (scope, tenant, name)
+  ) STRICT, WITHOUT ROWID`,
 ] as const
 
 /** How many steps the schema lacks. Throws StoreError for that of a newer release. */

@@ -6,15 +6,19 @@ import { OWNED, adoptSessions, claimSession, notThere, refusal, register, releas
 import { EVENTS_PAGE_BYTES, badAppend } from './events.ts'
 import { EventEnds } from './event-ends.ts'
 import type { EventEnd } from './event-ends.ts'
+import { readAccount, setBudget, spend } from './sqlite-accounts.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
 import type { OpenOptions } from './sqlite-database.ts'
 import type {
+  Budget,
+  BudgetAccount,
   ClaimedSession,
   EventRange,
   EventTotals,
   SessionClaim,
   SessionPage,
   SessionRecord,
+  Spending,
   Store,
   StoredEvent,
   TranscriptEntry,
@@ -123,6 +127,11 @@ export class SqliteStore implements Store {
       this.#database.run(
         `DELETE FROM transcripts WHERE (tenant, sdk_session_id) IN
          (SELECT tenant, sdk_session_id FROM sessions WHERE id = ?)`,
+        session,
+      )
+      this.#database.run(
+        `DELETE FROM accounts WHERE scope = 'session' AND (tenant, name) IN
+         (SELECT tenant, key FROM sessions WHERE id = ?)`,
         session,
       )
       // Its events go with it.
@@ -277,6 +286,18 @@ export class SqliteStore implements Store {
         subpath,
       )
     })
+  }
+
+  async readAccount(account: BudgetAccount): ReturnType<Store['readAccount']> {
+    return readAccount(this.#database, account)
+  }
+
+  spend(account: BudgetAccount, spending: Spending): Promise<void> {
+    return this.#database.write(() => spend(this.#database, account, spending))
+  }
+
+  setBudget(account: BudgetAccount, budget: Budget | undefined): Promise<void> {
+    return this.#database.write(() => setBudget(this.#database, account, budget))
   }
 
   flush(): Promise<void> {

@@ -240,6 +240,28 @@ export interface ClaimedSession {
   lastEvent: number
 }
 
+/** How much of the model may be used, in all or in each period. At least one of the two is given. */
+export interface Budget {
+  costUsd?: number
+  tokens?: number
+  /** It begins anew with each day or month, as UTC has them. */
+  per?: 'day' | 'month'
+}
+
+/** Whose use of the model is counted. `tenant` is empty for an agent, which all tenants share. */
+export interface BudgetAccount {
+  scope: 'session' | 'agent' | 'tenant'
+  tenant: string
+  name: string
+}
+
+/** What was used of the model in a period, `2026-11` or `2026-11-29`; in one that never ends, an empty text. */
+export interface Spending {
+  period: string
+  tokens: number
+  costUsd: number
+}
+
 /**
  * Where sessions outlive processes and hosts. What a write has resolved for survives the death of this process, and after
  * `flush()` that of the machine. Writes take effect in the order of their calls, each as a whole or not at all. What fails is
@@ -300,6 +322,13 @@ export interface Store {
   leftoverTranscripts(of: { tenant?: string; before?: number; limit: number }): Promise<TranscriptKey[]>
   /** Removes a transcript; without a subpath, those of the subagents too. */
   removeTranscript(key: TranscriptKey): Promise<void>
+
+  /** What was used of an account in its last period, and the budget that was set for it. That of a session goes with the session. */
+  readAccount(account: BudgetAccount): Promise<{ spent: Spending | undefined; budget: Budget | undefined }>
+  /** Adds to what was used. Another period than the last one begins with this. A session that is not there is ignored. */
+  spend(account: BudgetAccount, spending: Spending): Promise<void>
+  /** Sets the budget of an account, or takes it away. What was used stays. */
+  setBudget(account: BudgetAccount, budget: Budget | undefined): Promise<void>
 
   /** Resolves when all writes that have resolved before are on the disk, or wherever else they outlast a power cut. */
   flush(): Promise<void>

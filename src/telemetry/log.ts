@@ -60,6 +60,7 @@ export function logPool(pool: Pool, logger: Logger): void {
     if (trouble === undefined) logger.info('the store works again', { from, freeBytes })
     else logger.error(`the store fails: ${trouble}`, { trouble, freeBytes })
   })
+  pool.on('budget.reached', ({ message, ...facts }) => logger.warn(message, facts))
   pool.on('session.restarted', (event) => logger.warn('session began anew: its transcript was gone', event))
   pool.on('session.compacted', (event) => logger.info('session compacted: its transcript had grown too large', event))
   pool.on('session.deleted', (event) => logger.info('session deleted', event))

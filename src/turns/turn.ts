@@ -1,7 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { ExitFacts, InterruptReceipt, SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
-import { AuthenticationError, TurnInterruptedError, TurnTimeoutError, WorkerExitedError } from '../errors.ts'
+import {
+  AuthenticationError,
+  BudgetError,
+  TurnInterruptedError,
+  TurnTimeoutError,
+  WorkerExitedError,
+} from '../errors.ts'
 import { formatDuration } from '../units.ts'
 import type { CloseReason, TurnSink, Worker } from '../worker/worker.ts'
 import { withContext } from './prompt.ts'
@@ -423,11 +429,19 @@ export class RunningTurn implements Turn, TurnSink {
       message.type === 'assistant' || (message.type === 'system' && message.subtype === 'api_retry')
         ? message.error
         : undefined
+    if (error !== undefined && message.type === 'assistant') this.#noteBudget(message)
     if (error !== 'authentication_failed') return false
     this.#credentialRefusals += message.type === 'assistant' ? CREDENTIAL_REFUSALS : 1
     if (this.#credentialRefusals >= CREDENTIAL_REFUSALS)
       this.abort(new AuthenticationError(isLoggedOut(message) ? NO_CREDENTIAL : REFUSED_CREDENTIAL))
     return true
+  }
+
+  /** The credential proxy says why it refuses; what else is about bills is the result's to tell. */
+  #noteBudget({ message }: Extract<SDKMessage, { type: 'assistant' }>): void {
+    const text = message.content.map((block) => (block.type === 'text' ? block.text : '')).join('')
+    const reason = /^API Error: 402 (the budget of .*)$/s.exec(text)?.[1]
+    if (reason !== undefined) this.abort(new BudgetError(reason))
   }
 
   #readerCaughtUp(): void {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { ListedWorker } from '../../src/cli/ps/worker-list.ts'
 import type { SessionInfo, WorkerDetails } from '../../src/index.ts'
+import { proxiesOf } from '../fixtures/credentials.ts'
 import { startHost } from '../fixtures/other-host.ts'
 import { MODEL, openSite, until } from '../fixtures/real-pool.ts'
 import { run } from './command.ts'
@@ -23,7 +24,13 @@ describe('The command ps, beside a running host', () => {
 
     const json = await run([...ps, '--json'])
     expect(json).toMatchObject({ code: 0, stderr: '' })
-    const mine = (JSON.parse(json.stdout) as ListedWorker[]).filter((worker) => worker.host.pid === host.pid)
+    const all = (JSON.parse(json.stdout) as ListedWorker[]).filter((worker) => worker.host.pid === host.pid)
+    const [mine, proxies] = [
+      all.filter(({ id }) => id !== 'credential-proxy'),
+      all.filter(({ id }) => id === 'credential-proxy'),
+    ]
+    const [proxy = 0] = await proxiesOf(site)
+    expect(proxies).toMatchObject([{ state: 'running', processes: [{ pid: proxy, ppid: host.pid }] }])
     const [known] = (await host.ask({ do: 'workers' })) as WorkerDetails[]
     expect(mine).toMatchObject([
       { id: known?.id, state: 'running', run: { session: 'one', tenant: 'default', agent: 'a' } },
@@ -49,6 +56,7 @@ describe('The command ps, beside a running host', () => {
     const line = lines.find((text) => text.includes(known?.id ?? 'none')) ?? ''
     expect(line).toMatch(new RegExp(`one .* host ${host.pid} .* ${root?.pid} .* [\\d.]+(ms|s|m) .* \\d+ MiB .* claude`))
     expect(lines.find((text) => text.includes(` ${sleep?.pid} `))).toMatch(/ └ sleep 306/)
+    expect(lines.find((text) => text.includes(` ${proxy} `))).toMatch(/credential-proxy .* - .* - .* node /)
 
     // Why its turn is slow is there, too, and in the list of sessions.
     expect(worker?.phase).toMatchObject({ name: 'tool', detail: 'Bash' })
@@ -67,7 +75,11 @@ describe('The command ps, beside a running host', () => {
     await host.open()
     await until(async () => {
       const { stdout } = await run(['ps', '--data-dir', site.dataDir])
-      expect(stdout.split('\n').find((line) => line.includes(`host ${host.pid} `))).toContain('(spare)')
+      const lines = stdout.split('\n').filter((line) => line.includes(`host ${host.pid} `))
+      expect(lines).toEqual([
+        expect.stringContaining('(spare)') as string,
+        expect.stringContaining('credential-proxy') as string,
+      ])
     })
   })
 

@@ -195,7 +195,8 @@ async function outdated(
   }
   {
     using database = new DatabaseSync(path)
-    database.exec('ALTER TABLE sessions DROP COLUMN usage; PRAGMA user_version = 2')
+    for (const column of ['usage', 'owner', 'fence']) database.exec(`ALTER TABLE sessions DROP COLUMN ${column}`)
+    database.exec('DROP TABLE accounts; DROP TABLE hosts; PRAGMA user_version = 2')
   }
   return { dataDir, version, files: async () => (await readdir(dataDir)).toSorted() }
 }

@@ -1,4 +1,5 @@
 import type { Store } from '../../src/store/store.ts'
+import { accountConformance } from './accounts.ts'
 import { eventConformance } from './events.ts'
 import { ownershipConformance } from './ownership.ts'
 import { sessionConformance } from './sessions.ts'
@@ -10,4 +11,5 @@ export function storeConformance(open: () => Promise<Store>): void {
   ownershipConformance(open)
   eventConformance(open)
   transcriptConformance(open)
+  accountConformance(open)
 }

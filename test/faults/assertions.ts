@@ -2,7 +2,7 @@ import { appendFileSync } from 'node:fs'
 import { expect } from 'vitest'
 import type { PoolStats, WorkerInfo } from '../../src/index.ts'
 import { identify, isSame, living } from './procfs.ts'
-import type { Identity } from './procfs.ts'
+import type { Entry, Identity } from './procfs.ts'
 
 /** True for the whole suite, false for the short one of `npm test`. */
 export const WHOLE: boolean = process.env['FAULTS'] === 'all'
@@ -12,6 +12,9 @@ export function measured(fault: string, value: number, unit: 'ms' | 'MiB' = 'ms'
   const report = process.env['FAULTS_REPORT']
   if (report !== undefined) appendFileSync(report, `${JSON.stringify({ fault, value, unit })}\n`)
 }
+
+const isProxy = ({ environment }: Entry): boolean =>
+  /(?:^|\0)CLAUDE_AGENT_POOL_MARKER=[^\0]*:credential-proxy\0/.test(environment)
 
 /** No turn runs or waits, and the workers that the pool counts are those that live. */
 export function expectTrueGauges(
@@ -23,7 +26,7 @@ export function expectTrueGauges(
   expect(stats.starts).toEqual({ running: 0, waiting: 0 })
   expect(stats.workers).toMatchObject({ starting: 0, busy: 0, closing: 0, closed: 0, total: workers.length })
   const roots = living()
-    .filter((entry) => entry.ppid === host.pid && isSame(entry.host, host))
+    .filter((entry) => entry.ppid === host.pid && isSame(entry.host, host) && !isProxy(entry))
     .map(({ pid }) => pid)
   expect(roots.toSorted((a, b) => a - b)).toEqual(workers.map(({ pid }) => pid ?? 0).toSorted((a, b) => a - b))
 }

@@ -8,6 +8,7 @@ import { run } from '../cli/command.ts'
 import { identify, isSame, living, signal } from '../faults/procfs.ts'
 import type { Identity } from '../faults/procfs.ts'
 import { sentinelsOf } from '../faults/witness.ts'
+import { proxiesOf } from '../fixtures/credentials.ts'
 import { startHost } from '../fixtures/other-host.ts'
 import type { OtherHost } from '../fixtures/other-host.ts'
 import { MODEL, openSite, until } from '../fixtures/real-pool.ts'
@@ -37,13 +38,13 @@ async function busyHost(site: Site, name: string): Promise<{ host: OtherHost; da
 
 const ownedBy = (host: Identity): number[] => living().flatMap((entry) => (isSame(entry.host, host) ? [entry.pid] : []))
 
-/** Kills the host with its sentinel stopped, so that there is nobody to end what it leaves. */
-async function killUnguarded(host: OtherHost): Promise<void> {
+/** Kills the host with its sentinel and its credential proxy stopped, so that no process ends what it leaves. */
+async function killUnguarded(host: OtherHost, proxy: Identity): Promise<void> {
   const sentinels = sentinelsOf(identify(host.pid))
   expect(sentinels).toHaveLength(1)
-  for (const sentinel of sentinels) {
-    signal(sentinel, 'SIGSTOP')
-    onTestFinished(() => signal(sentinel, 'SIGKILL'))
+  for (const identity of [...sentinels, proxy]) {
+    signal(identity, 'SIGSTOP')
+    onTestFinished(() => signal(identity, 'SIGKILL'))
   }
   await host.kill()
 }
@@ -57,17 +58,21 @@ test('Orphans of a host that died are shown, and doctor ends them and nothing el
   const [known] = (await dead.ask({ do: 'workers' })) as WorkerDetails[]
   const identities = { dead: identify(dead.pid), alive: identify(alive.pid), unmarked: identify(unmarked.pid ?? 0) }
   const aliveBefore = ownedBy(identities.alive)
-  await killUnguarded(dead)
+  const [proxy] = (await proxiesOf(site)).filter((pid) => ownedBy(identities.dead).includes(pid)).map(identify)
+  if (proxy === undefined) throw new Error('the host has no credential proxy')
+  await killUnguarded(dead, proxy)
 
   const orphans = ownedBy(identities.dead)
-  expect(orphans.length).toBeGreaterThanOrEqual(3)
-  expect(orphans).toContain(known?.pid)
+  expect(orphans.length).toBeGreaterThanOrEqual(4)
+  expect(orphans).toEqual(expect.arrayContaining([known?.pid, proxy.pid]))
 
   const listed = JSON.parse((await run(['ps', '--json', '--data-dir', dataDir])).stdout) as ListedWorker[]
-  const of = (pid: number): ListedWorker | undefined => listed.find(({ host }) => host.pid === pid)
+  const of = (pid: number, isProxy = false): ListedWorker | undefined =>
+    listed.find(({ id, host }) => host.pid === pid && (id === 'credential-proxy') === isProxy)
   expect(of(dead.pid)).toMatchObject({ id: known?.id, state: 'orphaned', run: { session: 'one' } })
   expect(of(dead.pid)?.processes.map(({ pid }) => pid)).toEqual(known?.processes.map(({ pid }) => pid))
-  expect(of(alive.pid)).toMatchObject({ state: 'running' })
+  expect(of(dead.pid, true)).toMatchObject({ state: 'orphaned', processes: [{ pid: proxy.pid }] })
+  for (const isProxy of [false, true]) expect(of(alive.pid, isProxy)).toMatchObject({ state: 'running' })
   expect((await run(['ps', '--data-dir', dataDir])).stdout).toMatch(new RegExp(`one .* orphan of ${dead.pid} `))
 
   for (const flags of [['--dry-run'], ['--reap', '--dry-run']]) {
@@ -76,13 +81,13 @@ test('Orphans of a host that died are shown, and doctor ends them and nothing el
     expect({ code, ended: report.ended }).toEqual({ code: 1, ended: [] })
     const mine = report.orphans.filter(({ host }) => host === dead.pid)
     expect(new Set(mine.map(({ pid }) => pid))).toEqual(new Set(orphans))
-    for (const { worker } of mine) expect(worker).toBe(known?.id)
+    for (const { pid, worker } of mine) expect(worker).toBe(pid === proxy.pid ? 'credential-proxy' : known?.id)
     expect(report.orphans.map(({ host }) => host)).not.toContain(alive.pid)
     expect(ownedBy(identities.dead)).toEqual(orphans)
   }
-  expect((await run(['doctor', '--dry-run', '--data-dir', dataDir])).stdout).toContain(
-    `orphan ${known?.pid}: worker ${known?.id} of host ${dead.pid}\n`,
-  )
+  const { stdout: shown } = await run(['doctor', '--dry-run', '--data-dir', dataDir])
+  expect(shown).toContain(`orphan ${known?.pid}: worker ${known?.id} of host ${dead.pid}\n`)
+  expect(shown).toContain(`orphan ${proxy.pid}: credential proxy of host ${dead.pid}\n`)
 
   const { code, stdout } = await run(['doctor', '--reap', '--json', '--data-dir', dataDir])
   const report = JSON.parse(stdout) as Report

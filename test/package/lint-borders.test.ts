@@ -68,6 +68,10 @@ const forbiddenImports: [from: string, imports: string[]][] = [
       '../index.ts',
     ],
   ],
+  [
+    'src/credentials/forward.ts',
+    ['../process/tree.ts', '../pool/pool.ts', '../driver/claude.ts', '../store/sqlite.ts', 'zod'],
+  ],
   ['src/files/walk.ts', ['../pool/pool.ts', '../store/store.ts', '../driver/driver.ts', '../process/tree.ts', 'zod']],
   [
     'src/memory/tree-memory.ts',
@@ -356,6 +360,7 @@ const typesOnly: [from: string, imports: string[]][] = [
   ['src/pool/pool.ts', ['../process/run-files.ts']],
   ['src/control/server.ts', ['../pool/pool.ts', '../maintenance/import-session.ts']],
   ['src/store/store.ts', ['../driver/driver.ts', '../files/problem.ts']],
+  ['src/credentials/ledger.ts', ['../store/store.ts']],
   ['src/telemetry/log.ts', ['../pool/pool.ts', '../events.ts']],
   ['src/server/app.ts', ['../driver/driver.ts']],
   ['src/server/managed-agents/agent-options.ts', ['../../driver/driver.ts']],

@@ -1,9 +1,12 @@
 import { join } from 'node:path'
 import { systemClock } from '../../clock.ts'
 import { loadConfig } from '../../config/load.ts'
+import { exposuresOf, memoryIsOpen } from '../../credentials/exposure.ts'
 import { ConfigError } from '../../errors.ts'
 import { DEFAULT_DATA_DIR } from '../../index.ts'
 import type { PoolOptions } from '../../index.ts'
+import { readIsolation } from '../../options/isolation.ts'
+import { PROXY_ID } from '../../process/marker.ts'
 import { findOrphans, reap } from '../../process/reaper.ts'
 import { registerRuns } from '../../process/run-files.ts'
 import type { ProcessEntry } from '../../process/table.ts'
@@ -29,6 +32,8 @@ import {
   checkSetpriv,
   checkTasks,
 } from './machine.ts'
+import { checkExposure, checkPlacement } from './credentials.ts'
+import { credentialsOf, placementsOf } from './credential-facts.ts'
 import { checkServers, tryServers } from './servers.ts'
 import { checkClaude, checkConfig, checkCredential, checkEnvironment, checkNode, checkSdk } from './software.ts'
 import type { ConfigFacts } from './software.ts'
@@ -80,6 +85,12 @@ async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: 
     checkCredential({ from: credentialSource(options, process.env), broken: brokenCredentials(process.env) }),
     checkEnvironment(secretsIn(process.env)),
     ...(servers === undefined ? [] : [checkServers(servers)]),
+    checkPlacement(readIsolation(options.isolation).credentials, placementsOf(options)),
+    checkExposure({
+      ownPid: process.pid,
+      exposures: exposuresOf(credentialsOf(options)),
+      memoryIsOpen: memoryIsOpen(),
+    }),
     checkMemory(memory),
     checkCgroups(readCgroups()),
     checkDescriptors(readDescriptorLimit(), memory.limitBytes),
@@ -105,8 +116,10 @@ function print(findings: readonly Finding[]): void {
 }
 
 function printOrphans(orphans: readonly ProcessEntry[]): void {
-  for (const { pid, marker } of orphans)
-    console.log(`  orphan ${pid}: worker ${marker?.workerId} of host ${marker?.host.pid}`)
+  for (const { pid, marker } of orphans) {
+    const what = marker?.workerId === PROXY_ID ? 'credential proxy' : `worker ${marker?.workerId}`
+    console.log(`  orphan ${pid}: ${what} of host ${marker?.host.pid}`)
+  }
 }
 
 const described = (orphans: readonly ProcessEntry[]): object[] =>

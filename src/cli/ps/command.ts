@@ -4,7 +4,9 @@ import type { PsFlags } from './run.ts'
 /** `claude-agent-pool ps`: every process of every worker, also when their host has died. */
 export function psCommand(): Command {
   return new Command('ps')
-    .description('Show every process of every worker on this machine, also of hosts that have died')
+    .description(
+      'Show every process of every worker and credential proxy on this machine, also of hosts that have died',
+    )
     .option(
       '--data-dir <dir>',
       'data directory that knows whose session each worker serves; default: that of the config',

@@ -2,7 +2,10 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { listWorkers } from './worker-list.ts'
 import type { ListedWorker } from './worker-list.ts'
+import { loadConfig } from '../../config/load.ts'
+import { DEFAULT_DATA_DIR } from '../../index.ts'
 import type { ProcessInfo, TurnInfo } from '../../index.ts'
+import { PROXY_ID } from '../../process/marker.ts'
 import { readRunFiles, registerRuns } from '../../process/run-files.ts'
 import { ProcessTable } from '../../process/table.ts'
 import { RUN_DIR } from '../../store/data-dir.ts'
@@ -42,9 +45,10 @@ function sessionOf(run: ListedWorker['run']): string {
 }
 
 function rowsOf({ id, state, host, run, phase, processes }: ListedWorker): string[][] {
+  const serves = id === PROXY_ID ? ['-', '-'] : [sessionOf(run), run?.agent ?? '?']
   const owner = state === 'running' ? `host ${host.pid}` : `orphan of ${host.pid}`
   return processes.map((process, index) => [
-    ...(index === 0 ? [id, sessionOf(run), run?.agent ?? '?', owner, phaseWords(phase)] : ['', '', '', '', '']),
+    ...(index === 0 ? [id, ...serves, owner, phaseWords(phase)] : ['', '', '', '', '']),
     String(process.pid),
     formatDuration(process.ageMs),
     memory(process),

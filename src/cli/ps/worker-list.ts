@@ -1,14 +1,15 @@
 import type { ProcessInfo, TurnInfo, TurnPhase } from '../../index.ts'
 import { inOrder } from '../../driver/processes.ts'
-import { isSameHost } from '../../process/marker.ts'
+import { PROXY_ID, isSameHost } from '../../process/marker.ts'
 import type { HostIdentity } from '../../process/marker.ts'
 import { isOrphan } from '../../process/reaper.ts'
 import type { ProcessEntry } from '../../process/table.ts'
 import type { RunEntry } from '../../process/run-files.ts'
 import { Ownership } from '../../process/ownership.ts'
 
-/** A worker with all its processes. */
+/** A worker, or the credential proxy of a host, with all its processes. */
 export interface ListedWorker {
+  /** `credential-proxy` for the proxy. */
   id: string
   host: HostIdentity
   /** `orphaned`: its host is gone, and the sentinel or a reaper has yet to end it. */
@@ -20,7 +21,7 @@ export interface ListedWorker {
   processes: ProcessInfo[]
 }
 
-/** All workers on this machine that have a process, of every pool, with what `runs` and `turns` tell of them. */
+/** All workers and credential proxies on this machine, of every pool, with what `runs` and `turns` tell of them. */
 export function listWorkers(
   entries: readonly ProcessEntry[],
   runs: readonly RunEntry[],
@@ -31,12 +32,13 @@ export function listWorkers(
   for (const { marker } of entries)
     if (marker !== undefined) hosts.set(`${marker.host.pid}:${marker.host.startTime}`, marker.host)
   return [...hosts.values()].flatMap((host) => {
-    const owners = new Ownership(host).owners(entries)
+    const owners = new Ownership(host, { withProxy: true }).owners(entries)
     const trees = Map.groupBy(
       entries.filter(({ pid }) => owners.has(pid)),
       ({ pid }) => owners.get(pid) as string,
     )
-    return [...trees].map(([id, tree]): ListedWorker => ({
+    const workersFirst = [...trees].toSorted(([a], [b]) => Number(a === PROXY_ID) - Number(b === PROXY_ID))
+    return workersFirst.map(([id, tree]): ListedWorker => ({
       id,
       host,
       state: tree.some(isOrphan) ? 'orphaned' : 'running',

@@ -19,7 +19,9 @@ const whole = ({ options, server }: Pick<Config, 'options' | 'server'>): Section
 
 /** True for an option that holds without a restart. */
 const holdsAtOnce = (path: string): boolean =>
-  path.startsWith('agents.') || AT_ONCE.some((name) => `${path}.`.startsWith(`server.${name}.`))
+  path.startsWith('agents.') ||
+  `${path}.`.startsWith('api.') ||
+  AT_ONCE.some((name) => `${path}.`.startsWith(`server.${name}.`))
 
 interface ReloadParts {
   opened: OpenPool
@@ -73,6 +75,7 @@ export class Reload {
     this.#holds = {
       ...this.#holds,
       agents: next['agents'],
+      api: next['api'],
       server: { ...(this.#holds['server'] as Section), ...pick(next['server'] as Section) },
     }
     const facts = { changed, needsRestart, agents: opened.pool.agents }

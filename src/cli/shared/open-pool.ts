@@ -62,8 +62,11 @@ export async function openPool(flags: PoolFlags, config: Config, adapt: Adapt): 
     simulatedBecause,
     config,
     update(next) {
-      // createPool() checks what this type only claims.
-      blaming(next, () => pool.updateAgents(onModel(adapt(next.options as unknown as PoolOptions, next)).agents))
+      blaming(next, () => {
+        // createPool() checks what this type only claims.
+        pool.updateAgents(onModel(adapt(next.options as unknown as PoolOptions, next)).agents)
+        if (simulatedBecause === undefined) pool.updateApi((next.options as unknown as PoolOptions).api ?? {})
+      })
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

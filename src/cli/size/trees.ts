@@ -1,6 +1,8 @@
 import { fieldOf, filesBelow } from '../../memory/files.ts'
 import { statFields } from '../../process/start-time.ts'
 import { ProcessTable } from '../../process/table.ts'
+import { PROXY_ID } from '../../process/marker.ts'
+import type { Marker } from '../../process/marker.ts'
 import { treeOf } from '../../process/ownership.ts'
 
 const read = filesBelow()
@@ -31,6 +33,8 @@ function ticksOf(pid: number): number {
     .reduce((sum, ticks) => sum + Number(ticks), 0)
 }
 
+const isOfWorker = (marker: Marker | undefined): boolean => marker !== undefined && marker.workerId !== PROXY_ID
+
 /** Measures the workers of another process, a host, from outside. */
 export class WorkerTrees {
   readonly #table = new ProcessTable()
@@ -43,7 +47,9 @@ export class WorkerTrees {
   /** Private memory of each worker's whole tree, by the worker's id. */
   read(): Map<string, number> {
     const entries = this.#table.read()
-    const workers = new Set(entries.flatMap(({ marker }) => (marker?.host.pid === this.#host ? [marker.workerId] : [])))
+    const workers = new Set(
+      entries.flatMap(({ marker }) => (marker?.host.pid === this.#host && isOfWorker(marker) ? [marker.workerId] : [])),
+    )
     const found = new Map<string, number>()
     for (const worker of workers) {
       const tree = treeOf(entries, ({ marker }) => marker?.workerId === worker && marker.host.pid === this.#host)
@@ -55,9 +61,9 @@ export class WorkerTrees {
     return found
   }
 
-  /** The host and what it has started that is no worker: its sentinel. */
+  /** The host and what it has started that is no worker: its sentinel and its credential proxy. */
   host(): number {
-    const others = this.#table.read().filter(({ ppid, marker }) => ppid === this.#host && marker === undefined)
+    const others = this.#table.read().filter(({ ppid, marker }) => ppid === this.#host && !isOfWorker(marker))
     return [this.#host, ...others.map(({ pid }) => pid)].reduce((sum, pid) => sum + (privateBytes(pid) ?? 0), 0)
   }
 
@@ -70,7 +76,7 @@ export class WorkerTrees {
 
   /** What the workers' main processes share, each counted alone: the least of them. */
   shared(): number {
-    const main = this.#table.read().filter(({ ppid, marker }) => ppid === this.#host && marker !== undefined)
+    const main = this.#table.read().filter(({ ppid, marker }) => ppid === this.#host && isOfWorker(marker))
     return main.length === 0 ? 0 : Math.min(...main.map(({ pid }) => sharedBytes(pid)))
   }
 }

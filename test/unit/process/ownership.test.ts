@@ -22,6 +22,12 @@ const owned = (ownership: Ownership, entries: ProcessEntry[]): Record<number, st
 
 const ours = { [A.pid]: 'a', [B.pid]: 'b' }
 
+it('The credential proxy of a host is no worker, except for a caller that asks for it', () => {
+  const proxy = entry(900_500, HOST.pid, { marker: names('credential-proxy') })
+  expect(owned(new Ownership(HOST), [proxy])).toEqual(ours)
+  expect(owned(new Ownership(HOST, { withProxy: true }), [proxy])).toEqual({ ...ours, 900_500: 'credential-proxy' })
+})
+
 describe('A process belongs to the worker', () => {
   it('that started it, whatever marker it has put into its environment', () => {
     const forged = entry(900_201, B.pid, { marker: names('a') })

@@ -1,0 +1,36 @@
+import type { Budget, BudgetAccount, Spending } from '../store/store.ts'
+import type { PoolEmitter } from '../events.ts'
+
+/** What keeps the credential of the model away from processes, and holds them to budgets. */
+export interface Credentials {
+  attach(listeners: {
+    trouble: (message: string, error: unknown) => void
+    refused: (refusal: { worker: string; account: BudgetAccount; message: string }) => void
+  }): void
+  /** Gives a process that is about to start its own way to the model. `environment` is what it would have without. */
+  grant(
+    worker: { id: string; agent: string; tenant: string; session: string | undefined; executable: string | undefined },
+    environment: () => Record<string, string>,
+  ): { env: Record<string, string>; ready: Promise<void> }
+  /** A process has become that of a session. */
+  bind(worker: string, session: string): void
+  /** A process is gone. */
+  revoke(worker: string): void
+  /** The credentials may be others now. */
+  renew(): void
+  budget(tenant: string): Promise<{ budget: Budget | undefined; spent: Spending }>
+  setBudget(tenant: string, budget: Budget | undefined): Promise<void>
+  close(): Promise<void>
+}
+
+/** Tells of every process whose it is, and when it is gone; and tells the pool's listeners what goes wrong. */
+export function followWorkers(emitter: PoolEmitter, credentials: Credentials): void {
+  credentials.attach({
+    trouble: (message, error) => emitter.tell('warning', { message, error }),
+    refused: ({ worker, account, message }) => emitter.tell('budget.reached', { worker, account, message }),
+  })
+  emitter.on('worker.bound', ({ worker: { id, session } }) => {
+    if (session !== undefined) credentials.bind(id, session)
+  })
+  emitter.on('worker.closed', ({ worker: { id } }) => credentials.revoke(id))
+}
