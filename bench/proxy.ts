@@ -66,7 +66,7 @@ async function startProxy(dir: string, url: string, workers: number) {
     claudeVersion: '2.1.332',
     environment: {},
   })
-  await proxy.open({ otherExecutables: false })
+  await proxy.open()
   const grants = Array.from({ length: workers }, (_, worker) =>
     proxy.grant({ id: `w-${worker}`, agent: 'a', tenant: 't', session: `s${worker}`, executable: undefined }, () => ({
       ANTHROPIC_BASE_URL: url,

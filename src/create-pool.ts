@@ -216,16 +216,15 @@ function budgetsOf(options: PoolOptions, { credentials }: Isolation, api: ApiOpt
 /** The credential proxy of the Agent SDK's processes. Its own process starts with the first that needs it. */
 async function openProxy(
   { driver }: PoolOptions,
-  { agents, isolation, budgets }: ReadOptions,
+  { isolation, budgets }: ReadOptions,
   { clock, store, dataDir }: { clock: Clock; store: Store; dataDir: DataDir },
 ): Promise<CredentialProxy | undefined> {
   if (driver !== undefined || isolation.credentials === 'environment') return undefined
   const { socketDir } = dataDir
   const environment = process.env
   const proxy = new CredentialProxy({ clock, store, budgets, socketDir, claudeVersion: claudeVersion(), environment })
-  const otherExecutables = [...agents.own].some(({ options }) => options.pathToClaudeCodeExecutable !== undefined)
   try {
-    await proxy.open({ otherExecutables })
+    await proxy.open()
     return proxy
   } catch (error) {
     await proxy.close()

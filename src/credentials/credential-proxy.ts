@@ -23,11 +23,6 @@ import { takesSocket } from './tested.ts'
 import { basePath } from './upstream.ts'
 import type { Upstream } from './upstream.ts'
 
-/** A port on which nothing listens: what is not known to take the socket fails there, and reaches nobody. */
-const NO_PORT = 9
-
-const BEGIN_MS = 30_000
-
 /** A worker that is about to be started. */
 export interface NewWorker {
   id: string
@@ -41,6 +36,8 @@ export interface NewWorker {
 /** What a worker gets. */
 export interface Grant {
   env: Record<string, string>
+  /** Variables that depend on the port of the proxy, while it has none. Rejects with StartError. */
+  lateEnv?: Promise<Record<string, string>>
   /** Resolves when its calls are passed on. Rejects with StartError. */
   ready: Promise<void>
 }
@@ -86,7 +83,7 @@ export class CredentialProxy {
   #listeners: ProxyListeners = { trouble: () => undefined, refused: () => undefined }
   #port: number | undefined
   #wantsPort = false
-  readonly #listens = Promise.withResolvers<void>()
+  readonly #listens = Promise.withResolvers<number>()
   /** Some file systems and Windows have none. */
   #hasSockets = false
   /** Whether the SDK's `claude` is known to take one. */
@@ -107,17 +104,13 @@ export class CredentialProxy {
     })
   }
 
-  /**
-   * Finds out how workers can reach the proxy; to be called once, before the first. `otherExecutables`: some workers run another CLI
-   * than the SDK's. Rejects with StartError, or StoreError when the folder of sockets is another user's.
-   */
-  async open({ otherExecutables }: { otherExecutables: boolean }): Promise<void> {
+  /** Finds out how workers can reach the proxy. Call it once, before the first grant. Rejects with StoreError if the folder of sockets belongs to another user. */
+  async open(): Promise<void> {
     const { socketDir, claudeVersion } = this.#options
     removeFolder(socketDir)
     makePrivateFolder(socketDir)
     this.#hasSockets = process.platform !== 'win32' && (await canListenIn(socketDir))
     this.#takesSocket = this.#hasSockets && takesSocket(claudeVersion)
-    if (!this.#takesSocket || otherExecutables) await this.#listenOnLoopback()
   }
 
   attach(listeners: ProxyListeners): void {
@@ -153,11 +146,16 @@ export class CredentialProxy {
     }
     granted.acknowledged.promise.catch(() => undefined)
     this.#grants.set(id, granted)
+    const bySocket = worker.executable === undefined && this.#takesSocket
+    if (!bySocket) this.#listenOnLoopback()
     const ready = this.#begin(id, granted)
     ready.catch(() => undefined)
-    const reached = this.#reached(worker, taken)
-    if (granted.socket !== undefined) reached['ANTHROPIC_UNIX_SOCKET'] = granted.socket
-    return { ready, env: reached }
+    const shared = { ...taken.env, ...(granted.socket === undefined ? {} : { ANTHROPIC_UNIX_SOCKET: granted.socket }) }
+    if (bySocket) return { env: shared, ready }
+    if (this.#port !== undefined) return { env: onLoopback(shared, this.#port, upstream), ready }
+    const lateEnv = Promise.all([this.#listens.promise, ready]).then(([port]) => onLoopback(shared, port, upstream))
+    lateEnv.catch(() => undefined)
+    return { env: shared, lateEnv, ready }
   }
 
   /** A worker without a session has got one. */
@@ -214,25 +212,11 @@ export class CredentialProxy {
     )
   }
 
-  /** How the CLI is told to reach the API. */
-  #reached({ executable }: NewWorker, { env, upstream }: Extract<Taken, { kind: 'taken' }>): Record<string, string> {
-    if (executable === undefined && this.#takesSocket) return { ...env }
-    if (!this.#wantsPort) {
-      this.#wantsPort = true
-      this.#child.tell(this.#beginning())
-    }
-    return onLoopback(env, this.#port ?? NO_PORT, upstream)
-  }
-
-  /** Listens on loopback, for workers that cannot be given a socket. */
-  async #listenOnLoopback(): Promise<void> {
+  /** Listens on loopback, for workers whose CLI may not know the socket. */
+  #listenOnLoopback(): void {
+    if (this.#wantsPort) return
     this.#wantsPort = true
-    this.#child.start()
-    const late = Promise.withResolvers<never>()
-    const cancel = this.#options.clock.after(BEGIN_MS, () =>
-      late.reject(new StartError('spawn', 'the credential proxy does not begin to listen')),
-    )
-    await Promise.race([this.#listens.promise, late.promise]).finally(cancel)
+    this.#child.tell(this.#beginning())
   }
 
   async #begin(id: string, granted: Granted): Promise<void> {
@@ -295,7 +279,7 @@ export class CredentialProxy {
     switch (news.says) {
       case 'begun':
         this.#port = news.port ?? this.#port
-        if (this.#port !== undefined) this.#listens.resolve()
+        if (this.#port !== undefined) this.#listens.resolve(this.#port)
         return
       case 'granted': {
         const acknowledged = this.#grants.get(news.worker)?.acknowledged

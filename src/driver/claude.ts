@@ -115,6 +115,7 @@ class ClaudeProcess implements AgentProcess {
   readonly #bound = once<Query>()
   readonly #exited = once<ExitFacts>()
   readonly #startedAt: number
+  #env: Record<string, string>
   #query: Query | undefined
   #spare: SpareProcess | undefined
   #child: GatedProcess | undefined
@@ -128,6 +129,7 @@ class ClaudeProcess implements AgentProcess {
   constructor(spec: StartSpec, driver: ClaudeDriverOptions, shared: Shared) {
     this.#shared = shared
     this.#spec = spec
+    this.#env = spec.env
     this.#driver = driver
     this.#clock = driver.clock
     this.#startedAt = this.#clock.now()
@@ -264,7 +266,9 @@ class ClaudeProcess implements AgentProcess {
 
   /** What it needs is made while it starts: it asks for nothing before its first turn. */
   async #startPrepared(): Promise<void> {
-    await Promise.all([this.#start(), this.#spec.prepared])
+    const { lateEnv, prepared } = this.#spec
+    if (lateEnv !== undefined) this.#env = { ...this.#env, ...(await lateEnv) }
+    await Promise.all([this.#start(), prepared])
   }
 
   async #start(): Promise<void> {
@@ -295,14 +299,14 @@ class ClaudeProcess implements AgentProcess {
   }
 
   #sdkOptions(): Options {
-    const { options, conversation, cwd, env } = this.#spec
+    const { options, conversation, cwd } = this.#spec
     return {
       ...options,
       ...identityOf(conversation),
       ...(conversation.kind === 'unbound' ? {} : { cwd }),
       // With it the SDK would mark commands, too: so each prompt is marked here.
       verbatimPrompts: false,
-      env,
+      env: this.#env,
       spawnClaudeCodeProcess: (request) => this.#spawn(request),
     }
   }

@@ -56,8 +56,10 @@ export interface StartSpec {
   cwd: string
   /** Its TMPDIR, which the driver keeps tidy. */
   tmpDir: string
-  /** The whole environment of the process. */
+  /** The environment of the process, apart from `lateEnv`. */
   env: Record<string, string>
+  /** Variables that are known only later. The process starts after them; a rejection fails its start. */
+  lateEnv?: Promise<Record<string, string>>
   conversation: StartMode
   /** Settles when what the process needs beside it is there. It is not ready before; a rejection fails its start. */
   prepared?: Promise<void>

@@ -11,7 +11,7 @@ export interface Credentials {
   grant(
     worker: { id: string; agent: string; tenant: string; session: string | undefined; executable: string | undefined },
     environment: () => Record<string, string>,
-  ): { env: Record<string, string>; ready: Promise<void> }
+  ): { env: Record<string, string>; lateEnv?: Promise<Record<string, string>>; ready: Promise<void> }
   /** A process has become that of a session. */
   bind(worker: string, session: string): void
   /** A process is gone. */

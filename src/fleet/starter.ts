@@ -137,6 +137,7 @@ export class Starter {
       cwd,
       tmpDir: places.tmpDir,
       env: granted?.env ?? environment(),
+      ...(granted?.lateEnv === undefined ? {} : { lateEnv: granted.lateEnv }),
       ...(granted === undefined ? {} : { prepared: granted.ready }),
       conversation,
       initializeTimeoutMs: starts.timeoutMs,

@@ -51,13 +51,14 @@ async function setting({ claudeVersion = '2.1.332' } = {}): Promise<Setting> {
     api.closeAllConnections()
     api.close()
   })
-  await proxy.open({ otherExecutables: false })
+  await proxy.open()
   const worker = { id: 'w-1', agent: 'a', tenant: 't', session: 's', executable: undefined }
-  const { env, ready } = proxy.grant(worker, () => ({
+  const granted = proxy.grant(worker, () => ({
     ANTHROPIC_BASE_URL: `http://127.0.0.1:${(api.address() as AddressInfo).port}`,
     ANTHROPIC_API_KEY: 'real',
   }))
-  await ready
+  await granted.ready
+  const env = { ...granted.env, ...(await granted.lateEnv) }
   return {
     proxy,
     env,

@@ -89,10 +89,14 @@ describe.runIf(process.platform === 'linux')('The key of the model', () => {
     expect(await placesOf(key, [site.root])).toEqual([])
   })
 
-  test('reaches another CLI than the SDK’s over loopback', async () => {
+  test('reaches a CLI that does not know the socket over loopback, also when an agent gets it later', async () => {
     const { site, key, api } = await secretSite()
-    const pathToClaudeCodeExecutable = findClaudeExecutable() ?? ''
-    const pool = await site.pool({ api, agents: agents({ pathToClaudeCodeExecutable }) })
+    const own = join(site.root, 'own-claude')
+    await writeFile(own, `#!/bin/sh\nunset ANTHROPIC_UNIX_SOCKET\nexec "${findClaudeExecutable()}" "$@"\n`, {
+      mode: 0o700,
+    })
+    const pool = await site.pool({ api })
+    pool.updateAgents(agents({ pathToClaudeCodeExecutable: own }))
     expect((await say(await pool.session('one', { agent: 'a' }), 'hello')).text).toBe('[turn 1] You said: hello')
     const { ANTHROPIC_BASE_URL = '' } = await environOf(pool.workers()[0]?.pid ?? 0)
     expect(ANTHROPIC_BASE_URL).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
