@@ -40,8 +40,6 @@ function flagsOf(environment: NodeJS.ProcessEnv): string[] {
   const quiet = '--disable-sigusr1'
   return [
     '--disable-warning=ExperimentalWarning',
-    // What passes through is soon gone: a young generation that grew would keep its pages.
-    '--max-semi-space-size=2',
     ...(process.allowedNodeEnvironmentFlags.has(quiet) ? [quiet] : []),
     ...(environment['SSL_CERT_FILE'] === undefined && environment['SSL_CERT_DIR'] === undefined
       ? []
