@@ -68,6 +68,7 @@ const commandSees = [
   '../store/*.ts',
   '../control/*.ts',
   '../credentials/*.ts',
+  '../isolation/*.ts',
   '../options/api.ts',
   '../options/isolation.ts',
   '../driver/environment.ts',
@@ -78,7 +79,7 @@ const commandSees = [
 ]
 const commandLibraries = ['commander', 'cli-table3']
 const commandSays =
-  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, options/api, options/isolation, driver/environment, driver/executable, driver/processes and sessions/session-info.'
+  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, driver/environment, driver/executable, driver/processes and sessions/session-info.'
 
 interface Border {
   files: string[]
@@ -215,6 +216,12 @@ const borders: Border[] = [
     types: ['../store/store.ts'],
     spawns: true,
     says: 'credentials sees the root files, the types of store/store, process/marker and process/sweep.',
+  },
+  {
+    files: ['src/isolation/**'],
+    imports: [...root, '../process/marker.ts'],
+    spawns: true,
+    says: 'isolation sees process/marker and the root files.',
   },
   {
     files: ['src/agents/**'],

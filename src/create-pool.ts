@@ -18,6 +18,7 @@ import { apiOf, readApi } from './options/api.ts'
 import type { ApiOptions } from './options/api.ts'
 import { hasBudget, readBudgets } from './options/budgets.ts'
 import type { Budgets, BudgetsOptions } from './options/budgets.ts'
+import { openBoundary } from './isolation/isolation.ts'
 import { readIsolation } from './options/isolation.ts'
 import type { Isolation, IsolationOptions } from './options/isolation.ts'
 import { limitsOf, readLimits } from './options/limits.ts'
@@ -26,6 +27,7 @@ import { readResidency } from './options/residency.ts'
 import type { ResidencyOptions } from './options/residency.ts'
 import { readRetention } from './options/retention.ts'
 import type { RetentionOptions } from './options/retention.ts'
+import type { SpareOptions } from './options/spares.ts'
 import { readStarts } from './options/starts.ts'
 import type { Starts, StartOptions } from './options/starts.ts'
 import { unknownOption } from './options/unknown.ts'
@@ -126,7 +128,13 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     const store = options.store ?? new SqliteStore(dataDir.storeFile)
     const { spoolDir, runDir, tenantFiles } = dataDir
     const spoolLimitBytes = settings.limits.spoolBytes
-    const driver = options.driver ?? new ClaudeDriver({ clock, files: tenantFiles, runDir, spoolDir, spoolLimitBytes })
+    const boundary = await openBoundary(read.isolation, {
+      dataDir: dataDir.path,
+      storeFile: dataDir.storeFile,
+      path: process.env['PATH'],
+    })
+    const files = tenantFiles
+    const driver = options.driver ?? new ClaudeDriver({ clock, files, runDir, spoolDir, spoolLimitBytes, boundary })
     const ledger = new UsageLedger({ clock, driver, places: dataDir })
     const owner = await store.register(PLACE)
     await adoptOpenTurns({ store, clock, ledger, owner })
@@ -146,6 +154,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
         ...environmentFor(settings.starts, read.api),
         credentials,
         claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
+        sandboxed: boundary !== undefined,
         transcripts: { copied: transcripts === 'store', of: (tenant) => sessionStore(store, tenant, dates) },
         runFiles: openRunFiles(runDir),
         control: new ControlSocket(dataDir.controlPath, dataDir.controlSecret),
@@ -194,6 +203,7 @@ function readOptions(options: PoolOptions): ReadOptions {
   const concurrent = starts.concurrent ?? availableParallelism()
   const api = readApi(options.api)
   const isolation = readIsolation(options.isolation)
+  checkSandboxed(options, isolation)
   return {
     agents,
     path,
@@ -203,6 +213,20 @@ function readOptions(options: PoolOptions): ReadOptions {
     budgets: budgetsOf(options, isolation, api),
     transcripts,
   }
+}
+
+const wanted = ({ min = 0, max = min }: SpareOptions = {}): number => max
+
+function checkSandboxed({ agents, driver }: PoolOptions, { mode }: Isolation): void {
+  if (mode === 'none') return
+  if (driver !== undefined)
+    throw new ConfigError('isolation.mode', 'is for processes of the Agent SDK, not for those of your own driver')
+  const unbound = Object.entries(agents).find(([, { unboundSpares }]) => wanted(unboundSpares) > 0)
+  if (unbound !== undefined)
+    throw new ConfigError(
+      `agents.${unbound[0]}.unboundSpares`,
+      'cannot be kept: a sandbox is made for one directory; leave it out, or write isolation.mode "none"',
+    )
 }
 
 function budgetsOf(options: PoolOptions, { credentials }: Isolation, api: ApiOptions): Budgets {

@@ -160,10 +160,10 @@ export class WorkerMemoryError extends PoolError {
 }
 
 /**
- * The step at which a start failed: before the process existed, during its initialisation, or held back after repeated
- * failures.
+ * The step at which a start failed: before the process existed, at its sandbox, during its initialisation, or held back after
+ * repeated failures.
  */
-export type StartPhase = 'spawn' | 'initialize' | 'backoff'
+export type StartPhase = 'spawn' | 'isolation' | 'initialize' | 'backoff'
 
 /** The agent's process could not be started. Nothing was sent. */
 export class StartError extends PoolError {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { StartError } from '../errors.ts'
 import { hasBudget } from '../options/budgets.ts'
@@ -136,7 +136,7 @@ export class CredentialProxy {
     const { id, tenant, agent, session } = worker
     const granted: Granted = {
       charged: { tenant, agent, session },
-      socket: this.#hasSockets ? join(this.#options.socketDir, `${id}.sock`) : undefined,
+      socket: this.#hasSockets ? join(this.#options.socketDir, id, SOCKET) : undefined,
       token,
       upstream,
       base: basePath(upstream.baseUrl),
@@ -173,7 +173,7 @@ export class CredentialProxy {
     this.#grants.delete(id)
     granted.acknowledged.reject(new Error(`worker ${id} is gone`))
     this.#child.tell({ do: 'revoke', worker: id })
-    if (granted.socket !== undefined) rmSync(granted.socket, { force: true })
+    if (granted.socket !== undefined) removeFolder(dirname(granted.socket))
   }
 
   /** Gives every worker that runs the credential that holds now. One whose way to the model has changed keeps what it has. */
@@ -312,6 +312,9 @@ export class CredentialProxy {
     }
   }
 }
+
+/** In a folder of the worker's own: a sandbox shows that, and finds a socket there that was made anew. */
+const SOCKET = 'api.sock'
 
 /** What stays is another user's, or goes with the next host. */
 function removeFolder(folder: string): void {

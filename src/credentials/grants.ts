@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { tokensOf } from './headers.ts'
@@ -75,6 +76,7 @@ export class Grants {
     if (socket === undefined) return
     // That of a proxy that died.
     rmSync(socket, { force: true })
+    mkdirSync(dirname(socket), { recursive: true, mode: 0o700 })
     await listening(server, () => server.listen(socket))
   }
 

@@ -17,6 +17,7 @@ import { saysDamagedConfig } from './config-file.ts'
 import { BindRefusedError, RepairedStartError } from './driver.ts'
 import type {
   AgentProcess,
+  Boundary,
   StartMode,
   Driver,
   DriverListeners,
@@ -67,6 +68,8 @@ export interface ClaudeDriverOptions {
   spoolDir: string
   /** Bytes of a turn that may wait on disk; beyond them the process itself is held back. */
   spoolLimitBytes: number
+  /** Around each process. Default: none. */
+  boundary?: Boundary | undefined
 }
 
 /** What all processes of a driver share. */
@@ -268,6 +271,8 @@ class ClaudeProcess implements AgentProcess {
   async #startPrepared(): Promise<void> {
     const { lateEnv, prepared } = this.#spec
     if (lateEnv !== undefined) this.#env = { ...this.#env, ...(await lateEnv) }
+    // A sandbox shows what is there when it begins.
+    if (this.#driver.boundary !== undefined) await prepared
     await Promise.all([this.#start(), prepared])
   }
 
@@ -316,10 +321,12 @@ class ClaudeProcess implements AgentProcess {
     // The SDK may spawn after the process was told to end: nothing would end it then.
     if (this.#terminating !== undefined) throw new Error('the process was told to go before it was started')
     const { workerId, cwd } = this.#spec
-    const { spoolDir, spoolLimitBytes } = this.#driver
+    const { spoolDir, spoolLimitBytes, boundary } = this.#driver
     checkHandOver('', handedOver(args, env))
+    const inside = { command, args, cwd, env }
+    const outside = boundary === undefined ? inside : { ...boundary.wrap(inside, this.#spec.options), isSandbox: true }
     const child = new GatedProcess(
-      { workerId, command, args, cwd, env },
+      { ...inside, ...outside, workerId },
       {
         clock: this.#clock,
         oom: this.#shared.oom,

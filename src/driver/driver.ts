@@ -67,6 +67,15 @@ export interface StartSpec {
   initializeTimeoutMs: number
 }
 
+/** Runs processes behind a boundary. */
+export interface Boundary {
+  /** The command that runs this one inside. Throws StartError for what it would need and could not see there. */
+  wrap(
+    inner: { command: string; args: readonly string[]; cwd: string; env: Readonly<Record<string, string | undefined>> },
+    options: Options,
+  ): { command: string; args: string[] }
+}
+
 /** The answer to an interrupt: prompts that will still run. */
 export type InterruptReceipt = NonNullable<Awaited<ReturnType<Query['interrupt']>>>
 

@@ -85,6 +85,10 @@ export class Spares {
     keeping.demand.recordArrival(now)
   }
 
+  #boundsOf(agent: Agent, kind: SpareKind): SpareBounds {
+    return kind === 'unbound' && !this.#context.starter.startsUnbound ? NONE : boundsOf(agent, kind)
+  }
+
   /** The spare that has waited longest. It is reserved: the caller gives that back. */
   take(group: SpareGroup): Worker | undefined {
     const [worker] = this.#waiting(group).toSorted((a, b) => a.startedAt - b.startedAt)
@@ -121,7 +125,7 @@ export class Spares {
     for (const [id, keeping] of this.#kinds) {
       if (keeping.agent.name !== name) continue
       if (agent !== undefined && keeping.fingerprint === fingerprintOf(keeping.tenant)) {
-        Object.assign(keeping, { agent, bounds: boundsOf(agent, keeping.kind), permanent: false })
+        Object.assign(keeping, { agent, bounds: this.#boundsOf(agent, keeping.kind), permanent: false })
         continue
       }
       keeping.dropped = true
@@ -148,7 +152,7 @@ export class Spares {
     const id = idOf(group)
     let keeping = this.#kinds.get(id)
     if (keeping === undefined) {
-      const bounds = boundsOf(group.agent, group.kind)
+      const bounds = this.#boundsOf(group.agent, group.kind)
       const now = this.#context.clock.now()
       keeping = { ...group, bounds, demand: new Demand(now, FIRST_START_MS), permanent, startFrom: now, dropped: false }
       this.#kinds.set(id, keeping)
@@ -269,6 +273,8 @@ export class Spares {
     return worker
   }
 }
+
+const NONE: SpareBounds = { min: 0, max: 0 }
 
 /** How many spares of this kind the agent wants. */
 export const boundsOf = ({ spares, unboundSpares }: Agent, kind: SpareKind): SpareBounds =>

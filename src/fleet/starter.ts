@@ -28,6 +28,8 @@ export interface ProcessHost {
   credentials?: Credentials | undefined
   /** The `claude` to run; undefined lets the SDK look for it. */
   claudePath: string | undefined
+  /** Processes run in sandboxes: none can be bound to a directory later. */
+  sandboxed?: boolean
   transcripts: TranscriptStores
 }
 
@@ -61,6 +63,11 @@ export class Starter {
 
   constructor(context: StarterContext) {
     this.#context = context
+  }
+
+  /** True if a process can start before its directory is known. */
+  get startsUnbound(): boolean {
+    return this.#context.host.sandboxed !== true
   }
 
   /** True when the last start of this kind failed. */

@@ -89,8 +89,8 @@ export class HostCgroup {
     }
   }
 
-  /** Makes a worker's cgroup, where its process is a moment later; undefined when there can be none. */
-  enclose(workerId: string, pid: number): string | undefined {
+  /** Makes a worker's cgroup, where its process is a moment later (`moved`, also if it cannot be); undefined when there can be none. */
+  enclose(workerId: string, pid: number, moved: () => void = () => undefined): string | undefined {
     const path = join(this.path, workerId)
     try {
       mkdirSync(path)
@@ -100,6 +100,7 @@ export class HostCgroup {
     // The kernel takes milliseconds for a move: in another thread, beside the host's own work.
     writeFile(join(path, 'cgroup.procs'), String(pid), (error) => {
       if (error !== null) removeCgroup(path)
+      moved()
     })
     return path
   }

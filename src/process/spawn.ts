@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { constants, getPriority, setPriority } from 'node:os'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
+import type { Writable } from 'node:stream'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
 import type { ExitFacts } from '../errors.ts'
@@ -36,6 +37,8 @@ export interface OwnedProcess {
   readonly tree: RememberedTree
   /** Its cgroup, where it could be given one. */
   readonly cgroup: string | undefined
+  /** The child is a sandbox, and the process itself lives in it. */
+  readonly isSandbox: boolean
   /** Calls the listener with its stderr: the last 8 KiB so far, and everything that follows. */
   onStderr(listener: (text: string) => void): void
   /** Settles when the child is gone. `spawnError` is set when it never existed. Never rejects. */
@@ -53,7 +56,20 @@ export interface SpawnRequest {
   args: readonly string[]
   cwd: string
   env: Readonly<Record<string, string | undefined>>
+  /** The command makes a sandbox: its signals and exits are those of the process inside. */
+  isSandbox?: boolean
 }
+
+/** A sandbox has children at once: it starts when it is where they are to be. Without a host it does not start. */
+const GATED = 'read -r go <&3 && exec 3<&- && exec "$@"'
+
+/** Exit codes of a sandbox from here on tell of a signal to the process inside. */
+const SIGNALLED = 128
+
+const signalOf = (code: number): NodeJS.Signals | undefined =>
+  (Object.entries(constants.signals) as [NodeJS.Signals, number][]).find(
+    ([, number]) => number === code - SIGNALLED,
+  )?.[0]
 
 function ownSessionNiceness(): number {
   return Number(/ nice (-?\d+)/.exec(readSmallFile('/proc/self/autogroup'))?.[1] ?? 0)
@@ -84,14 +100,16 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
     process.platform === 'win32'
       ? windowsCommand(request.command, request.args)
       : { command: request.command, args: [...request.args], verbatim: false }
-  const child = spawn(command, args, {
+  const { isSandbox = false } = request
+  const gated = isSandbox ? ['sh', '-c', GATED, 'sh', command, ...args] : [command, ...args]
+  const child = spawn(gated[0] as string, gated.slice(1), {
     cwd: request.cwd,
     env: { ...request.env, [MARKER_VARIABLE]: markerOf(request.workerId) },
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe', ...(isSandbox ? (['pipe'] as const) : [])],
     detached: true,
     windowsHide: true,
     windowsVerbatimArguments: verbatim,
-  })
+  }) as ChildProcessWithoutNullStreams
   let tail = ''
   child.stderr.setEncoding('utf8')
   child.stderr.on('data', (text: string) => {
@@ -101,7 +119,11 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
     register({ pid: child.pid, startTime: String(systemClock.wall()) }, { host: thisHost, workerId: request.workerId })
     preferHostTo(child.pid)
   }
-  const enclosure = child.pid === undefined ? undefined : cgroup?.enclose(request.workerId, child.pid)
+  const gate = child.stdio[3] as Writable | undefined
+  gate?.on('error', () => undefined)
+  const enclosure =
+    child.pid === undefined ? undefined : cgroup?.enclose(request.workerId, child.pid, () => gate?.end('\n'))
+  if (enclosure === undefined) gate?.end('\n')
   // A child that is gone answers writes with EPIPE; without listeners that would end the host.
   const ignore = (): void => undefined
   for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', ignore)
@@ -109,7 +131,9 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
     child.once('error', (spawnError) => {
       if (child.pid === undefined) resolve({ exitCode: null, signal: null, stderr: tail, spawnError })
     })
-    child.once('exit', (exitCode, signal) => {
+    child.once('exit', (code, ownSignal) => {
+      const signal = ownSignal ?? (isSandbox && code !== null && code > SIGNALLED ? (signalOf(code) ?? null) : null)
+      const exitCode = signal === null ? code : null
       const done = (): void => {
         cancel()
         resolve({ exitCode, signal, stderr: tail })
@@ -126,6 +150,7 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
       child.stderr.on('data', listener)
     },
     cgroup: enclosure,
+    isSandbox,
     tree: workerTree(request.workerId, table, enclosure),
     exited,
   }

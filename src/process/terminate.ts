@@ -59,7 +59,9 @@ class Census {
 
 function signalTree(owned: OwnedProcess, census: Census, signal: NodeJS.Signals): void {
   const members = census.look()
-  for (const identity of members) signalProcess(identity, signal)
+  // A sandbox that is told to go takes the process inside with it before that can end by itself.
+  const told = owned.isSandbox && signal === 'SIGTERM' ? members.filter(({ pid }) => pid !== owned.child.pid) : members
+  for (const identity of told) signalProcess(identity, signal)
   if (members.length === 0 && !isGone(owned)) owned.child.kill(signal)
   if (signal === 'SIGKILL' && owned.cgroup !== undefined) killCgroup(owned.cgroup)
 }

@@ -178,7 +178,7 @@ export class DataDir implements PoolFiles {
   /** Where processes of agents reach the credential proxy: in the directory, or elsewhere where its path is too long for a socket. */
   get socketDir(): string {
     const path = join(this.path, 'sockets')
-    if (Buffer.byteLength(join(path, 'w-12345678.sock')) <= LONGEST_SOCKET_PATH) return path
+    if (Buffer.byteLength(join(path, 'w-12345678', 'api.sock')) <= LONGEST_SOCKET_PATH) return path
     const name = createHash('sha256').update(this.path).digest('hex').slice(0, 16)
     return join(tmpdir(), `claude-agent-pool-${process.getuid?.()}-${name}`)
   }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { systemClock } from '../../clock.ts'
 import { loadConfig } from '../../config/load.ts'
+import { checkIsolation, tryBoundary } from './isolation.ts'
 import { exposuresOf, memoryIsOpen } from '../../credentials/exposure.ts'
 import { ConfigError } from '../../errors.ts'
 import { DEFAULT_DATA_DIR } from '../../index.ts'
@@ -85,6 +86,7 @@ async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: 
     checkCredential({ from: credentialSource(options, process.env), broken: brokenCredentials(process.env) }),
     checkEnvironment(secretsIn(process.env)),
     ...(servers === undefined ? [] : [checkServers(servers)]),
+    checkIsolation(readIsolation(options.isolation).mode, await tryBoundary(options)),
     checkPlacement(readIsolation(options.isolation).credentials, placementsOf(options)),
     checkExposure({
       ownPid: process.pid,

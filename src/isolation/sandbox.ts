@@ -1,0 +1,144 @@
+import { existsSync, realpathSync } from 'node:fs'
+import { dirname, isAbsolute, join, relative, sep } from 'node:path'
+import { StartError } from '../errors.ts'
+import { nodeFolder, systemFolders } from './system-folders.ts'
+
+/** A command as it would run without a sandbox. */
+export interface SandboxedCommand {
+  command: string
+  args: readonly string[]
+  cwd: string
+  env: Readonly<Record<string, string | undefined>>
+  /** Further folders that it may change, such as the SDK's `additionalDirectories`. */
+  write?: readonly string[]
+}
+
+export interface SandboxRules {
+  /** The path of `bwrap`. */
+  program: string
+  /** Hidden, but for what belongs to the tenant of the process. */
+  dataDir: string
+  /** `none`: no network but the socket that leads to the model. */
+  egress: 'open' | 'none'
+  /** Shown to every process, beside the system and Node. */
+  read: readonly string[]
+  write: readonly string[]
+}
+
+/** No privileges, and no way to get some; the kernel ends all of it with the host. */
+const BOUNDARY = [
+  '--unshare-user',
+  '--unshare-pid',
+  '--unshare-ipc',
+  '--unshare-uts',
+  '--unshare-cgroup-try',
+  '--disable-userns',
+  '--die-with-parent',
+  '--cap-drop',
+  'ALL',
+]
+
+const OWN_SYSTEM = ['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--dir', '/var/tmp']
+
+/** The CLI's sockets are named after its pid, which is the same in every sandbox. */
+const CLI_SOCKETS = 'cc-socks'
+
+/** True if `path` is `folder` or lies in it. */
+export function isWithin(path: string, folder: string): boolean {
+  const way = relative(folder, path)
+  return way === '' || (way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way))
+}
+
+/** Runs commands behind bubblewrap: they see the system, their own places, and nothing else of the machine. */
+export class Sandbox {
+  readonly #rules: SandboxRules
+  readonly #system = systemFolders()
+  readonly #node = nodeFolder(process.execPath)
+
+  constructor(rules: SandboxRules) {
+    this.#rules = rules
+  }
+
+  get egress(): 'open' | 'none' {
+    return this.#rules.egress
+  }
+
+  /** The command that runs this one inside. Throws StartError for places that must not be shown. */
+  wrap(inner: SandboxedCommand): { command: string; args: string[] } {
+    const { command, args, cwd } = inner
+    const { program } = this.#rules
+    this.#check(inner)
+    return { command: program, args: [...this.#boundary(inner), '--chdir', cwd, '--', command, ...args] }
+  }
+
+  /** True for a path that processes of this kind can see. */
+  shows(path: string, inner: SandboxedCommand): boolean {
+    const shown = [
+      ...this.#system.map(({ at }) => at),
+      ...this.#readable(inner),
+      ...this.#writable(inner),
+      ...own(inner),
+    ]
+    return shown.some((folder) => isWithin(path, folder))
+  }
+
+  #boundary(inner: SandboxedCommand): string[] {
+    const { dataDir, egress } = this.#rules
+    const tmpDir = own(inner).find((path) => path === inner.env['TMPDIR'])
+    const outside = this.#writable(inner).filter((path) => !isWithin(path, dataDir))
+    return [
+      ...BOUNDARY,
+      ...(egress === 'none' ? ['--unshare-net'] : []),
+      ...this.#system.flatMap(({ at, from, isLink }) => [isLink ? '--symlink' : '--ro-bind', from, at]),
+      ...OWN_SYSTEM,
+      ...this.#readable(inner).flatMap((path) => ['--ro-bind', path, path]),
+      ...outside.flatMap((path) => ['--bind', path, path]),
+      // A folder that was shown may hold the data directory: it is covered, and the own places come above.
+      '--tmpfs',
+      dataDir,
+      ...own(inner).flatMap((path) => ['--bind', path, path]),
+      ...(tmpDir === undefined ? [] : ['--tmpfs', join(tmpDir, CLI_SOCKETS)]),
+    ]
+  }
+
+  #readable({ command, args }: SandboxedCommand): string[] {
+    const programs = [command, args[0] ?? ''].filter((word) => isAbsolute(word) && existsSync(word))
+    const folders = programs.flatMap((path) => [dirname(path), dirname(realpathSync(path))])
+    const wanted = [...folders, this.#node, ...this.#rules.read]
+    return [...new Set(wanted)].filter((path) => !this.#system.some(({ at }) => isWithin(path, at)))
+  }
+
+  #writable({ cwd, write = [] }: SandboxedCommand): string[] {
+    return [...new Set([...this.#rules.write, cwd, ...write])]
+  }
+
+  /** A directory is shown whole: the whole machine, or what other tenants have, must not be. */
+  #check(inner: SandboxedCommand): void {
+    const { dataDir } = this.#rules
+    for (const path of this.#writable(inner)) {
+      const problem =
+        dirname(path) === path
+          ? 'it is the whole machine'
+          : isWithin(path, dataDir) && !isWithin(path, tenantFolder(inner))
+            ? 'it is not of this tenant'
+            : undefined
+      if (problem !== undefined)
+        throw new StartError(
+          'isolation',
+          `${path} cannot be shown to a sandboxed process: ${problem}; choose another cwd`,
+        )
+    }
+  }
+}
+
+const tenantFolder = ({ env }: SandboxedCommand): string => dirname(env['CLAUDE_CONFIG_DIR'] ?? '/')
+
+/** The places of the process itself: its tenant's home and settings, its directory, and its way to the model. */
+function own(inner: SandboxedCommand): string[] {
+  const { cwd, env } = inner
+  const socket = env['ANTHROPIC_UNIX_SOCKET']
+  const places = [env['HOME'], env['CLAUDE_CONFIG_DIR'], env['TMPDIR'], cwd].filter(
+    (path) => path !== undefined && isWithin(path, tenantFolder(inner)),
+  ) as string[]
+  return [...new Set([...places, ...(socket === undefined ? [] : [dirname(socket)])])]
+}

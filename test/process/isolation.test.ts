@@ -1,0 +1,131 @@
+import { existsSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { StartError } from '../../src/index.ts'
+import { identify, living, signal } from '../faults/procfs.ts'
+import { sentinelsOf } from '../faults/witness.ts'
+import { startHost } from '../fixtures/other-host.ts'
+import { MODEL, agents, modelAsked, openSite, record, say, textOf, until, workerOf } from '../fixtures/real-pool.ts'
+
+const HAS_BUBBLEWRAP = existsSync('/usr/bin/bwrap')
+
+const SANDBOXED = { mode: 'bubblewrap', egress: 'none' } as const
+
+const MCP_SERVER = fileURLToPath(new URL('../fixtures/large-mcp-server.ts', import.meta.url))
+
+/** The processes of `claude` in the sandbox that a worker's first process is. */
+const insideOf = (pid: number): number[] =>
+  living()
+    .filter(({ ppid }) => ppid === pid)
+    .flatMap((init) => living().filter(({ ppid }) => ppid === init.pid))
+    .map((entry) => entry.pid)
+
+describe.runIf(HAS_BUBBLEWRAP)('An agent behind bubblewrap', () => {
+  test('reaches its own files and the model, and nothing of the host, other tenants and the network', async () => {
+    const site = await openSite()
+    const pool = await site.pool({ isolation: SANDBOXED, agents: agents({ allowedTools: ['Bash'] }) })
+    const other = await pool.session('other', { agent: 'a', tenant: 'other' })
+    await textOf(other.send('@sim bash echo secret > canary'))
+    const canary = join((await other.info()).cwd ?? '', 'canary')
+    expect(await readFile(canary, 'utf8')).toBe('secret\n')
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const { port } = server.address() as AddressInfo
+    const attacks = {
+      environ: `cat /proc/${process.pid}/environ`,
+      signal: `kill -0 ${process.pid}`,
+      store: `cat ${site.dataDir}/pool.sqlite`,
+      tenant: `cat ${canary}`,
+      control: `ls ${site.dataDir}/run`,
+      loopback: `exec 3<>/dev/tcp/127.0.0.1/${port}`,
+      processes: 'test $(ls -d /proc/[0-9]* | wc -l) -gt 15',
+      system: 'touch /usr/x',
+      nested: 'unshare --user true',
+    }
+    const tries = Object.entries(attacks).map(([name, attack]) => `(${attack}) >/dev/null 2>&1 && echo REACHED ${name}`)
+    const session = await pool.session('one', { agent: 'a' })
+    const said = await textOf(session.send(`@sim bash ${[...tries, 'echo mine > own', 'cat own'].join('; ')}`))
+    expect(said).toBe('[turn 1] tool said: mine')
+  })
+
+  test('goes on in the next pool and in a directory of the caller, from where it was', async () => {
+    const site = await openSite()
+    const cwd = await site.directory('project')
+    const options = { isolation: SANDBOXED, agents: agents({ allowedTools: ['Bash'] }) }
+    const before = await site.pool(options)
+    await textOf((await before.session('one', { agent: 'a', cwd })).send('@sim bash echo kept > file'))
+    await before.close()
+    expect(await readFile(join(cwd, 'file'), 'utf8')).toBe('kept\n')
+    const after = await site.pool(options)
+    expect(await textOf((await after.session('one', { agent: 'a' })).send('@sim bash cat file'))).toBe(
+      '[turn 2] tool said: kept',
+    )
+  })
+
+  test('that is killed is told as killed by that signal, and closing is not by force', async () => {
+    const site = await openSite()
+    const pool = await site.pool({ isolation: SANDBOXED })
+    const closed = record(pool, 'worker.closed')
+    const session = await pool.session('one', { agent: 'a' })
+    await say(session, 'hello')
+    const turn = session.send('second\n@sim silence')
+    turn.result.catch(() => undefined)
+    await modelAsked(site, 'second')
+    const [inside] = insideOf(workerOf(pool, 'one').pid)
+    signal(identify(inside ?? 0), 'SIGKILL')
+    await expect(turn.result).rejects.toMatchObject({
+      code: 'worker_exited',
+      exitCause: 'signal',
+      signal: 'SIGKILL',
+    })
+    await say(session, 'again')
+    await pool.close()
+    expect(closed.map(({ termination: { stage } }) => stage)).toEqual(['gone', 'eof'])
+  })
+
+  test('has its MCP servers if their files are shown, and is refused by name if they are not', async () => {
+    const site = await openSite()
+    const hidden = join(site.root, 'server.ts')
+    await writeFile(hidden, '')
+    const own = { command: process.execPath, args: ['--no-warnings', MCP_SERVER] }
+    const project = fileURLToPath(new URL('../..', import.meta.url))
+    const pool = await site.pool({
+      isolation: { ...SANDBOXED, paths: { read: [project] } },
+      agents: {
+        ...agents({ allowedTools: ['mcp__large__give'], mcpServers: { large: own } }),
+        hidden: { model: MODEL, spares: { max: 0 }, mcpServers: { shop: { command: 'sh', args: [hidden] } } },
+      },
+    })
+    const session = await pool.session('one', { agent: 'a' })
+    expect(await textOf(session.send('@sim tool mcp__large__give {"mebibytes":0}'))).toContain('{"rows":[]}')
+    const refused = (await pool.session('two', { agent: 'hidden' })).send('hello').result
+    await expect(refused).rejects.toThrow(StartError)
+    await expect(refused).rejects.toThrow(`the MCP server "shop" needs ${hidden}`)
+  })
+
+  test('ends with its host by the kernel alone', async () => {
+    const site = await openSite()
+    const host = startHost(site, { isolation: SANDBOXED })
+    await host.open()
+    await host.ask({ do: 'send', key: 'one', text: 'hello\n@sim silence' })
+    const identity = identify(host.pid)
+    const sandboxed = (): unknown[] =>
+      living().filter(({ command }) => command.includes('bwrap') && command.includes(site.dataDir))
+    await until(() => expect(sandboxed()).not.toEqual([]))
+    await modelAsked(site, 'hello')
+    for (const sentinel of sentinelsOf(identity)) {
+      signal(sentinel, 'SIGSTOP')
+      onTestFinished(() => {
+        signal(sentinel, 'SIGKILL')
+      })
+    }
+    await host.kill()
+    await until(() => expect(sandboxed()).toEqual([]))
+  })
+})
