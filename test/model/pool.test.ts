@@ -360,7 +360,7 @@ test.each(POOLS)(
           process.off('unhandledRejection', note)
         }
       }),
-      { seed: SEED, numRuns: 25, endOnFailure: false },
+      { seed: SEED, numRuns: 16, endOnFailure: false },
     )
   },
 )

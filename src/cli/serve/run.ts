@@ -55,6 +55,11 @@ export async function serve(given: ServeFlags): Promise<number> {
   const listening = await listen(server, { host: plan.host, port: plan.port })
   const reload = new Reload({ opened, server, logger, read: () => readPlan(flags, { fresh: true }) })
   signals.onHangUp(() => reload.again())
+  if (!server.open && (plan.config.options.isolation?.mode ?? 'none') === 'none')
+    logger.warn(
+      'agents of all tenants have the rights of this user: isolation.mode is "none"; "bubblewrap" separates them, see docs/isolation.md',
+      {},
+    )
   for (const { pid, command, names } of revealingParents())
     logger.warn(
       'a process that started this one shows secrets in its environment, where agents can read them; give API keys by their hash in server.keys',

@@ -44,7 +44,7 @@ const CODES = ['EACCES', 'EIO', 'ENOSPC', 'EROFS', 'ENOENT', 'ENOTDIR', 'ELOOP',
 
 /** By hand: `FAULTS=all` lets every single call fail. Without, so many of each name from the first one on. */
 const ALL = process.env['FAULTS'] === 'all'
-const FIRST = 4
+const FIRST = 2
 
 afterEach(() => {
   faults.failing = undefined
