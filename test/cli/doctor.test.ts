@@ -20,7 +20,17 @@ describe('The command doctor', () => {
     expect({ stderr, left }).toEqual({ stderr: '', left: 0 })
     const report = JSON.parse(stdout) as Report
     const machine = ['memory', 'cgroups', 'file descriptors', 'processes', 'user namespaces', 'setpriv']
-    const installed = ['node', 'Agent SDK', 'claude', 'config', 'credential', 'environment', 'key', 'key shown']
+    const installed = [
+      'node',
+      'Agent SDK',
+      'claude',
+      'config',
+      'credential',
+      'environment',
+      'isolation',
+      'key',
+      'key shown',
+    ]
     const all = installed.concat(machine, 'data directory', 'clock', 'orphans')
     expect(report.checks.map(({ check }) => check)).toEqual(all)
     for (const { verdict, says, advice } of report.checks) {
