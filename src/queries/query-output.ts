@@ -1,5 +1,5 @@
 import type { SDKMessage } from '../driver/driver.ts'
-import type { RunningTurn } from '../turns/turn.ts'
+import { RunningTurn } from '../turns/turn.ts'
 
 /** Messages outside of turns that wait for a reader; the oldest goes first. */
 const MAX_ASIDES = 1_000
@@ -56,4 +56,4 @@ export class QueryOutput {
   }
 }
 
-export const isTurn = (item: RunningTurn | SDKMessage): item is RunningTurn => 'phase' in item
+export const isTurn = (item: RunningTurn | SDKMessage): item is RunningTurn => item instanceof RunningTurn
