@@ -155,7 +155,10 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
         credentials,
         claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
         sandboxed: boundary !== undefined,
-        transcripts: { copied: transcripts === 'store', of: (tenant) => sessionStore(store, tenant, dates) },
+        transcripts: {
+          copied: transcripts === 'store',
+          of: (tenant, ownership) => sessionStore(store, tenant, dates, ownership),
+        },
         runFiles: openRunFiles(runDir),
         control: new ControlSocket(dataDir.controlPath, dataDir.controlSecret),
         release: () => dataDir.release(),

@@ -5,7 +5,14 @@ import type { Driver, Options, SessionStore, StartMode } from '../driver/driver.
 import { ConfigError, StartError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Starts } from '../options/starts.ts'
-import type { Places, SessionRecord, SessionRef, TenantPlaces, TranscriptStores } from '../store/store.ts'
+import type {
+  Places,
+  SessionOwnership,
+  SessionRecord,
+  SessionRef,
+  TenantPlaces,
+  TranscriptStores,
+} from '../store/store.ts'
 import { Backoffs } from '../worker/backoffs.ts'
 import { Worker } from '../worker/worker.ts'
 import type { WorkerFacts, WorkerListeners, WorkerOwner, WorkerRules } from '../worker/worker.ts'
@@ -168,6 +175,11 @@ export class Starter {
         return made.worker?.session
       },
     }
+    // What comes after its session was given back is any host's, and no reason to claim the session again.
+    const ownership = (): SessionOwnership | undefined => {
+      const found = made.worker?.owner?.ownership
+      return found?.isReleased === true ? undefined : found
+    }
     const callbacks: CallbackListeners = {
       permissionRequest: (change, of) => made.worker?.recordPermissionRequest(change, of),
       called: (toolUseId) => made.worker?.called(toolUseId),
@@ -177,7 +189,7 @@ export class Starter {
     }
     return {
       ...sdkOptions(agent, context, callbacks, claudePath),
-      ...(transcripts.copied ? { sessionStore: mirrorOf(transcripts.of(tenant)) } : {}),
+      ...(transcripts.copied ? { sessionStore: mirrorOf(transcripts.of(tenant, ownership)) } : {}),
     }
   }
 

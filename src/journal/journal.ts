@@ -1,7 +1,7 @@
 import { calendarOf } from '../calendar.ts'
 import { formatWall } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import type { EventRange, SessionClaim, Store } from '../store/store.ts'
+import type { EventRange, SessionClaim, SessionOwnership, Store } from '../store/store.ts'
 import type { EventPreview, NewSessionEvent, SessionEvent } from './session-event.ts'
 import { FencedError } from '../errors.ts'
 import { idle, newEventId, sessionError } from './session-event.ts'
@@ -55,20 +55,11 @@ interface Addition {
   failed: (error: Error) => void
 }
 
-/** This host's claim of the journal's session. */
-export interface JournalOwnership {
-  /** The claim, while this host has it. */
-  readonly held: { claim: SessionClaim } | undefined
-  /** Claims the session, unless this host has it. Rejects with FencedError while another host owns it. */
-  take(): Promise<{ claim: SessionClaim; lastEvent: number }>
-  write(work: (claim: SessionClaim) => Promise<void>): Promise<void>
-}
-
 /** The events of one session, as its one owner adds to them. */
 export class Journal {
   readonly #uid: string
   readonly #store: Store
-  readonly #ownership: JournalOwnership
+  readonly #ownership: SessionOwnership
   readonly #clock: Clock
   readonly #onIdle: () => void
   readonly #listeners = new Set<JournalListener>()
@@ -101,7 +92,7 @@ export class Journal {
   /** Turns that have begun: one at most. */
   running = 0
 
-  constructor(uid: string, context: { store: Store; ownership: JournalOwnership; clock: Clock; onIdle: () => void }) {
+  constructor(uid: string, context: { store: Store; ownership: SessionOwnership; clock: Clock; onIdle: () => void }) {
     this.#uid = uid
     this.#store = context.store
     this.#ownership = context.ownership

@@ -43,11 +43,11 @@ export class SessionExport {
     const { tenant = 'default', workspace = true } = options
     const { sessions, store, transcripts, clock, tenantFiles, emitter } = this.#context
     using held = await sessions.holdIdle(tenant, key)
-    const { record } = held
+    const { record, ownership } = held
     const { turns } = record
     const { cwd, ownsCwd } = record
     const problems = new Problems()
-    const transcript = await transcripts.files(record, problems)
+    const transcript = await transcripts.files(record, ownership, problems)
     const source = {
       record,
       store,

@@ -79,11 +79,11 @@ export class SessionImport {
     const { folder, names } = await driver.transcript(place)
     if (names.length > 0)
       throw new SessionConflictError(`there is a transcript of ${sdkSessionId} in ${folder} already`)
-    await sessions.adopt(record, async (events) => {
+    await sessions.adopt(record, async (events, ownership) => {
       const transcript = sdkSessionId === undefined ? undefined : { folder, sessionId: sdkSessionId }
       const target = { tenantFiles, transcript, workspace: record.ownsCwd ? workspace : undefined, events }
       await readArchive(archive, target)
-      await transcripts.reconcile(record)
+      await transcripts.reconcile(record, ownership)
     })
     return record
   }

@@ -56,7 +56,15 @@ export class Queries implements QueryHost {
     const session = await (plan.start.kind === 'new'
       ? this.#begin(plan, plan.start.sessionId)
       : this.#resume(plan, plan.start))
-    this.#held.set(session, this.#context.sessions.active.hold(session.conversation))
+    const held = this.#context.sessions.active.hold(session.conversation)
+    try {
+      // Before it has the query's options: a claim reads the session as its last owner left it.
+      await session.conversation.own()
+    } catch (error) {
+      held[Symbol.dispose]()
+      throw error
+    }
+    this.#held.set(session, held)
     return session
   }
 

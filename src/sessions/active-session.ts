@@ -55,8 +55,6 @@ export interface SessionServices {
   readonly ledger: UsageLedger
   /** No turn, reader or removal uses it at present. */
   onIdle(session: ActiveSession): void
-  /** Another host owns it. */
-  onLost(session: ActiveSession): void
 }
 
 /** A session while this host works on it: its record, its worker, and its turns one at a time. */
@@ -229,8 +227,8 @@ export class ActiveSession implements WorkerOwner {
     this.#worker?.mute()
   }
 
+  /** Another host owns it. It takes no more turns here, and is forgotten once its process has closed. */
   #lose(error: FencedError): void {
-    this.#services.onLost(this)
     this.end(error)
     this.journal?.end(error)
     void this.#closeWorker('fenced')

@@ -19,11 +19,10 @@ export class ActiveSessions {
   readonly #loading = new Map<string, Promise<ActiveSession | undefined>>()
   #closed = false
 
-  constructor(services: Omit<SessionServices, 'onIdle' | 'onLost'>, { keepsEvents }: { keepsEvents: boolean }) {
+  constructor(services: Omit<SessionServices, 'onIdle'>, { keepsEvents }: { keepsEvents: boolean }) {
     const onIdle = (session: ActiveSession): void => this.forgetIfQuiet(session)
-    const onLost = (session: ActiveSession): void => this.#drop(session)
     const { store, owner, clock, emitter, agents, transcripts, files, ledger } = services
-    this.#services = { store, owner, clock, emitter, agents, transcripts, files, ledger, onIdle, onLost }
+    this.#services = { store, owner, clock, emitter, agents, transcripts, files, ledger, onIdle }
     this.#keepsEvents = keepsEvents
   }
 
@@ -163,10 +162,6 @@ export class ActiveSessions {
   /** It was removed. */
   delete({ record }: ActiveSession): void {
     this.#active.delete(idOf(record))
-  }
-
-  #drop(conversation: ActiveSession): void {
-    if (this.get(conversation.record) === conversation) this.delete(conversation)
   }
 
   /**

@@ -84,6 +84,7 @@ export class Checkout {
 
   /** Brings a session's worker up ahead of its next message. */
   async warm(session: ActiveSession): Promise<void> {
+    await session.own()
     const permit = this.#context.fleet.gate.permitStart(session.record.tenant)
     try {
       const worker = await this.#ready(session, { permit, priority: 'ahead' })
@@ -157,8 +158,6 @@ export class Checkout {
   /** A worker for the session, reserved. */
   async #open(session: ActiveSession, start: Start): Promise<Worker> {
     const { record } = session
-    // One that is warmed or queried has not passed a turn's beginning.
-    if (!session.owned) await session.own()
     if (record.begun || session.origin !== undefined) return this.#launch(session, start)
     const { agent, fingerprint } = start
     const group: SpareGroup = {
@@ -242,7 +241,7 @@ export class Checkout {
     await session.live.save()
     const loaded = { ...record, sdkSessionId: session.origin?.of ?? sdkSessionId }
     const mode = modeOf(session, sdkSessionId)
-    if (mode.kind !== 'new') await transcripts.checkResume(loaded)
+    if (mode.kind !== 'new') await transcripts.checkResume(loaded, session.ownership)
     if (record.begun) await this.#catchUp(session)
     if (mode.kind !== 'new') await compaction.checkStart(loaded)
     return { mode, cwd }

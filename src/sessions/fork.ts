@@ -60,7 +60,7 @@ export class Forks {
   async #remove(fork: SessionRecord): Promise<void> {
     const { files, emitter } = this.#context
     await files
-      .remove(fork)
+      .remove(fork, undefined)
       .catch((error: unknown) =>
         emitter.tell('warning', { message: `files of the fork "${fork.key}", which was not made, stay`, error }),
       )

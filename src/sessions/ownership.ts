@@ -1,5 +1,5 @@
 import { FencedError } from '../errors.ts'
-import type { ClaimedSession, SessionClaim, SessionRecord, Store } from '../store/store.ts'
+import type { ClaimedSession, SessionClaim, SessionOwnership, SessionRecord, Store } from '../store/store.ts'
 
 /** Hears what becomes of a session's ownership. */
 export interface OwnershipListener {
@@ -19,7 +19,7 @@ export interface OwnershipContext {
 type Claimed = Pick<ClaimedSession, 'claim' | 'lastEvent'>
 
 /** This host's claim of one session. It is taken at the first write and carried by each. */
-export class Ownership {
+export class Ownership implements SessionOwnership {
   readonly #uid: string
   readonly #context: OwnershipContext
   #isStored: boolean
@@ -35,14 +35,16 @@ export class Ownership {
     this.#held = known.claimed
   }
 
-  /** False until the store knows the session. */
   get isStored(): boolean {
     return this.#isStored
   }
 
-  /** The claim, while this host has it. */
   get held(): Claimed | undefined {
     return this.#held
+  }
+
+  get isReleased(): boolean {
+    return this.#held === undefined && this.#lost === undefined
   }
 
   /** Adds the session to the store, owned by this host. False: its key is taken. Rejects with StoreError. */
@@ -54,7 +56,6 @@ export class Ownership {
     return true
   }
 
-  /** Claims the session, unless this host has it. Rejects with FencedError while another host owns it, and with StoreError. */
   async take(): Promise<Claimed> {
     if (this.#lost !== undefined) throw this.#lost
     if (this.#held !== undefined) return this.#held
@@ -64,11 +65,11 @@ export class Ownership {
     return this.#claiming
   }
 
-  /** Does the work with the claim. Rejects as the work does: after a FencedError the session is another host's. */
   write<T>(work: (claim: SessionClaim) => Promise<T>): Promise<T> {
     const carried = ({ claim }: Claimed): Promise<T> =>
       work(claim).catch((error: unknown) => {
-        if (error instanceof FencedError) this.#lose(error)
+        // One that came too late for its claim says nothing of the next one.
+        if (error instanceof FencedError && this.#held?.claim === claim) this.#lose(error)
         throw error
       })
     // At once: what is written after it comes after it.
@@ -91,7 +92,6 @@ export class Ownership {
   }
 
   #lose(error: FencedError): void {
-    if (this.#lost !== undefined) return
     this.#lost = error
     this.#held = undefined
     this.#context.listener?.lost(error)

@@ -4,7 +4,7 @@ import { FilesError } from '../errors.ts'
 import type { FileProblemReason } from '../errors.ts'
 import { Problems } from '../files/problem.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
-import type { Places, SessionRecord } from '../store/store.ts'
+import type { Places, SessionOwnership, SessionRecord } from '../store/store.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { TranscriptCopies } from './transcript-copies.ts'
 
@@ -48,7 +48,7 @@ export class SessionFiles {
     try {
       if (ownsCwd) await this.#copyWorkspace(record, place)
       const copy = await this.#context.driver.fork({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, place)
-      await this.#context.transcripts.reconcile({ tenant: record.tenant, cwd: place, sdkSessionId: copy })
+      await this.#context.transcripts.reconcile({ tenant: record.tenant, cwd: place, sdkSessionId: copy }, undefined)
       return { cwd: place, ownsCwd, sdkSessionId: copy, begun, turns }
     } catch (error) {
       // What stays of it is found as a leftover.
@@ -77,8 +77,8 @@ export class SessionFiles {
     return sdkSessionId === undefined ? leftBehind : [...leftBehind, sdkSessionId]
   }
 
-  /** Removes all that it left. Throws FilesError for what stays, when all else is gone. */
-  async remove(record: SessionRecord): Promise<void> {
+  /** Removes all that it left. `ownership`: undefined if the store does not know it. Throws FilesError for what stays, when all else is gone. */
+  async remove(record: SessionRecord, ownership: SessionOwnership | undefined): Promise<void> {
     const { tenant, key, uid, cwd, ownsCwd } = record
     if (cwd === undefined) return
     const { transcripts, tenantFiles, places } = this.#context
@@ -90,7 +90,7 @@ export class SessionFiles {
     })
     for (const sessionId of conversations) {
       const place = { configDir, tmpDir, cwd, sessionId }
-      await transcripts.forget(tenant, place).catch((error: unknown) => problems.take(error))
+      await transcripts.forget(tenant, place, ownership).catch((error: unknown) => problems.take(error))
     }
     if (ownsCwd) await tenantFiles.remove(cwd, problems)
     // The names of the conversations go last: while one of them is there, they are needed.

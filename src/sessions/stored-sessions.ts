@@ -1,6 +1,6 @@
 import { FencedError, FilesError, SessionBusyError, SessionConflictError, SessionGoneError } from '../errors.ts'
 import { eraseEvents } from '../journal/erase-events.ts'
-import type { SessionRecord, Store, StoredEvent } from '../store/store.ts'
+import type { SessionOwnership, SessionRecord, Store, StoredEvent } from '../store/store.ts'
 import type { ActiveSessions } from './active-sessions.ts'
 import type { ActiveSession } from './active-session.ts'
 import type { PoolEmitter } from '../events.ts'
@@ -14,6 +14,17 @@ export interface StoredSessionsContext {
   emitter: PoolEmitter
   files: SessionFiles
   fleet: Fleet
+}
+
+/** Adds what belongs to a session that comes in. */
+type Fill = (events: (events: StoredEvent[]) => Promise<void>, ownership: SessionOwnership | undefined) => Promise<void>
+
+/** A session that is not forgotten before it is given back. */
+export interface HeldSession extends Disposable {
+  readonly record: SessionRecord
+  readonly ownership: SessionOwnership | undefined
+  /** True while it runs a turn. */
+  busy(): boolean
 }
 
 /** Sessions as what is kept: they come in whole, are looked at between turns, and are removed with all that they left. */
@@ -92,9 +103,9 @@ export class StoredSessions {
   }
 
   async #removeTraces(conversation: ActiveSession): Promise<void> {
-    const { record, ephemeral } = conversation
+    const { record, ephemeral, ownership } = conversation
     try {
-      await this.#context.files.remove(record)
+      await this.#context.files.remove(record, ownership)
     } catch (error) {
       if (!(error instanceof FilesError)) throw error
       // No record says of such a one that it was there: what stays is a leftover.
@@ -156,7 +167,7 @@ export class StoredSessions {
   }
 
   /** A session between two turns. It is not forgotten before it is given back. */
-  async holdIdle(tenant: string, key: string): Promise<Disposable & { record: SessionRecord; busy: () => boolean }> {
+  async holdIdle(tenant: string, key: string): Promise<HeldSession> {
     this.#active.checkOpen()
     const found = await this.#active.load({ tenant, key })
     if (found === undefined) throw sessionGone(key, 'session_not_found')
@@ -165,14 +176,12 @@ export class StoredSessions {
     if (busy()) throw new SessionBusyError(`session "${key}" runs a turn; try again when that has ended`)
     const held = this.#active.hold(current)
     await current.settled
-    return { record: current.record, busy, [Symbol.dispose]: () => held[Symbol.dispose]() }
+    const { record, ownership } = current
+    return { record, ownership, busy, [Symbol.dispose]: () => held[Symbol.dispose]() }
   }
 
   /** Takes in a session that comes with its events; what else belongs to it is brought by `fill`. All of it or nothing. */
-  async adopt(
-    record: SessionRecord,
-    fill: (events: (events: StoredEvent[]) => Promise<void>) => Promise<void>,
-  ): Promise<void> {
+  async adopt(record: SessionRecord, fill: Fill): Promise<void> {
     this.#active.checkOpen()
     checkName('key', record.key)
     checkName('tenant', record.tenant)
@@ -198,13 +207,10 @@ export class StoredSessions {
     }
   }
 
-  async #fill(
-    { ownership }: ActiveSession,
-    fill: (events: (events: StoredEvent[]) => Promise<void>) => Promise<void>,
-  ): Promise<void> {
+  async #fill({ ownership }: ActiveSession, fill: Fill): Promise<void> {
     const { store } = this.#context
     try {
-      await fill(async (events) => ownership?.write((claim) => store.appendEvents(claim, events)))
+      await fill(async (events) => ownership?.write((claim) => store.appendEvents(claim, events)), ownership)
     } catch (error) {
       await ownership?.write((claim) => store.remove(claim))
       throw error
@@ -213,7 +219,7 @@ export class StoredSessions {
 
   /** Removes what has come of a session that does not come. What stays is found as a leftover. */
   async #removeArrived(record: SessionRecord): Promise<void> {
-    await this.#context.files.remove(record).catch((error: unknown) => {
+    await this.#context.files.remove(record, undefined).catch((error: unknown) => {
       const message = `files of the session "${record.key}", which was not imported, stay`
       this.#context.emitter.tell('warning', { message, error })
     })

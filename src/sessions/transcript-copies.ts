@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { Driver, SDKMessage, TranscriptPlace } from '../driver/driver.ts'
 import { FilesError, ResumeError, StoreError, storeError } from '../errors.ts'
 import type { Problems } from '../files/problem.ts'
-import type { PoolFiles, SessionRecord, TranscriptStores } from '../store/store.ts'
+import type { PoolFiles, SessionOwnership, SessionRecord, TranscriptStores } from '../store/store.ts'
 import type { Worker } from '../worker/worker.ts'
 import { NO_MODEL } from '../usage/uncounted-answers.ts'
 import type { PoolEmitter, CopyFailure } from '../events.ts'
@@ -29,6 +29,9 @@ const LOOK_AGAIN_MS = [50, 150, 300, 500, 1_000]
 
 type ConversationPlace = Pick<SessionRecord, 'tenant' | 'cwd' | 'sdkSessionId'>
 
+/** Of the session that has the conversation; undefined if none has it. */
+type Owner = SessionOwnership | undefined
+
 /** Keeps a copy of what the CLI writes of a conversation, and notices what it lacks. */
 export class TranscriptCopies {
   readonly #context: TranscriptCopiesContext
@@ -44,14 +47,14 @@ export class TranscriptCopies {
    * Before a conversation is resumed: its transcript is a plain file that agrees with its copy. Throws ResumeError for one that is none,
    * and StoreError.
    */
-  async checkResume(conversation: ConversationPlace): Promise<void> {
+  async checkResume(conversation: ConversationPlace, ownership: Owner): Promise<void> {
     const { tenant, cwd, sdkSessionId } = conversation
     if (cwd === undefined || sdkSessionId === undefined) return
     const { driver, files, emitter } = this.#context
     try {
       const { configDir, tmpDir } = files.placesOf(tenant)
       await driver.resumeLoad({ configDir, tmpDir, cwd, sessionId: sdkSessionId }, Infinity)
-      await this.reconcile(conversation)
+      await this.reconcile(conversation, ownership)
     } catch (error) {
       if (!(error instanceof FilesError)) throw error
       if (error.problems.every(({ reason }) => reason === 'too_large'))
@@ -64,28 +67,36 @@ export class TranscriptCopies {
   }
 
   /** What either side lacks it gets from the other. Throws FilesError and StoreError. */
-  async reconcile({ tenant, cwd, sdkSessionId }: ConversationPlace): Promise<void> {
+  async reconcile({ tenant, cwd, sdkSessionId }: ConversationPlace, ownership: Owner): Promise<void> {
     if (!this.#context.transcripts.copied || cwd === undefined || sdkSessionId === undefined) return
     const { configDir, tmpDir } = await this.#context.files.makePlaces(tenant)
     const place = { configDir, tmpDir, cwd, sessionId: sdkSessionId }
-    await this.#context.driver.reconcile(place, this.#context.transcripts.of(tenant))
+    const store = this.#context.transcripts.of(tenant, () => ownership)
+    await this.#context.driver.reconcile(place, store)
   }
 
   /**
    * The files of a conversation, written again from a copy where they are gone: also one that another pool has made. What cannot be read
    * is noted.
    */
-  async files(conversation: ConversationPlace, problems: Problems): Promise<{ folder: string; names: string[] }> {
+  async files(
+    conversation: ConversationPlace,
+    ownership: Owner,
+    problems: Problems,
+  ): Promise<{ folder: string; names: string[] }> {
     const { tenant, cwd, sdkSessionId } = conversation
     if (cwd === undefined || sdkSessionId === undefined) return { folder: '', names: [] }
     const { driver, files, transcripts } = this.#context
     try {
       const { configDir, tmpDir } = await files.makePlaces(tenant)
       const place = { configDir, tmpDir, cwd, sessionId: sdkSessionId }
-      await this.reconcile(conversation).catch((error: unknown) => problems.take(error))
+      await this.reconcile(conversation, ownership).catch((error: unknown) => problems.take(error))
       const found = await driver.transcript(place)
       if (found.names.length > 0) return found
-      await driver.reconcile(place, transcripts.of(tenant))
+      await driver.reconcile(
+        place,
+        transcripts.of(tenant, () => ownership),
+      )
       return await driver.transcript(place)
     } catch (error) {
       problems.take(error)
@@ -94,8 +105,9 @@ export class TranscriptCopies {
   }
 
   /** Removes the copy of a conversation that is removed. */
-  async forget(tenant: string, place: Parameters<Driver['forget']>[0]): Promise<void> {
-    await this.#context.driver.forget(place, this.#context.transcripts.of(tenant))
+  async forget(tenant: string, place: Parameters<Driver['forget']>[0], ownership: Owner): Promise<void> {
+    const store = this.#context.transcripts.of(tenant, () => ownership)
+    await this.#context.driver.forget(place, store)
   }
 
   /** Notes the size of the transcript before a prompt is handed to the worker. */
@@ -157,7 +169,8 @@ export class TranscriptCopies {
     if (!worker.copyFailed || this.#recopying.has(worker) || session === undefined) return
     this.#recopying.add(worker)
     try {
-      await this.reconcile({ tenant: worker.tenant, cwd: worker.cwd, sdkSessionId: worker.sdkSessionId })
+      const { tenant, cwd, sdkSessionId, owner } = worker
+      await this.reconcile({ tenant, cwd, sdkSessionId }, owner?.ownership)
       worker.recordCopy({ failed: false })
       this.#context.emitter.tell('transcript.recopied', { session })
     } catch (error) {

@@ -169,7 +169,13 @@ export class MemoryStore implements Store {
       held.events = held.events.filter((event, at, all) => event.number >= before || at === all.length - 1)
   }
 
-  async appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void> {
+  async appendTranscript(
+    key: TranscriptKey,
+    entries: readonly TranscriptEntry[],
+    at: number,
+    claim?: SessionClaim,
+  ): Promise<void> {
+    this.#checkTranscript(key, claim)
     const transcript = this.#transcripts.get(transcriptId(key)) ?? {
       key: { ...key },
       uuids: new Set(),
@@ -220,7 +226,8 @@ export class MemoryStore implements Store {
       .slice(0, limit)
   }
 
-  async removeTranscript(key: TranscriptKey): Promise<void> {
+  async removeTranscript(key: TranscriptKey, claim?: SessionClaim): Promise<void> {
+    this.#checkTranscript(key, claim)
     if (key.subpath !== undefined) this.#transcripts.delete(transcriptId(key))
     else for (const transcript of this.#transcriptsOf(key)) this.#transcripts.delete(transcriptId(transcript.key))
   }
@@ -267,6 +274,15 @@ export class MemoryStore implements Store {
     const held = this.#held(claim.uid)
     if (held !== undefined && !isValid(held, claim)) throw new FencedError(claim.uid, held.owner)
     return held
+  }
+
+  /** Throws FencedError for a transcript of a session that another host owns. */
+  #checkTranscript({ tenant, sdkSessionId }: TranscriptKey, claim: SessionClaim | undefined): void {
+    if (claim !== undefined) return void this.#owned(claim)
+    const owned = this.#all.find(
+      ({ record, owner }) => record.tenant === tenant && record.sdkSessionId === sdkSessionId && owner !== undefined,
+    )
+    if (owned !== undefined) throw new FencedError(owned.record.uid, owned.owner)
   }
 
   #isThere(host: string | undefined): boolean {

@@ -54,6 +54,16 @@ export function refusal(database: SqliteDatabase, uid: string): FencedError | un
   return row && new FencedError(uid, row.owner === null ? undefined : String(row.owner))
 }
 
+/** Throws FencedError while a host owns the session that has this conversation. */
+export function checkUnowned(database: SqliteDatabase, tenant: string, sdkSessionId: string): void {
+  const owned = database.one<{ uid: string; owner: number }>(
+    'SELECT uid, owner FROM sessions WHERE sdk_session_id = ? AND tenant = ? AND owner IS NOT NULL',
+    sdkSessionId,
+    tenant,
+  )
+  if (owned !== undefined) throw new FencedError(owned.uid, String(owned.owner))
+}
+
 export const notThere = (uid: string): StoreError => new StoreError(`session ${uid} is not in the store`)
 
 function toClaimed(row: SessionRow & { last_event: number }): ClaimedSession {

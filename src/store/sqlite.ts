@@ -2,7 +2,17 @@ import type { SQLInputValue } from 'node:sqlite'
 import { StoreError } from '../errors.ts'
 import { FACTS, factsOf, toRecord, usageText } from './session-rows.ts'
 import type { SessionRow } from './session-rows.ts'
-import { OWNED, adoptSessions, claimSession, notThere, refusal, register, release, valuesOf } from './sqlite-claims.ts'
+import {
+  OWNED,
+  adoptSessions,
+  checkUnowned,
+  claimSession,
+  notThere,
+  refusal,
+  register,
+  release,
+  valuesOf,
+} from './sqlite-claims.ts'
 import { EVENTS_PAGE_BYTES, badAppend } from './events.ts'
 import { EventEnds } from './event-ends.ts'
 import type { EventEnd } from './event-ends.ts'
@@ -199,8 +209,14 @@ export class SqliteStore implements Store {
     })
   }
 
-  appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void> {
+  appendTranscript(
+    key: TranscriptKey,
+    entries: readonly TranscriptEntry[],
+    at: number,
+    claim?: SessionClaim,
+  ): Promise<void> {
     return this.#database.write(() => {
+      this.#checkTranscript(key, claim)
       if (entries.length === 0) return
       this.#database.run(
         `INSERT INTO transcripts (tenant, project, sdk_session_id, subpath, written_at) VALUES (?, ?, ?, ?, ?)
@@ -275,9 +291,10 @@ export class SqliteStore implements Store {
       .map(({ id, project, ...rest }) => ({ ...rest, project: unescape(project), sdkSessionId: unescape(id) }))
   }
 
-  removeTranscript(key: TranscriptKey): Promise<void> {
+  removeTranscript(key: TranscriptKey, claim?: SessionClaim): Promise<void> {
     const [tenant, project, sdkSessionId, subpath] = transcriptId(key)
     return this.#database.write(() => {
+      this.#checkTranscript(key, claim)
       this.#database.run(
         `DELETE FROM transcripts WHERE tenant = ?1 AND project = ?2 AND sdk_session_id = ?3 AND ?4 IN ('', subpath)`,
         tenant,
@@ -323,6 +340,12 @@ export class SqliteStore implements Store {
     const refused = owned === undefined ? refusal(this.#database, claim.uid) : undefined
     if (refused !== undefined) throw refused
     return owned?.id
+  }
+
+  /** Throws FencedError for a transcript of a session that another host owns. */
+  #checkTranscript({ tenant, sdkSessionId }: TranscriptKey, claim: SessionClaim | undefined): void {
+    if (claim !== undefined) this.#owned(claim)
+    else checkUnowned(this.#database, tenant, sdkSessionId)
   }
 
   #append(claim: SessionClaim, events: readonly StoredEvent[], turn: 'open' | 'closed' | undefined): void {

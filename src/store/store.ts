@@ -130,7 +130,8 @@ export interface Places {
 export interface TranscriptStores {
   /** Whether they are made. */
   readonly copied: boolean
-  of(tenant: string): SessionStore
+  /** `ownership`: of the session that has the conversation; undefined if none has it. */
+  of(tenant: string, ownership?: () => SessionOwnership | undefined): SessionStore
 }
 
 /** The files that a pool owns beside its store. */
@@ -262,6 +263,20 @@ export interface Spending {
   costUsd: number
 }
 
+/** This host's claim of a session, for what writes the session. */
+export interface SessionOwnership {
+  /** False until the store knows the session. */
+  readonly isStored: boolean
+  /** The claim, while this host has it. */
+  readonly held: Pick<ClaimedSession, 'claim'> | undefined
+  /** True before this host has claimed the session, and once it has given it back. */
+  readonly isReleased: boolean
+  /** Claims the session, unless this host has it. Rejects with FencedError while another host owns it, and with StoreError. */
+  take(): Promise<Pick<ClaimedSession, 'claim' | 'lastEvent'>>
+  /** Does the work with the claim. Rejects as the work does: after a FencedError the session is another host's. */
+  write<T>(work: (claim: SessionClaim) => Promise<T>): Promise<T>
+}
+
 /**
  * Where sessions outlive processes and hosts. What a write has resolved for survives the death of this process, and after
  * `flush()` that of the machine. Writes take effect in the order of their calls, each as a whole or not at all. What fails is
@@ -309,7 +324,13 @@ export interface Store {
   /** Removes the events before this number. The last one always stays, so that numbers go on. */
   trimEvents(claim: SessionClaim, before: number): Promise<void>
 
-  appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void>
+  /** `claim`: of the session that has this conversation. Without one the entries are refused while a host owns the session. */
+  appendTranscript(
+    key: TranscriptKey,
+    entries: readonly TranscriptEntry[],
+    at: number,
+    claim?: SessionClaim,
+  ): Promise<void>
   /** The JSON of its entries in order; undefined when nothing was ever appended. */
   loadTranscript(key: TranscriptKey): Promise<string[] | undefined>
   /** The conversations of a project that have a main transcript. */
@@ -320,8 +341,8 @@ export interface Store {
   transcriptSize(tenant: string, sdkSessionId: string): Promise<number>
   /** Conversations with transcripts that no session has, and to which nothing was added since `before`. */
   leftoverTranscripts(of: { tenant?: string; before?: number; limit: number }): Promise<TranscriptKey[]>
-  /** Removes a transcript; without a subpath, those of the subagents too. */
-  removeTranscript(key: TranscriptKey): Promise<void>
+  /** Removes a transcript; without a subpath, those of the subagents too. `claim` as for `appendTranscript()`. */
+  removeTranscript(key: TranscriptKey, claim?: SessionClaim): Promise<void>
 
   /** What was used of an account in its last period, and the budget that was set for it. That of a session goes with the session. */
   readAccount(account: BudgetAccount): Promise<{ spent: Spending | undefined; budget: Budget | undefined }>

@@ -12,7 +12,7 @@ import type {
 import type { Residency } from '../options/residency.ts'
 import { nextState } from './lifecycle.ts'
 import type { WorkerEvent, WorkerState } from './lifecycle.ts'
-import type { SessionRef } from '../store/store.ts'
+import type { SessionOwnership, SessionRef } from '../store/store.ts'
 import { Pins } from './pins.ts'
 import type { Pin } from './pins.ts'
 import type { Warmth, WorkerPurpose } from './warmth.ts'
@@ -88,6 +88,8 @@ export interface ClosedWorker {
 /** The session that a worker serves: set when it is started for one, or bound to one. */
 export interface WorkerOwner {
   readonly ref: SessionRef
+  /** This host's claim of the session; undefined if no store is to know the session. */
+  readonly ownership: SessionOwnership | undefined
   /** Listens to what the worker says while no turn runs. Undefined: nothing does. */
   unpromptedOf(worker: Worker): TurnSink | undefined
   /** Called with each message, before its turn gets it. */

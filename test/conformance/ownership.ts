@@ -6,6 +6,8 @@ import { record } from './sessions.ts'
 
 const SESSION = record('t', 'k', { uid: 'one', sdkSessionId: 'sdk-1' })
 const ALL = { limit: 100 }
+const TRANSCRIPT = { tenant: 't', project: '-work', sdkSessionId: 'sdk-1' }
+const ENTRY = { json: '{"entry":1}' }
 
 /** Every write that carries a claim. */
 const WRITES: [string, (store: Store, claim: SessionClaim) => Promise<void>][] = [
@@ -20,6 +22,8 @@ const WRITES: [string, (store: Store, claim: SessionClaim) => Promise<void>][] =
   ['events that leave a gap', (store, claim) => store.appendEvents(claim, [event(9)])],
   ['the removal of events', (store, claim) => store.trimEvents(claim, 2)],
   ['its removal', (store, claim) => store.remove(claim)],
+  ['its transcript', (store, claim) => store.appendTranscript(TRANSCRIPT, [ENTRY], 0, claim)],
+  ['the removal of its transcript', (store, claim) => store.removeTranscript(TRANSCRIPT, claim)],
 ]
 
 /** What every store must do for the owners of sessions. */
@@ -31,7 +35,11 @@ export function ownershipConformance(open: () => Promise<Store>): void {
   let claim: SessionClaim
 
   /** All that there is of the session. */
-  const kept = async () => [await store.get('t', 'k'), await store.readEvents('one', ALL)]
+  const kept = async () => [
+    await store.get('t', 'k'),
+    await store.readEvents('one', ALL),
+    await store.loadTranscript(TRANSCRIPT),
+  ]
 
   beforeEach(async () => {
     store = await open()
@@ -39,6 +47,7 @@ export function ownershipConformance(open: () => Promise<Store>): void {
     there = await store.register('there')
     claim = (await store.create(SESSION, here)) as SessionClaim
     await store.appendEvents(claim, [event(1), event(2)], 'open')
+    await store.appendTranscript(TRANSCRIPT, [ENTRY], 0, claim)
   })
 
   afterEach(() => store.close())
@@ -140,6 +149,34 @@ export function ownershipConformance(open: () => Promise<Store>): void {
       ])
       expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
       expect((await store.readEvents('one', ALL)).map(({ number }) => number)).toEqual([1, 2, 3])
+    })
+  })
+
+  describe('a transcript without a claim', () => {
+    const write = (): Promise<void> => store.appendTranscript(TRANSCRIPT, [ENTRY], 0)
+
+    test('is refused while a host owns the session of its conversation', async () => {
+      const before = await kept()
+      const refused = { name: 'FencedError', owner: here }
+      await expect(write()).rejects.toMatchObject(refused)
+      await expect(store.removeTranscript(TRANSCRIPT)).rejects.toMatchObject(refused)
+      expect(await kept()).toEqual(before)
+    })
+
+    test('is taken when no host owns the session, and for a conversation that no session has', async () => {
+      const others = [
+        { ...TRANSCRIPT, tenant: 'u' },
+        { ...TRANSCRIPT, sdkSessionId: 'sdk-2' },
+      ]
+      for (const other of others) {
+        await store.appendTranscript(other, [ENTRY], 0)
+        expect(await store.loadTranscript(other)).toEqual([ENTRY.json])
+      }
+      await store.release(claim)
+      await write()
+      expect(await store.loadTranscript(TRANSCRIPT)).toHaveLength(2)
+      await store.removeTranscript(TRANSCRIPT)
+      expect(await store.loadTranscript(TRANSCRIPT)).toBeUndefined()
     })
   })
 

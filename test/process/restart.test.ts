@@ -1,5 +1,18 @@
-import { expect, test } from 'vitest'
-import { asked, isWritten, modelAsked, openSite, processesOf, say, until } from '../fixtures/real-pool.ts'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { SqliteStore } from '../../src/store/sqlite.ts'
+import {
+  agents,
+  asked,
+  isWritten,
+  modelAsked,
+  openSite,
+  processesOf,
+  say,
+  until,
+  workerOf,
+} from '../fixtures/real-pool.ts'
 import { startHost } from '../fixtures/other-host.ts'
 
 test('A new pool on the same directory goes on with the sessions of the old one, by their keys', async () => {
@@ -94,4 +107,29 @@ test('A host that is killed before its first prompt was written down leaves a se
   await until(async () => expect(await processesOf(site.root)).toEqual([]))
   const pool = await site.pool()
   expect((await say(await pool.session('one'), 'second')).text).toMatch(/^\[turn [12]\] You said: second$/)
+})
+
+test('A session that another host claims in mid-turn loses its process and stores no more; the others go on', async () => {
+  const site = await openSite()
+  const pool = await site.pool({ agents: agents({ allowedTools: ['Bash'] }) })
+  const cwd = await site.directory('project')
+  const one = await pool.session('one', { agent: 'a', cwd })
+  const two = await pool.session('two', { agent: 'a' })
+  await say(two, 'first')
+  const turn = one.send('first\n@sim bash until [ -e go ]; do sleep 0.1; done')
+  const outcome = turn.result.catch((error: unknown) => error)
+  for await (const { event } of one.events()) if (event.type === 'agent.tool_use') break
+  const { pid } = workerOf(pool, 'one')
+  const other = new SqliteStore(join(site.dataDir, 'pool.sqlite'))
+  onTestFinished(() => other.close())
+  const { uid = '' } = (await other.get('default', 'one')) ?? {}
+  const owner = await other.register('data directory')
+  const { claim, lastEvent } = await other.claim(uid, owner)
+  await writeFile(join(cwd, 'go'), '')
+  expect(await outcome).toMatchObject({ name: 'FencedError', code: 'fenced', owner })
+  await until(async () => expect((await processesOf(site.root)).map((process) => process.pid)).not.toContain(pid))
+  expect(await other.eventTotals(uid)).toMatchObject({ last: lastEvent })
+  const next = { number: lastEvent + 1, id: 'of the other host', type: 'session.error', at: 0, json: '{}' }
+  await other.appendEvents(claim, [next], 'closed')
+  expect(await say(two, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'live' })
 })

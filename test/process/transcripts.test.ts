@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { StoreError } from '../../src/errors.ts'
 import { SqliteStore } from '../../src/store/sqlite.ts'
-import type { TranscriptEntry, TranscriptKey } from '../../src/store/store.ts'
 import { event, openSite, record, say, transcripts, until } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
 
@@ -13,9 +12,9 @@ const SPARELESS = { spares: { max: 0 }, unboundSpares: { max: 0 } }
 class FickleStore extends SqliteStore {
   refuses = false
 
-  override appendTranscript(key: TranscriptKey, entries: readonly TranscriptEntry[], at: number): Promise<void> {
+  override appendTranscript(...words: Parameters<SqliteStore['appendTranscript']>): Promise<void> {
     if (this.refuses) return Promise.reject(new StoreError('the store is away'))
-    return super.appendTranscript(key, entries, at)
+    return super.appendTranscript(...words)
   }
 }
 

@@ -396,13 +396,32 @@ test.each([
   await dead.claim(uid)
   await dead.appendEvents(uid, left, 'open')
   const { session: open } = await fakes({ store, driver })
-  expect(await (await OneHost.of(store)).openTurns()).toEqual([])
+  const other = await OneHost.of(store)
+  expect(await other.openTurns()).toEqual([])
+  await other.claim(uid)
+  await other.release(uid)
   const again = await open('k')
   const events = await kept(again, TURN.length)
   expect(typesOf(events)).toEqual([...before, 'session.error', 'session.status_idle'])
   expect(events.at(-2)?.event).toMatchObject({ error: { message: expect.stringContaining('the host ended') } })
   await answer(again.send('on'))
   expect(typesOf(await kept(again, TURN.length + before.length + 2))).toEqual(TURN)
+})
+
+test('a turn that its host left open after it had written the end is closed without another event', async () => {
+  const store = new MemoryStore()
+  const { pool: earlier, session, driver } = await fakes({ store })
+  const s = await session('k')
+  await answer(s.send('hello'))
+  await earlier.close()
+  const { uid = '' } = (await store.get('default', 'k')) ?? {}
+  const dead = await OneHost.of(store, 'data directory')
+  await dead.claim(uid)
+  await dead.appendEvents(uid, [], 'open')
+  const next = await fakes({ store, driver })
+  expect(await types(await next.pool.session('k'))).toEqual(TURN)
+  await next.pool.close()
+  expect(await (await OneHost.of(store, 'data directory')).openTurns()).toEqual([])
 })
 
 test.each([

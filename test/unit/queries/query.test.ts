@@ -69,6 +69,15 @@ describe('A session that a query began', () => {
     ])
   })
 
+  test('has the options of the next query also when that asks something before its first message', async () => {
+    const { ask, pool, cwd, driver } = await setUp()
+    const resume = idOf(await ask('one', { model: 'm-1' }))
+    const query = pool.query({ prompt: 'two', options: { cwd, resume, model: 'm-2' } })
+    await query.supportedModels()
+    await read(query)
+    expect(own(driver.processes).map(({ spec }) => spec.options.model)).toEqual(['m-1', 'm-2'])
+  })
+
   test('has no process after its first query, and keeps it after those that went on with it', async () => {
     const { ask, driver } = await setUp()
     const first = await ask('one')

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { JournalEntry, Session } from '../../../src/index.ts'
-import type { SessionRecord } from '../../../src/store/store.ts'
+import type { SessionClaim, SessionRecord } from '../../../src/store/store.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
+import type { TestPoolOptions } from '../../../src/testing/index.ts'
+import { Ownership } from '../../../src/sessions/ownership.ts'
 import { OneHost } from '../../conformance/one-host.ts'
 import { event } from '../../conformance/events.ts'
 import { record } from '../../conformance/sessions.ts'
@@ -22,8 +24,8 @@ class HostStore extends MemoryStore {
   }
 
   /** Raises the fence of a session: what its host holds is an older claim then. */
-  async raise(key: string): Promise<void> {
-    await this.claim(await this.uidOf(key), this.host)
+  async raise(key: string): Promise<SessionClaim> {
+    return (await this.claim(await this.uidOf(key), this.host)).claim
   }
 
   async numbers(key: string): Promise<number[]> {
@@ -70,6 +72,16 @@ describe('a session that another host has claimed', () => {
     expect(pool.stats()).toMatchObject({ activeSessions: 1, turns: { running: 0 }, workers: { total: 1 } })
   })
 
+  test('ends the turn that runs at once, whichever write has shown it', async () => {
+    const { driver, store, s, turn } = await running()
+    const [process] = driver.processes
+    if (process !== undefined) process.leavesAtOnce = false
+    await store.raise('k')
+    await expect(s.append([{ type: 'user.interrupt' }])).rejects.toMatchObject(FENCED)
+    expect(await outcome(turn)).toBe('fenced')
+    expect(process?.gone).toBe(false)
+  })
+
   test('between two turns sends no prompt to its process', async () => {
     const store = new HostStore()
     const { driver, clock, session, reasons } = await fakes({ store })
@@ -94,6 +106,43 @@ describe('a session that another host has claimed', () => {
     expect(numbers).toEqual(numbers.map((_, index) => index + 1))
   })
 
+  test('starts no second process before the first has closed', async () => {
+    const { driver, clock, store, s, turn } = await running()
+    const [lost] = driver.processes
+    if (lost !== undefined) lost.leavesAtOnce = false
+    await store.raise('k')
+    lost?.finish()
+    expect(await outcome(turn)).toBe('fenced')
+    expect(await outcome(s.send('too soon'))).toBe('fenced')
+    await clock.settle()
+    expect(lost?.graces).toMatchObject({ eofMs: 0 })
+    expect(driver.processes).toHaveLength(1)
+    lost?.exit()
+    await clock.settle()
+    driver.onStart = undefined
+    expect(await outcome(s.send('again'))).toBe('success')
+  })
+
+  test('takes nothing of what its process says into the copy of its transcript', async () => {
+    const store = new HostStore()
+    const { driver, clock, session, reasons } = await fakes({ store, transcripts: 'store' })
+    const s = await session('k')
+    await s.send('hello').result
+    const copy = driver.processes[0]?.spec.options.sessionStore
+    const { sdkSessionId = '' } = await s.info()
+    const add = (uuid: string) =>
+      copy?.append({ projectKey: '-work', sessionId: sdkSessionId }, [{ type: 'user', uuid, text: uuid }])
+    await add('one')
+    const claim = await store.raise('k')
+    await expect(add('two')).rejects.toMatchObject(FENCED)
+    await store.release(claim)
+    await expect(add('three')).rejects.toMatchObject(FENCED)
+    await clock.settle()
+    expect(reasons()).toEqual(['fenced'])
+    const entries = await store.loadTranscript({ tenant: 'default', project: '-work', sdkSessionId })
+    expect(entries?.map((json) => (JSON.parse(json) as { uuid: string }).uuid)).toEqual(['one'])
+  })
+
   test('ends its waiting turns and its followers, too', async () => {
     const { driver, store, s, turn } = await running()
     const waiting = s.send('later', { onBusy: 'queue' })
@@ -111,15 +160,53 @@ describe('a session that another host has claimed', () => {
 })
 
 /** A session that another host owns, with a turn that runs there. */
-async function elsewhere() {
+async function elsewhere(options: TestPoolOptions = {}) {
   const store = new HostStore()
-  const all = await fakes({ store })
+  const all = await fakes({ ...options, store })
   const other = await OneHost.of(store)
-  await other.put(record('default', 'k', { uid: 'one', begun: true }))
+  await other.put(record('default', 'k', { uid: 'one' }))
   const json = JSON.stringify({ id: 'event 1', type: 'session.status_running' })
   await other.appendEvents('one', [event(1, { type: 'session.status_running', json })], 'open')
   return { ...all, store, other, s: await all.pool.session('k') }
 }
+
+test('what a process copies after its session was given back is taken while no host owns the session', async () => {
+  const store = new HostStore()
+  const { driver, clock, session, reasons } = await fakes({ store, transcripts: 'store' })
+  const s = await session('k')
+  await s.send('hello').result
+  const copy = driver.processes[0]?.spec.options.sessionStore
+  const { sdkSessionId = '' } = await s.info()
+  const add = () => copy?.append({ projectKey: '-work', sessionId: sdkSessionId }, [{ type: 'user' }])
+  await s.hibernate()
+  await clock.settle()
+  await add()
+  const other = await OneHost.of(store)
+  await other.claim(await store.uidOf('k'))
+  await expect(add()).rejects.toMatchObject(FENCED)
+  expect(await outcome(s.send('hello'))).toBe('fenced')
+  expect(reasons()).toEqual(['hibernate'])
+})
+
+test('a write that comes too late for its claim does not end the next one', async () => {
+  const store = new HostStore()
+  const owner = await store.register('data directory')
+  await store.create(record('t', 'k', { uid: 'one' }), owner)
+  const lost: unknown[] = []
+  const listener = { claimed: () => undefined, lost: (error: unknown) => void lost.push(error) }
+  const ownership = new Ownership('one', { store, owner, listener }, { isStored: true })
+  const gate = Promise.withResolvers<void>()
+  const late = ownership.write(async (claim) => {
+    await gate.promise
+    await store.trimEvents(claim, 1)
+  })
+  await ownership.take()
+  await ownership.release()
+  const { claim } = await ownership.take()
+  gate.resolve()
+  await expect(late).rejects.toMatchObject(FENCED)
+  expect([lost, ownership.held?.claim]).toEqual([[], claim])
+})
 
 describe('a session that another host owns', () => {
   test('starts no process here', async () => {
@@ -128,6 +215,16 @@ describe('a session that another host owns', () => {
     await expect(s.warm()).rejects.toMatchObject(FENCED)
     expect(driver.processes).toEqual([])
     await other.appendEvents('one', [event(2)])
+  })
+
+  test.each(['send', 'warm'] as const)('takes no spare here by %s()', async (method) => {
+    const spares = { assistant: { spares: { min: 1, max: 1 }, unboundSpares: { max: 0 } } }
+    const { pool, clock, s, reasons } = await elsewhere({ agents: spares })
+    await clock.settle()
+    const used = method === 'send' ? s.send('hello').result : s.warm()
+    await expect(used).rejects.toMatchObject(FENCED)
+    await clock.settle()
+    expect([pool.stats().workers, reasons()]).toMatchObject([{ total: 1, spares: 1 }, []])
   })
 
   test('can be read, and its running turn is not closed by that', async () => {

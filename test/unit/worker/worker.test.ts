@@ -35,6 +35,7 @@ class Sink implements TurnSink {
 
 /** The session that the worker serves. */
 const owner: WorkerOwner = {
+  ownership: undefined,
   ref: { tenant: 'default', key: 'k', agent: 'a' },
   unpromptedOf: () => unprompted,
   said: (_worker, { type }) => void log.push(`said ${type}`),
