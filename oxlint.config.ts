@@ -380,6 +380,13 @@ const borders: Border[] = [
     says: 'telemetry sees the types of pool/pool and events, errors, clock and the API of OpenTelemetry.',
   },
   {
+    // Only Node itself knows how late its event loop is.
+    files: ['src/telemetry/event-loop.ts'],
+    imports: [],
+    time: true,
+    says: 'telemetry/event-loop measures the event loop and sees nothing else.',
+  },
+  {
     files: ['src/testing/**'],
     imports: [
       '../this-node.ts',

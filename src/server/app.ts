@@ -16,6 +16,8 @@ import { SqliteApiStore } from './api-store/sqlite.ts'
 import { Authenticator, refuseStrangers } from './auth/authenticator.ts'
 import { browserTokenRoutes } from './auth/browser-token-routes.ts'
 import { BrowserTokens, checkScope } from './auth/browser-tokens.ts'
+import { Operators, knowsAll } from './auth/operators.ts'
+import type { KnowsTenant } from './auth/operators.ts'
 import type { ServerEnv, ServerSettings, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
 import { Bodies } from './http/bodies.ts'
@@ -27,8 +29,9 @@ import { Quotas } from './limits.ts'
 import { DefinitionPolicy } from './managed-agents/definition-policy.ts'
 import { managedAgents } from './managed-agents/managed-agents.ts'
 import { messages } from './messages.ts'
-import { metrics } from './metrics.ts'
+import { Metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
+import { operationsPort } from './operations-port.ts'
 import { RecentlyShed, operations } from './operations.ts'
 import { readAgUi, readServerOptions, readTenantLimits } from './options.ts'
 import type { ServerOptions } from './options.ts'
@@ -67,6 +70,13 @@ export interface Server {
   readonly app: Hono<ServerEnv>
   readonly fetch: (request: Request) => Response | Promise<Response>
   readonly pool: Pool
+  /**
+   * Returns what answers at the operations port: probes, `/metrics` and `/pressure`, which tell of all tenants there.
+   * `exposed`: others than programs of this machine reach it, so it asks for an operator's key.
+   */
+  operations(port: { exposed: boolean }): (request: Request) => Response | Promise<Response>
+  /** True if any operator has a key. */
+  readonly hasOperators: boolean
   /** Receives errors outside of requests. */
   readonly logger: Logger
   /** True when no key is asked for. */
@@ -75,8 +85,8 @@ export interface Server {
   readonly connections: ConnectionLimits
   /** Changed by `listen()`; without, the server is `ready` from the beginning. */
   state: ServerState
-  /** From now on these keys and tokens hold, and this default agent. Throws ConfigError, and has changed nothing then. */
-  update(options: Pick<ServerOptions, 'keys' | 'jwt' | 'defaultAgent'>): void
+  /** From now on these keys and tokens hold, these operators, and this default agent. Throws ConfigError, and has changed nothing then. */
+  update(options: Pick<ServerOptions, 'keys' | 'jwt' | 'operators' | 'defaultAgent'>): void
   /** Gives back what the server holds beside the pool. Called when that has closed. */
   close(): void
 }
@@ -124,14 +134,17 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const threads = new Threads(listeners)
   const runs = new Runs({ pool, feeds, threads, questions, clientTools, agUi: agUiOptions, logger })
   const policy = new DefinitionPolicy(defining, () => authenticator.off)
-  const measured = metrics(pool, listeners, quotas)
-  const mayKnowTenants = (): boolean => authenticator.off
+  const measured = new Metrics(pool, listeners, quotas)
+  const operators = new Operators(read.operators)
+  const shed = new RecentlyShed(listeners, clock)
+  const knowledgeOf = (headers: Headers): KnowsTenant => operators.knowledgeOf(headers, authenticator.off)
+  const note = noted(clock, logger, new Bodies((tenant, bytes) => storage.add(tenant, bytes)))
   const app = new Hono<ServerEnv>()
-  app.use(noted(clock, logger, new Bodies((tenant, bytes) => storage.add(tenant, bytes))))
+  app.use(note)
   app.use(crossOrigin(origins))
   app.use(guarded(quotas, authenticator, origins))
-  app.route('/', operations({ pool, settings, shed: new RecentlyShed(listeners, clock), mayKnowTenants }))
-  app.route('/', measured.app)
+  app.route('/', operations({ pool, settings, shed, knowledgeOf }))
+  app.route('/', measured.route(knowledgeOf))
   app.route('/', messages({ pool, quotas, feeds, streams, settings, disconnectGraceMs: graceOf(onDisconnect) }))
   app.route('/', agUi({ pool, quotas, streams, runs }))
   app.route('/', browserTokenRoutes(pool, tokens))
@@ -142,6 +155,16 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   return {
     app,
     fetch: (request) => app.fetch(request),
+    operations({ exposed }) {
+      const all = (): KnowsTenant => knowsAll
+      const routes = [operations({ pool, settings, shed, knowledgeOf: all }), measured.route(all)]
+      const port = operationsPort({ operators, note, routes }, exposed)
+      answerFailures(port, logger)
+      return (request) => port.fetch(request)
+    },
+    get hasOperators() {
+      return !operators.none
+    },
     pool,
     connections,
     logger,
@@ -157,6 +180,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     update(next) {
       const changed = readServerOptions(next, pool.agents)
       authenticator.update(changed)
+      operators.update(changed.operators)
       settings.defaultAgent = changed.defaultAgent
     },
     close() {

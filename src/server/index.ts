@@ -20,13 +20,15 @@ export type {
   VersionRow,
 } from './api-store/api-store.ts'
 export { readConnectionLimits } from './http/connections.ts'
-export { checkExposure, listen } from './listen.ts'
+export { checkExposure, checkOperationsExposure, listen } from './listen.ts'
 export type { ListenOptions, Listening } from './listen.ts'
 export type { ServerState } from './context.ts'
 export type {
   AgUiOptions,
   ApiKeyOptions,
   JwtOptions,
+  OperationsOptions,
+  OperatorOptions,
   ServerConfig,
   ServerOptions,
   TenantLimitOptions,
@@ -39,7 +41,7 @@ export { hashKey } from './auth/authenticator.ts'
 export type { OnDisconnect } from './turn-feeds.ts'
 export { jsonLog, LOG_LEVELS } from './log.ts'
 export type { LogLevel } from './log.ts'
-export { parseKeyList, readServerConfig, readServerOptions } from './options.ts'
+export { parseKeyList, parseOperatorKeys, readServerConfig, readServerOptions } from './options.ts'
 export { ClientTools } from './ag-ui/client-tools.ts'
 export { Questions } from './questions.ts'
 export type { Answer, AnswerFate, Question, QuestionsOptions } from './questions.ts'

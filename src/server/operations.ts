@@ -3,6 +3,7 @@ import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
 import type { Clock } from '../clock.ts'
 import type { CapacityReason, OldestWaiter, Pool, StoreErrorCode } from '../index.ts'
+import type { KnowsTenant } from './auth/operators.ts'
 import type { ServerEnv, ServerSettings, ServerState } from './context.ts'
 import type { PoolListeners } from './pool-listeners.ts'
 
@@ -83,15 +84,15 @@ function obstacle(pool: Pool, state: ServerState): Obstacle | undefined {
 }
 
 interface OperationsContext {
-  /** Whether whoever sends this request may be told of tenants. */
-  mayKnowTenants: (headers: Headers) => boolean
+  /** Which tenants the sender of a request may know. */
+  knowledgeOf: (headers: Headers) => KnowsTenant
   pool: Pool
   settings: ServerSettings
   shed: RecentlyShed
 }
 
 /** What a load balancer, a supervisor and a person at 3 a.m. ask. No key is asked for, and no tenant is named to a stranger. */
-export function operations({ pool, settings, shed, mayKnowTenants }: OperationsContext): Hono<ServerEnv> {
+export function operations({ pool, settings, shed, knowledgeOf }: OperationsContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
   app.get(
     '/health',
@@ -143,7 +144,7 @@ export function operations({ pool, settings, shed, mayKnowTenants }: OperationsC
     (c) => {
       const { turns, memory, store, waits } = pool.stats()
       const { running, waiting, limit } = turns
-      const oldest = waits.oldest && told(waits.oldest, mayKnowTenants(c.req.raw.headers))
+      const oldest = waits.oldest && told(waits.oldest, knowledgeOf(c.req.raw.headers))
       const reason = obstacle(pool, settings.state) ?? null
       const capacity = Number.isFinite(limit) ? limit : null
       const now = { memory: memory.pressure, store: store.trouble ?? null, reason, recentlyShed: shed.count }
@@ -153,9 +154,9 @@ export function operations({ pool, settings, shed, mayKnowTenants }: OperationsC
   return app
 }
 
-/** A tenant, and an agent that a tenant may have defined, are for callers who may know tenants. */
-const told = ({ waitMs, reason, ...names }: OldestWaiter, mayKnow: boolean): Partial<OldestWaiter> =>
-  mayKnow ? { waitMs, reason, ...names } : { waitMs, reason }
+/** A tenant, and an agent that it may have defined, are for callers who may know the tenant. */
+const told = ({ waitMs, reason, ...names }: OldestWaiter, knows: KnowsTenant): Partial<OldestWaiter> =>
+  knows(names.tenant) ? { waitMs, reason, ...names } : { waitMs, reason }
 
 /** A full pool is ready: it sheds by itself, and a balancer that took all full ones out would leave none. */
 function notReady(pool: Pool, state: ServerState): string | undefined {

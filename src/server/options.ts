@@ -18,6 +18,22 @@ export interface ApiKeyOptions {
   name?: string
 }
 
+/** The key of someone who runs the server, by its hash. It opens figures of all tenants, and nothing that tenants use. */
+export interface OperatorOptions {
+  /** What logs call the operator. */
+  name: string
+  /** SHA-256 of the key, in hex: `printf %s "$KEY" | sha256sum`. The key itself has 24 characters at least. */
+  sha256: string
+}
+
+/** The address of the operations port. */
+export interface OperationsOptions {
+  /** Default `"127.0.0.1"`. Any other than loopback needs operators, and then their key for each request but probes. */
+  host?: string
+  /** 0 takes any free one. */
+  port: number
+}
+
 /** Tenants of tokens begin with this, so that no issuer can name one that has keys. */
 export const JWT_TENANTS = 'jwt:'
 
@@ -69,6 +85,8 @@ export interface ServerOptions {
   /** API keys. Without keys and `jwt`, every caller is the tenant `default`. Only a server on loopback may do that. */
   keys?: readonly ApiKeyOptions[]
   jwt?: JwtOptions
+  /** Keys with which `/metrics` and `/pressure` tell of all tenants. Default: none. */
+  operators?: readonly OperatorOptions[]
   /** The agent of new sessions if the request names none. Default: the first one there is. */
   defaultAgent?: string
   /** What a client of `/sessions/{id}/messages` that goes away does to its turn. Default `"detach"`: it goes on. */
@@ -89,6 +107,8 @@ export interface ServerConfig extends ServerOptions {
   host?: string
   /** Default 8080; 0 takes any free one. */
   port?: number
+  /** A port of its own for probes, `/metrics` and `/pressure`, where they tell of all tenants. Default: none. */
+  operations?: OperationsOptions
   /** How long running turns may go on after SIGTERM. Default `"30s"`. */
   grace?: string
   /** How long a permission request or a question waits for an answer before it is a no. Default `"10m"`. */
@@ -111,12 +131,16 @@ const name = z.string().min(1).max(256)
 
 const positive = z.int().positive()
 
+const sha256 = z.string().regex(/^[0-9a-fA-F]{64}$/, 'is not a SHA-256 in hex (64 digits)')
+
+const portNumber = z.int().min(0).max(65_535)
+
 const optionsShape = {
   keys: z
     .array(
       z.strictObject({
         tenant: name,
-        sha256: z.string().regex(/^[0-9a-fA-F]{64}$/, 'is not a SHA-256 in hex (64 digits)'),
+        sha256,
         name: name.optional(),
       }),
     )
@@ -132,6 +156,7 @@ const optionsShape = {
       maxLifetime: z.string().optional(),
     })
     .optional(),
+  operators: z.array(z.strictObject({ name, sha256 })).max(1000, 'are more than 1000').optional(),
   defaultAgent: z.string().optional(),
   origins: z
     .array(z.string().refine(isOrigin, 'is not an origin; write scheme, host and port alone, like https://app.example'))
@@ -162,7 +187,8 @@ const optionsShape = {
 const configSchema = z.strictObject({
   ...optionsShape,
   host: z.string().min(1).optional(),
-  port: z.int().min(0).max(65_535).optional(),
+  port: portNumber.optional(),
+  operations: z.strictObject({ host: z.string().min(1).optional(), port: portNumber }).optional(),
   grace: z.string({ error: 'must be text with a unit, like "30s"' }).optional(),
   answerWithin: z.string({ error: 'must be text with a unit, like "10m"' }).optional(),
 })
@@ -174,6 +200,7 @@ export function readServerConfig(input: unknown): ServerConfig {
     if (config[key] !== undefined) parseDuration(`server.${key}`, config[key])
   readTenantLimits(config.tenantLimits)
   checkTenants(config)
+  checkOperators(config)
   readAgUi(config.agUi)
   return config
 }
@@ -189,10 +216,22 @@ export function readAgUi({ disconnectGrace = '5s', onBusy = 'interrupt', clientT
 export function readServerOptions(input: ServerOptions, agents: readonly string[]): ServerOptions {
   const options = validate('server', z.strictObject(optionsShape), input) as ServerOptions
   checkTenants(options)
+  checkOperators(options)
   const { defaultAgent } = options
   if (defaultAgent !== undefined && !agents.includes(defaultAgent))
     throw new ConfigError('server.defaultAgent', `there is no agent "${defaultAgent}"; known are: ${agents.join(', ')}`)
   return options
+}
+
+/** A tenant's key must never do what an operator's does. */
+function checkOperators({ keys = [], operators = [] }: Pick<ServerOptions, 'keys' | 'operators'>): void {
+  const hashes = new Set(keys.map((key) => key.sha256.toLowerCase()))
+  const shared = operators.find((operator) => hashes.has(operator.sha256.toLowerCase()))
+  if (shared !== undefined)
+    throw new ConfigError(
+      'server.operators',
+      `the key of "${shared.name}" is also one of server.keys; give it another one`,
+    )
 }
 
 /** An issuer says which tenants its tokens are for: it must not be able to name one that has keys. */
@@ -221,16 +260,23 @@ export const readTenantLimits = (input: TenantLimitOptions = {}): TenantLimits =
 const SHORTEST_KEY = 24
 
 /** Reads keys of an environment variable: `tenant=key,tenant=key`. Throws ConfigError, which never shows a key. */
-export function parseKeyList(path: string, text: string, hash: (key: string) => string): ApiKeyOptions[] {
+export const parseKeyList = (path: string, text: string, hash: (key: string) => string): ApiKeyOptions[] =>
+  readKeys(path, text, 'tenant').map(([tenant, key]) => ({ tenant, sha256: hash(key) }))
+
+/** The same of operators: `name=key,name=key`. */
+export const parseOperatorKeys = (path: string, text: string, hash: (key: string) => string): OperatorOptions[] =>
+  readKeys(path, text, 'name').map(([operator, key]) => ({ name: operator, sha256: hash(key) }))
+
+function readKeys(path: string, text: string, whose: string): [holder: string, key: string][] {
   return text.split(',').map((entry, index) => {
     const at = entry.indexOf('=')
-    const [tenant, key] = [entry.slice(0, at).trim(), entry.slice(at + 1).trim()]
-    if (at < 1 || tenant === '') throw new ConfigError(path, `entry ${index + 1} is not of the form tenant=key`)
+    const [holder, key] = [entry.slice(0, at).trim(), entry.slice(at + 1).trim()]
+    if (at < 1 || holder === '') throw new ConfigError(path, `entry ${index + 1} is not of the form ${whose}=key`)
     if (key.length < SHORTEST_KEY)
       throw new ConfigError(
         path,
         `the key of entry ${index + 1} has less than ${SHORTEST_KEY} characters; take a random one`,
       )
-    return { tenant, sha256: hash(key) }
+    return [holder, key]
   })
 }

@@ -18,6 +18,12 @@ type Reading = number | { label: string; values: Readonly<Record<string, number 
 
 type Kind = 'gauge' | 'counter'
 
+/** No value before the first turn. */
+function hitRatio({ live, primed, spare, resumed, cold }: PoolStats['totals']['turnsByWarmth']): number {
+  const hits = live + primed + spare
+  return hits / (hits + resumed + cold)
+}
+
 /** What is read from `pool.stats()`: it counts already, and a second count would drift from it. */
 const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: PoolStats) => Reading][] = [
   ['gauge', 'turns_running', 'Turns that run', ({ turns }) => turns.running],
@@ -52,6 +58,12 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
     'turns_started',
     'Turns that found a process, by how they found it',
     ({ totals }) => ({ label: 'warmth', values: totals.turnsByWarmth }),
+  ],
+  [
+    'gauge',
+    'hit_ratio',
+    'Share of turns since the start that found a process waiting for them: live, primed or spare',
+    ({ totals }) => hitRatio(totals.turnsByWarmth),
   ],
   [
     'gauge',

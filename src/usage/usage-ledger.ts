@@ -16,6 +16,10 @@ export interface PoolUsage {
   /** Of agents and tenants beyond the first 1,000 of each. */
   otherAgents: Usage
   otherTenants: Usage
+  /** The first 1,000 pairs of a tenant and an agent. */
+  byTenantAndAgent: { tenant: string; agent: string; usage: Usage }[]
+  /** Of the pairs beyond these; undefined if there is none. */
+  otherTenantsAndAgents: Usage | undefined
 }
 
 const MAX_NAMES = 1_000
@@ -61,6 +65,7 @@ export class UsageLedger {
   readonly #turns = new WeakMap<MeteredTurn, { record: UsageRecord; meter: Meter; before: Usage }>()
   readonly #agents = new Tally()
   readonly #tenants = new Tally()
+  readonly #pairs = new Tally()
   #total: Usage = NOTHING_USED
 
   constructor(context: UsageLedgerContext) {
@@ -142,6 +147,8 @@ export class UsageLedger {
       byTenant: this.#tenants.byName,
       otherAgents: this.#agents.others,
       otherTenants: this.#tenants.others,
+      byTenantAndAgent: Object.entries(this.#pairs.byName).map(([pair, usage]) => ({ ...pairOf(pair), usage })),
+      otherTenantsAndAgents: this.#pairs.others === NOTHING_USED ? undefined : this.#pairs.others,
     }
   }
 
@@ -152,7 +159,14 @@ export class UsageLedger {
     this.#total = addUsage(this.#total, usage)
     this.#agents.add(session.agent, usage)
     this.#tenants.add(session.tenant, usage)
+    this.#pairs.add(`${session.tenant}\0${session.agent}`, usage)
   }
+}
+
+/** Of the name that a pair has among the sums. */
+function pairOf(name: string): { tenant: string; agent: string } {
+  const [tenant = '', agent = ''] = name.split('\0')
+  return { tenant, agent }
 }
 
 /** Where what the session uses is noted. */

@@ -8,7 +8,7 @@ import type { ServePlan } from '../shared/serve-plan.ts'
 import { credentialSource } from '../shared/simulated-model.ts'
 
 /** What of the `server` section holds at once. */
-const AT_ONCE = ['keys', 'jwt', 'defaultAgent'] as const
+const AT_ONCE = ['keys', 'jwt', 'operators', 'defaultAgent'] as const
 
 type Section = Readonly<Record<string, unknown>>
 
@@ -53,9 +53,10 @@ export class Reload {
     try {
       const plan = await read()
       opened.update(plan.config)
-      const { keys = [], jwt, defaultAgent } = plan.options
+      const { keys = [], operators = [], jwt, defaultAgent } = plan.options
       server.update({
         keys,
+        operators,
         ...(jwt === undefined ? {} : { jwt }),
         ...(defaultAgent === undefined ? {} : { defaultAgent }),
       })

@@ -52,7 +52,11 @@ export async function serve(given: ServeFlags): Promise<number> {
     resourceFile: join(plan.dataDir, RESOURCE_FILE),
     behindProxy: PROXIES.some((name) => (process.env[name] ?? '') !== ''),
   })
-  const listening = await listen(server, { host: plan.host, port: plan.port })
+  const listening = await listen(server, {
+    host: plan.host,
+    port: plan.port,
+    ...(plan.operations === undefined ? {} : { operations: plan.operations }),
+  })
   const reload = new Reload({ opened, server, logger, read: () => readPlan(flags, { fresh: true }) })
   signals.onHangUp(() => reload.again())
   if (!server.open && (plan.config.options.isolation?.mode ?? 'none') === 'none')

@@ -17,12 +17,14 @@ const MODEL = {
 
 /** Says where it listens, what answers there, and three things to try. */
 export function announce(
-  { listening: { url, port }, server, opened: { pool, simulatedBecause } }: Served,
+  { listening: { url, port, operations }, server, opened: { pool, simulatedBecause } }: Served,
   json: boolean,
 ): void {
   const { agents } = pool
   const simulated = simulatedBecause !== undefined
-  if (json) return console.log(JSON.stringify({ url, port, pid: process.pid, agents, simulated, keys: !server.open }))
+  const own = operations === undefined ? {} : { operations: operations.url }
+  if (json)
+    return console.log(JSON.stringify({ url, port, ...own, pid: process.pid, agents, simulated, keys: !server.open }))
   const key = server.open ? '' : ' -H "x-api-key: $KEY"'
   const run = JSON.stringify({
     threadId: 'thread',
@@ -35,7 +37,7 @@ export function announce(
 
   agents  ${agents.join(', ')}
   model   ${simulatedBecause === undefined ? 'the real one' : MODEL[simulatedBecause]}
-  keys    ${server.open ? 'none: every program on this machine may use it' : 'needed'}
+  keys    ${server.open ? 'none: every program on this machine may use it' : 'needed'}${operations === undefined ? '' : `\n  operations  ${operations.url}`}
 
 Try in another terminal:
 

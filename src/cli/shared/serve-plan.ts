@@ -7,13 +7,15 @@ import type { PoolOptions } from '../../index.ts'
 import {
   LOG_LEVELS,
   checkExposure,
+  checkOperationsExposure,
   hashKey,
   parseKeyList,
+  parseOperatorKeys,
   readConnectionLimits,
   readServerConfig,
   readServerOptions,
 } from '../../server/index.ts'
-import type { LogLevel, ServerConfig, ServerOptions } from '../../server/index.ts'
+import type { LogLevel, OperationsOptions, ServerConfig, ServerOptions } from '../../server/index.ts'
 import { parseDuration } from '../../units.ts'
 import type { PoolFlags } from './open-pool.ts'
 
@@ -31,6 +33,7 @@ export interface ServePlan {
   readonly config: Config
   readonly host: string
   readonly port: number
+  readonly operations: OperationsOptions | undefined
   /** Absolute. */
   readonly dataDir: string
   /** Of `createServer()`, the keys of the environment included. */
@@ -40,6 +43,8 @@ export interface ServePlan {
 }
 
 const KEYS_VARIABLE = 'CLAUDE_AGENT_POOL_API_KEYS'
+
+const OPERATORS_VARIABLE = 'CLAUDE_AGENT_POOL_OPERATOR_KEYS'
 
 /** A flag, else what the environment says in its place. */
 export function fromEnvironment(flags: ServeFlags): ServeFlags {
@@ -72,16 +77,22 @@ function portOf(text: string): number {
 }
 
 /** The keys of config and environment together. */
-function keysOf({ keys = [] }: ServerConfig): Pick<ServerOptions, 'keys'> {
-  const text = process.env[KEYS_VARIABLE] ?? ''
-  return { keys: [...keys, ...(text === '' ? [] : parseKeyList(KEYS_VARIABLE, text, hashKey))] }
+function keysOf({ keys = [], operators = [] }: ServerConfig): Pick<ServerOptions, 'keys' | 'operators'> {
+  const [text = '', operatorText = ''] = [process.env[KEYS_VARIABLE], process.env[OPERATORS_VARIABLE]]
+  return {
+    keys: [...keys, ...(text === '' ? [] : parseKeyList(KEYS_VARIABLE, text, hashKey))],
+    operators: [
+      ...operators,
+      ...(operatorText === '' ? [] : parseOperatorKeys(OPERATORS_VARIABLE, operatorText, hashKey)),
+    ],
+  }
 }
 
 /** Checks all that `serve` needs to know, and opens nothing. Throws ConfigError that names the file. */
 export function planOf(flags: ServeFlags, config: Config): ServePlan {
   try {
     const given = readServerConfig(config.server)
-    const { host = '127.0.0.1', port = 8080, grace = '30s', answerWithin = '10m', ...rest } = given
+    const { host = '127.0.0.1', port = 8080, grace = '30s', answerWithin = '10m', operations, ...rest } = given
     // checkPoolOptions() checks what this type only claims.
     const pool = {
       ...config.options,
@@ -94,12 +105,14 @@ export function planOf(flags: ServeFlags, config: Config): ServePlan {
       config,
       host: flags.host ?? host,
       port: flags.port === undefined ? port : portOf(flags.port),
+      operations,
       dataDir: resolve(pool.dataDir ?? DEFAULT_DATA_DIR),
       options,
       graceMs: parseDuration('server.grace', grace),
       answerWithinMs: parseDuration('server.answerWithin', answerWithin),
     }
     checkExposure(plan.host, (options.keys ?? []).length === 0 && options.jwt === undefined)
+    if (operations !== undefined) checkOperationsExposure(operations, (options.operators ?? []).length > 0)
     return plan
   } catch (error) {
     throw blame(config, error)

@@ -1,10 +1,11 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
 import type { BrowserTokens } from './browser-tokens.ts'
 import { BROWSER_TOKEN } from './caller.ts'
 import type { Caller } from './caller.ts'
 import { ApiError } from '../errors.ts'
 import { Issuer } from './issuer.ts'
+import { Keyring, credentialOf } from './keyring.ts'
 import { notAllowed } from '../http/origins.ts'
 import type { ApiKeyOptions, JwtOptions } from '../options.ts'
 
@@ -17,22 +18,17 @@ const TOKEN_OVER = 'the browser token is unknown, expired or revoked; get anothe
 
 const LONGEST_CREDENTIAL = 8_192
 
-interface Key {
-  readonly digest: Buffer
-  readonly caller: Caller
-}
-
 /** SHA-256 in hex. Enough for keys, which are long and random; it would not be for passwords. */
 export const hashKey = (key: string): string => createHash('sha256').update(key).digest('hex')
 
-const readKey = ({ tenant, sha256, name }: ApiKeyOptions): Key => ({
-  digest: Buffer.from(sha256, 'hex'),
-  caller: { tenant, name: name ?? `key ${sha256.slice(0, 8).toLowerCase()}` },
+const readKey = ({ tenant, sha256, name }: ApiKeyOptions): { sha256: string; holder: Caller } => ({
+  sha256,
+  holder: { tenant, name: name ?? `key ${sha256.slice(0, 8).toLowerCase()}` },
 })
 
 /** Knows the callers. Keys and tokens may be changed while it works. */
 export class Authenticator {
-  #keys: readonly Key[] = []
+  #keys = new Keyring<Caller>([])
   #issuer: Issuer | undefined
   readonly #tokens: Pick<BrowserTokens, 'callerOf'>
   readonly #clock: Clock
@@ -49,12 +45,12 @@ export class Authenticator {
 
   /** True when no key is asked for. */
   get off(): boolean {
-    return this.#keys.length === 0 && this.#issuer === undefined
+    return this.#keys.empty && this.#issuer === undefined
   }
 
   /** From now on these are the keys. Requests that are being served go on. */
   update({ keys = [], jwt }: { keys?: readonly ApiKeyOptions[]; jwt?: JwtOptions }): void {
-    this.#keys = keys.map(readKey)
+    this.#keys = new Keyring(keys.map(readKey))
     // Another one for the same keys would forget what it has fetched.
     if (jwt === undefined) this.#issuer = undefined
     else if (this.#issuer?.jwks === jwt.jwks) this.#issuer = this.#issuer.changed(jwt)
@@ -63,7 +59,7 @@ export class Authenticator {
 
   /** Throws ApiError (authentication_error) for anybody unknown. */
   async authenticate(headers: Headers): Promise<Caller> {
-    const credential = headers.get('x-api-key') ?? /^Bearer\s+(.*)$/i.exec(headers.get('authorization') ?? '')?.[1]
+    const credential = credentialOf(headers)
     if (credential?.startsWith(BROWSER_TOKEN) === true) {
       const caller = await this.#tokens.callerOf(credential)
       if (caller === undefined) throw new ApiError('authentication_error', TOKEN_OVER)
@@ -72,17 +68,9 @@ export class Authenticator {
     if (this.off) return ANYBODY
     if (credential === undefined || credential === '' || credential.length > LONGEST_CREDENTIAL)
       throw new ApiError('authentication_error', REFUSED)
-    const caller = this.#callerOf(credential) ?? (await this.#bearerOf(credential))
+    const caller = this.#keys.holderOf(credential) ?? (await this.#bearerOf(credential))
     if (caller === undefined) throw new ApiError('authentication_error', REFUSED)
     return caller
-  }
-
-  /** Compares with all keys, so that the time it takes tells nothing. */
-  #callerOf(credential: string): Caller | undefined {
-    const digest = createHash('sha256').update(credential).digest()
-    let found: Caller | undefined
-    for (const key of this.#keys) if (timingSafeEqual(key.digest, digest)) found = key.caller
-    return found
   }
 
   async #bearerOf(token: string): Promise<Caller | undefined> {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import packageJson from '../../../package.json' with { type: 'json' }
 import { served } from '../../fixtures/server.ts'
 import type { ServedFakes } from '../../fixtures/server.ts'
 
@@ -98,4 +99,19 @@ test('how long turns were in each phase is there, and how long the oldest one wa
     'turn_phase_seconds_sum{phase="prompt"}': 2,
   })
   expect(after).not.toHaveProperty('turn_phase_seconds_count{phase="reader"}')
+})
+
+test('the host itself is measured: its versions, its memory, its event loop, and how warm turns start', async () => {
+  const all = await served()
+  expect(await scrape(all)).toHaveProperty('hit_ratio', Number.NaN)
+  await (await all.session('one')).send('go').result
+  await (await all.session('one')).send('go').result
+  const found = await scrape(all)
+  expect(found).toMatchObject({
+    hit_ratio: 0.5,
+    [`build_info{version="${packageJson.version}",node="${process.version}"}`]: 1,
+  })
+  expect(found['host_rss_bytes']).toBeGreaterThan(10 * 2 ** 20)
+  for (const quantile of ['0.5', '0.99', '1'])
+    expect(found[`event_loop_lag_seconds{quantile="${quantile}"}`]).toBeGreaterThanOrEqual(0)
 })

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { StoreError } from '../../../src/errors.ts'
 import { hashKey } from '../../../src/server/auth/authenticator.ts'
+import type { ServerOptions } from '../../../src/server/options.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import type { FakeClock } from '../../../src/testing/index.ts'
 import { canMount, disk } from '../../fixtures/disk.ts'
@@ -45,21 +46,20 @@ test('pressure says what runs, what would be refused and what lately was', async
   expect(await (await ask('GET', '/pressure')).json()).toMatchObject({ running: 0, reason: null, recentlyShed: 0 })
 })
 
-/** What `/pressure` says of the oldest waiter while a turn of the tenant `acme` waits. */
-async function oldestWaiter(options: Parameters<typeof served>[0]): Promise<unknown> {
+/** What `/pressure` says of the oldest waiter while a turn of this tenant waits. */
+async function oldestWaiter(tenant: string, options: ServerOptions, key?: string): Promise<unknown> {
   const { ask, driver, pool, clock } = await served(options, {
     limits: { turns: 1 },
     admission: { mode: 'wait', timeout: '1h' },
   })
   driver.onStart = (process) => (process.answersAtOnce = false)
-  const [one, two] = await Promise.all(
-    ['one', 'two'].map((key) => pool.session(key, { agent: 'assistant', tenant: 'acme' })),
-  )
+  const [one, two] = await Promise.all(['one', 'two'].map((name) => pool.session(name, { agent: 'assistant', tenant })))
   const running = one?.send('go')
   await driver.until(() => driver.processes[0]?.unanswered === 1)
   const waiting = two?.send('go')
   await clock.advance(3_000)
-  const told = (await (await ask('GET', '/pressure')).json()) as { oldestWaiter?: unknown }
+  const headers: Record<string, string> = key === undefined ? {} : { 'x-api-key': key }
+  const told = (await (await ask('GET', '/pressure', { headers })).json()) as { oldestWaiter?: unknown }
   await waiting?.interrupt()
   driver.processes[0]?.finish()
   await running?.result
@@ -67,10 +67,18 @@ async function oldestWaiter(options: Parameters<typeof served>[0]): Promise<unkn
   return told.oldestWaiter
 }
 
-test('pressure names the turn that has waited longest, and its tenant only where no caller is a stranger', async () => {
-  expect(await oldestWaiter({})).toEqual({ waitMs: 3_000, reason: 'turns', tenant: 'acme', agent: 'assistant' })
-  const keys = [{ tenant: 'a', sha256: hashKey('x'.repeat(24)) }]
-  expect(await oldestWaiter({ keys })).toEqual({ waitMs: 3_000, reason: 'turns' })
+test('pressure tells how long the oldest turn waits, and its tenant and agent to operators and to that tenant alone', async () => {
+  const operators = [{ name: 'ann', sha256: hashKey('o'.repeat(24)) }]
+  const keys = [{ tenant: 'acme', sha256: hashKey('x'.repeat(24)) }]
+  const wait = { waitMs: 3_000, reason: 'turns' }
+  expect(await oldestWaiter('default', {})).toEqual({ ...wait, tenant: 'default', agent: 'assistant' })
+  expect(await oldestWaiter('acme', {})).toEqual(wait)
+  expect(await oldestWaiter('acme', { keys, operators }, 'x'.repeat(24))).toEqual(wait)
+  expect(await oldestWaiter('acme', { keys, operators }, 'o'.repeat(24))).toEqual({
+    ...wait,
+    tenant: 'acme',
+    agent: 'assistant',
+  })
 })
 
 test('memory that is critically short makes it unready, and nothing else does that a turn could be refused for', async () => {

@@ -150,3 +150,21 @@ test('After a start all turns are counted whose host died, and what cannot be re
   )
   expect(new Set(kept)).toEqual(new Set([100, 140]))
 })
+
+test('Usage is summed by tenant and agent for the first 1,000 pairs; the others are one sum', async () => {
+  const { accounts, transcript, record } = site()
+  expect(accounts.snapshot().otherTenantsAndAgents).toBeUndefined()
+  for (let index = 0; index < 1_003; index += 1) {
+    transcript.unsaved = [answer(20, 7)]
+    await accounts.catchUp(
+      { ...record, tenant: `t${index % 1_002}`, usage: structuredClone(record.usage) } as SessionRecord,
+      {
+        resuming: false,
+      },
+    )
+  }
+  const { byTenantAndAgent, otherTenantsAndAgents } = accounts.snapshot()
+  expect(byTenantAndAgent).toHaveLength(1_000)
+  expect(byTenantAndAgent[0]).toMatchObject({ tenant: 't0', agent: 'a', usage: { inputTokens: 14 } })
+  expect(otherTenantsAndAgents).toMatchObject({ inputTokens: 14 })
+})

@@ -1,0 +1,31 @@
+import type { Attributes, BatchObservableResult, Meter } from '@opentelemetry/api'
+import type { Pool } from '../pool/pool.ts'
+import { tokensByKind } from './tokens.ts'
+
+const TOKENS = 'claude_agent_pool_tokens'
+const COST = 'claude_agent_pool_cost_usd'
+
+/** Metrics whose labels name tenants, and agents that tenants may have defined: not for strangers. */
+export const NAMES_TENANTS: ReadonlySet<string> = new Set([TOKENS, COST])
+
+/** Measures tokens and cost by tenant and agent, until the function that it returns is called. */
+export function measureUsage(pool: Pick<Pool, 'stats'>, meter: Meter): () => void {
+  const tokens = meter.createObservableCounter(TOKENS, {
+    description: 'Tokens by tenant, agent and kind; without tenant and agent: of those beyond the first 1,000',
+  })
+  const cost = meter.createObservableCounter(COST, {
+    description: 'Cost in US dollars by list prices; without tenant and agent: of those beyond the first 1,000',
+  })
+  const observe = (result: BatchObservableResult<Attributes>): void => {
+    const { byTenantAndAgent, otherTenantsAndAgents } = pool.stats().usage
+    const rows = byTenantAndAgent.map(({ tenant, agent, usage }) => ({ labels: { tenant, agent }, usage }))
+    const others = otherTenantsAndAgents === undefined ? [] : [{ labels: {}, usage: otherTenantsAndAgents }]
+    for (const { labels, usage } of [...rows, ...others]) {
+      for (const [kind, count] of Object.entries(tokensByKind(usage)))
+        result.observe(tokens, count, { ...labels, kind })
+      result.observe(cost, usage.costUsd, labels)
+    }
+  }
+  meter.addBatchObservableCallback(observe, [tokens, cost])
+  return () => meter.removeBatchObservableCallback(observe, [tokens, cost])
+}
