@@ -182,13 +182,20 @@ test('a port that is in use is one sentence', async () => {
 
 test.runIf(process.platform === 'linux')('what the kernel shows of its environment holds no secret', async () => {
   const key = 'sk-ant-0123456789abcdef'
-  const serving = await serve(`agents: { a: { ${AGENT} } }\ndataDir: ./data`, {
-    env: { CLAUDE_AGENT_POOL_API_KEYS: `acme=${KEY}`, ANTHROPIC_API_KEY: key, VISIBLE: 'yes' },
+  const operator = 'operator-0123456789abcdef'
+  const config = `agents: { a: { ${AGENT} } }\ndataDir: ./data\nserver: { operations: { port: 0 } }`
+  const serving = await serve(config, {
+    env: {
+      CLAUDE_AGENT_POOL_API_KEYS: `acme=${KEY}`,
+      CLAUDE_AGENT_POOL_OPERATOR_KEYS: `ann=${operator}`,
+      ANTHROPIC_API_KEY: key,
+      VISIBLE: 'yes',
+    },
   })
   const { pid } = serving.command.child
   const shown = await readFile(`/proc/${pid}/environ`, 'latin1')
   expect(shown).toContain('VISIBLE=yes')
-  for (const secret of [KEY, key]) expect(shown).not.toContain(secret)
+  for (const secret of [KEY, key, operator]) expect(shown).not.toContain(secret)
   for (const file of await readdir(`/proc/${pid}/fd`))
     if ((await readlink(`/proc/${pid}/fd/${file}`).catch(() => '')).includes('claude-agent-pool-'))
       expect(await readFile(`/proc/${pid}/fd/${file}`, 'latin1')).not.toContain(KEY)
@@ -196,6 +203,9 @@ test.runIf(process.platform === 'linux')('what the kernel shows of its environme
   // It has them all the same.
   expect((await fetch(`${serving.url}/v1/sessions`)).status).toBe(401)
   expect((await fetch(`${serving.url}/v1/sessions`, { headers: { 'x-api-key': KEY } })).status).toBe(200)
+  expect((await fetch(`${serving.url}/v1/sessions`, { headers: { 'x-api-key': operator } })).status).toBe(401)
+  expect((await fetch(`${serving.operations}/v1/sessions`, { headers: { 'x-api-key': KEY } })).status).toBe(404)
+  expect(await (await fetch(`${serving.operations}/metrics`)).text()).toContain('claude_agent_pool_build_info')
   serving.command.child.kill('SIGTERM')
   const { code, stdout } = await serving.command.ended
   expect([code, stdout]).toEqual([0, expect.stringContaining('"simulated":false')])

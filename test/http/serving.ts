@@ -7,6 +7,8 @@ import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 export interface Serving {
   readonly command: Command
   readonly url: string
+  /** Of the operations port, if there is one. */
+  readonly operations?: string
   readonly folder: string
 }
 
@@ -29,9 +31,10 @@ export async function serve(
   if (options.uid !== undefined) await chown(cwd, options.uid, options.uid)
   await writeFile(join(cwd, file), config)
   const command = new Command(['serve', '--port', '0', '--json', '--log-level', 'info'], { cwd, ...options })
-  const { url } = JSON.parse(/^\{"url".*$/m.exec(await command.said(/^\{"url".*\n/m))?.[0] ?? '{}') as { url: string }
+  const said = /^\{"url".*$/m.exec(await command.said(/^\{"url".*\n/m))?.[0] ?? '{}'
+  const { url, operations } = JSON.parse(said) as { url: string; operations?: string }
   while (!(await fetch(`${url}/readyz`)).ok) await new Promise((resolve) => setImmediate(resolve))
-  return { command, url, folder: cwd }
+  return { command, url, folder: cwd, ...(operations === undefined ? {} : { operations }) }
 }
 
 /** Sends a prompt, with the answer's stream open. */

@@ -432,6 +432,7 @@ const allowedImports: [from: string, imports: string[]][] = [
     ],
   ],
   ['src/telemetry/log.ts', ['../errors.ts', '../clock.ts', 'node:diagnostics_channel']],
+  ['src/telemetry/event-loop.ts', ['node:perf_hooks']],
   ['src/testing/driver.ts', ['../index.ts', '../clock.ts', '../errors.ts', '../driver/driver.ts']],
   ['src/server/app.ts', ['../index.ts', '../telemetry/log.ts', '../clock.ts', 'hono', 'hono/body-limit', 'jose']],
   ['src/server/http/stream.ts', ['./bodies.ts', '../errors.ts', '../context.ts', '../../clock.ts', 'hono']],
