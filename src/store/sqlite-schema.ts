@@ -92,6 +92,9 @@ const MIGRATIONS = [
     budget TEXT,
     PRIMARY KEY (scope, tenant, name)
   ) STRICT, WITHOUT ROWID`,
+
+  // Instead of json, if that is large: compressed, and its bytes before.
+  `ALTER TABLE events ADD COLUMN packed BLOB; ALTER TABLE events ADD COLUMN bytes INTEGER`,
 ] as const
 
 /** How many steps the schema lacks. Throws StoreError for that of a newer release. */

@@ -15,6 +15,8 @@ import {
 } from './sqlite-claims.ts'
 import { EVENTS_PAGE_BYTES, badAppend } from './events.ts'
 import { EventEnds } from './event-ends.ts'
+import { isLarge, pack, unpack } from './packed-json.ts'
+import type { PackedEvent } from './packed-json.ts'
 import type { EventEnd } from './event-ends.ts'
 import { readAccount, setBudget, spend } from './sqlite-accounts.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
@@ -165,7 +167,9 @@ export class SqliteStore implements Store {
 
   appendEvents(claim: SessionClaim, events: readonly StoredEvent[], turn?: 'open' | 'closed'): Promise<void> {
     const isOneStatement = events.length === 1 && turn === undefined
-    return this.#database.write(() => this.#append(claim, events, turn), { isOneStatement })
+    const write = (rows: readonly PackedEvent[]): Promise<void> =>
+      this.#database.write(() => this.#append(claim, rows, turn), { isOneStatement })
+    return events.some(isLarge) ? Promise.all(events.map(pack)).then(write) : write(events)
   }
 
   async readEvents(uid: string, range: EventRange): Promise<StoredEvent[]> {
@@ -174,26 +178,26 @@ export class SqliteStore implements Store {
     if (session === undefined) return []
     const where = new Where().and('session = ?', session).and('number > ?', after).and('number < ?', before)
     where.and('type IN (SELECT value FROM json_each(?))', types === undefined ? undefined : JSON.stringify(types))
-    const page: StoredEvent[] = []
+    const page: PackedEvent[] = []
     let bytes = 0
-    const take = (row: StoredEvent): boolean => {
-      page.push({ ...row })
-      bytes += Buffer.byteLength(row.json)
+    const take = (row: PackedEvent): boolean => {
+      page.push(row)
+      bytes += row.bytes ?? Buffer.byteLength(row.json)
       return bytes < maxBytes
     }
-    this.#database.some<StoredEvent>(
+    this.#database.some<PackedEvent>(
       take,
-      `SELECT number, event_id AS id, type, at, json FROM events ${where.sql}
+      `SELECT number, event_id AS id, type, at, json, packed, bytes FROM events ${where.sql}
        ORDER BY number ${descending === true ? 'DESC' : 'ASC'} LIMIT ?`,
       ...where.values,
       limit,
     )
-    return page
+    return unpack(page)
   }
 
   async eventTotals(uid: string): Promise<EventTotals> {
     const totals = this.#database.one<EventTotals>(
-      `SELECT coalesce(min(number), 0) AS first, coalesce(max(number), 0) AS last, coalesce(sum(octet_length(json)), 0) AS size
+      `SELECT coalesce(min(number), 0) AS first, coalesce(max(number), 0) AS last, coalesce(sum(coalesce(bytes, octet_length(json))), 0) AS size
        FROM events WHERE session = ?`,
       this.#idOf(uid) ?? null,
     )
@@ -348,7 +352,7 @@ export class SqliteStore implements Store {
     else checkUnowned(this.#database, tenant, sdkSessionId)
   }
 
-  #append(claim: SessionClaim, events: readonly StoredEvent[], turn: 'open' | 'closed' | undefined): void {
+  #append(claim: SessionClaim, events: readonly PackedEvent[], turn: 'open' | 'closed' | undefined): void {
     const { uid } = claim
     const end = this.#endOf(uid)
     const { session } = end
@@ -359,16 +363,16 @@ export class SqliteStore implements Store {
     }
     const own = valuesOf(claim)
     let changed = 0
-    for (const { number, id, type, at, json } of events) {
+    for (const { number, id, type, at, json, packed = null, bytes = null } of events) {
       if (number <= end.last) {
-        const change = `UPDATE events SET (type, at, json) = (?, ?, ?)
+        const change = `UPDATE events SET (type, at, json, packed, bytes) = (?, ?, ?, ?, ?)
           WHERE session = (SELECT id FROM sessions WHERE ${OWNED}) AND number = ?`
-        changed += this.#database.run(change, type, at, json, ...own, number)
+        changed += this.#database.run(change, type, at, json, packed, bytes, ...own, number)
         continue
       }
-      const insert = `INSERT INTO events (session, number, event_id, type, at, json)
-        SELECT id, ?, ?, ?, ?, ? FROM sessions WHERE ${OWNED}`
-      changed += this.#database.run(insert, number, id, type, at, json, ...own)
+      const insert = `INSERT INTO events (session, number, event_id, type, at, json, packed, bytes)
+        SELECT id, ?, ?, ?, ?, ?, ?, ? FROM sessions WHERE ${OWNED}`
+      changed += this.#database.run(insert, number, id, type, at, json, packed, bytes, ...own)
       end.last = number
     }
     if (turn !== undefined) {

@@ -146,6 +146,21 @@ export function eventConformance(open: () => Promise<Store>): void {
       expect(await numbers('two')).toEqual([1])
     })
 
+    test('of any size count with their own bytes, and are replaced by any other', async () => {
+      const large = (number: number, letter: string): StoredEvent =>
+        event(number, { json: JSON.stringify({ text: letter.repeat(200_000) }) })
+      const bytes = large(1, 'x').json.length
+      await host.appendEvents('one', [large(1, 'x'), event(2), large(3, 'y')])
+      expect((await store.eventTotals('one')).size).toBe(2 * bytes + event(2).json.length)
+      expect(await numbers('one', { maxBytes: bytes })).toEqual([1])
+      const changed = [
+        { ...event(1), json: '{"small":1}' },
+        { ...event(2), json: large(2, 'z').json },
+      ]
+      await host.appendEvents('one', changed)
+      expect(await store.readEvents('one', ALL)).toEqual([...changed, large(3, 'y')])
+    })
+
     test('of 10 MB are kept whole', async () => {
       const large = event(1, { json: JSON.stringify({ text: 'x'.repeat(10_000_000) }) })
       await host.appendEvents('one', [large])

@@ -38,6 +38,18 @@ test('what was put is there for whoever opens the file next', async () => {
   await next.close()
 })
 
+test('a large event takes a fraction of its size on the disk', async () => {
+  const path = newFile()
+  const store = new SqliteStore(path)
+  const host = await OneHost.of(store)
+  await host.put(record('t', 'k', { uid: 'one' }))
+  const json = JSON.stringify({ text: 'all work and no play '.repeat(200_000) })
+  await host.appendEvents('one', [{ number: 1, id: 'e', type: 'agent.message', at: 1, json }])
+  expect((await store.readEvents('one', { limit: 1 }))[0]?.json).toBe(json)
+  await store.close()
+  expect((await stat(path)).size).toBeLessThan(json.length / 4)
+})
+
 test('what a session used is stored under the names of the first release, so that each release reads the other', async () => {
   const path = newFile()
   const total = {
