@@ -38,7 +38,18 @@ const BOUNDARY = [
   'ALL',
 ]
 
-const OWN_SYSTEM = ['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--dir', '/var/tmp']
+/** Bytes of memory that files in `/tmp` may take, and in `/dev/shm`. TMPDIR is on the disk. */
+const TMP_BYTES = 256 * 2 ** 20
+
+const sized = (path: string, bytes: number): string[] => ['--size', String(bytes), '--tmpfs', path]
+
+const OWN_SYSTEM = [
+  ...['--proc', '/proc', '--dev', '/dev', '--symlink', '/tmp', '/var/tmp'],
+  ...['/tmp', '/dev/shm'].flatMap((path) => sized(path, TMP_BYTES)),
+]
+
+/** For sockets: no room for files. */
+const SOCKETS_BYTES = 2 ** 20
 
 /** The CLI's sockets are named after its pid, which is the same in every sandbox. */
 const CLI_SOCKETS = 'cc-socks'
@@ -92,12 +103,14 @@ export class Sandbox {
       ...this.#system.flatMap(({ at, from, isLink }) => [isLink ? '--symlink' : '--ro-bind', from, at]),
       ...OWN_SYSTEM,
       ...this.#readable(inner).flatMap((path) => ['--ro-bind', path, path]),
-      ...outside.flatMap((path) => ['--bind', path, path]),
+      ...outside.flatMap(bound),
       // A folder that was shown may hold the data directory: it is covered, and the own places come above.
       '--tmpfs',
       dataDir,
-      ...own(inner).flatMap((path) => ['--bind', path, path]),
-      ...(tmpDir === undefined ? [] : ['--tmpfs', join(tmpDir, CLI_SOCKETS)]),
+      ...own(inner).flatMap(bound),
+      ...(tmpDir === undefined ? [] : sized(join(tmpDir, CLI_SOCKETS), SOCKETS_BYTES)),
+      // What holds the places above is in memory: a process could fill that.
+      ...['/', '/dev', dataDir].flatMap((path) => ['--remount-ro', path]),
     ]
   }
 
@@ -116,10 +129,11 @@ export class Sandbox {
   #check(inner: SandboxedCommand): void {
     const { dataDir } = this.#rules
     for (const path of this.#writable(inner)) {
+      const place = real(path)
       const problem =
-        dirname(path) === path
+        dirname(place) === place
           ? 'it is the whole machine'
-          : isWithin(path, dataDir) && !isWithin(path, tenantFolder(inner))
+          : isWithin(place, real(dataDir)) && !isWithin(place, real(tenantFolder(inner)))
             ? 'it is not of this tenant'
             : undefined
       if (problem !== undefined)
@@ -130,6 +144,12 @@ export class Sandbox {
     }
   }
 }
+
+/** Where a path leads, through links that an agent may have made. */
+const real = (path: string): string => (existsSync(path) ? realpathSync(path) : path)
+
+/** Shows a folder to be written to, in its own place. */
+const bound = (path: string): string[] => ['--bind', real(path), path]
 
 const tenantFolder = ({ env }: SandboxedCommand): string => dirname(env['CLAUDE_CONFIG_DIR'] ?? '/')
 

@@ -46,6 +46,7 @@ describe.runIf(HAS_BUBBLEWRAP)('An agent behind bubblewrap', () => {
       loopback: `exec 3<>/dev/tcp/127.0.0.1/${port}`,
       processes: 'test $(ls -d /proc/[0-9]* | wc -l) -gt 15',
       system: 'touch /usr/x',
+      memory: `touch /x || touch /dev/x || touch ${site.dataDir}/x`,
       nested: 'unshare --user true',
     }
     const tries = Object.entries(attacks).map(([name, attack]) => `(${attack}) >/dev/null 2>&1 && echo REACHED ${name}`)

@@ -1,3 +1,5 @@
+import { mkdirSync, symlinkSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { StartError } from '../../../src/index.ts'
 import { checkCommands } from '../../../src/isolation/hidden-commands.ts'
@@ -68,6 +70,26 @@ test.each([
   ['the data directory', { write: [DATA] }],
 ])('%s is not shown', (_, more) => {
   expect(() => sandbox().wrap(inner(more))).toThrow(StartError)
+})
+
+test('what holds the places in memory cannot be written to', () => {
+  const { args } = sandbox().wrap(inner())
+  const last = args.slice(args.indexOf('--remount-ro'), args.indexOf('--chdir'))
+  expect(last).toEqual(['/', '/dev', DATA].flatMap((path) => ['--remount-ro', path]))
+})
+
+test('a link that leads to another tenant’s folder, or out of the tenant’s, is not shown', async () => {
+  const dataDir = await temporaryFolder()
+  const tenant = join(dataDir, 'tenants', 'acme')
+  const foreign = join(dataDir, 'tenants', 'other')
+  for (const folder of [foreign, join(tenant, 'workspaces', 'one')]) mkdirSync(folder, { recursive: true })
+  const link = join(tenant, 'workspaces', 'one', 'link')
+  symlinkSync(foreign, link)
+  const env = { CLAUDE_CONFIG_DIR: join(tenant, 'config') }
+  const made = sandbox({ dataDir })
+  expect(() => made.wrap(inner({ env, cwd: link }))).toThrow('it is not of this tenant')
+  expect(() => made.wrap(inner({ env, cwd: dirname(link), write: [link] }))).toThrow('it is not of this tenant')
+  expect(() => made.wrap(inner({ env, cwd: dirname(link) }))).not.toThrow()
 })
 
 test.each([
