@@ -49,7 +49,7 @@ describe('The command chat', () => {
     const env = { ANTHROPIC_API_KEY: 'sk-test', ANTHROPIC_BASE_URL: 'http://127.0.0.1:9' }
     const command = new Command(['chat'], { cwd: await temporaryFolder(), env })
     command.type('hello\n', { more: true })
-    await command.said(/the API answered nothing; the next try is in/)
+    await command.said(/the API answered 502; the next try is in/)
     command.child.kill('SIGTERM')
     const { code, stderr, left } = await command.ended
     expect({ code, left }).toEqual({ code: 143, left: 0 })

@@ -64,28 +64,27 @@ describe.runIf(process.platform === 'linux')('The key of the model', () => {
     expect(await proxiesOf(site)).toEqual([])
   })
 
-  test.each([
-    ['an auth token', 'authToken', 'ANTHROPIC_AUTH_TOKEN'],
-    ['an OAuth token', 'oauthToken', 'CLAUDE_CODE_OAUTH_TOKEN'],
-  ] as const)('may be %s', async (_name, option, variable) => {
+  test('may be a token, or one of Foundry that an agent brings itself', async () => {
     const { site, key } = await secretSite()
-    const pool = await site.pool({ api: { baseUrl: site.simulator.url, [option]: key } })
-    expect((await say(await pool.session('one', { agent: 'a' }), 'hello')).text).toBe('[turn 1] You said: hello')
-    expect(keysAt(site)).toEqual([`Bearer ${key}`])
-    expect((await environOf(pool.workers()[0]?.pid ?? 0))[variable]).toMatch(/^cap-/)
-    expect(await placesOf(key, [site.root])).toEqual([])
-  })
-
-  test('may be one of Foundry that an agent brings itself', async () => {
-    const { site, key } = await secretSite()
-    const env = {
-      CLAUDE_CODE_USE_FOUNDRY: '1',
-      ANTHROPIC_FOUNDRY_API_KEY: key,
-      ANTHROPIC_FOUNDRY_BASE_URL: site.simulator.url,
+    const baseUrl = site.simulator.url
+    const env = { CLAUDE_CODE_USE_FOUNDRY: '1', ANTHROPIC_FOUNDRY_API_KEY: key, ANTHROPIC_FOUNDRY_BASE_URL: baseUrl }
+    const tenants = { auth: { authToken: key }, oauth: { oauthToken: key } }
+    const pool = await site.pool({
+      api: { baseUrl, key: secret(), tenants },
+      agents: { ...agents(), foundry: { ...agents().a, env } },
+    })
+    const keyOf = async (agent: string, tenant: string): Promise<unknown> => {
+      const session = await pool.session(agent, { agent, tenant })
+      expect((await say(session, `of ${agent} ${tenant}`)).text).toContain('You said: of')
+      const { headers } = asked(site, `of ${agent} ${tenant}`)[0] ?? { headers: {} as Record<string, unknown> }
+      return headers['x-api-key'] ?? headers['authorization'] ?? headers['api-key']
     }
-    const pool = await site.pool({ agents: agents({ env }) })
-    expect((await say(await pool.session('one', { agent: 'a' }), 'hello')).text).toBe('[turn 1] You said: hello')
-    expect(keysAt(site)).toEqual([key])
+    expect(await keyOf('a', 'auth')).toBe(`Bearer ${key}`)
+    expect(await keyOf('a', 'oauth')).toBe(`Bearer ${key}`)
+    expect(await keyOf('foundry', 'default')).toBe(key)
+    const shown = await Promise.all(pool.workers().map(({ pid }) => environOf(pid ?? 0)))
+    for (const variable of ['ANTHROPIC_AUTH_TOKEN', 'CLAUDE_CODE_OAUTH_TOKEN', 'ANTHROPIC_FOUNDRY_API_KEY'])
+      expect(shown.map((environment) => environment[variable] ?? '').join('')).toMatch(/^cap-/)
     expect(await placesOf(key, [site.root])).toEqual([])
   })
 
