@@ -36,6 +36,7 @@ export type {
   WorkerDetails,
   WorkerInfo,
 } from './events.ts'
+export type { WorkerClosing } from './fleet/close-worker.ts'
 export type { Totals } from './pool/counters.ts'
 export type { QueryPrompt } from './queries/query.ts'
 export type { CloseReason } from './worker/worker.ts'

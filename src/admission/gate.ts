@@ -3,6 +3,7 @@ import { CapacityError, PoolClosedError, TurnInterruptedError } from '../errors.
 import type { CapacityReason } from '../errors.ts'
 import type { MemoryReservation } from '../memory/governor.ts'
 import type { Admission } from '../options/admission.ts'
+import { Suspension } from './suspension.ts'
 
 /** Until turns have been seen, one is taken to last this long. */
 const FIRST_GUESS_MS = 5_000
@@ -75,7 +76,7 @@ export class Gate {
   #waitingTotal = 0
   #starts = 0
   #shed = 0
-  #closed: 'suspended' | 'draining' | undefined
+  readonly #suspension = new Suspension()
   #turnMs = FIRST_GUESS_MS
 
   constructor(options: GateOptions) {
@@ -98,27 +99,42 @@ export class Gate {
 
   /** True while no turn may start. */
   get suspended(): boolean {
-    return this.#closed !== undefined
+    return this.#suspension.whole !== undefined
   }
 
   /** True when nothing will ever start again. */
   get draining(): boolean {
-    return this.#closed === 'draining'
+    return this.#suspension.whole === 'draining'
+  }
+
+  /** The tenants that are suspended by name. */
+  get suspendedTenants(): string[] {
+    return this.#suspension.tenants
   }
 
   /** Admits no new turn; waiting ones keep waiting (`suspended`) or are rejected (`draining`). */
   suspend(reason: 'suspended' | 'draining'): void {
-    if (this.#closed !== 'draining') this.#closed = reason
+    this.#suspension.suspend(reason)
     if (reason !== 'draining') return
     for (const queue of this.#waiting.values()) for (const waiting of queue) waiting.refuse(new PoolClosedError())
     this.#waiting.clear()
     this.#waitingTotal = 0
   }
 
-  /** Ends a suspension. Draining has no way back. */
+  /** Admits no new turn of this tenant; waiting ones keep waiting. Throws PoolClosedError, ConfigError. */
+  suspendTenant(tenant: string): void {
+    this.#suspension.suspendTenant(tenant)
+  }
+
+  /** Ends the suspension of this tenant, not that of the pool. */
+  resumeTenant(tenant: string): void {
+    this.#suspension.resumeTenant(tenant)
+    this.#admitWaiting()
+  }
+
+  /** Ends the suspension of the pool, not that of a tenant. Draining has no way back. */
   resume(): void {
-    if (this.#closed === 'draining') throw new PoolClosedError()
-    this.#closed = undefined
+    this.#suspension.resume()
     this.#admitWaiting()
   }
 
@@ -172,8 +188,9 @@ export class Gate {
 
   /** The right to start a worker that no turn waits for. Throws while no turn could start either. */
   permitStart(tenant: string): Permit {
-    if (this.#closed === 'draining') throw new PoolClosedError()
-    if (this.#closed === 'suspended') throw this.#refusal('suspended', tenant)
+    const suspended = this.#suspension.of(tenant)
+    if (suspended === 'draining') throw new PoolClosedError()
+    if (suspended !== undefined) throw this.#refusal('suspended', tenant)
     this.#starts += 1
     return Permit.issue(this, tenant, () => {
       this.#starts -= 1
@@ -232,7 +249,8 @@ export class Gate {
     claim: MemoryReservation | undefined,
   ): 'turns' | 'tenant' | 'memory' | 'suspended' | 'draining' | undefined {
     const { turns, turnsPerTenant, memory } = this.#options
-    if (this.#closed !== undefined) return this.#closed
+    const suspended = this.#suspension.of(tenant)
+    if (suspended !== undefined) return suspended
     if (this.#total >= turns) return 'turns'
     const own = this.#running.get(tenant) ?? 0
     if (turnsPerTenant === 'auto' ? this.#crowdsOut(tenant, own) : own >= turnsPerTenant) return 'tenant'
@@ -243,7 +261,7 @@ export class Gate {
   #crowdsOut(tenant: string, own: number): boolean {
     if (own === 0) return false
     const now = this.#options.clock.now()
-    const others = new Set(this.#waiting.keys())
+    const others = new Set([...this.#waiting.keys()].filter((other) => !this.#suspension.holdsOnly(other)))
     for (const [other, until] of this.#wanting) if (until > now) others.add(other)
     others.delete(tenant)
     if (others.size === 0) return false
@@ -252,9 +270,10 @@ export class Gate {
     return own >= limit / tenants.size && limit - this.#total <= others.size
   }
 
-  /** A newcomer may only pass turns whose tenant is at its limit. */
+  /** A newcomer may only pass turns whose tenant is at its limit or suspended. */
   #othersWait(tenant: string): boolean {
     for (const [waitingTenant, [first]] of this.#waiting) {
+      if (waitingTenant !== tenant && this.#suspension.holdsOnly(waitingTenant)) continue
       if (waitingTenant === tenant || this.#obstacle(waitingTenant, first?.claim) !== 'tenant') return true
     }
     return false
@@ -303,7 +322,10 @@ export class Gate {
       turns: 'no place for another turn',
       memory: 'no memory for another turn',
       tenant: `tenant "${tenant}" has all the turns that limits.turnsPerTenant gives it`,
-      suspended: 'the pool is suspended; call pool.resume()',
+      suspended:
+        this.#suspension.whole === undefined
+          ? `tenant "${tenant}" is suspended; resume it with pool.resume({ tenant })`
+          : 'the pool is suspended; call pool.resume()',
       queue: 'the queue for turns is full (admission.maxWaiting)',
     }
     const error = this.refuse(reason, sentences[reason])

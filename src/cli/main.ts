@@ -4,6 +4,7 @@ import module from 'node:module'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { checkNode } from '../node-version.ts'
+import { resumeCommand, suspendCommand, workersCommand } from './actions/command.ts'
 import { chatCommand } from './chat/command.ts'
 import { demoCommand } from './demo/command.ts'
 import { doctorCommand } from './doctor/command.ts'
@@ -23,6 +24,7 @@ Examples:
   $ claude-agent-pool chat --session plan --agent writer
   $ echo 'Say hello.' | claude-agent-pool chat    one turn for each line of the input
   $ claude-agent-pool ps                          whose process is whose
+  $ claude-agent-pool suspend --tenant acme       no new turn of acme, until resume
   $ claude-agent-pool size --memory 2GiB          how many turns fit, found out by running them
   $ claude-agent-pool doctor                      is this machine fit for it
   $ claude-agent-pool doctor --reap               end what hosts that died have left
@@ -52,6 +54,9 @@ function program(): Command {
     psCommand(),
     doctorCommand(),
     sessionsCommand(),
+    workersCommand(),
+    suspendCommand(),
+    resumeCommand(),
     backupCommand(),
     sizeCommand(),
     simulateCommand(),

@@ -8,6 +8,12 @@ export type Operation =
   | { do: 'host' }
   /** Every turn that has not ended. */
   | { do: 'turns' }
+  /** Stops the turn that runs. */
+  | { do: 'interrupt'; tenant: string; key: string }
+  | { do: 'hibernate'; tenant: string; key: string }
+  | { do: 'closeWorker'; id: string; now: boolean }
+  /** Without a tenant: the pool. */
+  | { do: 'suspend' | 'resume'; tenant?: string }
   | { do: 'list'; page: Partial<SessionPage> }
   | { do: 'show'; tenant: string; key: string }
   | { do: 'delete'; tenant: string; key: string }
@@ -46,6 +52,11 @@ export async function summarize(
   }
 }
 
+const sessionOf = (pool: Pool, { key, tenant }: { key: string; tenant: string }): ReturnType<Pool['session']> =>
+  pool.session(key, { tenant })
+
+const scopeOf = ({ tenant }: { tenant?: string }): { tenant?: string } => (tenant === undefined ? {} : { tenant })
+
 /** Does one operation: gives the lines that it makes, then its value. Throws what the pool throws. */
 export async function* operate(
   pool: Pool,
@@ -57,17 +68,22 @@ export async function* operate(
       return { pid: process.pid, stats: pool.stats() }
     case 'turns':
       return pool.turns()
+    case 'interrupt':
+      return (await sessionOf(pool, operation)).interrupt()
+    case 'hibernate':
+      return (await sessionOf(pool, operation)).hibernate()
+    case 'closeWorker':
+      return pool.closeWorker(operation.id, { now: operation.now })
+    case 'suspend':
+      return pool.suspend(scopeOf(operation))
+    case 'resume':
+      return pool.resume(scopeOf(operation))
     case 'list':
       return pool.sessions(operation.page)
-    case 'show': {
-      const session = await pool.session(operation.key, { tenant: operation.tenant })
-      return session.info()
-    }
-    case 'delete': {
-      const session = await pool.session(operation.key, { tenant: operation.tenant })
-      await session.delete()
-      return undefined
-    }
+    case 'show':
+      return (await sessionOf(pool, operation)).info()
+    case 'delete':
+      return (await sessionOf(pool, operation)).delete()
     case 'export': {
       const { key, tenant, workspace } = operation
       return { leftOut: yield* pool.exportSession(key, { tenant, workspace }) }

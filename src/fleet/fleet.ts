@@ -17,6 +17,8 @@ import { followWorkers } from './credentials.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { Placement } from './placement.ts'
 import { Registry } from './registry.ts'
+import { closeWorker } from './close-worker.ts'
+import type { WorkerClosing } from './close-worker.ts'
 import { Residents } from './residents.ts'
 import { ServerWatch } from './server-watch.ts'
 import { Spares, boundsOf } from './spares.ts'
@@ -129,6 +131,11 @@ export class Fleet implements WorkerListeners {
   }
 
   /** Every worker with its processes. Reads the process table once. */
+  /** Closes a worker that an operator names. Throws ConfigError, SessionBusyError. */
+  closeWorker(id: string, { now }: { now: boolean }): Promise<WorkerClosing> {
+    return closeWorker(this.#registry, id, now)
+  }
+
   workers(): WorkerDetails[] {
     const { host, clock } = this.#context
     const workers = [...this.#registry]

@@ -22,6 +22,7 @@ import type { PoolEvents, TurnInfo, WaitStats, WorkerDetails } from '../events.t
 import type { Credentials } from '../fleet/credentials.ts'
 import { Fleet } from '../fleet/fleet.ts'
 import type { FleetSettings } from '../fleet/fleet.ts'
+import type { WorkerClosing } from '../fleet/close-worker.ts'
 import type { ProcessHost } from '../fleet/starter.ts'
 import { Backup } from '../maintenance/backup.ts'
 import { TenantErasure } from '../maintenance/erase-tenant.ts'
@@ -34,8 +35,8 @@ import type { QueryOptions } from '../queries/query-options.ts'
 import { SessionExport } from '../maintenance/export-session.ts'
 import { SessionImport } from '../maintenance/import-session.ts'
 import type { Session } from '../sessions/session.ts'
-import { checkName } from '../sessions/session-record.ts'
 import { recordRuns } from './record-runs.ts'
+import { checkName } from '../sessions/session-record.ts'
 import { Sessions } from '../sessions/sessions.ts'
 import type { SessionOptions } from '../sessions/sessions.ts'
 import { TranscriptCopies } from '../sessions/transcript-copies.ts'
@@ -54,6 +55,8 @@ export interface PoolStats {
   turns: { running: number; waiting: number; limit: number }
   /** Why turns are queued, and which one waits longest. */
   waits: WaitStats
+  /** Whether turns are held back by `suspend()`: all, and those of these tenants. */
+  suspended: { pool: boolean; tenants: string[] }
   workers: Record<WorkerState, number> & { total: number; spares: number }
   starts: { running: number; waiting: number }
   memory: MemoryStats
@@ -331,6 +334,7 @@ export class Pool implements AsyncDisposable {
     return {
       turns: { running, waiting, limit },
       waits: this.#sessions.turns.open.waits,
+      suspended: { pool: this.#fleet.gate.suspended, tenants: this.#fleet.gate.suspendedTenants },
       workers: { ...states, total, spares },
       starts: { running: starting, waiting: startsWaiting },
       memory: this.#fleet.memory(),
@@ -349,13 +353,31 @@ export class Pool implements AsyncDisposable {
     return this.#fleet.spares.settled()
   }
 
-  /** Lets no new turn start until `resume()`; running ones go on. With `admission.mode: 'wait'` new ones wait, else they are refused. */
-  suspend(): void {
-    this.#fleet.gate.suspend('suspended')
+  /**
+   * Lets no new turn start until `resume()`, or none of one tenant; running ones go on. With `admission.mode: 'wait'` new
+   * ones wait, else they are refused. Holds until this pool closes. Throws ConfigError, PoolClosedError while it drains.
+   */
+  suspend(options: { tenant?: string } = {}): void {
+    const tenant = tenantOf('suspend()', options)
+    if (tenant === undefined) this.#fleet.gate.suspend('suspended')
+    else this.#fleet.gate.suspendTenant(tenant)
   }
 
-  resume(): void {
-    this.#fleet.gate.resume()
+  /** Ends `suspend()` of the pool, or of this tenant: each ends its own. Throws ConfigError, PoolClosedError. */
+  resume(options: { tenant?: string } = {}): void {
+    const tenant = tenantOf('resume()', options)
+    if (tenant === undefined) this.#fleet.gate.resume()
+    else this.#fleet.gate.resumeTenant(tenant)
+  }
+
+  /**
+   * Closes a worker: at once when it is idle, else with its turn (`'after_turn'`). Its session stays. `now: true` ends it in
+   * mid-turn, whatever it works on; the turn fails with WorkerExitedError. Throws ConfigError (no such worker),
+   * SessionBusyError if an idle one still works on something.
+   */
+  closeWorker(id: string, options: { now?: boolean } = {}): Promise<WorkerClosing> {
+    checkOptions('closeWorker()', options, { now: true })
+    return this.#fleet.closeWorker(id, { now: options.now ?? false })
   }
 
   on<Name extends keyof PoolEvents>(name: Name, listener: (...args: PoolEvents[Name]) => void): this {
@@ -420,6 +442,12 @@ export class Pool implements AsyncDisposable {
     if (credentials === undefined) throw new ConfigError('budgets', 'need the credential proxy (isolation.credentials)')
     return credentials
   }
+}
+
+function tenantOf(method: string, options: { tenant?: string }): string | undefined {
+  checkOptions(method, options, { tenant: true })
+  if (options.tenant !== undefined) checkName('tenant', options.tenant)
+  return options.tenant
 }
 
 /** How what is kept is bounded, and gets out and in. */

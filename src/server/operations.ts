@@ -77,7 +77,8 @@ type Obstacle = CapacityReason | StoreErrorCode | Exclude<ServerState, 'ready'>
 /** Why a turn that came now would be refused; undefined: it would not. */
 function obstacle(pool: Pool, state: ServerState): Obstacle | undefined {
   if (state !== 'ready') return state
-  const { turns, memory, store } = pool.stats()
+  const { turns, memory, store, suspended } = pool.stats()
+  if (suspended.pool) return 'suspended'
   if (store.trouble !== undefined) return store.trouble
   if (memory.pressure === 'critical' || turns.running >= memory.turnsThatFit) return 'memory'
   return turns.running >= turns.limit ? 'turns' : undefined

@@ -29,6 +29,7 @@ export type CloseReason =
   | 'fingerprint'
   | 'surplus'
   | 'hibernate'
+  | 'operator'
   | 'deleted'
   | 'fenced'
   | 'closed'

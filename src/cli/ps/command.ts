@@ -16,6 +16,6 @@ export function psCommand(): Command {
     .option('--watch [every]', 'print it again and again, by default every 2s, until it is interrupted')
     .action(async (flags: PsFlags) => {
       const { ps } = await import('./run.ts')
-      await ps(flags)
+      process.exitCode = await ps(flags)
     })
 }

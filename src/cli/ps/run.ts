@@ -8,16 +8,18 @@ import { readRunFiles, registerRuns } from '../../process/run-files.ts'
 import { ProcessTable } from '../../process/table.ts'
 import { RUN_DIR } from '../../store/data-dir.ts'
 import { formatDuration, formatSize, parseDuration } from '../../units.ts'
+import { EXIT } from '../shared/exit.ts'
 import { phaseWords } from '../shared/phase-words.ts'
 import { askHost, dataDirOf } from '../shared/running-host.ts'
 import type { DataDirFlags } from '../shared/running-host.ts'
+import { listenForStop } from '../shared/stop.ts'
 import { tableOf } from '../shared/table.ts'
 import type { Column } from '../shared/table.ts'
 import { columnsOf } from '../shared/text.ts'
 
 /** The flags of `ps`. */
 export interface PsFlags extends DataDirFlags {
-  json?: true
+  json?: boolean
   watch?: true | string
 }
 
@@ -92,14 +94,24 @@ async function show(dataDir: string, json: boolean): Promise<void> {
   else print(workers)
 }
 
-/** Shows every process of every worker. With `watch` it does so again and again. Throws ConfigError for a config that cannot be read. */
-export async function ps({ json, watch, ...flags }: PsFlags): Promise<void> {
+/** Shows every process of every worker again and again, until a signal or the reader of the output ends it. Resolves with the exit code. */
+async function watchAll(dataDir: string, json: boolean, everyMs: number): Promise<number> {
+  using stop = listenForStop(['SIGINT', 'SIGTERM'])
+  const { signal } = stop
+  while (!signal.aborted) {
+    if (process.stdout.isTTY) console.log(CLEAR)
+    await show(dataDir, json)
+    // An abort ends the wait.
+    await setTimeout(everyMs, undefined, { signal }).catch(() => undefined)
+  }
+  return signal.reason as number
+}
+
+/** Shows every process of every worker. Resolves with the exit code. Throws ConfigError for a config that cannot be read. */
+export async function ps({ json = false, watch, ...flags }: PsFlags): Promise<number> {
   const everyMs = watch === undefined ? undefined : parseDuration('--watch', watch === true ? WATCH_EVERY : watch)
   const dataDir = await dataDirOf(flags)
-  for (;;) {
-    if (everyMs !== undefined && process.stdout.isTTY) console.log(CLEAR)
-    await show(dataDir, json === true)
-    if (everyMs === undefined) return
-    await setTimeout(everyMs)
-  }
+  if (everyMs !== undefined) return watchAll(dataDir, json, everyMs)
+  await show(dataDir, json)
+  return EXIT.done
 }

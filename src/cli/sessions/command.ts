@@ -21,8 +21,9 @@ const ofOne = (name: string, says: string): Command =>
 /** `claude-agent-pool sessions …`: the sessions of a data directory, also beside the host that runs on it. */
 export function sessionsCommand(): Command {
   const run = () => import('./run.ts')
+  const actions = () => import('./actions.ts')
   const root = new Command('sessions').description(
-    'List, show, export, import, delete and prune sessions, also beside a running host',
+    'List, show, interrupt, hibernate, export, import, delete and prune sessions, also beside a running host',
   )
   root.addCommand(
     shared('list', 'List sessions by tenant and key')
@@ -36,6 +37,16 @@ export function sessionsCommand(): Command {
     ofOne('show', 'Show one session')
       .argument('<key>')
       .action(async (key: string, flags: SessionFlags) => (await run()).show(key, flags)),
+  )
+  root.addCommand(
+    ofOne('interrupt', 'Stop the turn that a session runs on the running host')
+      .argument('<key>')
+      .action(async (key: string, flags: SessionFlags) => (await actions()).interrupt(key, flags)),
+  )
+  root.addCommand(
+    ofOne('hibernate', 'End the process of a session on the running host, and keep the session')
+      .argument('<key>')
+      .action(async (key: string, flags: SessionFlags) => (await actions()).hibernate(key, flags)),
   )
   root.addCommand(
     ofOne('export', 'Write a session with events, transcript and workspace into a file')

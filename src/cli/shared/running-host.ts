@@ -2,7 +2,9 @@ import { resolve } from 'node:path'
 import { loadConfig } from '../../config/load.ts'
 import { ask, connectTo } from '../../control/client.ts'
 import type { Operation } from '../../control/operations.ts'
+import { ConfigError } from '../../errors.ts'
 import { DEFAULT_DATA_DIR } from '../../index.ts'
+import { accessTo } from '../../store/access.ts'
 import { controlOf } from '../../store/data-dir.ts'
 
 /** The flags of every command that works on a data directory. */
@@ -35,4 +37,24 @@ export async function askHost(
   socket.setTimeout(timeoutMs, () => socket.destroy())
   const answer = await ask(socket, { operation, input: nothing(), secret: control?.secret }).next()
   return { value: answer.value }
+}
+
+/** Asks the host that must run on the data directory of a command. Throws ConfigError if none does, and what its pool throws. */
+export async function onRunningHost(flags: DataDirFlags, operation: Operation): Promise<unknown> {
+  const dataDir = await dataDirOf(flags)
+  const access = accessTo(dataDir)
+  if (access === 'none')
+    throw new ConfigError('--data-dir', `${dataDir} is no data directory: no pool has ever run there`)
+  if (typeof access === 'object')
+    throw new ConfigError(
+      '--data-dir',
+      `${dataDir} cannot be used: ${access.closedBy}; run it as that user, or as root`,
+    )
+  const answer = await askHost(dataDir, operation)
+  if (answer === undefined)
+    throw new ConfigError(
+      '--data-dir',
+      `no host runs on ${dataDir}, so there is nothing to act on; start it, or name another one`,
+    )
+  return answer.value
 }

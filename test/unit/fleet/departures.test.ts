@@ -62,6 +62,14 @@ describe('every departure has its reason, in the event and in the count', () => 
       },
     ],
     [
+      'operator',
+      {},
+      async (setup) => {
+        await idle(setup)
+        await setup.pool.closeWorker(setup.pool.workers()[0]?.id ?? '')
+      },
+    ],
+    [
       'closed',
       {},
       async (setup) => {
@@ -353,6 +361,17 @@ describe('what a pool tells', () => {
         },
         tools: {},
         usage: NOTHING_USED,
+        phases: {
+          queued: 0,
+          starting: 0,
+          prompt: 2_000,
+          model: 1_000,
+          tool: 0,
+          permission: 0,
+          reader: 0,
+          saving: 0,
+        },
+        tools: {},
       },
     ])
     expect(setup.pool.workers()).toMatchObject([{ warmth: 'cold', turns: 1, state: 'idle', session: 'k' }])
