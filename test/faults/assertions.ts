@@ -1,8 +1,8 @@
 import { appendFileSync } from 'node:fs'
 import { expect } from 'vitest'
 import type { PoolStats, WorkerInfo } from '../../src/index.ts'
-import { identify, isSame, living } from './procfs.ts'
-import type { Entry, Identity } from './procfs.ts'
+import { identify, isProxy, isSame, living } from './procfs.ts'
+import type { Identity } from './procfs.ts'
 
 /** True for the whole suite, false for the short one of `npm test`. */
 export const WHOLE: boolean = process.env['FAULTS'] === 'all'
@@ -12,9 +12,6 @@ export function measured(fault: string, value: number, unit: 'ms' | 'MiB' = 'ms'
   const report = process.env['FAULTS_REPORT']
   if (report !== undefined) appendFileSync(report, `${JSON.stringify({ fault, value, unit })}\n`)
 }
-
-const isProxy = ({ environment }: Entry): boolean =>
-  /(?:^|\0)CLAUDE_AGENT_POOL_MARKER=[^\0]*:credential-proxy\0/.test(environment)
 
 /** No turn runs or waits, and the workers that the pool counts are those that live. */
 export function expectTrueGauges(

@@ -60,6 +60,10 @@ export const living = (): Entry[] =>
 export const isSame = (a: Identity | undefined, b: Identity): boolean =>
   a !== undefined && a.pid === b.pid && a.startTime === b.startTime
 
+/** The credential proxy of a host. */
+export const isProxy = ({ environment }: Entry): boolean =>
+  /(?:^|\0)CLAUDE_AGENT_POOL_MARKER=[^\0]*:credential-proxy\0/.test(environment)
+
 /** This very process, if it lives. */
 export function identify(pid: number): Identity {
   const entry = entryOf(pid)

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
-import { identify, living, signal, treeOfHost } from './procfs.ts'
+import { identify, isProxy, isSame, living, signal, treeOfHost } from './procfs.ts'
 import type { Entry, Identity } from './procfs.ts'
 
 const LOOK_INTERVAL_MS = 25
@@ -31,12 +31,13 @@ export class Witness {
     })
   }
 
-  /** What lives now, of all that was ever seen. */
+  /** What lives now, of all that was ever seen. A host that lives keeps its credential proxy. */
   look(): Seen[] {
     const entries = living()
     const tree = new Set<Entry>(treeOfHost(entries, this.#host))
+    const hostLives = entries.some((entry) => isSame(entry, this.#host))
     return entries.flatMap((entry) => {
-      if (entry.pid === process.pid || entry.pid === this.#host.pid) return []
+      if (entry.pid === process.pid || entry.pid === this.#host.pid || (hostLives && isProxy(entry))) return []
       const known = this.#seen.get(idOf(entry))
       const { pid, startTime, cwd, environment } = entry
       if (known === undefined && !tree.has(entry) && !cwd.startsWith(this.#root) && !environment.includes(this.#root)) {

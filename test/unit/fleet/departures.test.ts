@@ -349,17 +349,6 @@ describe('what a pool tells', () => {
         outcome: 'success',
         durationMs: 3_000,
         firstMessageMs: 2_000,
-        phases: {
-          queued: 0,
-          starting: 0,
-          prompt: 2_000,
-          model: 1_000,
-          tool: 0,
-          permission: 0,
-          reader: 0,
-          saving: 0,
-        },
-        tools: {},
         usage: NOTHING_USED,
         phases: {
           queued: 0,
