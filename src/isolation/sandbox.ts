@@ -43,10 +43,9 @@ const TMP_BYTES = 256 * 2 ** 20
 
 const sized = (path: string, bytes: number): string[] => ['--size', String(bytes), '--tmpfs', path]
 
-const OWN_SYSTEM = [
-  ...['--proc', '/proc', '--dev', '/dev', '--symlink', '/tmp', '/var/tmp'],
-  ...['/tmp', '/dev/shm'].flatMap((path) => sized(path, TMP_BYTES)),
-]
+const OWN_SYSTEM = ['--proc', '/proc', '--dev', '/dev', '--symlink', '/tmp', '/var/tmp'].concat(
+  ...['/tmp', '/dev/shm'].map((path) => sized(path, TMP_BYTES)),
+)
 
 /** For sockets: no room for files. */
 const SOCKETS_BYTES = 2 ** 20
