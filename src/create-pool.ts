@@ -134,7 +134,9 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       path: process.env['PATH'],
     })
     const files = tenantFiles
-    const driver = options.driver ?? new ClaudeDriver({ clock, files, runDir, spoolDir, spoolLimitBytes, boundary })
+    const compileCache = process.env['NODE_COMPILE_CACHE']
+    const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, compileCache }
+    const driver = options.driver ?? new ClaudeDriver(own)
     const ledger = new UsageLedger({ clock, driver, places: dataDir })
     const owner = await store.register(PLACE)
     await adoptOpenTurns({ store, clock, ledger, owner })

@@ -18,8 +18,8 @@ const SETTLED_MS = 10_000
 const LEAVE_MS = 2_000
 const STDERR_TAIL = 4_096
 
-/** Of the host's environment: whom to trust. Nothing secret. */
-const PASSED_ON = /^(?:node_extra_ca_certs|ssl_cert_file|ssl_cert_dir|systemroot)$/i
+/** Of the host's environment: whom to trust, and the compile cache. Nothing secret. */
+const PASSED_ON = /^(?:node_compile_cache|node_extra_ca_certs|ssl_cert_file|ssl_cert_dir|systemroot)$/i
 
 /** Runs as TypeScript from the sources, as JavaScript from the package. */
 const script = fileURLToPath(new URL(`./proxy${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url))

@@ -70,6 +70,8 @@ export interface ClaudeDriverOptions {
   spoolLimitBytes: number
   /** Around each process. Default: none. */
   boundary?: Boundary | undefined
+  /** Where Node caches compiled code, for the sentinel. Default: it does not. */
+  compileCache?: string | undefined
 }
 
 /** What all processes of a driver share. */
@@ -402,10 +404,10 @@ export class ClaudeDriver implements Driver {
 
   attach({ trouble, reaped }: DriverListeners): void {
     this.#trouble = trouble
-    const { clock, runDir } = this.#options
+    const { clock, runDir, compileCache } = this.#options
     this.#files.attach(trouble)
     this.#cgroup = HostCgroup.make()
-    this.#guard = new Guard(clock, { runDir, cgroup: this.#cgroup?.path }, trouble)
+    this.#guard = new Guard(clock, { runDir, cgroup: this.#cgroup?.path, compileCache }, trouble)
     this.#reaper = new Reaper(clock, runDir, reaped)
   }
 

@@ -23,6 +23,7 @@ const RUNTIME_WORDS: readonly string[] = 'deno' in process.versions ? ['run', '-
 export class Guard {
   readonly #clock: Clock
   readonly #cgroup: string | undefined
+  readonly #compileCache: string | undefined
   readonly #runDir: string
   readonly #onTrouble: (message: string, error: unknown) => void
   #sentinel: ChildProcess | undefined
@@ -32,11 +33,16 @@ export class Guard {
 
   constructor(
     clock: Clock,
-    { runDir, cgroup }: { runDir: string; cgroup: string | undefined },
+    {
+      runDir,
+      cgroup,
+      compileCache,
+    }: { runDir: string; cgroup?: string | undefined; compileCache?: string | undefined },
     onTrouble: (message: string, error: unknown) => void,
   ) {
     this.#clock = clock
     this.#cgroup = cgroup
+    this.#compileCache = compileCache
     this.#runDir = runDir
     this.#onTrouble = onTrouble
   }
@@ -63,7 +69,7 @@ export class Guard {
       {
         stdio: ['pipe', 'ignore', 'ignore'],
         detached: true,
-        env: {},
+        env: this.#compileCache === undefined ? {} : { NODE_COMPILE_CACHE: this.#compileCache },
       },
     )
     this.#sentinel = sentinel
