@@ -6,7 +6,7 @@ import { openSite, until } from '../fixtures/real-pool.ts'
 import { MCP_SERVER } from './agents.ts'
 import { expectTrueGauges, measured } from './assertions.ts'
 import { startHost } from './child-host.ts'
-import { living } from './procfs.ts'
+import { isProxy, living } from './procfs.ts'
 
 const CONTROLLER = '/sys/fs/cgroup/memory'
 const MIB = 2 ** 20
@@ -48,7 +48,7 @@ test('A worker that the kernel kills for memory is named as such; its host lives
   await host.say('one', 'first')
   await host.witness.sees(MCP_SERVER)
   const worker = (await host.workers())[0]?.pid ?? 0
-  const before = living().filter(({ host: owner }) => owner?.pid === host.pid)
+  const before = living().filter((entry) => entry.host?.pid === host.pid && !isProxy(entry))
   expect(before.length).toBeGreaterThanOrEqual(2)
   for (const { pid } of before) expect(readFileSync(`/proc/${pid}/oom_score_adj`, 'latin1').trim()).toBe('500')
   const script = join(site.root, 'allocate.sh')
