@@ -60,4 +60,4 @@ test('Sessions are interrupted and hibernated, workers closed, tenants suspended
   expect([alone.code, alone.stderr]).toEqual([2, expect.stringContaining(`no host runs on ${site.dataDir}`)])
   const nowhere = await run(['workers', 'close', 'w-1', '--data-dir', `${site.root}/none`])
   expect([nowhere.code, nowhere.stderr]).toEqual([2, expect.stringContaining('is no data directory')])
-})
+}, 240_000)

@@ -76,4 +76,4 @@ test('A turn of the real process is in the phase that delays it: hooks, a questi
   while ((await fourth.next()).done !== true);
   expect((await fourth.result).subtype).toBe('success')
   expect(pool.turns()).toEqual([])
-})
+}, 240_000)
