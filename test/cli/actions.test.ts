@@ -40,9 +40,13 @@ test('Sessions are interrupted and hibernated, workers closed, tenants suspended
   expect(await json('sessions', 'interrupt', 'one')).toEqual([0, { tenant: 'default', key: 'one', interrupted: true }])
   expect((await turn.result).subtype).not.toBe('success')
   await until(() => expect(pool.workers()).toEqual([]))
-  expect(await json('sessions', 'interrupt', 'one')).toEqual([0, { tenant: 'default', key: 'one', interrupted: false }])
-  expect(await json('sessions', 'hibernate', 'one')).toEqual([0, { tenant: 'default', key: 'one', hibernated: false }])
-  const unknown = await run(['sessions', 'interrupt', 'none', ...at])
+  const [idle, gone, unknown] = await Promise.all([
+    json('sessions', 'interrupt', 'one'),
+    json('sessions', 'hibernate', 'one'),
+    run(['sessions', 'interrupt', 'none', ...at]),
+  ])
+  expect(idle).toEqual([0, { tenant: 'default', key: 'one', interrupted: false }])
+  expect(gone).toEqual([0, { tenant: 'default', key: 'one', hibernated: false }])
   expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringContaining('(session_not_found)')])
 
   expect(await json('suspend', '--tenant', 'default')).toEqual([0, { tenant: 'default', suspended: true }])
@@ -56,8 +60,10 @@ test('Sessions are interrupted and hibernated, workers closed, tenants suspended
   expect(await json('sessions', 'hibernate', 'one')).toEqual([0, { tenant: 'default', key: 'one', hibernated: true }])
 
   await pool.close()
-  const alone = await run(['suspend', ...at])
+  const [alone, nowhere] = await Promise.all([
+    run(['suspend', ...at]),
+    run(['workers', 'close', 'w-1', '--data-dir', `${site.root}/none`]),
+  ])
   expect([alone.code, alone.stderr]).toEqual([2, expect.stringContaining(`no host runs on ${site.dataDir}`)])
-  const nowhere = await run(['workers', 'close', 'w-1', '--data-dir', `${site.root}/none`])
   expect([nowhere.code, nowhere.stderr]).toEqual([2, expect.stringContaining('is no data directory')])
 }, 240_000)
