@@ -74,7 +74,7 @@ export async function openBoundary(
 const unavailable = (problem: string, cause?: Error): StartError =>
   new StartError(
     'isolation',
-    `isolation.mode "bubblewrap": ${problem}. Mend that, or write isolation.mode "none"; docs/isolation.md says what each mode needs`,
+    `isolation.mode "bubblewrap": ${problem}. Repair that, or write isolation.mode "none"; docs/isolation.md says what each mode needs`,
     undefined,
     cause === undefined ? {} : { cause },
   )

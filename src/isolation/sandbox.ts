@@ -127,7 +127,7 @@ export class Sandbox {
   /** A directory is shown whole: the whole machine, or what other tenants have, must not be. */
   #check(inner: SandboxedCommand): void {
     const { dataDir } = this.#rules
-    for (const path of this.#writable(inner)) {
+    for (const path of [...this.#writable(inner), ...tenantPlaces(inner)]) {
       const place = real(path)
       const problem =
         dirname(place) === place
@@ -152,12 +152,16 @@ const bound = (path: string): string[] => ['--bind', real(path), path]
 
 const tenantFolder = ({ env }: SandboxedCommand): string => dirname(env['CLAUDE_CONFIG_DIR'] ?? '/')
 
-/** The places of the process itself: its tenant's home and settings, its directory, and its way to the model. */
-function own(inner: SandboxedCommand): string[] {
+/** What the process has in its tenant's folder: home, settings, TMPDIR and its directory. */
+function tenantPlaces(inner: SandboxedCommand): string[] {
   const { cwd, env } = inner
-  const socket = env['ANTHROPIC_UNIX_SOCKET']
-  const places = [env['HOME'], env['CLAUDE_CONFIG_DIR'], env['TMPDIR'], cwd].filter(
+  return [env['HOME'], env['CLAUDE_CONFIG_DIR'], env['TMPDIR'], cwd].filter(
     (path) => path !== undefined && isWithin(path, tenantFolder(inner)),
   ) as string[]
-  return [...new Set([...places, ...(socket === undefined ? [] : [dirname(socket)])])]
+}
+
+/** The places of the process itself: those in its tenant's folder, and its way to the model. */
+function own(inner: SandboxedCommand): string[] {
+  const socket = inner.env['ANTHROPIC_UNIX_SOCKET']
+  return [...new Set([...tenantPlaces(inner), ...(socket === undefined ? [] : [dirname(socket)])])]
 }

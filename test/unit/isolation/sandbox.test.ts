@@ -89,6 +89,9 @@ test('a link that leads to another tenant’s folder, or out of the tenant’s, 
   const made = sandbox({ dataDir })
   expect(() => made.wrap(inner({ env, cwd: link }))).toThrow('it is not of this tenant')
   expect(() => made.wrap(inner({ env, cwd: dirname(link), write: [link] }))).toThrow('it is not of this tenant')
+  expect(() => made.wrap(inner({ env: { ...env, HOME: link }, cwd: dirname(link) }))).toThrow(
+    'it is not of this tenant',
+  )
   expect(() => made.wrap(inner({ env, cwd: dirname(link) }))).not.toThrow()
 })
 
