@@ -8,7 +8,8 @@ export type WorkerClosing = 'closed' | 'after_turn'
 /** Closes a worker that an operator names. `now`: also in mid-turn, and whatever keeps it. Throws ConfigError, SessionBusyError. */
 export async function closeWorker(registry: Registry, id: string, now: boolean): Promise<WorkerClosing> {
   const worker = registry.get(id)
-  if (worker === undefined) throw new ConfigError('worker', `there is no worker "${id}"; ps shows those that there are`)
+  if (worker === undefined)
+    throw new ConfigError('worker', `there is no worker "${id}"; "claude-agent-pool ps" lists all workers`)
   if (!now && (worker.state === 'busy' || worker.state === 'starting')) {
     worker.retire('operator')
     return 'after_turn'
