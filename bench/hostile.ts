@@ -38,6 +38,7 @@ async function serve(target: Bench): Promise<Host> {
     join(folder, 'claude-agent-pool.config.yaml'),
     `agents: { assistant: { spares: { max: 0 }, unboundSpares: { max: 0 }, model: claude-sonnet-5, env: { ${MARK}: "${target.dir}" } } }
 api: { baseUrl: "${target.url}", key: simulated }
+isolation: { mode: none }
 server: { managedAgents: { define: true }, grace: 2s, keys: [${keys.join(', ')}] }
 `,
   )

@@ -113,8 +113,8 @@ export const DEFAULT_DATA_DIR = '.claude-agent-pool'
 
 /**
  * Creates a pool. Throws ConfigError for an invalid option, HostRunningError if another process has the data directory,
- * and StoreError if the directory cannot be used. A missing `claude` or API key is an error at the first turn, not
- * here.
+ * StoreError if the directory cannot be used, and StartError if the boundary of `isolation` does not hold on this machine. A
+ * missing `claude` or API key is an error at the first turn, not here.
  */
 export async function createPool(options: PoolOptions): Promise<Pool> {
   const read = readOptions(options)
@@ -122,58 +122,58 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const clock = options.clock ?? systemClock
   const calendar = calendarOf(clock)
   const dates = { wall: () => calendar.latest }
+  // What was opened is closed again if the pool cannot be made.
+  await using opened = new AsyncDisposableStack()
   const dataDir = new DataDir(path, dates)
-  let credentials: CredentialProxy | undefined
-  try {
-    const store = options.store ?? new SqliteStore(dataDir.storeFile)
-    const { spoolDir, runDir, tenantFiles } = dataDir
-    const spoolLimitBytes = settings.limits.spoolBytes
-    const boundary = await openBoundary(read.isolation, {
-      dataDir: dataDir.path,
-      storeFile: dataDir.storeFile,
-      path: process.env['PATH'],
-    })
-    const files = tenantFiles
-    const compileCache = process.env['NODE_COMPILE_CACHE']
-    const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, compileCache }
-    const driver = options.driver ?? new ClaudeDriver(own)
-    const ledger = new UsageLedger({ clock, driver, places: dataDir })
-    const owner = await store.register(PLACE)
-    await adoptOpenTurns({ store, clock, ledger, owner })
-    credentials = await openProxy(options, read, { clock, store, dataDir })
-    const pool = new Pool({
-      clock,
-      driver,
-      store,
-      owner,
-      memory: options.memory ?? systemMemory(clock),
-      agents,
-      ledger,
-      settings,
-      host: {
-        files: dataDir,
-        tenantFiles,
-        ...environmentFor(settings.starts, read.api),
-        credentials,
-        claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
-        sandboxed: boundary !== undefined,
-        transcripts: {
-          copied: transcripts === 'store',
-          of: (tenant, ownership) => sessionStore(store, tenant, dates, ownership),
-        },
-        runFiles: openRunFiles(runDir),
-        control: new ControlSocket(dataDir.controlPath, dataDir.controlSecret),
-        release: () => dataDir.release(),
+  opened.defer(() => dataDir.release())
+  const store = options.store ?? opened.adopt(new SqliteStore(dataDir.storeFile), (own) => own.close())
+  const { storeFile, spoolDir, runDir, tenantFiles } = dataDir
+  const spoolLimitBytes = settings.limits.spoolBytes
+  // Its probes are processes of their own, and take longest.
+  const probing = openBoundary(read.isolation, { dataDir: dataDir.path, storeFile, path: process.env['PATH'] })
+  opened.defer(() => probing.then(ignored, ignored))
+  const credentials = await openProxy(options, read, { clock, store, dataDir })
+  opened.defer(() => credentials?.close())
+  const boundary = await probing
+  const files = tenantFiles
+  const compileCache = process.env['NODE_COMPILE_CACHE']
+  const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, compileCache }
+  const driver = options.driver ?? new ClaudeDriver(own)
+  const ledger = new UsageLedger({ clock, driver, places: dataDir })
+  const owner = await store.register(PLACE)
+  await adoptOpenTurns({ store, clock, ledger, owner })
+  const pool = new Pool({
+    clock,
+    driver,
+    store,
+    owner,
+    memory: options.memory ?? systemMemory(clock),
+    agents,
+    ledger,
+    settings,
+    host: {
+      files: dataDir,
+      tenantFiles,
+      ...environmentFor(settings.starts, read.api),
+      credentials,
+      claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
+      isolation: { mode: read.isolation.mode, egress: read.isolation.egress },
+      transcripts: {
+        copied: transcripts === 'store',
+        of: (tenant, ownership) => sessionStore(store, tenant, dates, ownership),
       },
-    })
-    if (options.logger !== undefined) logPool(pool, options.logger)
-    return pool
-  } catch (error) {
-    await credentials?.close()
-    dataDir.release()
-    throw error
-  }
+      runFiles: openRunFiles(runDir),
+      control: new ControlSocket(dataDir.controlPath, dataDir.controlSecret),
+      release: () => dataDir.release(),
+    },
+  })
+  // The pool closes it all from now on.
+  opened.move()
+  if (options.logger !== undefined) logPool(pool, options.logger)
+  return pool
 }
+
+const ignored = (): void => undefined
 
 /** Throws the ConfigError that `createPool()` would throw for these options, and opens nothing. */
 export function checkPoolOptions(options: PoolOptions): void {
@@ -225,7 +225,10 @@ const wanted = ({ min = 0, max = min }: SpareOptions = {}): number => max
 function checkSandboxed({ agents, driver }: PoolOptions, { mode }: Isolation): void {
   if (mode === 'none') return
   if (driver !== undefined)
-    throw new ConfigError('isolation.mode', 'is for processes of the Agent SDK, not for those of your own driver')
+    throw new ConfigError(
+      'isolation.mode',
+      'is for processes of the Agent SDK, not for those of your own driver; write "none"',
+    )
   const unbound = Object.entries(agents).find(([, { unboundSpares }]) => wanted(unboundSpares) > 0)
   if (unbound !== undefined)
     throw new ConfigError(

@@ -9,16 +9,29 @@ interface StdioServer {
   args?: readonly string[]
 }
 
+/** An MCP server elsewhere. */
+interface RemoteServer {
+  url: string
+}
+
+const isRemote = (server: unknown): server is RemoteServer =>
+  typeof (server as RemoteServer | undefined)?.url === 'string'
+
 const isStdio = (server: unknown): server is StdioServer =>
   typeof (server as StdioServer | undefined)?.command === 'string'
 
-/** Throws StartError for an MCP server whose program or script exists, but not inside: it would fail there without a word. */
+/** Throws StartError for an MCP server that exists, but not inside: it would fail there without a word. */
 export function checkCommands(
   sandbox: Sandbox,
   inner: SandboxedCommand,
   servers: Readonly<Record<string, unknown>> | undefined,
 ): void {
   for (const [name, server] of Object.entries(servers ?? {})) {
+    if (isRemote(server) && sandbox.egress === 'none')
+      throw new StartError(
+        'isolation',
+        `the MCP server "${name}" is at ${hostOf(server.url)}, and isolation.egress leaves no way there; write isolation.egress "open"`,
+      )
     if (!isStdio(server)) continue
     const words = [programOf(server.command, inner.env['PATH']), ...(server.args ?? [])]
     const hidden = words.find(
@@ -31,6 +44,9 @@ export function checkCommands(
       )
   }
 }
+
+/** The rest of a URL may hold a secret. */
+const hostOf = (url: string): string => (URL.canParse(url) ? new URL(url).host : 'an address that is no URL')
 
 /** Where PATH finds a command; undefined if it does not. */
 export function programOf(command: string, path = ''): string | undefined {

@@ -47,34 +47,58 @@ export class Boundary {
   }
 }
 
+/** Where a boundary is tried. */
+export interface BoundaryPlaces {
+  dataDir: string
+  storeFile: string
+  path: string | undefined
+}
+
+/** What a trial of the boundary has shown: it holds, or why it cannot be used here. */
+export type Trial = { boundary: Boundary } | { problem: string; cause?: unknown }
+
+/** Makes the boundary and attacks it from inside. */
+export async function tryBoundary(
+  { egress, paths }: Omit<BoundaryRules, 'mode'>,
+  places: BoundaryPlaces,
+): Promise<Trial> {
+  if (process.platform !== 'linux') return { problem: `bubblewrap needs Linux, and this is ${process.platform}` }
+  const program = programOf('bwrap', places.path)
+  if (program === undefined || !existsSync(program))
+    return { problem: 'bwrap is not installed (Debian: apt-get install bubblewrap)' }
+  const sandbox = new Sandbox({ program, dataDir: places.dataDir, egress, ...paths })
+  try {
+    const problem = leakOf(await probe(sandbox, places), egress)
+    return problem === undefined ? { boundary: new Boundary(sandbox) } : { problem }
+  } catch (cause) {
+    const { stderr = '', message } = cause as Error & { stderr?: string }
+    return { problem: `bwrap does not work here: ${stderr.trim() || message}`, cause }
+  }
+}
+
+/** What a probe reached and must not, or did not reach and must; undefined: nothing. */
+function leakOf(result: ProbeResult, egress: BoundaryRules['egress']): string | undefined {
+  const open = Object.entries(CLOSED).find(([name]) => result[name as keyof ProbeResult])?.[1]
+  if (open !== undefined) return `a sandboxed process reached ${open}`
+  if (egress === 'none' && result.loopback) return 'a sandboxed process reached the network'
+  return result.own_files ? undefined : 'a sandboxed process did not reach its own files'
+}
+
 /**
  * The boundary around each process of agents, once a probe has shown that it holds on this machine; undefined for mode `none`.
  * Throws StartError if there is no `bwrap`, if it does not work here, or if something is reachable that must not be.
  */
 export async function openBoundary(
-  { mode, egress, paths }: BoundaryRules,
-  places: { dataDir: string; storeFile: string; path: string | undefined },
+  { mode, ...rules }: BoundaryRules,
+  places: BoundaryPlaces,
 ): Promise<Boundary | undefined> {
   if (mode === 'none') return undefined
-  const program = programOf('bwrap', places.path)
-  if (program === undefined || !existsSync(program))
-    throw unavailable('bwrap is not installed (Debian: apt-get install bubblewrap)')
-  const { dataDir } = places
-  const sandbox = new Sandbox({ program, dataDir, egress, ...paths })
-  const result = await probe(sandbox, places).catch((error: Error & { stderr?: string }) => {
-    throw unavailable(`bwrap does not work here: ${(error.stderr ?? '').trim() || error.message}`, error)
-  })
-  const open = Object.entries(CLOSED).find(([name]) => result[name as keyof ProbeResult])?.[1]
-  if (open !== undefined) throw unavailable(`a sandboxed process reached ${open}`)
-  if (egress === 'none' && result.loopback) throw unavailable('a sandboxed process reached the network')
-  if (!result.own_files) throw unavailable('a sandboxed process did not reach its own files')
-  return new Boundary(sandbox)
-}
-
-const unavailable = (problem: string, cause?: Error): StartError =>
-  new StartError(
+  const trial = await tryBoundary(rules, places)
+  if ('boundary' in trial) return trial.boundary
+  throw new StartError(
     'isolation',
-    `isolation.mode "bubblewrap": ${problem}. Repair that, or write isolation.mode "none"; docs/isolation.md says what each mode needs`,
+    `isolation.mode "bubblewrap": ${trial.problem}. Repair that, or write isolation.mode "none"; docs/isolation.md says what each mode needs`,
     undefined,
-    cause === undefined ? {} : { cause },
+    trial.cause === undefined ? {} : { cause: trial.cause },
   )
+}

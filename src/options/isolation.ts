@@ -47,7 +47,7 @@ export function readIsolation(input: IsolationOptions | undefined): Isolation {
   if (egress === 'none' && credentials === 'environment')
     throw new ConfigError(
       'isolation.egress',
-      'leaves only the credential proxy as a way to the model; set isolation.credentials to "proxy"',
+      'leaves only the credential proxy as a way to the model; set isolation.credentials to "proxy", or isolation.egress to "open"',
     )
   const { read = [], write = [] } = paths
   // It is the only boundary there is by now.

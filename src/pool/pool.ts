@@ -50,6 +50,12 @@ import type { BackupReport } from '../maintenance/backup.ts'
 import type { ExportOptions } from '../maintenance/export-session.ts'
 import type { ImportOptions } from '../maintenance/import-session.ts'
 
+/** What separates agents from the host. */
+export interface IsolationStats {
+  mode: 'none' | 'bubblewrap'
+  egress: 'open' | 'none'
+}
+
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
 export interface PoolStats {
   turns: { running: number; waiting: number; limit: number }
@@ -62,6 +68,8 @@ export interface PoolStats {
   memory: MemoryStats
   /** Whether the store can write. */
   store: StoreHealthStats
+  /** What separates agents from the host, as resolved when the pool was created. */
+  isolation: IsolationStats
   /** Sessions that this host works on now. */
   activeSessions: number
   /** Since the pool began. */
@@ -78,7 +86,7 @@ export interface PoolSettings extends FleetSettings {
 }
 
 /** What a pool finds on its host. */
-export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places'> {
+export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places' | 'sandboxed'> {
   files: PoolFiles
   /** Where other processes read whose process is whose. */
   runFiles: Pick<RunFiles, 'write' | 'remove'>
@@ -86,6 +94,8 @@ export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places'> {
   control: { listen(pool: Pool): Promise<void>; close(): Promise<void> }
   /** Replaces how processes reach the model. Throws ConfigError. */
   updateApi: (api: ApiOptions) => void
+  /** Default: none. */
+  isolation?: IsolationStats
   /** Called last when the pool closes. */
   release: () => void
 }
@@ -103,6 +113,8 @@ export interface PoolParts {
   settings: PoolSettings
   host: PoolHost
 }
+
+const isolationOf = ({ isolation = { mode: 'none', egress: 'open' } }: PoolHost): IsolationStats => ({ ...isolation })
 
 /** Sessions, and the processes that run them. Made by `createPool()`. */
 export class Pool implements AsyncDisposable {
@@ -138,7 +150,16 @@ export class Pool implements AsyncDisposable {
       agents,
       settings,
       memory,
-      host: { driver, places: files, tenantFiles, environment, credentials, claudePath, transcripts: transcriptStores },
+      host: {
+        driver,
+        places: files,
+        tenantFiles,
+        environment,
+        credentials,
+        claudePath,
+        sandboxed: isolationOf(host).mode !== 'none',
+        transcripts: transcriptStores,
+      },
     })
     const fleet = this.#fleet
     const transcripts = new TranscriptCopies({ clock, driver, emitter, files, transcripts: transcriptStores })
@@ -339,6 +360,7 @@ export class Pool implements AsyncDisposable {
       starts: { running: starting, waiting: startsWaiting },
       memory: this.#fleet.memory(),
       store: this.#storeHealth.stats,
+      isolation: isolationOf(this.#parts.host),
       activeSessions: this.#sessions.active.size,
       totals: this.#counters.snapshot(),
       usage: this.#parts.ledger.snapshot(),

@@ -19,6 +19,8 @@ const pressureSchema = z
     memory: z.enum(['none', 'high', 'critical']),
     /** What keeps the store from working, such as `disk_full`; null: it works. */
     store: z.enum(['disk_full', 'read_only', 'corrupt', 'store_failed']).nullable(),
+    /** What separates agents from the host. */
+    isolation: z.enum(['none', 'bubblewrap']),
     /** Why a turn would be refused now; null: it would not. */
     reason: z.string().nullable(),
     recentlyShed: z.int(),
@@ -143,12 +145,18 @@ export function operations({ pool, settings, shed, knowledgeOf }: OperationsCont
       responses: { 200: answer('Now', pressureSchema) },
     }),
     (c) => {
-      const { turns, memory, store, waits } = pool.stats()
+      const { turns, memory, store, waits, isolation } = pool.stats()
       const { running, waiting, limit } = turns
       const oldest = waits.oldest && told(waits.oldest, knowledgeOf(c.req.raw.headers))
       const reason = obstacle(pool, settings.state) ?? null
       const capacity = Number.isFinite(limit) ? limit : null
-      const now = { memory: memory.pressure, store: store.trouble ?? null, reason, recentlyShed: shed.count }
+      const now = {
+        memory: memory.pressure,
+        store: store.trouble ?? null,
+        isolation: isolation.mode,
+        reason,
+        recentlyShed: shed.count,
+      }
       return c.json({ running, waiting, capacity, ...now, ...(oldest === undefined ? {} : { oldestWaiter: oldest }) })
     },
   )

@@ -31,7 +31,9 @@ test.runIf(process.platform === 'linux')(
   async () => {
     const simulator = await model()
     const key = secret()
-    const serving = await serve(`agents: { a: { ${AGENT} } }\napi: { baseUrl: '${simulator.url}' }`, {
+    // In a sandbox it would see no other process.
+    const config = `agents: { a: { ${AGENT} } }\napi: { baseUrl: '${simulator.url}' }\nisolation: { mode: none }`
+    const serving = await serve(config, {
       env: { ANTHROPIC_API_KEY: key },
     })
     const search = 'cat /proc/*/environ /proc/*/cmdline 2>/dev/null | grep -ao "sk-secret-[0-9a-f]\\{32\\}" | sort -u'

@@ -13,6 +13,7 @@ const KEYS = { acme: 'key-of-acme-0123456789abcdef', evil: 'key-of-evil-01234567
 
 const CONFIG = `agents: { assistant: { spares: { max: 0 }, unboundSpares: { max: 0 }, model: claude-sonnet-5 } }
 dataDir: ./data
+isolation: { mode: none }
 server:
   managedAgents: { define: true }
   grace: 2s

@@ -115,6 +115,7 @@ test('--check says what a valid config means, and starts nothing', async () => {
     dataDir: join(cwd, '.claude-agent-pool'),
     simulated: true,
     keys: false,
+    isolation: { mode: 'auto', egress: 'open' },
   })
   expect(await readdir(cwd)).toEqual(['claude-agent-pool.config.yaml'])
   expect((await run(['serve', '--check'], { cwd })).stdout).toContain('claude-agent-pool.config.yaml is valid')

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { systemClock } from '../../clock.ts'
 import { loadConfig } from '../../config/load.ts'
-import { checkIsolation, tryBoundary } from './isolation.ts'
+import { boundaryProblem, checkIsolation } from './isolation.ts'
 import { exposuresOf, memoryIsOpen } from '../../credentials/exposure.ts'
 import { ConfigError } from '../../errors.ts'
 import { DEFAULT_DATA_DIR } from '../../index.ts'
@@ -42,6 +42,8 @@ import { EXIT, oneLine } from '../shared/exit.ts'
 import { readDisk, readMemory } from '../shared/machine-facts.ts'
 import { secretsIn } from '../shared/secrets.ts'
 import type { LiveReport } from './live/run.ts'
+import { servedIsolation } from '../shared/serve-isolation.ts'
+import type { ServedIsolation } from '../shared/serve-isolation.ts'
 import { fromEnvironment, planOf } from '../shared/serve-plan.ts'
 import { brokenCredentials, credentialSource } from '../shared/simulated-model.ts'
 import { styleOf } from '../shared/style.ts'
@@ -59,21 +61,28 @@ export interface DoctorFlags {
 
 const processes = (count: number): string => (count === 1 ? '1 process' : `${count} processes`)
 
+interface ReadConfig {
+  facts: ConfigFacts
+  options?: PoolOptions
+  isolation: ServedIsolation
+}
+
 /** What the config says, or what is wrong with it. */
-async function readConfig(file: string | undefined): Promise<{ facts: ConfigFacts; options?: PoolOptions }> {
+async function readConfig(file: string | undefined): Promise<ReadConfig> {
   try {
     const config = await loadConfig(file, process.cwd())
     const { file: found, options } = config
-    planOf(fromEnvironment({}), config)
-    return { facts: { file: found, agents: Object.keys(options.agents) }, options: options as PoolOptions }
+    const { isolation } = planOf(fromEnvironment({}), config)
+    return { facts: { file: found, agents: Object.keys(options.agents) }, options: options as PoolOptions, isolation }
   } catch (error) {
-    if (error instanceof ConfigError) return { facts: { problem: oneLine(error.message) } }
+    if (error instanceof ConfigError)
+      return { facts: { problem: oneLine(error.message) }, isolation: servedIsolation({ agents: {} }, {}) }
     throw error
   }
 }
 
 /** All checks, in the order in which an operator would repair what they find. */
-async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: string): Promise<Finding[]> {
+async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> {
   const [{ sdk, claude }, namespaces, clock] = await Promise.all([readSoftware(), tryNamespace(), readClock()])
   const memory = readMemory()
   const options = config.options ?? { agents: {} }
@@ -86,7 +95,7 @@ async function examine(config: Awaited<ReturnType<typeof readConfig>>, dataDir: 
     checkCredential({ from: credentialSource(options, process.env), broken: brokenCredentials(process.env) }),
     checkEnvironment(secretsIn(process.env)),
     ...(servers === undefined ? [] : [checkServers(servers)]),
-    checkIsolation(readIsolation(options.isolation).mode, await tryBoundary(options)),
+    checkIsolation(config.isolation, await boundaryProblem(config.isolation)),
     checkPlacement(readIsolation(options.isolation).credentials, placementsOf(options)),
     checkExposure({
       ownPid: process.pid,

@@ -1,10 +1,12 @@
 import { changesBetween } from '../../config/changes.ts'
 import type { Config } from '../../config/load.ts'
+import { ConfigError } from '../../errors.ts'
 import type { PoolOptions } from '../../index.ts'
 import type { Logger } from '../../index.ts'
 import type { Server } from '../../server/index.ts'
 import type { OpenPool } from '../shared/open-pool.ts'
 import type { ServePlan } from '../shared/serve-plan.ts'
+import type { ServedIsolation } from '../shared/serve-isolation.ts'
 import { credentialSource } from '../shared/simulated-model.ts'
 
 /** What of the `server` section holds at once. */
@@ -27,6 +29,8 @@ interface ReloadParts {
   opened: OpenPool
   server: Server
   logger: Logger
+  /** What the pool was opened with. */
+  isolation: ServedIsolation
   /** Reads and checks the whole config. */
   read: () => Promise<ServePlan>
 }
@@ -49,9 +53,10 @@ export class Reload {
   }
 
   async #again(): Promise<void> {
-    const { opened, server, logger, read } = this.#parts
+    const { opened, server, logger, isolation, read } = this.#parts
     try {
       const plan = await read()
+      checkShared(isolation, plan.isolation)
       opened.update(plan.config)
       const { keys = [], operators = [], jwt, defaultAgent } = plan.options
       server.update({
@@ -84,6 +89,16 @@ export class Reload {
       logger.warn(`config read again; a restart is needed for: ${needsRestart.join(', ')}`, facts)
     else logger.info(changed.length === 0 ? 'config read again: nothing changed' : 'config read again', facts)
   }
+}
+
+/** Processes of one tenant may be less isolated than those of several must be. */
+function checkShared(now: ServedIsolation, next: ServedIsolation): void {
+  const { mode, egress } = next.options
+  if (now.shared || !next.shared || (mode === now.options.mode && egress === now.options.egress)) return
+  throw new ConfigError(
+    'server.keys',
+    'name several tenants now, which needs stronger isolation; restart, or write isolation.mode and isolation.egress',
+  )
 }
 
 /** What holds at once, also where it is gone. */

@@ -11,6 +11,7 @@ import type { OpenPool } from '../shared/open-pool.ts'
 import { revealingParents } from '../shared/secrets.ts'
 import { fromEnvironment, levelOf, readPlan } from '../shared/serve-plan.ts'
 import type { ServeFlags, ServePlan } from '../shared/serve-plan.ts'
+import { openIsolated } from '../shared/serve-isolation.ts'
 import { Reload } from './reload.ts'
 import { announce, describePlan } from './words.ts'
 
@@ -41,8 +42,11 @@ export async function serve(given: ServeFlags): Promise<number> {
   // One for all definitions to come: an agent that did not change must not look as if it had.
   const questions = new Questions({ logger, deadlineMs: plan.answerWithinMs })
   const clientTools = plan.options.agUi?.clientTools === false ? undefined : new ClientTools(questions)
-  await using opened = await openPool(flags, plan.config, (options) =>
-    forServer(options, logger, questions, clientTools),
+  await using opened = await openIsolated(
+    plan.isolation,
+    (isolation) =>
+      openPool(flags, plan.config, (options) => forServer({ ...options, isolation }, logger, questions, clientTools)),
+    logger,
   )
   const server = createServer(opened.pool, {
     ...plan.options,
@@ -57,9 +61,10 @@ export async function serve(given: ServeFlags): Promise<number> {
     port: plan.port,
     ...(plan.operations === undefined ? {} : { operations: plan.operations }),
   })
-  const reload = new Reload({ opened, server, logger, read: () => readPlan(flags, { fresh: true }) })
+  const { isolation } = plan
+  const reload = new Reload({ opened, server, logger, isolation, read: () => readPlan(flags, { fresh: true }) })
   signals.onHangUp(() => reload.again())
-  if (!server.open && (plan.config.options.isolation?.mode ?? 'none') === 'none')
+  if (plan.isolation.shared && plan.isolation.options.mode === 'none')
     logger.warn(
       'agents of all tenants have the rights of this user: isolation.mode is "none"; "bubblewrap" separates them, see docs/isolation.md',
       {},

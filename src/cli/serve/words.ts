@@ -23,8 +23,11 @@ export function announce(
   const { agents } = pool
   const simulated = simulatedBecause !== undefined
   const own = operations === undefined ? {} : { operations: operations.url }
+  const { isolation } = pool.stats()
   if (json)
-    return console.log(JSON.stringify({ url, port, ...own, pid: process.pid, agents, simulated, keys: !server.open }))
+    return console.log(
+      JSON.stringify({ url, port, ...own, pid: process.pid, agents, simulated, keys: !server.open, isolation }),
+    )
   const key = server.open ? '' : ' -H "x-api-key: $KEY"'
   const run = JSON.stringify({
     threadId: 'thread',
@@ -37,6 +40,7 @@ export function announce(
 
   agents  ${agents.join(', ')}
   model   ${simulatedBecause === undefined ? 'the real one' : MODEL[simulatedBecause]}
+  isolated  ${isolation.mode === 'none' ? 'no: agents have the rights of this user' : `by ${isolation.mode}, network ${isolation.egress === 'open' ? 'open' : 'to the model alone'}`}
   keys    ${server.open ? 'none: every program on this machine may use it' : 'needed'}${operations === undefined ? '' : `\n  operations  ${operations.url}`}
 
 Try in another terminal:
@@ -50,7 +54,7 @@ Ctrl-C drains and ends it.`)
 
 /** Says what a config that was checked means. */
 export function describePlan(
-  { config, host, port, dataDir, options }: ServePlan,
+  { config, host, port, dataDir, options, isolation: { options: isolation } }: ServePlan,
   { simulate, json }: ServeFlags,
 ): void {
   const agents = Object.keys(config.options.agents)
@@ -58,12 +62,25 @@ export function describePlan(
   const hasCredential = credentialSource(config.options as unknown as PoolOptions, process.env) !== undefined
   const simulated = simulate === true || !hasCredential
   if (json === true)
-    return console.log(JSON.stringify({ valid: true, file: config.file, agents, host, port, dataDir, simulated, keys }))
+    return console.log(
+      JSON.stringify({
+        valid: true,
+        file: config.file,
+        agents,
+        host,
+        port,
+        dataDir,
+        simulated,
+        keys,
+        isolation: { mode: isolation.mode, egress: isolation.egress },
+      }),
+    )
   const model = simulate === true ? MODEL.asked : hasCredential ? 'the real one' : MODEL['no credential']
   console.log(`${config.file === undefined ? 'There is no config file: the defaults hold' : `${config.file} is valid`}
 
   agents  ${agents.join(', ')}
   model   ${model}
+  isolated  ${isolation.mode}, network ${isolation.egress}
   keys    ${keys ? 'needed' : 'none: every program on this machine may use it'}
   listens on ${host}, port ${port}
   data in ${dataDir}`)

@@ -18,6 +18,8 @@ import {
 import type { LogLevel, OperationsOptions, ServerConfig, ServerOptions } from '../../server/index.ts'
 import { parseDuration } from '../../units.ts'
 import type { PoolFlags } from './open-pool.ts'
+import { servedIsolation } from './serve-isolation.ts'
+import type { ServedIsolation } from './serve-isolation.ts'
 
 /** The flags of `serve`. */
 export interface ServeFlags extends PoolFlags {
@@ -34,6 +36,7 @@ export interface ServePlan {
   readonly host: string
   readonly port: number
   readonly operations: OperationsOptions | undefined
+  readonly isolation: ServedIsolation
   /** Absolute. */
   readonly dataDir: string
   /** Of `createServer()`, the keys of the environment included. */
@@ -100,12 +103,15 @@ export function planOf(flags: ServeFlags, config: Config): ServePlan {
     } as PoolOptions
     checkPoolOptions(pool)
     const options = readServerOptions({ ...rest, ...keysOf(given) }, Object.keys(pool.agents))
+    const isolation = servedIsolation(pool, options)
+    checkPoolOptions({ ...pool, isolation: isolation.options })
     readConnectionLimits(options.connections)
     const plan = {
       config,
       host: flags.host ?? host,
       port: flags.port === undefined ? port : portOf(flags.port),
       operations,
+      isolation,
       dataDir: resolve(pool.dataDir ?? DEFAULT_DATA_DIR),
       options,
       graceMs: parseDuration('server.grace', grace),

@@ -1,3 +1,4 @@
+import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js'
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
 import type { HookCallback, McpServerConfig } from '../../driver/driver.ts'
 import type { AgentOptions, ClientToolCall, PoolCanUseTool, WorkerContext } from '../../index.ts'
@@ -7,6 +8,7 @@ import type { AgentDefinition, McpToolset } from './definition.ts'
 import { CUSTOM_SERVER, TOOL_NAMES } from './schema.ts'
 import type { CustomTool } from './schema.ts'
 import { relayedServer } from './relayed-server.ts'
+import { anyAddresses, publicFetch } from '../outbound/public-fetch.ts'
 
 /** Answers what the agent asks of its client. */
 export interface ClientCalls {
@@ -16,20 +18,22 @@ export interface ClientCalls {
   execute(call: ClientToolCall, session: WorkerContext['session'], signal: AbortSignal): Promise<CallToolResult>
 }
 
-/** True for an MCP server that the host is to reach for the process: at a public address, or not at all. */
-export type MustBePublic = (url: URL) => boolean
+/** Who reaches an MCP server: the process, or the host for it, at a public address or at whatever address it has. */
+export type ReachOf = (url: URL) => 'process' | 'public' | 'host'
 
 /** The options of the pool's agent that runs sessions of this definition. */
 export function agentOptions(
   definition: AgentDefinition,
   calls: ClientCalls,
-  mustBePublic: MustBePublic = () => false,
+  reachOf: ReachOf = () => 'process',
 ): AgentOptions {
   const builtIn = builtInTools(definition)
   const customTools = definition.tools.filter((tool) => tool.type === 'custom')
   const toolsets = definition.tools.filter((tool) => tool.type === 'mcp_toolset')
-  const serverAt = (name: string, url: string): McpServerConfig =>
-    mustBePublic(new URL(url)) ? relayedServer(name, new URL(url)) : { type: 'http', url }
+  const serverAt = (name: string, url: string): McpServerConfig => {
+    const reach = reachOf(new URL(url))
+    return reach === 'process' ? { type: 'http', url } : relayedServer(name, new URL(url), boundFetch(reach))
+  }
   return {
     model: definition.model.id,
     effort: definition.model.effort.type,
@@ -59,6 +63,8 @@ export function agentOptions(
     }),
   }
 }
+
+const boundFetch = (reach: 'public' | 'host'): FetchLike => publicFetch(reach === 'host' ? anyAddresses : undefined)
 
 /** The tools of a server that may be used: all by its name alone, or one by one. */
 const enabledOf = ({ mcp_server_name: server, default_config, configs }: McpToolset): string[] =>

@@ -13,6 +13,7 @@ import { Agents } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
 import type { DefinitionPolicy } from './definition-policy.ts'
 import { Environments } from './environments.ts'
+import type { ReachOf } from './agent-options.ts'
 import { PoolAgents } from './pool-agents.ts'
 import { readBodies, refuseWorkspace } from './request.ts'
 import { agentRoutes, environmentRoutes } from './routes.ts'
@@ -50,8 +51,13 @@ export function managedAgents(
   const configured = configuredAgents(pool)
   const agents = new Agents(resources, configured, now)
   const environments = new Environments(resources, now)
-  const mustBePublic = (tenant: string, url: URL): boolean => !behindProxy && policy.mustBePublic(tenant, url)
-  const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), mustBePublic)
+  const closed = pool.stats().isolation.egress !== 'open'
+  const reachOf = (tenant: string, url: URL): ReturnType<ReachOf> => {
+    if (behindProxy) return 'process'
+    if (policy.mustBePublic(tenant, url)) return 'public'
+    return closed ? 'host' : 'process'
+  }
+  const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), reachOf)
   const sessions = new ApiSessions({ pool, store: resources, agents, environments, poolAgents, policy, quotas, now })
   const budgets = new Budgets({ sessions, warn })
   const sent = new SentEvents({ sessions, questions, quotas, budgets })

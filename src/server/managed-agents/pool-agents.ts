@@ -1,6 +1,6 @@
 import type { AgentOptions, Pool } from '../../index.ts'
 import { agentOptions, permissionPolicy } from './agent-options.ts'
-import type { ClientCalls } from './agent-options.ts'
+import type { ClientCalls, ReachOf } from './agent-options.ts'
 import { configuredName } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
 import { dollarsOf } from './sessions/session-resource.ts'
@@ -20,21 +20,21 @@ export class PoolAgents {
   readonly #pool: Pool
   readonly #configured: ConfiguredAgents
   readonly #calls: ClientCalls
-  readonly #mustBePublic: (tenant: string, url: URL) => boolean
+  readonly #reachOf: (tenant: string, url: URL) => ReturnType<ReachOf>
   /** By name, what each was made from; the one that was needed longest ago comes first. */
   readonly #defined = new Map<string, { base: string | Readonly<AgentOptions>; ceiling: number | undefined }>()
 
-  /** `mustBePublic`: whether the host is to reach that MCP server of a tenant's agent, at a public address or not at all. */
+  /** `reachOf`: who reaches that MCP server of a tenant's agent. */
   constructor(
     pool: Pool,
     configured: ConfiguredAgents,
     calls: ClientCalls,
-    mustBePublic: (tenant: string, url: URL) => boolean = () => false,
+    reachOf: (tenant: string, url: URL) => ReturnType<ReachOf> = () => 'process',
   ) {
     this.#pool = pool
     this.#configured = configured
     this.#calls = calls
-    this.#mustBePublic = mustBePublic
+    this.#reachOf = reachOf
   }
 
   isConfigured(agentId: string): boolean {
@@ -57,7 +57,7 @@ export class PoolAgents {
     const options =
       typeof base === 'string'
         ? {
-            ...agentOptions(definition, this.#calls, (url) => this.#mustBePublic(tenant, url)),
+            ...agentOptions(definition, this.#calls, (url) => this.#reachOf(tenant, url)),
             evaluatedPermission: permissionPolicy(definition),
           }
         : { ...base, ...NO_SPARES }

@@ -3,16 +3,15 @@ import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/tran
 import type * as Messages from '@modelcontextprotocol/sdk/types.js'
 import type { McpServerConfig } from '../../driver/driver.ts'
 import { inProcessServer } from '../in-process-server.ts'
-import { publicFetch } from '../outbound/public-fetch.ts'
 
 /** JSON-RPC's first code for errors of a server's own. */
 const SERVER_ERROR = -32_000
 
 /**
- * An MCP server that a tenant named, as the process of its agent gets it: its messages go through the host, which dials public
- * addresses alone. The process itself would follow names and redirects into this machine and its network.
+ * An MCP server that a tenant named, as the process of its agent gets it: its messages go through the host, which resolves a name
+ * once and dials what it found. The process itself would follow names and redirects into this machine and its network.
  */
-export const relayedServer = (name: string, url: URL, fetch: FetchLike = publicFetch()): McpServerConfig =>
+export const relayedServer = (name: string, url: URL, fetch: FetchLike): McpServerConfig =>
   inProcessServer(name, async () => {
     const [streams, messages] = await Promise.all([
       import('@modelcontextprotocol/sdk/client/streamableHttp.js'),

@@ -1,4 +1,4 @@
-import { Resolver } from 'node:dns/promises'
+import { Resolver, lookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
 
 /** Addresses that are no public hosts: loopback, link-local (cloud metadata), private, shared, reserved, multicast. */
@@ -50,12 +50,23 @@ async function resolveName(name: string): Promise<string[]> {
 /** Where a URL leads: the addresses of its host, or why they are not those of a public one. */
 export type Target = { addresses: string[] } | { problem: string }
 
-/** A name is resolved, and one internal address is enough. */
-export async function targetOf(url: URL, resolve: Resolve = resolveName): Promise<Target> {
-  const host = url.hostname
+/** The host of a URL, as names and addresses are compared. */
+const hostOf = (url: URL): string =>
+  url.hostname
     .replace(/^\[(.*)\]$/, '$1')
     .replace(/\.$/, '')
     .toLowerCase()
+
+/** The addresses of a URL, public or not. Names of this machine are those of its hosts file. */
+export async function addressesOf(url: URL): Promise<string[]> {
+  const host = hostOf(url)
+  if (isIP(host) !== 0) return [host]
+  return (await lookup(host, { all: true })).map(({ address }) => address)
+}
+
+/** A name is resolved, and one internal address is enough. */
+export async function targetOf(url: URL, resolve: Resolve = resolveName): Promise<Target> {
+  const host = hostOf(url)
   if (isIP(host) !== 0)
     return isInternalAddress(host) ? { problem: `${host} is not a public address` } : { addresses: [host] }
   if (INTERNAL_NAME.test(host) || !host.includes('.'))

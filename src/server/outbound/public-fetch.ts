@@ -3,7 +3,7 @@ import { request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { isIP } from 'node:net'
 import type { LookupFunction } from 'node:net'
-import { targetOf } from './addresses.ts'
+import { addressesOf, targetOf } from './addresses.ts'
 
 /** One answer, or one event of a stream, is no larger. */
 const LARGEST_MESSAGE = 16 * 2 ** 20
@@ -23,8 +23,11 @@ async function publicAddresses(url: URL): Promise<string[]> {
   return target.addresses
 }
 
+/** For a URL that the operator allows wherever it leads. */
+export const anyAddresses: Dial = (url) => addressesOf(url)
+
 /**
- * `fetch()` to public hosts alone: a name is resolved once, and what was found is dialled, so that it cannot mean another
+ * `fetch()` to public hosts alone, unless `dial` finds others: a name is resolved once, and what was found is dialled, so that it cannot mean another
  * address a moment later. No redirect is followed.
  */
 export const publicFetch =

@@ -112,4 +112,7 @@ test('an MCP server whose program or script is hidden is refused by name, until 
   const check = (made: Sandbox): void => checkCommands(made, command, servers)
   expect(() => check(sandbox())).toThrow(`the MCP server "shop" needs ${folder}`)
   expect(() => check(sandbox({ read: [folder] }))).not.toThrow()
+  expect(() => check(sandbox({ read: [folder], egress: 'none' }))).toThrow(
+    '"remote" is at 127.0.0.1, and isolation.egress leaves',
+  )
 })

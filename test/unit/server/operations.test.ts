@@ -37,6 +37,7 @@ test('pressure says what runs, what would be refused and what lately was', async
     capacity: 1,
     memory: 'none',
     store: null,
+    isolation: 'none',
     reason: 'turns',
     recentlyShed: 1,
   })

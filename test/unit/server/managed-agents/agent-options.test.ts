@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { agentOptions } from '../../../../src/server/managed-agents/agent-options.ts'
-import type { ClientCalls, MustBePublic } from '../../../../src/server/managed-agents/agent-options.ts'
+import type { ClientCalls, ReachOf } from '../../../../src/server/managed-agents/agent-options.ts'
 import { define } from '../../../../src/server/managed-agents/definition.ts'
 import { agentCreate, parse } from '../../../../src/server/managed-agents/schema.ts'
 
@@ -15,8 +15,8 @@ const calls: ClientCalls = {
   execute: () => Promise.resolve({ content: [] }),
 }
 
-const optionsOf = (body: object, mustBePublic?: MustBePublic) =>
-  agentOptions(define(parse(agentCreate, { name: 'Helper', model: 'claude-sonnet-5', ...body })), calls, mustBePublic)
+const optionsOf = (body: object, reachOf?: ReachOf) =>
+  agentOptions(define(parse(agentCreate, { name: 'Helper', model: 'claude-sonnet-5', ...body })), calls, reachOf)
 
 const ofShop = (toolset: object) =>
   optionsOf({ mcp_servers: [SHOP], tools: [{ type: 'mcp_toolset', mcp_server_name: 'shop', ...toolset }] })
@@ -111,7 +111,9 @@ describe('The tools of an MCP server', () => {
 
   test('are reached by the host where that must be a public address', () => {
     const toolset = { type: 'mcp_toolset', mcp_server_name: 'shop' }
-    const { mcpServers } = optionsOf({ mcp_servers: [SHOP], tools: [toolset] }, (url) => url.href === SHOP.url)
+    const { mcpServers } = optionsOf({ mcp_servers: [SHOP], tools: [toolset] }, (url) =>
+      url.href === SHOP.url ? 'public' : 'process',
+    )
     const servers = (mcpServers as (context: unknown) => Record<string, object>)({})
     expect(servers['shop']).toMatchObject({ type: 'sdk', name: 'shop' })
   })
