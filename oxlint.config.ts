@@ -4,11 +4,13 @@ import type { OxlintConfig } from 'oxlint'
 const node = ['!node:*', '!node:*/*', 'node:process', 'node:timers', 'node:timers/*', 'node:perf_hooks']
 const noChildren = ['node:child_process']
 const root = [
+  '../unwinding.ts',
   '../errors.ts',
   '../options/*.ts',
   '../units.ts',
   '../clock.ts',
   '../calendar.ts',
+  '../trace-context.ts',
   '../this-node.ts',
   '../small-file.ts',
   '../private-file.ts',
@@ -58,6 +60,7 @@ const commandSees = [
   '../clock.ts',
   '../errors.ts',
   '../units.ts',
+  '../unwinding.ts',
   '../config/*.ts',
   '../options/file-problem.ts',
   '../server/index.ts',
@@ -77,9 +80,9 @@ const commandSees = [
   '../sessions/session-info.ts',
   '../disk-use.ts',
 ]
-const commandLibraries = ['commander', 'cli-table3']
+const commandLibraries = ['commander', 'cli-table3', '@opentelemetry/*']
 const commandSays =
-  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, driver/environment, driver/executable, driver/processes and sessions/session-info.'
+  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, driver/environment, driver/executable, driver/processes and sessions/session-info.'
 
 interface Border {
   files: string[]
@@ -375,9 +378,16 @@ const borders: Border[] = [
   },
   {
     files: ['src/telemetry/**'],
-    imports: ['../errors.ts', '../clock.ts', '../pool/pool.ts', '../events.ts', '@opentelemetry/api'],
+    imports: [
+      '../errors.ts',
+      '../clock.ts',
+      '../trace-context.ts',
+      '../pool/pool.ts',
+      '../events.ts',
+      '@opentelemetry/api',
+    ],
     types: ['../pool/pool.ts', '../events.ts'],
-    says: 'telemetry sees the types of pool/pool and events, errors, clock and the API of OpenTelemetry.',
+    says: 'telemetry sees the types of pool/pool and events, errors, clock, trace-context and the API of OpenTelemetry.',
   },
   {
     // Only Node itself knows how late its event loop is.
@@ -557,6 +567,12 @@ const importRule = ({ imports, types = [], spawns, time, says }: Border): NonNul
 })
 
 const time = 'Take a Clock (src/clock.ts): tests move it by hand.'
+const hiddenTimeGlobals = ['Date', 'performance', 'setTimeout', 'setInterval'].map((name) => ({ name, message: time }))
+/** Node 22 lacks these, and the types know them. */
+const tooNew = ['AsyncDisposableStack', 'DisposableStack', 'SuppressedError'].map((name) => ({
+  name,
+  message: 'Node 22 has none; take Unwinding (src/unwinding.ts).',
+}))
 const hiddenTime = [
   { object: 'process', property: 'hrtime', message: time },
   { object: 'process', property: 'uptime', message: time },
@@ -599,14 +615,17 @@ const config: OxlintConfig = {
         'no-restricted-globals': [
           'error',
           {
-            globals: ['Date', 'performance', 'setTimeout', 'setInterval'].map((name) => ({ name, message: time })),
+            globals: [...hiddenTimeGlobals, ...tooNew],
             checkGlobalObject: true,
           },
         ],
         'no-restricted-properties': ['error', ...hiddenTime, kill, env],
       },
     },
-    { files: ['src/clock.ts', 'src/simulator/**', 'src/cli/**'], rules: { 'no-restricted-globals': 'off' } },
+    {
+      files: ['src/clock.ts', 'src/simulator/**', 'src/cli/**'],
+      rules: { 'no-restricted-globals': ['error', { globals: tooNew, checkGlobalObject: true }] },
+    },
     { files: ['src/process/**'], rules: { 'no-restricted-properties': ['error', ...hiddenTime, env] } },
     {
       files: ['src/create-pool.ts', 'src/config/**', 'src/driver/environment.ts', 'src/driver/home.ts'],

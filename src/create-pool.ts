@@ -8,7 +8,7 @@ import { checkBudgets } from './credentials/placement.ts'
 import { ClaudeDriver } from './driver/claude.ts'
 import { claudeVersion, findClaudeExecutable } from './driver/executable.ts'
 import type { Driver } from './driver/driver.ts'
-import { agentEnvironment, hostEnvironment } from './driver/environment.ts'
+import { agentEnvironment, hostEnvironment, telemetryEnvironment } from './driver/environment.ts'
 import { ConfigError, storeError } from './errors.ts'
 import type { MemorySource } from './memory/source.ts'
 import { SystemMemory } from './memory/system.ts'
@@ -30,6 +30,8 @@ import type { RetentionOptions } from './options/retention.ts'
 import type { SpareOptions } from './options/spares.ts'
 import { readStarts } from './options/starts.ts'
 import type { Starts, StartOptions } from './options/starts.ts'
+import { readTelemetry } from './options/telemetry.ts'
+import type { Telemetry, TelemetryOptions } from './options/telemetry.ts'
 import { unknownOption } from './options/unknown.ts'
 import { notOneOf } from './options/wording.ts'
 import type { AgentOptions } from './agents/agent.ts'
@@ -47,6 +49,8 @@ import { SqliteStore } from './store/sqlite.ts'
 import type { Store } from './store/store.ts'
 import { logPool } from './telemetry/log.ts'
 import type { Logger } from './telemetry/log.ts'
+import { traceTurns } from './telemetry/tracing.ts'
+import { Unwinding } from './unwinding.ts'
 import { adoptOpenTurns } from './sessions/open-turns.ts'
 
 /** What `createPool()` takes. Only `agents` is needed. */
@@ -73,6 +77,8 @@ export interface PoolOptions {
    * session is resumed if the CLI's files are gone. Default `"local"`.
    */
   transcripts?: 'local' | 'store'
+  /** What agents tell of their work over OpenTelemetry. Default: nothing. */
+  telemetry?: TelemetryOptions
   /** Receives a line for every closed worker, refusal and failure. Default: none. */
   logger?: Logger
   /** Default: SQLite in the data directory. */
@@ -98,6 +104,7 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   events: true,
   retention: true,
   transcripts: true,
+  telemetry: true,
   logger: true,
   store: true,
   driver: true,
@@ -123,10 +130,11 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const calendar = calendarOf(clock)
   const dates = { wall: () => calendar.latest }
   // What was opened is closed again if the pool cannot be made.
-  await using opened = new AsyncDisposableStack()
+  await using opened = new Unwinding()
   const dataDir = new DataDir(path, dates)
   opened.defer(() => dataDir.release())
-  const store = options.store ?? opened.adopt(new SqliteStore(dataDir.storeFile), (own) => own.close())
+  const store = options.store ?? new SqliteStore(dataDir.storeFile)
+  if (options.store === undefined) opened.defer(() => store.close())
   const { storeFile, spoolDir, runDir, tenantFiles } = dataDir
   const spoolLimitBytes = settings.limits.spoolBytes
   // Its probes are processes of their own, and take longest.
@@ -154,7 +162,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     host: {
       files: dataDir,
       tenantFiles,
-      ...environmentFor(settings.starts, read.api),
+      ...environmentFor(settings.starts, read),
       credentials,
       claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
       isolation: { mode: read.isolation.mode, egress: read.isolation.egress },
@@ -169,7 +177,11 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   })
   // The pool closes it all from now on.
   opened.move()
-  if (options.logger !== undefined) logPool(pool, options.logger)
+  traceTurns(pool)
+  if (options.logger !== undefined) {
+    logPool(pool, options.logger)
+    if (read.telemetry.agents === undefined) tellOfDroppedTelemetry(options.logger, process.env)
+  }
   return pool
 }
 
@@ -189,6 +201,7 @@ interface ReadOptions {
   isolation: Isolation
   budgets: Budgets
   transcripts: 'local' | 'store'
+  telemetry: Telemetry
 }
 
 function readOptions(options: PoolOptions): ReadOptions {
@@ -217,6 +230,7 @@ function readOptions(options: PoolOptions): ReadOptions {
     isolation,
     budgets: budgetsOf(options, isolation, api),
     transcripts,
+    telemetry: readTelemetry(options.telemetry),
   }
 }
 
@@ -264,18 +278,29 @@ async function openProxy(
   }
 }
 
-function environmentFor({ mcpTimeoutMs }: Starts, api: ApiOptions): Pick<PoolHost, 'environment' | 'updateApi'> {
+function environmentFor(
+  { mcpTimeoutMs }: Starts,
+  { api, telemetry }: Pick<ReadOptions, 'api' | 'telemetry'>,
+): Pick<PoolHost, 'environment' | 'updateApi'> {
   let current = api
   const timeout = { MCP_TIMEOUT: String(Math.round(mcpTimeoutMs)) }
   return {
     environment: (places, agent, tenant) => {
-      const host = { ...timeout, ...hostEnvironment(apiOf(current, tenant), process.env) }
+      const told = telemetryEnvironment(telemetry, { tenant, agent: agent.name })
+      const host = { ...timeout, ...told, ...hostEnvironment(apiOf(current, tenant), process.env) }
       return agentEnvironment(host, places, agent.options.env ?? {})
     },
     updateApi: (next) => {
       current = readApi(next)
     },
   }
+}
+
+/** The host's variables of OpenTelemetry are for its own spans. */
+function tellOfDroppedTelemetry(logger: Logger, host: NodeJS.ProcessEnv): void {
+  const names = Object.keys(host).filter((name) => name.startsWith('OTEL_'))
+  if (names.length > 0)
+    logger.info('agents get no OTEL_ variables of this process; telemetry.agents has those that they get', { names })
 }
 
 function systemMemory(clock: Clock): MemorySource {

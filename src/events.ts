@@ -5,7 +5,7 @@ import type { Problems } from './files/problem.ts'
 import type { MemoryStats } from './memory/governor.ts'
 import type { PressureLevel } from './memory/pressure.ts'
 import type { CloseReason } from './worker/worker.ts'
-import type { BudgetAccount, PhaseTimes, Usage, SessionRef, TurnPhase } from './store/store.ts'
+import type { BudgetAccount, PhaseTimes, Usage, SessionRef, TurnPhase, TurnStep } from './store/store.ts'
 import type { WorkerState } from './worker/lifecycle.ts'
 import type { StoreCall } from './store/watched-store.ts'
 import type { WorkerPurpose, Warmth } from './worker/warmth.ts'
@@ -59,6 +59,14 @@ export interface TurnSummary {
   phases: PhaseTimes
   /** Milliseconds in the phase `tool` by tool, of at most 50 tools; the others are `other`. */
   tools: Record<string, number>
+  /** The id of its conversation in the Agent SDK, which is also the attribute `session.id` of the agent's own telemetry. */
+  sdkSessionId: string | undefined
+  /** What it did, step by step, in the order in which the steps ended: the first 1,000. */
+  steps: readonly TurnStep[]
+  /** The `traceparent` that `send()` was given. */
+  traceparent: string | undefined
+  /** When it was sent, in milliseconds since the epoch. */
+  startedAt: number
 }
 
 /** A turn that has not ended, as `pool.turns()` shows it. */

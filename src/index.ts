@@ -54,6 +54,8 @@ export type {
   ClaimedSession,
   EventRange,
   EventTotals,
+  ModelStep,
+  PhaseStep,
   PhaseTimes,
   SessionClaim,
   SessionPage,
@@ -64,8 +66,11 @@ export type {
   TranscriptEntry,
   TranscriptInfo,
   TranscriptKey,
+  TokensByKind,
+  ToolStep,
   TurnPhase,
   TurnPhaseName,
+  TurnStep,
   Usage,
   UsageRecord,
   SessionInfo,
@@ -75,6 +80,7 @@ export type { AgentProcess, Driver, ProcessInfo, StartSpec, TerminateReport, Ter
 export type { AdmissionOptions } from './options/admission.ts'
 export type { ApiOptions, TenantApiOptions } from './options/api.ts'
 export type { BudgetOptions, BudgetsOptions, PriceOptions } from './options/budgets.ts'
+export type { TelemetryOptions } from './options/telemetry.ts'
 export type { IsolationOptions } from './options/isolation.ts'
 export type { AgentLimitOptions, LimitOptions, TurnLimitOptions } from './options/limits.ts'
 export type { Pattern, ResidencyOptions } from './options/residency.ts'

@@ -18,6 +18,8 @@ import type { RetentionOptions } from '../options/retention.ts'
 import { validate } from '../options/section.ts'
 import { readStarts } from '../options/starts.ts'
 import type { StartOptions } from '../options/starts.ts'
+import { readTelemetry } from '../options/telemetry.ts'
+import type { TelemetryOptions } from '../options/telemetry.ts'
 
 /** What a config holds: the options of createPool(). Its agents are checked there, by the readers of agents. */
 export interface ConfigOptions {
@@ -31,6 +33,7 @@ export interface ConfigOptions {
   readonly residency?: ResidencyOptions
   readonly starts?: StartOptions
   readonly retention?: RetentionOptions
+  readonly telemetry?: TelemetryOptions
   /** `logger`, `store`, `driver`, `clock`: objects that only code can give. */
   readonly [other: string]: unknown
 }
@@ -58,6 +61,7 @@ export function checkShape(value: unknown, folder: string): ConfigOptions {
   readApi(rest.api)
   readIsolation(rest.isolation)
   readBudgets(rest.budgets)
+  readTelemetry(rest.telemetry)
   return {
     ...rest,
     ...(dataDir === undefined ? {} : { dataDir: resolve(folder, dataDir) }),

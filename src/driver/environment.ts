@@ -1,4 +1,5 @@
 import type { ApiOptions } from '../options/api.ts'
+import type { Telemetry } from '../options/telemetry.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -80,6 +81,18 @@ export function apiEnvironment(api: ApiOptions, host: Environment): Record<strin
 /** What a host's environment adds for every agent of a pool. */
 export function hostEnvironment(api: ApiOptions, host: Environment): Record<string, string> {
   return { ...pick(host, PASSED_ON), ...apiEnvironment(api, host) }
+}
+
+/** The variables of an agent's telemetry. What it tells carries its tenant and agent as attributes of its resource. */
+export function telemetryEnvironment(
+  { agents }: Telemetry,
+  { tenant, agent }: { tenant: string; agent: string },
+): Record<string, string> {
+  if (agents === undefined) return {}
+  const { OTEL_RESOURCE_ATTRIBUTES: given = '', ...rest } = agents
+  const own = { 'claude_agent_pool.tenant': tenant, 'claude_agent_pool.agent': agent }
+  const attributes = Object.entries(own).map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+  return { ...rest, OTEL_RESOURCE_ATTRIBUTES: [given, ...attributes].filter((text) => text !== '').join(',') }
 }
 
 /** The whole environment of one agent process: an allow-list of the host's, the tenant's places, then the agent's own. */

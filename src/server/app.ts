@@ -24,7 +24,8 @@ import { Bodies } from './http/bodies.ts'
 import { readConnectionLimits } from './http/connections.ts'
 import type { ConnectionLimits } from './http/connections.ts'
 import { crossOrigin } from './http/origins.ts'
-import { inRequest, traceIdOf } from '../telemetry/request-scope.ts'
+import { inRequest } from '../telemetry/request-scope.ts'
+import { parseTraceparent } from '../trace-context.ts'
 import { Quotas } from './limits.ts'
 import { DefinitionPolicy } from './managed-agents/definition-policy.ts'
 import { managedAgents } from './managed-agents/managed-agents.ts'
@@ -223,9 +224,10 @@ function noted(clock: Clock, logger: Logger, bodies: Bodies): MiddlewareHandler<
     const requestId = `req_${randomBytes(12).toString('hex')}`
     c.set('requestId', requestId)
     c.set('bodies', bodies)
-    const trace_id = traceIdOf(c.req.header('traceparent'))
+    const traceparent = c.req.header('traceparent')
     const scope = { request_id: requestId, method: c.req.method, path: c.req.path }
-    await inRequest(trace_id === undefined ? scope : { ...scope, trace_id }, next)
+    const isTraced = traceparent !== undefined && parseTraceparent(traceparent) !== undefined
+    await inRequest(isTraced ? { ...scope, traceparent } : scope, next)
     c.header('request-id', requestId)
     logger[OPEN_TO_ALL.has(c.req.path) ? 'debug' : 'info']('request', {
       request_id: requestId,

@@ -132,8 +132,11 @@ export class TurnRunner {
     // Without a reason, an error with its stack is made for each turn.
     void turn.ended.then(() => cancelled.abort(turn.failure ?? null))
     const { tenant, agent } = session.record
-    turn.phases.enter('queued', () => gate.waitingFor(tenant))
-    return gate.enter(tenant, cancelled.signal, { agent, worker: () => session.worker })
+    const entered = gate.enter(tenant, cancelled.signal, { agent, worker: () => session.worker })
+    // Asked again after the wait, the gate knows no reason any more.
+    const reason = gate.waitingFor(tenant)
+    turn.phases.enter('queued', () => gate.waitingFor(tenant) ?? reason)
+    return entered
   }
 
   async #runOn(session: ActiveSession, worker: Worker, warmth: Warmth, turn: RunningTurn): Promise<void> {
@@ -193,7 +196,7 @@ export class TurnRunner {
   }
 
   #report(session: ActiveSession, turn: RunningTurn): void {
-    const { emitter, fleet, ledger } = this.#context
+    const { clock, emitter, fleet, ledger } = this.#context
     const { failure, phases, firstMessageMs } = turn
     // One that found no worker has not changed what the session was doing.
     if (turn.warmth !== undefined) fleet.residents.turnEnded(session.ref)
@@ -210,6 +213,10 @@ export class TurnRunner {
       usage: ledger.usageOf(turn),
       phases: phases.times,
       tools: phases.tools,
+      sdkSessionId: session.record.sdkSessionId,
+      steps: phases.steps,
+      traceparent: turn.traceparent,
+      startedAt: Math.round(clock.wall() - phases.totalMs),
     })
   }
 }

@@ -28,8 +28,8 @@ export function readAccount(
 export function spend(database: SqliteDatabase, account: BudgetAccount, { period, tokens, costUsd }: Spending): void {
   database.run(
     // A session may have gone meanwhile: the next one of its name begins with nothing.
-    `INSERT INTO accounts (scope, tenant, name, period, tokens, cost_usd) SELECT ?1, ?2, ?3, ?4, ?5, ?6
-     WHERE ?1 <> 'session' OR EXISTS (SELECT 1 FROM sessions WHERE tenant = ?2 AND key = ?3)
+    `INSERT INTO accounts (scope, tenant, name, period, tokens, cost_usd) SELECT ?, ?, ?, ?, ?, ?
+     WHERE ? <> 'session' OR EXISTS (SELECT 1 FROM sessions WHERE tenant = ? AND key = ?)
      ON CONFLICT (scope, tenant, name) DO UPDATE SET (period, tokens, cost_usd) = (
        excluded.period,
        excluded.tokens + CASE WHEN period IS excluded.period THEN tokens ELSE 0 END,
@@ -39,6 +39,7 @@ export function spend(database: SqliteDatabase, account: BudgetAccount, { period
     period,
     tokens,
     costUsd,
+    ...idOf(account),
   )
 }
 

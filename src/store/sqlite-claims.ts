@@ -22,11 +22,14 @@ export function register(database: SqliteDatabase, place: string): string {
 }
 
 export function claimSession(database: SqliteDatabase, uid: string, owner: string): ClaimedSession {
+  const host = Number(owner)
   const [row] = database.all<SessionRow & { last_event: number }>(
-    `UPDATE sessions SET owner = ?2, fence = fence + 1 WHERE uid = ?1 AND (owner = ?2 OR ${IS_GONE})
-     AND EXISTS (SELECT 1 FROM hosts WHERE id = ?2) RETURNING ${CLAIMED}`,
+    `UPDATE sessions SET owner = ?, fence = fence + 1 WHERE uid = ? AND (owner = ? OR ${IS_GONE})
+     AND EXISTS (SELECT 1 FROM hosts WHERE id = ?) RETURNING ${CLAIMED}`,
+    host,
     uid,
-    Number(owner),
+    host,
+    host,
   )
   if (row === undefined) throw refusal(database, uid) ?? notThere(uid)
   return toClaimed(row)
@@ -37,13 +40,15 @@ export function release(database: SqliteDatabase, claim: SessionClaim): void {
 }
 
 export function adoptSessions(database: SqliteDatabase, owner: string, limit: number): ClaimedSession[] {
+  const host = Number(owner)
   return database
     .all<SessionRow & { last_event: number }>(
-      `UPDATE sessions SET owner = ?1, fence = fence + 1
-       WHERE id IN (SELECT id FROM sessions WHERE open_turn = 1 AND ${IS_GONE} ORDER BY id LIMIT ?2)
-       AND EXISTS (SELECT 1 FROM hosts WHERE id = ?1) RETURNING ${CLAIMED}`,
-      Number(owner),
+      `UPDATE sessions SET owner = ?, fence = fence + 1
+       WHERE id IN (SELECT id FROM sessions WHERE open_turn = 1 AND ${IS_GONE} ORDER BY id LIMIT ?)
+       AND EXISTS (SELECT 1 FROM hosts WHERE id = ?) RETURNING ${CLAIMED}`,
+      host,
       limit,
+      host,
     )
     .map(toClaimed)
 }

@@ -300,7 +300,7 @@ export class SqliteStore implements Store {
     return this.#database.write(() => {
       this.#checkTranscript(key, claim)
       this.#database.run(
-        `DELETE FROM transcripts WHERE tenant = ?1 AND project = ?2 AND sdk_session_id = ?3 AND ?4 IN ('', subpath)`,
+        `DELETE FROM transcripts WHERE tenant = ? AND project = ? AND sdk_session_id = ? AND ? IN ('', subpath)`,
         tenant,
         project,
         sdkSessionId,

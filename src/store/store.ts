@@ -100,6 +100,46 @@ export interface TurnPhase {
 /** Milliseconds that a turn has spent in each phase. */
 export type PhaseTimes = Record<TurnPhaseName, number>
 
+/** Tokens by kind. `input` is without what the cache was read and written for. */
+export type TokensByKind = Record<'input' | 'output' | 'cache_read' | 'cache_write', number>
+
+/** When a part of a turn began, in milliseconds since `send()`, and how long it took. */
+interface StepTimes {
+  startMs: number
+  durationMs: number
+}
+
+/** A time that a turn spent in one phase. */
+export interface PhaseStep extends StepTimes {
+  type: 'phase'
+  name: TurnPhaseName
+  detail?: string
+}
+
+/** One request to the model. A request that is repeated after a failure is another one. Those of subagents are left out. */
+export interface ModelStep extends StepTimes {
+  type: 'model'
+  /** Undefined if no answer came. */
+  model: string | undefined
+  /** Until the first piece of the answer, in milliseconds; undefined if the answer did not come in pieces. */
+  firstTokenMs: number | undefined
+  tokens: TokensByKind
+  failed: boolean
+}
+
+/** One call of a tool, from the model's answer that has it to its result. */
+export interface ToolStep extends StepTimes {
+  type: 'tool'
+  name: string
+  /** The id of the call, as in the message that has it. */
+  id: string
+  /** True also for a call without a result. */
+  failed: boolean
+}
+
+/** One part of what a turn did. Steps of different types overlap; those of type `phase` follow each other without a gap. */
+export type TurnStep = PhaseStep | ModelStep | ToolStep
+
 /** The directories of one tenant's processes alone. */
 export interface TenantPlaces {
   home: string

@@ -1,8 +1,8 @@
-import { trace } from '@opentelemetry/api'
 import type { TurnSummary } from '../events.ts'
 import type { Pool } from '../pool/pool.ts'
 import { currentRequest } from './request-scope.ts'
 import { tokensByKind } from './tokens.ts'
+import { traceIdOf } from './tracing.ts'
 
 /** Where log lines go: a message and its facts. pino, winston and console fit with a line of glue. */
 export interface Logger {
@@ -50,7 +50,7 @@ export function logPool(pool: Pool, logger: Logger): void {
   pool.on('turn.ended', (turn) => logger.info('turn ended', factsOf(turn)))
   pool.on('turn.refused', ({ id, session, error }) => {
     const { reason, retryAfterMs, facts } = error
-    logger.info(`turn refused: ${reason}`, { id, session, reason, retryAfterMs, ...facts, ...origin() })
+    logger.info(`turn refused: ${reason}`, { id, session, reason, retryAfterMs, ...facts, ...origin({}) })
   })
   pool.on('memory.pressure', ({ level, from, memory }) => {
     const { agents: _, ...figures } = memory
@@ -72,9 +72,10 @@ export function logPool(pool: Pool, logger: Logger): void {
   pool.on('warning', ({ message, error }) => logger.warn(message, { error }))
 }
 
-/** The request and the trace that have sent what is logged now. The pool's events of a turn come in the context of its `send()`. */
-function origin(): { request_id?: string; trace_id?: string } {
-  const { request_id, trace_id = trace.getActiveSpan()?.spanContext().traceId } = currentRequest() ?? {}
+/** The request and the trace that have sent a turn. The pool's events of a turn come in the context of its `send()`. */
+function origin(turn: { traceparent?: string | undefined }): { request_id?: string; trace_id?: string } {
+  const { request_id } = currentRequest() ?? {}
+  const trace_id = traceIdOf({ traceparent: turn.traceparent })
   return { ...(request_id === undefined ? {} : { request_id }), ...(trace_id === undefined ? {} : { trace_id }) }
 }
 
@@ -82,7 +83,18 @@ const rounded = (times: Readonly<Record<string, number>>): Record<string, number
   Object.fromEntries(Object.entries(times).map(([name, ms]) => [name, Math.round(ms)]))
 
 /** What the line of a turn says. Times are milliseconds, the cost is in US dollars. */
-function factsOf({ durationMs, firstMessageMs, usage, phases, tools, ...turn }: TurnSummary): object {
+function factsOf(summary: TurnSummary): object {
+  const {
+    durationMs,
+    firstMessageMs,
+    usage,
+    phases,
+    tools,
+    steps: _,
+    startedAt: __,
+    traceparent: ___,
+    ...turn
+  } = summary
   return {
     ...turn,
     durationMs: Math.round(durationMs),
@@ -90,6 +102,6 @@ function factsOf({ durationMs, firstMessageMs, usage, phases, tools, ...turn }: 
     phases: rounded(phases),
     ...(Object.keys(tools).length === 0 ? {} : { tools: rounded(tools) }),
     ...(usage === undefined ? {} : { tokens: tokensByKind(usage), cost: usage.costUsd, estimated: usage.estimated }),
-    ...origin(),
+    ...origin(summary),
   }
 }

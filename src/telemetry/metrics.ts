@@ -1,9 +1,17 @@
 import type { Attributes, BatchObservableResult, Histogram, Meter, Observable } from '@opentelemetry/api'
-import type { PoolEvents } from '../events.ts'
+import type { PoolEvents, TurnSummary } from '../events.ts'
 import type { Pool, PoolStats } from '../pool/pool.ts'
 
 /** From a live turn's milliseconds to the half hour that a turn has. */
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800]
+
+/** From a few words to the largest contexts. */
+const TOKENS = [1, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576]
+
+const TOKENS_PER_SECOND = [1, 5, 10, 20, 40, 60, 80, 100, 150, 200, 400, 1_000]
+
+/** An agent's process says which model answers, and could make up any number of names. */
+const MAX_MODELS = 100
 
 /** A write to a disk is a millisecond, or something is wrong with it. */
 const STORE_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5]
@@ -174,6 +182,7 @@ function measureTimes(heard: EventSource, meter: Meter, nameOf: (name: string) =
   const turn = histogram('turn_seconds', 'Turns from send() to their end, by how they found their process')
   const phase = histogram('turn_phase_seconds', 'Time that turns spent in each phase that they were in')
   const first = histogram('first_message_seconds', 'From send() to the first message of the assistant')
+  const request = measureRequests(meter, nameOf)
   const start = histogram('start_seconds', 'Processes from their start until they were ready')
   const call = histogram('store_seconds', 'Calls of the store', STORE_SECONDS)
   const failures = meter.createCounter(nameOf('store_failures'), { description: 'Calls of the store that failed' })
@@ -181,7 +190,8 @@ function measureTimes(heard: EventSource, meter: Meter, nameOf: (name: string) =
   const sessions = meter.createCounter(nameOf('sessions'), { description: 'Sessions that began or were deleted' })
   const warnings = meter.createCounter(nameOf('warnings'), { description: 'What went wrong and no caller asked for' })
   const listeners = {
-    'turn.ended': ({ warmth, durationMs, firstMessageMs, phases }) => {
+    'turn.ended': ({ warmth, durationMs, firstMessageMs, phases, steps }) => {
+      for (const step of steps) if (step.type === 'model') request(step)
       for (const [name, ms] of Object.entries(phases)) if (ms > 0) phase.record(ms / 1_000, { phase: name })
       if (warmth === undefined) return
       turn.record(durationMs / 1_000, { warmth })
@@ -205,3 +215,52 @@ function measureTimes(heard: EventSource, meter: Meter, nameOf: (name: string) =
 }
 
 type Listeners = { [Name in keyof PoolEvents]?: (...args: PoolEvents[Name]) => void }
+
+type ModelStep = Extract<TurnSummary['steps'][number], { type: 'model' }>
+
+/** Requests to the model, by OpenTelemetry's conventions for generative AI, version 1.41. */
+function measureRequests(meter: Meter, nameOf: (name: string) => string): (step: ModelStep) => void {
+  const histogram = (name: string, description: string, unit: string, explicitBucketBoundaries: number[]): Histogram =>
+    meter.createHistogram(name, { description, unit, advice: { explicitBucketBoundaries } })
+  const duration = histogram(
+    'gen_ai.client.operation.duration',
+    'Requests to the model, until their answer is whole',
+    's',
+    SECONDS,
+  )
+  const first = histogram(
+    'gen_ai.client.operation.time_to_first_chunk',
+    'Requests to the model, until the first piece of the answer',
+    's',
+    SECONDS,
+  )
+  const usage = histogram('gen_ai.client.token.usage', 'Tokens of a request to the model', '{token}', TOKENS)
+  const speed = histogram(
+    nameOf('output_tokens_per_second'),
+    'Tokens that the model wrote in a second, from the first piece of its answer on',
+    '{token}/s',
+    TOKENS_PER_SECOND,
+  )
+  const models = new Set<string>()
+  return ({ model, durationMs, firstTokenMs, tokens, failed }) => {
+    const labels = {
+      'gen_ai.operation.name': 'chat',
+      'gen_ai.provider.name': 'anthropic',
+      ...modelLabel(models, model),
+    }
+    duration.record(durationMs / 1_000, failed ? { ...labels, 'error.type': '_OTHER' } : labels)
+    if (failed) return
+    if (firstTokenMs !== undefined) first.record(firstTokenMs / 1_000, labels)
+    const { input, output, cache_read, cache_write } = tokens
+    usage.record(input + cache_read + cache_write, { ...labels, 'gen_ai.token.type': 'input' })
+    usage.record(output, { ...labels, 'gen_ai.token.type': 'output' })
+    const writingMs = durationMs - (firstTokenMs ?? durationMs)
+    if (writingMs > 0 && output > 0) speed.record(output / (writingMs / 1_000), labels)
+  }
+}
+
+function modelLabel(models: Set<string>, model: string | undefined): Attributes {
+  if (model === undefined) return {}
+  if (models.size < MAX_MODELS) models.add(model)
+  return { 'gen_ai.request.model': models.has(model) ? model : 'other' }
+}

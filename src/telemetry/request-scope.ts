@@ -5,8 +5,8 @@ export interface RequestScope {
   readonly request_id: string
   readonly method: string
   readonly path: string
-  /** Of the trace that its caller goes on, by the header `traceparent`. */
-  readonly trace_id?: string
+  /** The trace that its caller goes on with: a well-formed header `traceparent`. */
+  readonly traceparent?: string
 }
 
 const scopes = new AsyncLocalStorage<RequestScope>()
@@ -16,9 +16,3 @@ export const inRequest = <T>(scope: RequestScope, work: () => T): T => scopes.ru
 
 /** The request that the code which runs now belongs to; undefined: none. Also in handlers of uncaught errors. */
 export const currentRequest = (): RequestScope | undefined => scopes.getStore()
-
-/** W3C Trace Context, version 00 and what later ones keep of it. */
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/
-
-/** The trace that a header `traceparent` names; undefined for one that is missing or malformed. */
-export const traceIdOf = (header: string | undefined): string | undefined => TRACEPARENT.exec(header ?? '')?.[1]

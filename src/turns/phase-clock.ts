@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { PhaseTimes, TurnPhase, TurnPhaseName } from '../store/store.ts'
+import type { TurnSteps } from './turn-steps.ts'
 
 /** What a phase is about. A function: it changes without an event, and is asked when the phase is read. */
 export type Detail = string | (() => string | undefined) | undefined
@@ -14,6 +15,7 @@ const LONGEST_DETAIL = 128
 /** The phase of a turn, since when it is in it, and the time that it has spent in each. */
 export class PhaseClock {
   readonly #clock: Clock
+  readonly #steps: TurnSteps | undefined
   readonly #startedAt: number
   readonly #times: PhaseTimes = {
     queued: 0,
@@ -32,8 +34,9 @@ export class PhaseClock {
   #since: number
   #endedAt: number | undefined
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, steps?: TurnSteps) {
     this.#clock = clock
+    this.#steps = steps
     this.#startedAt = clock.now()
     this.#enteredAt = this.#startedAt
     this.#since = clock.wall()
@@ -77,7 +80,9 @@ export class PhaseClock {
 
   /** The turn has ended: its times stay. */
   end(): void {
-    this.#endedAt ??= this.#clock.now()
+    if (this.#endedAt !== undefined) return
+    this.#endedAt = this.#clock.now()
+    this.#keep(this.#elapsed)
   }
 
   get #now(): number {
@@ -92,7 +97,15 @@ export class PhaseClock {
     const elapsed = this.#elapsed
     this.#times[this.#name] += elapsed
     if (this.#name === 'tool') add(this.#tools, this.now.detail, elapsed)
+    this.#keep(elapsed)
     this.#enteredAt += elapsed
+  }
+
+  #keep(durationMs: number): void {
+    if (this.#steps === undefined || durationMs <= 0) return
+    const { name, detail } = this.now
+    const startMs = this.#enteredAt - this.#startedAt
+    this.#steps.add({ type: 'phase', name, ...(detail === undefined ? {} : { detail }), startMs, durationMs })
   }
 }
 

@@ -5,6 +5,7 @@ import type { NewSessionEvent } from '../journal/session-event.ts'
 import { readTurnLimits } from '../options/limits.ts'
 import { checkOptions } from '../options/unknown.ts'
 import { notOneOf } from '../options/wording.ts'
+import { parseTraceparent } from '../trace-context.ts'
 import { toUserMessage } from './prompt.ts'
 import type { PromptMetadata, TurnInput } from './prompt.ts'
 import { RunningTurn } from './turn.ts'
@@ -42,6 +43,11 @@ export interface SendOptions {
    * that time. Default: none.
    */
   lastEvents?: (session: SessionInfo) => readonly NewSessionEvent[]
+  /**
+   * The trace that the turn is a part of, as in the header `traceparent` of W3C Trace Context. Default: the span of
+   * OpenTelemetry in which `send()` is called.
+   */
+  traceparent?: string
 }
 
 /** Stands in for a prompt that is none: the turn that carries it has failed before it began. */
@@ -58,7 +64,8 @@ export function newTurn(
   try {
     checkSendOptions(options)
     const limits = { ...base.limits(), ...readTurnLimits('limits', options.limits) }
-    const turn = new RunningTurn(toUserMessage(input, options), { clock, limits, onLeave })
+    const { traceparent } = options
+    const turn = new RunningTurn(toUserMessage(input, options), { clock, limits, onLeave, traceparent })
     listenToSignal(turn, options.signal)
     return turn
   } catch (error) {
@@ -81,7 +88,10 @@ const SEND_OPTIONS: Record<keyof SendOptions, true> = {
   lastEvents: true,
   showPrompt: true,
   limits: true,
+  traceparent: true,
 }
+
+const EXAMPLE_TRACEPARENT = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 
 const ON_BUSY = ['reject', 'queue', 'interrupt', 'steer']
 const ON_LEAVE = ['interrupt', 'detach']
@@ -89,7 +99,7 @@ const ON_LEAVE = ['interrupt', 'detach']
 /** Checks the options of `send()`. Throws ConfigError. */
 export function checkSendOptions(options: SendOptions): void {
   checkOptions('send()', options, SEND_OPTIONS)
-  const { signal, onBusy, onLeave, context } = options
+  const { signal, onBusy, onLeave, context, traceparent } = options
   if (onBusy !== undefined && !ON_BUSY.includes(onBusy)) throw new ConfigError('onBusy', notOneOf(onBusy, ON_BUSY))
   if (onLeave !== undefined && !ON_LEAVE.includes(onLeave))
     throw new ConfigError('onLeave', notOneOf(onLeave, ON_LEAVE))
@@ -97,6 +107,8 @@ export function checkSendOptions(options: SendOptions): void {
     throw new ConfigError('signal', 'must be an AbortSignal, such as the signal of an AbortController')
   if (context !== undefined && !(Array.isArray(context) && context.every((text) => typeof text === 'string')))
     throw new ConfigError('context', 'must be a list of texts')
+  if (traceparent !== undefined && parseTraceparent(traceparent) === undefined)
+    throw new ConfigError('traceparent', `is not a W3C traceparent, such as ${EXAMPLE_TRACEPARENT}`)
 }
 
 /** How a turn ended, in a word: the subtype of its result, or the code of its error. */

@@ -1,10 +1,12 @@
 import type { Clock } from '../clock.ts'
 import type { PermissionQuestion } from '../agents/question.ts'
 import type { SDKMessage } from '../driver/driver.ts'
-import type { PhaseTimes, TurnPhase, TurnPhaseName } from '../store/store.ts'
+import type { PhaseTimes, TurnPhase, TurnPhaseName, TurnStep } from '../store/store.ts'
+import { ModelRequests } from './model-requests.ts'
 import { OpenCalls } from './open-calls.ts'
 import { PhaseClock } from './phase-clock.ts'
 import type { Detail } from './phase-clock.ts'
+import { TurnSteps } from './turn-steps.ts'
 
 /** What the pool itself does for a turn. What its process does follows from what that says. */
 type Stage = Extract<TurnPhaseName, 'queued' | 'starting' | 'prompt' | 'model' | 'saving'>
@@ -16,7 +18,9 @@ type Stage = Extract<TurnPhaseName, 'queued' | 'starting' | 'prompt' | 'model' |
  */
 export class TurnPhases {
   readonly #clock: PhaseClock
-  readonly #calls = new OpenCalls()
+  readonly #steps = new TurnSteps()
+  readonly #calls = new OpenCalls((step) => this.#steps.add(step))
+  readonly #requests = new ModelRequests((step) => this.#steps.add(step))
   /** The tools that questions without an answer ask about, by the id of the call. */
   readonly #questions = new Map<string, string>()
   #stage: Stage = 'queued'
@@ -29,7 +33,7 @@ export class TurnPhases {
   #note: string | undefined
 
   constructor(clock: Clock) {
-    this.#clock = new PhaseClock(clock)
+    this.#clock = new PhaseClock(clock, this.#steps)
   }
 
   get name(): TurnPhaseName {
@@ -55,6 +59,11 @@ export class TurnPhases {
     return this.#clock.totalMs
   }
 
+  /** What the turn did so far. A step is there once it has ended. */
+  get steps(): readonly TurnStep[] {
+    return this.#steps.all
+  }
+
   enter(stage: Stage, detail?: Detail): void {
     this.#stage = stage
     this.#detail = detail
@@ -63,6 +72,7 @@ export class TurnPhases {
 
   /** A message of the turn's process. */
   hear(message: SDKMessage): void {
+    this.#requests.hear(message, this.totalMs)
     if (message.type === 'stream_event') this.#hearPiece(message)
     else if (message.type === 'assistant') this.#hearAnswer(message)
     else if (message.type === 'user') this.#hearResults(message)
@@ -94,6 +104,8 @@ export class TurnPhases {
 
   end(): void {
     this.#clock.end()
+    this.#calls.clear(this.totalMs)
+    this.#requests.end(this.totalMs, true)
   }
 
   #hearPiece({ event, parent_tool_use_id: parent }: Extract<SDKMessage, { type: 'stream_event' }>): void {
@@ -104,13 +116,13 @@ export class TurnPhases {
   }
 
   #hearAnswer(message: Extract<SDKMessage, { type: 'assistant' }>): void {
-    this.#calls.begin(message)
+    this.#calls.begin(message, this.totalMs)
     if (message.parent_tool_use_id === null) this.#modelSpeaks()
     else this.#judge()
   }
 
   #hearResults(message: Extract<SDKMessage, { type: 'user' }>): void {
-    this.#calls.end(message)
+    this.#calls.end(message, this.totalMs)
     if (message.parent_tool_use_id === null) this.#answering = false
     this.#judge()
   }
@@ -130,7 +142,7 @@ export class TurnPhases {
 
   /** A result that does not end the turn: another prompt follows. */
   #hearEnd(): void {
-    this.#calls.clear()
+    this.#calls.clear(this.totalMs)
     this.#answering = false
     this.#note = undefined
     this.#judge()

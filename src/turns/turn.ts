@@ -94,6 +94,8 @@ export class RunningTurn implements Turn, TurnSink {
   readonly id: string = randomUUID()
   readonly result: Promise<SDKResultMessage>
   readonly message: SDKUserMessage
+  /** The trace that it is a part of, as its caller said. */
+  readonly traceparent: string | undefined
   /** What it does or waits for, and for how long it did. */
   readonly phases: TurnPhases
   readonly #clock: Clock
@@ -143,12 +145,16 @@ export class RunningTurn implements Turn, TurnSink {
   /** True once its result has come and is on its way to the disk: nothing else can end it. */
   #concluding = false
 
-  constructor(message: SDKUserMessage, context: { clock: Clock; limits: TurnLimits; onLeave: OnLeave }) {
+  constructor(
+    message: SDKUserMessage,
+    context: { clock: Clock; limits: TurnLimits; onLeave: OnLeave; traceparent?: string | undefined },
+  ) {
     this.message = { ...message, uuid: message.uuid ?? randomUUID() }
     this.#clock = context.clock
     this.phases = new TurnPhases(context.clock)
     this.#limits = context.limits
     this.#onLeave = context.onLeave
+    this.traceparent = context.traceparent
     this.result = this.#result.promise
     this.result.catch(() => undefined)
     this.#kept.promise.catch(() => undefined)

@@ -165,6 +165,7 @@ const smoke = `
 `
 
 describe.each([
+  ['the oldest Node', 'NODE_OLDEST', 'node-oldest', []],
   ['Bun', 'BUN', 'bun', []],
   ['Deno', 'DENO', 'deno', ['run', '--allow-all']],
 ] as const)('The package under %s', (name, variable, command, words) => {

@@ -9,6 +9,7 @@ import { verdicts } from './finding.ts'
 import type { Finding } from './finding.ts'
 import { oneLine } from '../shared/exit.ts'
 import { onSimulatedModel } from '../shared/simulated-model.ts'
+import { Unwinding } from '../../unwinding.ts'
 
 /** What came of the MCP servers of all agents. */
 export interface ServerFacts {
@@ -39,7 +40,7 @@ const LOOK_AGAIN_MS = 1_000
 export async function tryServers(options: PoolOptions): Promise<ServerFacts | undefined> {
   const agents = Object.entries(options.agents).filter(hasServers)
   if (agents.length === 0) return undefined
-  await using unwinding = new AsyncDisposableStack()
+  await using unwinding = new Unwinding()
   const dataDir = await mkdtemp(join(tmpdir(), 'claude-agent-pool-'))
   unwinding.defer(() => rm(dataDir, { recursive: true, force: true, maxRetries: 3 }))
   const simulator = unwinding.use(await startSimulator({ recordLimit: 0 }))

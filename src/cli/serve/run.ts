@@ -13,6 +13,7 @@ import { fromEnvironment, levelOf, readPlan } from '../shared/serve-plan.ts'
 import type { ServeFlags, ServePlan } from '../shared/serve-plan.ts'
 import { openIsolated } from '../shared/serve-isolation.ts'
 import { Reload } from './reload.ts'
+import { readTracing, startTracing } from './tracing.ts'
 import { announce, describePlan } from './words.ts'
 
 /** Beside the pool's own store. */
@@ -39,6 +40,22 @@ export async function serve(given: ServeFlags): Promise<number> {
   using signals = new Signals(logger)
   const plan = await readPlan(flags)
   if (flags.check === true) return check(plan, flags)
+  const tracing = await startTracing(process.env, logger)
+  try {
+    return await host({ flags, logger, signals, plan })
+  } finally {
+    await tracing?.close()
+  }
+}
+
+interface Start {
+  flags: ServeFlags
+  logger: Logger
+  signals: Signals
+  plan: ServePlan
+}
+
+async function host({ flags, logger, signals, plan }: Start): Promise<number> {
   // One for all definitions to come: an agent that did not change must not look as if it had.
   const questions = new Questions({ logger, deadlineMs: plan.answerWithinMs })
   const clientTools = plan.options.agUi?.clientTools === false ? undefined : new ClientTools(questions)
@@ -79,6 +96,7 @@ export async function serve(given: ServeFlags): Promise<number> {
 }
 
 function check(plan: ServePlan, flags: ServeFlags): number {
+  readTracing(process.env)
   const { path, writable } = readDisk(plan.dataDir)
   if (!writable) throw new ConfigError('dataDir', `${plan.dataDir} cannot be used: ${path} cannot be written to`)
   describePlan(plan, flags)

@@ -4,6 +4,7 @@ import { createPool } from '../../index.ts'
 import type { Pool, PoolOptions } from '../../index.ts'
 import { startSimulator } from '../../simulator/server.ts'
 import { credentialSource, onSimulatedModel } from './simulated-model.ts'
+import { Unwinding } from '../../unwinding.ts'
 
 /** The flags of every command that opens a pool. */
 export interface PoolFlags {
@@ -46,7 +47,7 @@ export async function openPool(flags: PoolFlags, config: Config, adapt: Adapt): 
       : credentialSource(options, process.env) === undefined
         ? 'no credential'
         : undefined
-  await using unwinding = new AsyncDisposableStack()
+  await using unwinding = new Unwinding()
   let onModel = (adapted: PoolOptions): PoolOptions => adapted
   if (simulatedBecause !== undefined) {
     const simulator = unwinding.use(await startSimulator({ recordLimit: 0 }))
@@ -68,6 +69,6 @@ export async function openPool(flags: PoolFlags, config: Config, adapt: Adapt): 
         if (simulatedBecause === undefined) pool.updateApi((next.options as unknown as PoolOptions).api ?? {})
       })
     },
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   }
 }

@@ -14,8 +14,8 @@ import {
 import { devNull, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Variables whose names say that they hold a secret: the HTTP keys, and the credentials of models and clouds. */
-const SECRET = /(?:^|_)(?:KEYS?|TOKENS?|SECRETS?|PASSWORD|CREDENTIALS?)(?:_|$)/i
+/** Variables whose names say that they hold a secret: the HTTP keys, and the credentials of models, clouds and receivers of telemetry. */
+const SECRET = /(?:^|_)(?:KEYS?|TOKENS?|SECRETS?|PASSWORD|CREDENTIALS?|HEADERS)(?:_|$)/i
 
 /** Says to a process that started itself again that its secrets are on its standard input. */
 const HANDED_OVER = 'CLAUDE_AGENT_POOL_SECRETS_ON_STDIN'

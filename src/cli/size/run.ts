@@ -17,6 +17,7 @@ import { reportOf } from './report.ts'
 import type { Filled, Measured, SizeReport } from './report.ts'
 import type { WorkerTrees } from './trees.ts'
 import { listenForStop } from '../shared/stop.ts'
+import { Unwinding } from '../../unwinding.ts'
 
 /** The flags of `size`. */
 export interface SizeFlags {
@@ -167,7 +168,7 @@ async function fill(
 }
 
 async function run(plan: Plan, tmp: string, progress: Progress, stop: AbortSignal): Promise<SizeReport> {
-  await using unwinding = new AsyncDisposableStack()
+  await using unwinding = new Unwinding()
   const scenario = plan.scenario === undefined ? {} : { scenario: await loadScenario(plan.scenario) }
   const simulator = unwinding.use(await startSimulator({ recordLimit: 0, ...scenario }))
   const box = plan.boxBytes === undefined ? undefined : boxOf(plan.boxBytes, unwinding)
@@ -194,7 +195,7 @@ async function run(plan: Plan, tmp: string, progress: Progress, stop: AbortSigna
   return reportOf(plan.agent, measured, { limitBytes, cores }, filled)
 }
 
-function boxOf(bytes: number, unwinding: AsyncDisposableStack): MemoryBox {
+function boxOf(bytes: number, unwinding: Unwinding): MemoryBox {
   const box = MemoryBox.make(bytes)
   if (box === undefined)
     throw new ConfigError(

@@ -135,10 +135,10 @@ export class SqliteResources implements ResourceStore {
       const row = this.#database
         .prepare(
           `SELECT sum(size) AS size FROM (
-             SELECT sum(octet_length(body)) AS size FROM resources WHERE kind IN ('agent', 'environment', 'session') AND tenant = ?1
-             UNION ALL SELECT sum(octet_length(body)) FROM versions WHERE kind = 'agent' AND tenant = ?1)`,
+             SELECT sum(octet_length(body)) AS size FROM resources WHERE kind IN ('agent', 'environment', 'session') AND tenant = ?
+             UNION ALL SELECT sum(octet_length(body)) FROM versions WHERE kind = 'agent' AND tenant = ?)`,
         )
-        .get(tenant)
+        .get(tenant, tenant)
       return Number(row?.['size'] ?? 0)
     })
   }

@@ -115,3 +115,37 @@ test('the host itself is measured: its versions, its memory, its event loop, and
   for (const quantile of ['0.5', '0.99', '1'])
     expect(found[`event_loop_lag_seconds{quantile="${quantile}"}`]).toBeGreaterThanOrEqual(0)
 })
+
+test('requests to the model have durations, times to the first token, tokens and speed, by model; failed ones only a duration', async () => {
+  const all = await served()
+  const { driver, clock, session } = all
+  driver.onStart = (process) => (process.answersAtOnce = false)
+  const turn = (await session('one')).send('go')
+  const process = await driver.process(0)
+  await driver.until(() => process.unanswered === 1)
+  const said = (fields: object): void => process.say({ parent_tool_use_id: null, ...fields } as never)
+  const piece = (event: object): void => said({ type: 'stream_event', event })
+  said({ type: 'system', subtype: 'init', session_id: 's' })
+  await clock.advance(400)
+  said({ type: 'system', subtype: 'api_retry', error: 'overloaded' })
+  await clock.advance(200)
+  piece({ type: 'message_start', message: { id: 'm', model: 'claude-x', usage: { input_tokens: 7 } } })
+  piece({ type: 'content_block_start', content_block: { type: 'text' } })
+  await clock.advance(2_000)
+  piece({ type: 'message_delta', usage: { output_tokens: 100 } })
+  piece({ type: 'message_stop' })
+  process.finish()
+  await turn.result
+  const chat = 'gen_ai_operation_name="chat",gen_ai_provider_name="anthropic"'
+  const labels = `${chat},gen_ai_request_model="claude-x"`
+  await expect
+    .poll(() => scrape(all))
+    .toMatchObject({
+      [`gen_ai_client_operation_duration_seconds_sum{${labels}}`]: 2.2,
+      [`gen_ai_client_operation_duration_seconds_sum{${chat},error_type="_OTHER"}`]: 0.4,
+      [`gen_ai_client_operation_time_to_first_chunk_seconds_sum{${labels}}`]: 0.2,
+      [`gen_ai_client_token_usage_sum{${labels},gen_ai_token_type="input"}`]: 7,
+      [`gen_ai_client_token_usage_sum{${labels},gen_ai_token_type="output"}`]: 100,
+      [`output_tokens_per_second_sum{${labels}}`]: 50,
+    })
+})

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Logger } from '../../../src/telemetry/log.ts'
-import { traceIdOf } from '../../../src/telemetry/request-scope.ts'
+import { parseTraceparent } from '../../../src/trace-context.ts'
 import { fakes } from '../../fixtures/fakes.ts'
 import { served } from '../../fixtures/server.ts'
 
@@ -67,8 +67,9 @@ test('A turn of no request has neither a request id nor a trace in its line, and
 })
 
 test('Only a well-formed traceparent names a trace', () => {
-  expect(traceIdOf(`00-${TRACE}-00f067aa0ba902b7-01`)).toBe(TRACE)
-  expect(traceIdOf(`01-${TRACE}-00f067aa0ba902b7-01-more`)).toBe(TRACE)
+  const parent = { traceId: TRACE, spanId: '00f067aa0ba902b7', flags: 1 }
+  expect(parseTraceparent(`00-${TRACE}-00f067aa0ba902b7-01`)).toEqual(parent)
+  expect(parseTraceparent(`01-${TRACE}-00f067aa0ba902b7-01-more`)).toEqual(parent)
   const malformed = [
     undefined,
     '',
@@ -79,5 +80,5 @@ test('Only a well-formed traceparent names a trace', () => {
     `00-${TRACE.toUpperCase()}-00f067aa0ba902b7-01`,
     `00-${TRACE}-00f067aa0ba902b7-01\n{}`,
   ]
-  for (const header of malformed) expect(traceIdOf(header)).toBeUndefined()
+  for (const header of malformed) expect(parseTraceparent(header)).toBeUndefined()
 })

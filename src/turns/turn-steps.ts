@@ -1,0 +1,20 @@
+import type { TurnStep } from '../store/store.ts'
+
+/** Far more than a turn of an hour has; a hostile agent could make any number. */
+const MAX_STEPS = 1_000
+
+/** What a turn did, step by step. The first steps are kept, in the order in which they ended. */
+export class TurnSteps {
+  readonly #steps: TurnStep[] = []
+
+  get all(): readonly TurnStep[] {
+    return this.#steps
+  }
+
+  /** False: there is no room. */
+  add(step: TurnStep): boolean {
+    if (this.#steps.length >= MAX_STEPS) return false
+    this.#steps.push(step)
+    return true
+  }
+}
