@@ -218,23 +218,23 @@ type Listeners = { [Name in keyof PoolEvents]?: (...args: PoolEvents[Name]) => v
 
 type ModelStep = Extract<TurnSummary['steps'][number], { type: 'model' }>
 
-/** Requests to the model, by OpenTelemetry's conventions for generative AI, version 1.41. */
+/** Requests to the model, by OpenTelemetry's conventions for generative AI, version 1.41; the names are those that they have in Prometheus. */
 function measureRequests(meter: Meter, nameOf: (name: string) => string): (step: ModelStep) => void {
   const histogram = (name: string, description: string, unit: string, explicitBucketBoundaries: number[]): Histogram =>
     meter.createHistogram(name, { description, unit, advice: { explicitBucketBoundaries } })
   const duration = histogram(
-    'gen_ai.client.operation.duration',
+    'gen_ai_client_operation_duration_seconds',
     'Requests to the model, until their answer is whole',
     's',
     SECONDS,
   )
   const first = histogram(
-    'gen_ai.client.operation.time_to_first_chunk',
+    'gen_ai_client_operation_time_to_first_chunk_seconds',
     'Requests to the model, until the first piece of the answer',
     's',
     SECONDS,
   )
-  const usage = histogram('gen_ai.client.token.usage', 'Tokens of a request to the model', '{token}', TOKENS)
+  const usage = histogram('gen_ai_client_token_usage', 'Tokens of a request to the model', '{token}', TOKENS)
   const speed = histogram(
     nameOf('output_tokens_per_second'),
     'Tokens that the model wrote in a second, from the first piece of its answer on',
