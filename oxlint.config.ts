@@ -73,6 +73,7 @@ const commandSees = [
   '../credentials/*.ts',
   '../isolation/*.ts',
   '../options/api.ts',
+  '../options/store.ts',
   '../options/isolation.ts',
   '../driver/environment.ts',
   '../driver/executable.ts',
@@ -82,7 +83,7 @@ const commandSees = [
 ]
 const commandLibraries = ['commander', 'cli-table3', '@opentelemetry/*']
 const commandSays =
-  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, driver/environment, driver/executable, driver/processes and sessions/session-info.'
+  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, options/store, driver/environment, driver/executable, driver/processes and sessions/session-info.'
 
 interface Border {
   files: string[]
@@ -190,6 +191,11 @@ const borders: Border[] = [
     files: ['src/store/**'],
     imports: [...root, '../driver/driver.ts', '../files/*.ts', '../process/*.ts', '../memory/*.ts'],
     says: 'store sees files, process, memory, driver/driver and the root files.',
+  },
+  {
+    files: ['src/store/postgres/**'],
+    imports: [...root.map((path) => `../${path}`), '../store.ts', '../events.ts', '../usage-json.ts', 'pg'],
+    says: 'store/postgres sees the port of store, what its stores share (events, usage-json), pg and the root files.',
   },
   {
     files: ['src/store/store.ts'],

@@ -9,6 +9,7 @@ import { pagesOf } from './reference/pages.ts'
 
 const ENTRIES = [
   { export: '.', page: 'pool.md', purpose: 'The library: pools, sessions, turns, options, errors' },
+  { export: './postgres', page: 'postgres.md', purpose: 'The store in PostgreSQL' },
   { export: './server', page: 'server.md', purpose: 'The pool over HTTP, in a program' },
   { export: './simulator', page: 'simulator.md', purpose: 'The simulated model' },
   { export: './testing', page: 'testing.md', purpose: 'Fakes for the tests of a program' },

@@ -30,6 +30,8 @@ import type { RetentionOptions } from './options/retention.ts'
 import type { SpareOptions } from './options/spares.ts'
 import { readStarts } from './options/starts.ts'
 import type { Starts, StartOptions } from './options/starts.ts'
+import { isStore, readPostgres } from './options/store.ts'
+import type { PostgresAddress, PostgresOptions } from './options/store.ts'
 import { readTelemetry } from './options/telemetry.ts'
 import type { Telemetry, TelemetryOptions } from './options/telemetry.ts'
 import { unknownOption } from './options/unknown.ts'
@@ -45,7 +47,7 @@ import { ProcessTable } from './process/table.ts'
 import { treesInSteps } from './process/tree.ts'
 import { DataDir } from './store/data-dir.ts'
 import { sessionStore } from './store/session-store.ts'
-import { SqliteStore } from './store/sqlite.ts'
+import { openStore } from './store/open-store.ts'
 import type { Store } from './store/store.ts'
 import { logPool } from './telemetry/log.ts'
 import type { Logger } from './telemetry/log.ts'
@@ -74,15 +76,15 @@ export interface PoolOptions {
   retention?: RetentionOptions
   /**
    * The place of transcripts. `"local"`: only the CLI's files. `"store"`: also a copy in the store, from which a
-   * session is resumed if the CLI's files are gone. Default `"local"`.
+   * session is resumed if the CLI's files are gone. Default `"local"`, and `"store"` with `store.postgres`.
    */
   transcripts?: 'local' | 'store'
   /** What agents tell of their work over OpenTelemetry. Default: nothing. */
   telemetry?: TelemetryOptions
   /** Receives a line for every closed worker, refusal and failure. Default: none. */
   logger?: Logger
-  /** Default: SQLite in the data directory. */
-  store?: Store
+  /** `{ postgres: URL }`, or a store of your own. Default: SQLite in the data directory. */
+  store?: Store | PostgresOptions
   /** Default: the Agent SDK's `claude`. */
   driver?: Driver
   /** Default: the system's. */
@@ -112,15 +114,12 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   memory: true,
 }
 
-/** Where a host is, for its store: a data directory has one host at a time. */
-const PLACE = 'data directory'
-
 /** The default data directory of a pool. */
 export const DEFAULT_DATA_DIR = '.claude-agent-pool'
 
 /**
  * Creates a pool. Throws ConfigError for an invalid option, HostRunningError if another process has the data directory,
- * StoreError if the directory cannot be used, and StartError if the boundary of `isolation` does not hold on this machine. A
+ * StoreError if the directory or the database cannot be used, and StartError if the boundary of `isolation` does not hold on this machine. A
  * missing `claude` or API key is an error at the first turn, not here.
  */
 export async function createPool(options: PoolOptions): Promise<Pool> {
@@ -133,8 +132,8 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   await using opened = new Unwinding()
   const dataDir = new DataDir(path, dates)
   opened.defer(() => dataDir.release())
-  const store = options.store ?? new SqliteStore(dataDir.storeFile)
-  if (options.store === undefined) opened.defer(() => store.close())
+  const { store, place } = await openStore(dataDir, read)
+  if (read.own === undefined) opened.defer(() => store.close())
   const { storeFile, spoolDir, runDir, tenantFiles } = dataDir
   const spoolLimitBytes = settings.limits.spoolBytes
   // Its probes are processes of their own, and take longest.
@@ -148,7 +147,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, compileCache }
   const driver = options.driver ?? new ClaudeDriver(own)
   const ledger = new UsageLedger({ clock, driver, places: dataDir })
-  const owner = await store.register(PLACE)
+  const owner = await store.register(place)
   await adoptOpenTurns({ store, clock, ledger, owner })
   const pool = new Pool({
     clock,
@@ -202,6 +201,9 @@ interface ReadOptions {
   budgets: Budgets
   transcripts: 'local' | 'store'
   telemetry: Telemetry
+  /** A store of the caller's own. */
+  own: Store | undefined
+  database: PostgresAddress | undefined
 }
 
 function readOptions(options: PoolOptions): ReadOptions {
@@ -209,7 +211,8 @@ function readOptions(options: PoolOptions): ReadOptions {
   const path: unknown = options.dataDir ?? DEFAULT_DATA_DIR
   if (typeof path !== 'string' || path === '') throw new ConfigError('dataDir', 'is not the path of a directory')
   const residency = readResidency(options.residency)
-  const transcripts = options.transcripts ?? 'local'
+  const { own, database } = storeOf(options.store)
+  const transcripts = options.transcripts ?? (database === undefined ? 'local' : 'store')
   if (transcripts !== 'local' && transcripts !== 'store')
     throw new ConfigError('transcripts', notOneOf(transcripts, ['local', 'store']))
   const keepsEvents: unknown = options.events ?? true
@@ -231,7 +234,16 @@ function readOptions(options: PoolOptions): ReadOptions {
     budgets: budgetsOf(options, isolation, api),
     transcripts,
     telemetry: readTelemetry(options.telemetry),
+    own,
+    database,
   }
+}
+
+function storeOf(store: PoolOptions['store']): Pick<ReadOptions, 'own' | 'database'> {
+  if (store === undefined) return { own: undefined, database: undefined }
+  return isStore(store)
+    ? { own: store as Store, database: undefined }
+    : { own: undefined, database: readPostgres(store) }
 }
 
 const wanted = ({ min = 0, max = min }: SpareOptions = {}): number => max

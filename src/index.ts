@@ -87,6 +87,7 @@ export type { Pattern, ResidencyOptions } from './options/residency.ts'
 export type { RetentionOptions, RetentionRuleOptions } from './options/retention.ts'
 export type { SpareOptions } from './options/spares.ts'
 export type { StartOptions } from './options/starts.ts'
+export type { PostgresOptions } from './options/store.ts'
 export {
   ArchiveError,
   AuthenticationError,

@@ -18,6 +18,8 @@ import type { RetentionOptions } from '../options/retention.ts'
 import { validate } from '../options/section.ts'
 import { readStarts } from '../options/starts.ts'
 import type { StartOptions } from '../options/starts.ts'
+import { isStore, readPostgres } from '../options/store.ts'
+import type { PostgresOptions } from '../options/store.ts'
 import { readTelemetry } from '../options/telemetry.ts'
 import type { TelemetryOptions } from '../options/telemetry.ts'
 
@@ -34,7 +36,7 @@ export interface ConfigOptions {
   readonly starts?: StartOptions
   readonly retention?: RetentionOptions
   readonly telemetry?: TelemetryOptions
-  /** `logger`, `store`, `driver`, `clock`: objects that only code can give. */
+  /** `store` is `{ postgres }` or an object. `logger`, `driver`, `clock`: objects that only code can give. */
   readonly [other: string]: unknown
 }
 
@@ -52,7 +54,7 @@ const shape = z.looseObject(
 
 /** Checks all but the agents' own options, and takes relative paths as relative to the config's folder. Throws ConfigError. */
 export function checkShape(value: unknown, folder: string): ConfigOptions {
-  const { agents, dataDir, ...rest } = validate('', shape, value) as ConfigOptions
+  const { agents, dataDir, store, ...rest } = validate('', shape, value) as ConfigOptions
   readLimits(rest.limits)
   readAdmission(rest.admission)
   readResidency(rest.residency)
@@ -64,9 +66,18 @@ export function checkShape(value: unknown, folder: string): ConfigOptions {
   readTelemetry(rest.telemetry)
   return {
     ...rest,
+    ...(store === undefined ? {} : { store: placedStore(store, folder) }),
     ...(dataDir === undefined ? {} : { dataDir: resolve(folder, dataDir) }),
     agents: Object.fromEntries(Object.entries(agents).map(([name, agent]) => [name, placed(name, agent, folder)])),
   }
+}
+
+/** A store of the config's own is left as it is. */
+function placedStore(store: unknown, folder: string): unknown {
+  if (isStore(store)) return store
+  readPostgres(store)
+  const { passwordFile, ...database } = store as PostgresOptions
+  return passwordFile === undefined ? database : { ...database, passwordFile: resolve(folder, passwordFile) }
 }
 
 function placed(name: string, agent: Readonly<Record<string, unknown>>, folder: string): Record<string, unknown> {

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { readdir } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { DatabaseSync, backup } from '../sqlite.ts'
 import { systemClock } from '../clock.ts'
@@ -185,6 +185,17 @@ export class DataDir implements PoolFiles {
 
   get spoolDir(): string {
     return join(this.path, 'spool')
+  }
+
+  /** The name of this directory among those of other hosts: the machine's, and an id that the directory keeps. Throws StoreError. */
+  get place(): string {
+    const path = join(this.path, 'place')
+    try {
+      if (!existsSync(path)) writeFileSync(path, randomBytes(8).toString('hex'), { mode: 0o600 })
+      return `${hostname()}/${readFileSync(path, 'utf8').trim()}`
+    } catch (error) {
+      throw storeError(`${path} cannot be used`, error)
+    }
   }
 
   storeFileIn(path: string): string {

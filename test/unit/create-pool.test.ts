@@ -36,6 +36,8 @@ describe('a pool with bad options is not made', () => {
     ['agents.a.residency.idleTtl: "30"', { agents: { a: { residency: { idleTtl: '30' } } } }],
     ['admission.maxWaiting: ', { agents: { a: {} }, admission: { mode: 'wait', maxWaiting: NaN } }],
     ['starts.concurrent: ', { agents: { a: {} }, starts: { concurrent: -1 } }],
+    ['store.postgres: is not a URL', { agents: { a: {} }, store: { postgres: 'db.example' } }],
+    ['store.postgers: is not an option; did you mean postgres?', { agents: { a: {} }, store: { postgers: '' } }],
     ['api.baseUrl: is not an http(s) URL', { agents: { a: {} }, api: { baseUrl: '' } }],
   ])('%s', async (message, options) => {
     await expect(bad(options)).rejects.toThrow(message)

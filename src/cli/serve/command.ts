@@ -25,6 +25,10 @@ export function serveCommand(): Command {
     )
     .option('--port <number>', 'port to listen on; 0 takes any free one (default: as configured, else 8080)')
     .option('--data-dir <dir>', 'where sessions are kept (default: as configured, else ./.claude-agent-pool)')
+    .option(
+      '--store <url>',
+      'postgres://user@host/database, instead of SQLite in the data directory; give its password by PGPASSFILE or a file',
+    )
     .option('--log-level <level>', 'debug, info, warn, error or silent (default: info; warn on a terminal)')
     .option('--simulate', 'use the simulated model, also where there is a key')
     .option('--check', 'check the config as a start would, say what it means, and serve nothing')

@@ -12,6 +12,7 @@ import { revealingParents } from '../shared/secrets.ts'
 import { fromEnvironment, levelOf, readPlan } from '../shared/serve-plan.ts'
 import type { ServeFlags, ServePlan } from '../shared/serve-plan.ts'
 import { openIsolated } from '../shared/serve-isolation.ts'
+import { PASSWORD_ON_COMMAND_LINE, showsPassword } from '../shared/store-flag.ts'
 import { Reload } from './reload.ts'
 import { readTracing, startTracing } from './tracing.ts'
 import { announce, describePlan } from './words.ts'
@@ -40,6 +41,7 @@ export async function serve(given: ServeFlags): Promise<number> {
   using signals = new Signals(logger)
   const plan = await readPlan(flags)
   if (flags.check === true) return check(plan, flags)
+  if (showsPassword(given)) logger.warn(PASSWORD_ON_COMMAND_LINE, {})
   const tracing = await startTracing(process.env, logger)
   try {
     return await host({ flags, logger, signals, plan })

@@ -54,13 +54,14 @@ Ctrl-C drains and ends it.`)
 
 /** Says what a config that was checked means. */
 export function describePlan(
-  { config, host, port, dataDir, options, isolation: { options: isolation } }: ServePlan,
+  { config, host, port, dataDir, database, options, isolation: { options: isolation } }: ServePlan,
   { simulate, json }: ServeFlags,
 ): void {
   const agents = Object.keys(config.options.agents)
   const keys = (options.keys ?? []).length > 0 || options.jwt !== undefined
   const hasCredential = credentialSource(config.options as unknown as PoolOptions, process.env) !== undefined
   const simulated = simulate === true || !hasCredential
+  const own = database === undefined ? {} : { store: database }
   if (json === true)
     return console.log(
       JSON.stringify({
@@ -70,6 +71,7 @@ export function describePlan(
         host,
         port,
         dataDir,
+        ...own,
         simulated,
         keys,
         isolation: { mode: isolation.mode, egress: isolation.egress },
@@ -83,5 +85,5 @@ export function describePlan(
   isolated  ${isolation.mode}, network ${isolation.egress}
   keys    ${keys ? 'needed' : 'none: every program on this machine may use it'}
   listens on ${host}, port ${port}
-  data in ${dataDir}`)
+  data in ${dataDir}${database === undefined ? '' : `\n  sessions in ${database}`}`)
 }

@@ -13,6 +13,7 @@ const shared = (name: string, says: string): Command =>
     .description(says)
     .option('--data-dir <dir>', 'data directory (default: as configured, else ./.claude-agent-pool)')
     .option('--config <file>', 'config file (default: ./claude-agent-pool.config.*)')
+    .option('--store <url>', 'database that has the sessions (default: as configured, else the data directory)')
     .option('--json', 'print JSON')
 
 const ofOne = (name: string, says: string): Command =>

@@ -13,6 +13,7 @@ import { STORE_FILE, controlOf } from '../../store/data-dir.ts'
 import { copyOfStore, isOutdated } from '../../store/reading.ts'
 import type { ReadStore } from '../../store/reading.ts'
 import type { DataDirFlags } from '../shared/running-host.ts'
+import { withStore } from '../shared/store-flag.ts'
 import { isReading, read } from './reading.ts'
 
 /** An agent that is never started: what is kept can be worked on without any. */
@@ -42,17 +43,18 @@ const placeOf = ({ dataDir }: DataDirFlags, { options }: Config): string =>
 export async function onDataDir(flags: DataDirFlags, operation: Operation, exchange: Exchange = {}): Promise<unknown> {
   const { take = () => undefined, input = nothing() } = exchange
   const loaded = await loadOptions(flags)
+  const options = withStore(loaded.options, flags)
   const dataDir = placeOf(flags, loaded)
   checkAccess(dataDir, operation)
   const control = controlOf(dataDir)
   const socket = control === undefined ? undefined : await connectTo(control.path)
   if (socket !== undefined) return drive(ask(socket, { operation, input, secret: control?.secret }), take)
-  const hasOwnStore = loaded.options['store'] === undefined && existsSync(join(dataDir, STORE_FILE))
+  const hasOwnStore = options['store'] === undefined && existsSync(join(dataDir, STORE_FILE))
   if (isReading(operation) && hasOwnStore) return read(dataDir, operation)
   await using copy = hasOwnStore ? await copyForReading(dataDir, operation) : undefined
   const store = copy === undefined ? {} : { store: copy.store }
   // createPool() checks what this type only claims.
-  const given = { ...loaded.options, ...store, dataDir, agents: NO_AGENT } as PoolOptions
+  const given = { ...options, ...store, dataDir, agents: NO_AGENT } as PoolOptions
   await using pool = await createPool(given).catch((error: unknown) => Promise.reject(blame(loaded, error)))
   return await drive(operate(pool, operation, input), take)
 }

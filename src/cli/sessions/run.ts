@@ -141,13 +141,17 @@ async function* linesIn(file: string): AsyncGenerator<string> {
   }
 }
 
+/** Those of the flags that are given. */
+const placeFlags = (flags: { [Name in keyof DataDirFlags]: DataDirFlags[Name] | undefined }): DataDirFlags =>
+  Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
+
 /** Brings an exported session back. */
 export async function importFrom(
   file: string,
-  { json, dataDir, config, cwd, ...given }: DataDirFlags & ImportOptions & { json?: true },
+  { json, dataDir, config, store, cwd, ...given }: DataDirFlags & ImportOptions & { json?: true },
 ): Promise<void> {
   const options = { ...given, ...(cwd === undefined ? {} : { cwd: resolve(cwd) }) }
-  const flags = { ...(dataDir === undefined ? {} : { dataDir }), ...(config === undefined ? {} : { config }) }
+  const flags = placeFlags({ dataDir, config, store })
   const info = (await onDataDir(flags, { do: 'import', options }, { input: linesIn(file) })) as SessionInfo
   console.log(
     json === true ? JSON.stringify(info) : `Imported ${info.key} of tenant ${info.tenant}, ${info.turns} turns`,
@@ -155,13 +159,7 @@ export async function importFrom(
 }
 
 /** Removes what has outlived its retention. */
-export async function prune({
-  dryRun,
-  json,
-  dataDir,
-  config,
-}: DataDirFlags & { dryRun?: true; json?: true }): Promise<void> {
-  const flags = { ...(dataDir === undefined ? {} : { dataDir }), ...(config === undefined ? {} : { config }) }
+export async function prune({ dryRun, json, ...flags }: DataDirFlags & { dryRun?: true; json?: true }): Promise<void> {
   const report = (await onDataDir(flags, { do: 'prune', dryRun: dryRun === true })) as PruneReport
   if (json === true) return console.log(JSON.stringify(report))
   for (const { tenant, key, reason, lastUsedAt } of report.sessions)
@@ -174,8 +172,7 @@ export async function prune({
 }
 
 /** Copies the data directory. */
-export async function backup(dir: string, { json, dataDir, config }: DataDirFlags & { json?: true }): Promise<void> {
-  const flags = { ...(dataDir === undefined ? {} : { dataDir }), ...(config === undefined ? {} : { config }) }
+export async function backup(dir: string, { json, ...flags }: DataDirFlags & { json?: true }): Promise<void> {
   const path = resolve(dir)
   const leftOut = leftOutOf(await onDataDir(flags, { do: 'backup', path }))
   console.log(json === true ? JSON.stringify({ path, leftOut }) : `Backed up to ${path}`)

@@ -3,11 +3,13 @@ import type { Config, ConfigSource } from '../../config/load.ts'
 import { createPool } from '../../index.ts'
 import type { Pool, PoolOptions } from '../../index.ts'
 import { startSimulator } from '../../simulator/server.ts'
+import { withStore } from './store-flag.ts'
+import type { StoreFlag } from './store-flag.ts'
 import { credentialSource, onSimulatedModel } from './simulated-model.ts'
 import { Unwinding } from '../../unwinding.ts'
 
 /** The flags of every command that opens a pool. */
-export interface PoolFlags {
+export interface PoolFlags extends StoreFlag {
   config?: string
   dataDir?: string
   simulate?: true
@@ -38,7 +40,8 @@ function blaming<T>(config: ConfigSource, work: () => T): T {
 
 /** Opens the pool of a config, as `adapt` changes it. Throws ConfigError that names the file, and what createPool() throws. */
 export async function openPool(flags: PoolFlags, config: Config, adapt: Adapt): Promise<OpenPool> {
-  const given = flags.dataDir === undefined ? config.options : { ...config.options, dataDir: flags.dataDir }
+  const placed = withStore(config.options, flags)
+  const given = flags.dataDir === undefined ? placed : { ...placed, dataDir: flags.dataDir }
   // createPool() checks what this type only claims.
   const options = blaming(config, () => adapt(given as PoolOptions, config))
   const simulatedBecause =

@@ -6,9 +6,10 @@ import { ConfigError } from '../../errors.ts'
 import { DEFAULT_DATA_DIR } from '../../index.ts'
 import { accessTo } from '../../store/access.ts'
 import { controlOf } from '../../store/data-dir.ts'
+import type { StoreFlag } from './store-flag.ts'
 
 /** The flags of every command that works on a data directory. */
-export interface DataDirFlags {
+export interface DataDirFlags extends StoreFlag {
   dataDir?: string
   config?: string
 }

@@ -17,6 +17,12 @@ import { join } from 'node:path'
 /** Variables whose names say that they hold a secret: the HTTP keys, and the credentials of models, clouds and receivers of telemetry. */
 const SECRET = /(?:^|_)(?:KEYS?|TOKENS?|SECRETS?|PASSWORD|CREDENTIALS?|HEADERS)(?:_|$)/i
 
+/** A variable of libpq whose name has no words. */
+const PASSWORD_OF_LIBPQ = 'PGPASSWORD'
+
+/** A URL with a password: the address of a database, or of a proxy. */
+const URL_WITH_PASSWORD = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#\s]*:[^/?#\s]+@|\S*[?&]password=.)/i
+
 /** Says to a process that started itself again that its secrets are on its standard input. */
 const HANDED_OVER = 'CLAUDE_AGENT_POOL_SECRETS_ON_STDIN'
 
@@ -30,9 +36,12 @@ const O_TMPFILE = 0o20_000_000
 
 type Environment = Record<string, string | undefined>
 
-/** The names of the variables that hold secrets. */
+/** The names of the variables that hold secrets, by their names or as URLs with a password. */
 export const secretsIn = (env: Environment): string[] =>
-  Object.keys(env).filter((name) => SECRET.test(name) && (env[name] ?? '') !== '')
+  Object.entries(env).flatMap(([name, value = '']) => (isSecret(name, value) ? name : []))
+
+const isSecret = (name: string, value: string): boolean =>
+  value !== '' && (SECRET.test(name) || name === PASSWORD_OF_LIBPQ || URL_WITH_PASSWORD.test(value))
 
 /**
  * Takes the secrets out of what `/proc/PID/environ` shows of this process to every other one of the user, agents included.

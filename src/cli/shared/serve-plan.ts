@@ -16,10 +16,12 @@ import {
   readServerOptions,
 } from '../../server/index.ts'
 import type { LogLevel, OperationsOptions, ServerConfig, ServerOptions } from '../../server/index.ts'
+import { isStore, readPostgres } from '../../options/store.ts'
 import { parseDuration } from '../../units.ts'
 import type { PoolFlags } from './open-pool.ts'
 import { servedIsolation } from './serve-isolation.ts'
 import type { ServedIsolation } from './serve-isolation.ts'
+import { withStore } from './store-flag.ts'
 
 /** The flags of `serve`. */
 export interface ServeFlags extends PoolFlags {
@@ -39,6 +41,8 @@ export interface ServePlan {
   readonly isolation: ServedIsolation
   /** Absolute. */
   readonly dataDir: string
+  /** The address of the database, without its password; undefined: sessions are in the data directory. */
+  readonly database: string | undefined
   /** Of `createServer()`, the keys of the environment included. */
   readonly options: ServerOptions
   readonly graceMs: number
@@ -98,7 +102,7 @@ export function planOf(flags: ServeFlags, config: Config): ServePlan {
     const { host = '127.0.0.1', port = 8080, grace = '30s', answerWithin = '10m', operations, ...rest } = given
     // checkPoolOptions() checks what this type only claims.
     const pool = {
-      ...config.options,
+      ...withStore(config.options, flags),
       ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
     } as PoolOptions
     checkPoolOptions(pool)
@@ -113,6 +117,7 @@ export function planOf(flags: ServeFlags, config: Config): ServePlan {
       operations,
       isolation,
       dataDir: resolve(pool.dataDir ?? DEFAULT_DATA_DIR),
+      database: pool.store === undefined || isStore(pool.store) ? undefined : readPostgres(pool.store).shown,
       options,
       graceMs: parseDuration('server.grace', grace),
       answerWithinMs: parseDuration('server.answerWithin', answerWithin),

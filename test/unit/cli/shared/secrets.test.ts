@@ -31,6 +31,19 @@ test('variables whose names say so are secrets, unless they are empty', () => {
   ])
 })
 
+test('passwords of databases and proxies are secrets: in variables of libpq, and in any URL', () => {
+  const env = {
+    CLAUDE_AGENT_POOL_STORE: 'postgres://user:p%40ss@db/agents',
+    DATABASE_URL: 'postgresql://user@db/agents?password=x',
+    HTTPS_PROXY: 'http://user:x@proxy:3128',
+    PGPASSWORD: 'x',
+    PGHOST: 'db',
+    WITHOUT: 'postgres://user@db:5432/agents',
+    PLAIN: 'http://proxy:3128/a:b@c',
+  }
+  expect(secretsIn(env)).toEqual(['CLAUDE_AGENT_POOL_STORE', 'DATABASE_URL', 'HTTPS_PROXY', 'PGPASSWORD'])
+})
+
 test.runIf(process.platform === 'linux')(
   'a parent that shows the same secrets is found, and one that does not is none',
   async () => {
