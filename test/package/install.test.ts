@@ -242,6 +242,7 @@ describe('First contact', () => {
 
   test.each([
     ['claude-agent-pool'],
+    ['claude-agent-pool/postgres'],
     ['claude-agent-pool/server'],
     ['claude-agent-pool/simulator'],
     ['claude-agent-pool/testing'],

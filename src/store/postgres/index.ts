@@ -1,3 +1,4 @@
+import '../../this-node.ts'
 import { readPostgres } from '../../options/store.ts'
 import type { PostgresOptions } from '../../options/store.ts'
 import type { Store } from '../store.ts'
