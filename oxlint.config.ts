@@ -146,7 +146,7 @@ const borders: Border[] = [
       '../transcripts/*.ts',
       ...noDisk,
     ],
-    says: `driver sees files, process, memory, transcripts, store/store and the root files; the disk through files. Only claude.ts imports ${sdk}; its types come from driver.ts.`,
+    says: `driver sees files, process, memory, transcripts, store/store and the root files; the disk through files. Only agent-sdk.ts loads ${sdk}; its types come from driver.ts.`,
   },
   {
     // What they read and write is the host's own: output that waits, /proc, and where a directory really is.
@@ -155,18 +155,10 @@ const borders: Border[] = [
     says: 'driver sees files, process, memory and the root files.',
   },
   {
-    files: ['src/driver/claude.ts'],
-    imports: [
-      ...root,
-      '../store/store.ts',
-      '../files/*.ts',
-      '../process/*.ts',
-      '../memory/*.ts',
-      '../transcripts/*.ts',
-      sdk,
-      ...noDisk,
-    ],
-    says: 'driver/claude sees the SDK, files, process, memory, transcripts, store/store and the root files.',
+    files: ['src/driver/agent-sdk.ts'],
+    imports: ['!./**', './home.ts', ...noDisk, sdk],
+    types: [sdk],
+    says: 'driver/agent-sdk loads the SDK when it is first needed, and sees nothing else.',
   },
   {
     files: ['src/transcripts/**'],

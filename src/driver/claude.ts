@@ -1,7 +1,5 @@
 import { join } from 'node:path'
-import './home.ts'
-import { AbortError, forkSession, prewarm, query } from '@anthropic-ai/claude-agent-sdk'
-import type { Clock } from '../clock.ts'
+import type { CancelTimer, Clock } from '../clock.ts'
 import { ConfigError, ResumeError, StartError, StoreError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import { HostCgroup } from '../process/cgroup.ts'
@@ -12,6 +10,7 @@ import { ProcessTable } from '../process/table.ts'
 import { treesOfThisHost } from '../process/tree.ts'
 import { OomWatch } from '../memory/oom.ts'
 import { formatDuration } from '../units.ts'
+import { agentSdk } from './agent-sdk.ts'
 import { handedOver } from './command-line.ts'
 import { saysDamagedConfig } from './config-file.ts'
 import { BindRefusedError, RepairedStartError } from './driver.ts'
@@ -54,6 +53,9 @@ const BOUND_ALL_THE_SAME = 'option_not_applied'
 
 /** A day: the driver times starts itself. The SDK's own timer would count time in which the host stood still. */
 const NOT_TIMED_BY_THE_SDK = 24 * 60 * 60_000
+
+/** A host that has nothing to start yet loads the Agent SDK then: its first turn does not wait for it. */
+const PRELOAD_AFTER_MS = 500
 
 /** The report on a process that was never spawned. */
 const NEVER_STARTED: TerminateReport = { stage: 'gone', ms: 0, processes: 0, stragglers: 0, left: 0 }
@@ -281,7 +283,7 @@ class ClaudeProcess implements AgentProcess {
   async #start(): Promise<void> {
     const options = this.#sdkOptions()
     if (this.#spec.conversation.kind === 'unbound') {
-      this.#spare = await prewarm({ options, initializeTimeoutMs: NOT_TIMED_BY_THE_SDK })
+      this.#spare = await agentSdk().prewarm({ options, initializeTimeoutMs: NOT_TIMED_BY_THE_SDK })
       this.#spare.claimed.catch(() => undefined)
       return
     }
@@ -293,7 +295,7 @@ class ClaudeProcess implements AgentProcess {
   /** Before it starts a process, the SDK throws for options that do not fit together. */
   #open(options: Options): Query {
     try {
-      return query({ prompt: this.#input, options })
+      return agentSdk().query({ prompt: this.#input, options })
     } catch (error) {
       if (this.#spawning || error instanceof ConfigError) throw error
       throw new ConfigError('options', (error as Error).message, { cause: error })
@@ -395,6 +397,7 @@ export class ClaudeDriver implements Driver {
   #trouble: DriverListeners['trouble'] = () => undefined
   #guard: Guard | undefined
   #reaper: Reaper | undefined
+  #cancelPreload: CancelTimer | undefined
 
   constructor(options: ClaudeDriverOptions) {
     this.#options = options
@@ -409,6 +412,7 @@ export class ClaudeDriver implements Driver {
     this.#cgroup = HostCgroup.make()
     this.#guard = new Guard(clock, { runDir, cgroup: this.#cgroup?.path, compileCache }, trouble)
     this.#reaper = new Reaper(clock, runDir, reaped)
+    this.#cancelPreload = clock.after(PRELOAD_AFTER_MS, agentSdk)
   }
 
   start(spec: StartSpec): AgentProcess {
@@ -428,6 +432,7 @@ export class ClaudeDriver implements Driver {
   }
 
   async close(): Promise<void> {
+    this.#cancelPreload?.()
     this.#oom.stop()
     await this.#reaper?.stop()
     await this.#guard?.dismiss()
@@ -437,7 +442,7 @@ export class ClaudeDriver implements Driver {
   async fork(place: TranscriptPlace, cwd: string): Promise<string> {
     try {
       const sessionStore = this.#files.asStore(place, cwd)
-      const { sessionId } = await forkSession(place.sessionId, { dir: place.cwd, sessionStore })
+      const { sessionId } = await agentSdk().forkSession(place.sessionId, { dir: place.cwd, sessionStore })
       return sessionId
     } catch (error) {
       if (error instanceof StoreError) throw error
@@ -480,6 +485,6 @@ export class ClaudeDriver implements Driver {
   }
 
   abortError(message: string): Error {
-    return new AbortError(message)
+    return new (agentSdk().AbortError)(message)
   }
 }

@@ -82,16 +82,9 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ['src/driver/driver.ts', ['./claude.ts', '../process/tree.ts', '../store/store.ts', 'node:fs']],
   [
     'src/driver/claude.ts',
-    [
-      '../pool/pool.ts',
-      '../worker/worker.ts',
-      '../store/sqlite.ts',
-      'yaml',
-      `${sdk}/core`,
-      'node:fs',
-      'node:fs/promises',
-    ],
+    ['../pool/pool.ts', '../worker/worker.ts', '../store/sqlite.ts', 'yaml', sdk, 'node:fs', 'node:fs/promises'],
   ],
+  ['src/driver/agent-sdk.ts', ['./driver.ts', '../pool/pool.ts', '../errors.ts', 'yaml', `${sdk}/core`, 'node:fs']],
   ['src/driver/environment.ts', ['../pool/pool.ts', sdk, 'node:fs', 'node:fs/promises']],
   [
     'src/transcripts/chain.ts',
@@ -349,6 +342,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
 /** Imports that only types may make. */
 const typesOnly: [from: string, imports: string[]][] = [
   ['src/clock.ts', ['./driver/driver.ts']],
+  ['src/driver/agent-sdk.ts', [sdk]],
   ['src/driver/driver.ts', [sdk, '../process/terminate.ts']],
   ['src/transcripts/chain.ts', ['../driver/driver.ts']],
   ['src/admission/gate.ts', ['../memory/governor.ts']],
@@ -412,7 +406,7 @@ const allowedImports: [from: string, imports: string[]][] = [
   ],
   ['src/maintenance/prune.ts', ['../sessions/stored-sessions.ts', '../agents/catalogue.ts', '../events.ts', 'zod']],
   ['src/store/sqlite.ts', ['./store.ts', '../errors.ts', '../process/marker.ts', '../sqlite.ts']],
-  ['src/driver/claude.ts', [sdk, '../process/spawn.ts', './environment.ts']],
+  ['src/driver/claude.ts', ['./agent-sdk.ts', '../process/spawn.ts', './environment.ts']],
   ['src/driver/environment.ts', ['../options/limits.ts', '../files/tenant-files.ts']],
   ['src/driver/spool.ts', ['node:fs', 'node:fs/promises']],
   ['src/transcripts/chain.ts', ['../files/tenant-files.ts', '../errors.ts', '../clock.ts']],
