@@ -273,8 +273,8 @@ function budgetsOf(options: PoolOptions, { credentials }: Isolation, api: ApiOpt
 
 /** The credential proxy of the Agent SDK's processes. Its own process starts with the first that needs it. */
 async function openProxy(
-  { driver }: PoolOptions,
-  { isolation, budgets }: ReadOptions,
+  { agents, driver }: PoolOptions,
+  { api, isolation, budgets }: ReadOptions,
   { clock, store, dataDir }: { clock: Clock; store: Store; dataDir: DataDir },
 ): Promise<CredentialProxy | undefined> {
   if (driver !== undefined || isolation.credentials === 'environment') return undefined
@@ -283,6 +283,8 @@ async function openProxy(
   const proxy = new CredentialProxy({ clock, store, budgets, socketDir, claudeVersion: claudeVersion(), environment })
   try {
     await proxy.open()
+    if (Object.values(agents).some(({ spares }) => (spares?.min ?? 0) > 0))
+      proxy.startAhead(hostEnvironment(api, environment))
     return proxy
   } catch (error) {
     await proxy.close()

@@ -113,6 +113,11 @@ export class CredentialProxy {
     this.#takesSocket = this.#hasSockets && takesSocket(claudeVersion)
   }
 
+  /** Starts its process before a worker needs it, if agents with this environment will. */
+  startAhead(environment: Record<string, string>): void {
+    if (placementOf(environment, '').kind === 'taken') this.#child.start()
+  }
+
   attach(listeners: ProxyListeners): void {
     this.#listeners = listeners
   }

@@ -207,6 +207,25 @@ test('A CLI of which it is not known that it takes a socket reaches the proxy on
   expect(await served()).toBe(200)
 })
 
+test('The proxy starts ahead of the first worker if it has a credential to hold, and else does not', async () => {
+  const socketDir = join(await temporaryFolder(), 'sockets')
+  const budgets = readBudgets({})
+  const proxy = new CredentialProxy({
+    clock: systemClock,
+    store: new MemoryStore(),
+    budgets,
+    socketDir,
+    claudeVersion: undefined,
+    environment: {},
+  })
+  onTestFinished(() => proxy.close())
+  await proxy.open()
+  proxy.startAhead({ ANTHROPIC_BASE_URL: 'http://127.0.0.1:9' })
+  expect(proxy.pid).toBeUndefined()
+  proxy.startAhead({ ANTHROPIC_API_KEY: 'real' })
+  expect(proxy.pid).toBeGreaterThan(0)
+})
+
 test('An API that cannot be reached is an error that says so, which the CLI tries again', async () => {
   const { proxy } = await setting()
   const worker = { id: 'w-2', agent: 'a', tenant: 't', session: 's', executable: undefined }
