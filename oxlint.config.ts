@@ -15,6 +15,7 @@ const root = [
   '../small-file.ts',
   '../private-file.ts',
   '../listen-problem.ts',
+  '../addresses.ts',
   '../sqlite.ts',
 ]
 const ports = ['../driver/driver.ts', '../store/store.ts']
@@ -75,6 +76,7 @@ const commandSees = [
   '../options/api.ts',
   '../options/store.ts',
   '../options/isolation.ts',
+  '../options/egress.ts',
   '../driver/environment.ts',
   '../driver/executable.ts',
   '../driver/processes.ts',
@@ -83,7 +85,7 @@ const commandSees = [
 ]
 const commandLibraries = ['commander', 'cli-table3', '@opentelemetry/*']
 const commandSays =
-  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, options/store, driver/environment, driver/executable, driver/processes and sessions/session-info.'
+  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, options/egress, options/store, driver/environment, driver/executable, driver/processes and sessions/session-info.'
 
 interface Border {
   files: string[]
@@ -132,8 +134,8 @@ const borders: Border[] = [
   },
   {
     files: ['src/options/**'],
-    imports: ['../errors.ts', '../units.ts', 'zod'],
-    says: 'options sees errors, units and zod.',
+    imports: ['../errors.ts', '../units.ts', '../addresses.ts', 'zod'],
+    says: 'options sees errors, units, addresses and zod.',
   },
   {
     files: ['src/driver/**'],
@@ -213,16 +215,21 @@ const borders: Border[] = [
   },
   {
     files: ['src/credentials/**'],
-    imports: [...root, '../store/store.ts', '../process/marker.ts', '../process/sweep.ts'],
+    imports: [...root, '../egress/*.ts', '../store/store.ts', '../process/marker.ts', '../process/sweep.ts'],
     types: ['../store/store.ts'],
     spawns: true,
-    says: 'credentials sees the root files, the types of store/store, process/marker and process/sweep.',
+    says: 'credentials sees egress, the root files, the types of store/store, process/marker and process/sweep.',
+  },
+  {
+    files: ['src/egress/**'],
+    imports: root,
+    says: 'egress sees the root files.',
   },
   {
     files: ['src/isolation/**'],
-    imports: [...root, '../process/marker.ts'],
+    imports: [...root, '../egress/*.ts', '../process/marker.ts'],
     spawns: true,
-    says: 'isolation sees process/marker and the root files.',
+    says: 'isolation sees egress, process/marker and the root files.',
   },
   {
     files: ['src/agents/**'],

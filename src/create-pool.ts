@@ -18,7 +18,9 @@ import { apiOf, readApi } from './options/api.ts'
 import type { ApiOptions } from './options/api.ts'
 import { hasBudget, readBudgets } from './options/budgets.ts'
 import type { Budgets, BudgetsOptions } from './options/budgets.ts'
+import { Confinements } from './isolation/confinement.ts'
 import { openBoundary } from './isolation/isolation.ts'
+import { writtenEgress } from './options/egress.ts'
 import { readIsolation } from './options/isolation.ts'
 import type { Isolation, IsolationOptions } from './options/isolation.ts'
 import { limitsOf, readLimits } from './options/limits.ts'
@@ -137,11 +139,16 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const { storeFile, spoolDir, runDir, tenantFiles } = dataDir
   const spoolLimitBytes = settings.limits.spoolBytes
   // Its probes are processes of their own, and take longest.
-  const probing = openBoundary(read.isolation, { dataDir: dataDir.path, storeFile, path: process.env['PATH'] })
+  const { isolation, confinements } = read
+  const network = confinements.needs(agents.own)
+  const places = { dataDir: dataDir.path, storeFile, path: process.env['PATH'] }
+  const probing =
+    network === undefined ? Promise.resolve(undefined) : openBoundary({ network, paths: isolation.paths }, places)
   opened.defer(() => probing.then(ignored, ignored))
   const credentials = await openProxy(options, read, { clock, store, dataDir })
   opened.defer(() => credentials?.close())
   const boundary = await probing
+  confinements.boundary = boundary
   const files = tenantFiles
   const compileCache = process.env['NODE_COMPILE_CACHE']
   const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, compileCache }
@@ -164,7 +171,8 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       ...environmentFor(settings.starts, read),
       credentials,
       claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
-      isolation: { mode: read.isolation.mode, egress: read.isolation.egress },
+      isolation: { mode: isolation.mode, egress: writtenEgress(isolation.egress) },
+      confinements,
       transcripts: {
         copied: transcripts === 'store',
         of: (tenant, ownership) => sessionStore(store, tenant, dates, ownership),
@@ -198,6 +206,7 @@ interface ReadOptions {
   settings: PoolSettings
   api: ApiOptions
   isolation: Isolation
+  confinements: Confinements
   budgets: Budgets
   transcripts: 'local' | 'store'
   telemetry: Telemetry
@@ -224,13 +233,15 @@ function readOptions(options: PoolOptions): ReadOptions {
   const concurrent = starts.concurrent ?? availableParallelism()
   const api = readApi(options.api)
   const isolation = readIsolation(options.isolation)
-  checkSandboxed(options, isolation)
+  const confinements = new Confinements(isolation)
+  checkSandboxed(options, agents, confinements)
   return {
     agents,
     path,
     settings: { admission, residency, limits, starts: { ...starts, concurrent }, retention, keepsEvents },
     api,
     isolation,
+    confinements,
     budgets: budgetsOf(options, isolation, api),
     transcripts,
     telemetry: readTelemetry(options.telemetry),
@@ -248,19 +259,22 @@ function storeOf(store: PoolOptions['store']): Pick<ReadOptions, 'own' | 'databa
 
 const wanted = ({ min = 0, max = min }: SpareOptions = {}): number => max
 
-function checkSandboxed({ agents, driver }: PoolOptions, { mode }: Isolation): void {
-  if (mode === 'none') return
-  if (driver !== undefined)
-    throw new ConfigError(
-      'isolation.mode',
-      'is for processes of the Agent SDK, not for those of your own driver; write "none"',
-    )
-  const unbound = Object.entries(agents).find(([, { unboundSpares }]) => wanted(unboundSpares) > 0)
-  if (unbound !== undefined)
-    throw new ConfigError(
-      `agents.${unbound[0]}.unboundSpares`,
-      'cannot be kept: a sandbox is made for one directory; leave it out, or write isolation.mode "none"',
-    )
+function checkSandboxed(options: PoolOptions, agents: Agents, confinements: Confinements): void {
+  for (const agent of agents.own) {
+    const { name } = agent
+    confinements.check(`agents.${name}.isolation`, agent)
+    if (!confinements.isSandboxed(agent)) continue
+    if (options.driver !== undefined)
+      throw new ConfigError(
+        'isolation.mode',
+        'is for processes of the Agent SDK, not for those of your own driver; write "none"',
+      )
+    if (wanted(agent.options.unboundSpares) > 0)
+      throw new ConfigError(
+        `agents.${name}.unboundSpares`,
+        'cannot be kept: a sandbox is made for one directory; leave it out, or write isolation.mode "none"',
+      )
+  }
 }
 
 function budgetsOf(options: PoolOptions, { credentials }: Isolation, api: ApiOptions): Budgets {

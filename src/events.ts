@@ -138,6 +138,26 @@ export interface ServerFailure {
   error: string | undefined
 }
 
+/** What a sandboxed process exchanged with one place over the last seconds, by the HTTP proxy of its sandbox. */
+export interface EgressTraffic {
+  worker: string
+  tenant: string
+  agent: string
+  /** Undefined while it is a spare. */
+  session: string | undefined
+  /** `host:port`; `(none)` for a request that names none, and `(others)` for what is beyond 20 places. */
+  place: string
+  connections: number
+  /** Of these, not allowed, or leading to a private address. */
+  refused: number
+  /** Of these, not made for another reason. */
+  failed: number
+  sentBytes: number
+  receivedBytes: number
+  /** Why the last one was refused or failed. */
+  problem?: string
+}
+
 /** The events of a pool. Every event carries one object. */
 export interface PoolEvents {
   'worker.started': [{ worker: WorkerInfo }]
@@ -147,6 +167,8 @@ export interface PoolEvents {
   'worker.closed': [{ worker: WorkerInfo; reason: CloseReason; exit: ExitFacts; termination: TerminateReport }]
   /** One of its MCP servers did not come up in `starts.mcpTimeout`, or cannot be used: the agent goes without its tools. */
   'mcp.failed': [{ worker: WorkerInfo } & ServerFailure]
+  /** At most every five seconds for a process, and when it ends. */
+  egress: [EgressTraffic]
   'turn.started': [{ id: string; session: SessionRef; worker: string; warmth: Warmth }]
   'turn.ended': [TurnSummary]
   'turn.refused': [{ id: string; session: SessionRef; error: CapacityError }]

@@ -3,6 +3,8 @@ import { ConfigError } from '../errors.ts'
 import type { CanUseTool, McpServerConfig, OnElicitation, Options, PermissionResult } from '../driver/driver.ts'
 import { readAgentLimits } from '../options/limits.ts'
 import type { AgentLimitOptions, TurnLimits } from '../options/limits.ts'
+import { readAgentIsolation } from '../options/isolation.ts'
+import type { AgentIsolation, AgentIsolationOptions } from '../options/isolation.ts'
 import { readAgentResidency } from '../options/residency.ts'
 import type { Residency, ResidencyOptions } from '../options/residency.ts'
 import { readSpares } from '../options/spares.ts'
@@ -89,6 +91,8 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   spares?: SpareOptions
   /** Spares for new conversations with a `cwd` from the caller. Default `{ min: 0, max: 2 }`. */
   unboundSpares?: SpareOptions
+  /** How this agent is isolated more strictly than its pool. Default: not. */
+  isolation?: AgentIsolationOptions
   /** The limits of this agent's turns and workers. Default: the pool's. */
   limits?: AgentLimitOptions
   /**
@@ -118,6 +122,7 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
 const POOL_KEYS = [
   'spares',
   'unboundSpares',
+  'isolation',
   'limits',
   'residency',
   'onStaleResume',
@@ -135,6 +140,8 @@ export interface Agent {
   readonly processOptions: Readonly<ProcessOptions>
   readonly spares: SpareBounds
   readonly unboundSpares: SpareBounds
+  /** Undefined: as the pool says. */
+  readonly isolation: AgentIsolation | undefined
   readonly limits: Partial<TurnLimits>
   /** Undefined: the pool's. */
   readonly workerMemoryBytes: number | undefined
@@ -201,6 +208,7 @@ export function readAgent(
   const {
     spares,
     unboundSpares,
+    isolation,
     limits: _,
     residency: own,
     onStaleResume,
@@ -215,6 +223,7 @@ export function readAgent(
     processOptions: Object.freeze(processOptions),
     spares: spareless ?? readSpares(`${path}.spares`, spares),
     unboundSpares: spareless ?? readSpares(`${path}.unboundSpares`, unboundSpares),
+    isolation: readAgentIsolation(`${path}.isolation`, isolation),
     limits: limits.turns,
     workerMemoryBytes: limits.workerMemoryBytes,
     residency: own === undefined ? undefined : readAgentResidency(`${path}.residency`, own, residency),

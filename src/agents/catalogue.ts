@@ -112,7 +112,7 @@ export class Agents {
   fingerprintOf(agent: Agent, tenant: string): string {
     let hash = this.#hashes.get(agent)
     if (hash === undefined) {
-      hash = fingerprintOf({ name: agent.name, options: agent.processOptions })
+      hash = fingerprintOf({ name: agent.name, options: agent.processOptions, isolation: agent.isolation })
       this.#hashes.set(agent, hash)
     }
     return `${hash}:${tenant}`

@@ -5,6 +5,8 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { StartError } from '../errors.ts'
+import type { EgressLists } from '../egress/rules.ts'
+import type { Traffic } from '../egress/traffic.ts'
 import { hasBudget } from '../options/budgets.ts'
 import type { Budgets } from '../options/budgets.ts'
 import { makePrivateFolder } from '../private-file.ts'
@@ -31,6 +33,8 @@ export interface NewWorker {
   session: string | undefined
   /** Undefined: the one of the SDK. */
   executable: string | undefined
+  /** Where it may go beside the model; undefined: this process is not its way. */
+  egress?: EgressLists | undefined
 }
 
 /** What a worker gets. */
@@ -38,6 +42,8 @@ export interface Grant {
   env: Record<string, string>
   /** Variables that depend on the port of the proxy, while it has none. Rejects with StartError. */
   lateEnv?: Promise<Record<string, string>>
+  /** Where an HTTP proxy listens that leads to allowed places; undefined: there is none for it. */
+  egressSocket?: string
   /** Resolves when its calls are passed on. Rejects with StartError. */
   ready: Promise<void>
 }
@@ -45,6 +51,8 @@ export interface Grant {
 /** What a proxy tells beside what it grants. */
 export interface ProxyListeners {
   trouble: (message: string, error: unknown) => void
+  /** What a worker has sent to other places than the model, and received. */
+  traffic: (report: { worker: string; charged: Charged; traffic: Traffic[] }) => void
   /** A call was refused because a budget is used up. */
   refused: (refusal: { worker: string; charged: Charged; account: BudgetAccount; message: string }) => void
 }
@@ -64,6 +72,7 @@ export interface CredentialProxyOptions {
 interface Granted {
   charged: Charged
   socket: string | undefined
+  egress: { socket: string; lists: EgressLists } | undefined
   token: string
   upstream: Upstream
   base: string
@@ -80,7 +89,11 @@ export class CredentialProxy {
   readonly #child: ProxyChild
   readonly #ledger: Ledger
   readonly #grants = new Map<string, Granted>()
-  #listeners: ProxyListeners = { trouble: () => undefined, refused: () => undefined }
+  #listeners: ProxyListeners = {
+    trouble: () => undefined,
+    traffic: () => undefined,
+    refused: () => undefined,
+  }
   #port: number | undefined
   #wantsPort = false
   readonly #listens = Promise.withResolvers<number>()
@@ -138,10 +151,12 @@ export class CredentialProxy {
       return { env, ready }
     }
     const { upstream } = taken
-    const { id, tenant, agent, session } = worker
+    const { id, tenant, agent, session, egress: lists } = worker
+    const folder = this.#hasSockets ? join(this.#options.socketDir, id) : undefined
     const granted: Granted = {
       charged: { tenant, agent, session },
-      socket: this.#hasSockets ? join(this.#options.socketDir, id, SOCKET) : undefined,
+      socket: folder === undefined ? undefined : join(folder, SOCKET),
+      egress: folder === undefined || lists === undefined ? undefined : { socket: join(folder, EGRESS_SOCKET), lists },
       token,
       upstream,
       base: basePath(upstream.baseUrl),
@@ -156,11 +171,12 @@ export class CredentialProxy {
     const ready = this.#begin(id, granted)
     ready.catch(() => undefined)
     const shared = { ...taken.env, ...(granted.socket === undefined ? {} : { ANTHROPIC_UNIX_SOCKET: granted.socket }) }
-    if (bySocket) return { env: shared, ready }
-    if (this.#port !== undefined) return { env: onLoopback(shared, this.#port, upstream), ready }
+    const out = granted.egress === undefined ? {} : { egressSocket: granted.egress.socket }
+    if (bySocket) return { env: shared, ready, ...out }
+    if (this.#port !== undefined) return { env: onLoopback(shared, this.#port, upstream), ready, ...out }
     const lateEnv = Promise.all([this.#listens.promise, ready]).then(([port]) => onLoopback(shared, port, upstream))
     lateEnv.catch(() => undefined)
-    return { env: shared, lateEnv, ready }
+    return { env: shared, lateEnv, ready, ...out }
   }
 
   /** A worker without a session has got one. */
@@ -267,8 +283,8 @@ export class CredentialProxy {
 
   *#ordersFor(worker: string, granted: Granted, accounts: readonly AccountState[]): Generator<Order> {
     for (const state of accounts) yield { do: 'account', ...state }
-    const { socket, token, base, upstream, charged } = granted
-    yield { do: 'grant', worker, socket, tokenHash: hashOf(token).toString('hex'), base, upstream, charged }
+    const { socket, token, base, upstream, charged, egress } = granted
+    yield { do: 'grant', worker, socket, tokenHash: hashOf(token).toString('hex'), base, upstream, charged, egress }
   }
 
   *#allOrders(): Generator<Order> {
@@ -296,6 +312,8 @@ export class CredentialProxy {
         return this.#forgetUnused(news.charged)
       case 'used':
         return this.#ledger.charge(news.charged, tokensOf(news.used), news.costUsd)
+      case 'traffic':
+        return this.#listeners.traffic(news)
       case 'refused':
         return this.#listeners.refused(news)
       default:
@@ -320,6 +338,7 @@ export class CredentialProxy {
 
 /** In a folder of the worker's own: a sandbox shows that, and finds a socket there that was made anew. */
 const SOCKET = 'api.sock'
+const EGRESS_SOCKET = 'egress.sock'
 
 /** What stays is another user's, or goes with the next host. */
 function removeFolder(folder: string): void {

@@ -65,7 +65,7 @@ export class Grants {
   }
 
   /** Listens for a worker. Rejects with what the system says. */
-  async add(grant: Omit<Grant, 'server' | 'running' | 'bound' | 'gone'>, socket: string | undefined): Promise<void> {
+  async add(grant: Omit<Grant, 'server' | 'running' | 'bound' | 'gone'>, socket: string | undefined): Promise<Grant> {
     this.remove(grant.worker)
     const server = listener((request, response) => {
       this.#serve(request, response, holds(made, request) ? made : undefined)
@@ -73,11 +73,12 @@ export class Grants {
     const made: Grant = { ...grant, server, running: 0, gone: false, bound: Promise.withResolvers() }
     if (grant.charged.session !== undefined) made.bound.resolve()
     this.#grants.set(grant.worker, made)
-    if (socket === undefined) return
+    if (socket === undefined) return made
     // That of a proxy that died.
     rmSync(socket, { force: true })
     mkdirSync(dirname(socket), { recursive: true, mode: 0o700 })
     await listening(server, () => server.listen(socket))
+    return made
   }
 
   /** Listens on loopback for all of them, told apart by their tokens; resolves with the port. */
@@ -111,7 +112,8 @@ export class Grants {
   }
 }
 
-function listening(server: Server, listen: () => void): Promise<void> {
+/** Resolves when it listens. Rejects with what the system says. */
+export function listening(server: Server, listen: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.once('listening', () => {

@@ -1,5 +1,7 @@
 import type { Budget, BudgetAccount, Spending } from '../store/store.ts'
 import type { Counted, Price } from './prices.ts'
+import type { EgressLists } from '../egress/rules.ts'
+import type { Traffic } from '../egress/traffic.ts'
 import type { Upstream } from './upstream.ts'
 
 /** The accounts that a worker's calls are charged to. A spare has no session yet. */
@@ -30,6 +32,8 @@ export type Order =
       base: string
       upstream: Upstream
       charged: Charged
+      /** Its way to other places than the model; undefined: none by this process. */
+      egress: { socket: string; lists: EgressLists } | undefined
     }
   | { do: 'bind'; worker: string; session: string }
   | { do: 'upstream'; worker: string; upstream: Upstream }
@@ -44,6 +48,7 @@ export type News =
   /** All that the worker had under way is over and told. */
   | { says: 'revoked'; worker: string; charged: Charged }
   | { says: 'used'; worker: string; charged: Charged; model: string | undefined; used: Counted; costUsd: number }
+  | { says: 'traffic'; worker: string; charged: Charged; traffic: Traffic[] }
   | { says: 'refused'; worker: string; charged: Charged; account: BudgetAccount; message: string }
 
 export const line = (message: Order | News): string => `${JSON.stringify(message)}\n`

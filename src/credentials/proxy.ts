@@ -8,6 +8,7 @@ import { setDefaultHighWaterMark } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
 import { systemClock } from '../clock.ts'
 import { Book } from './book.ts'
+import { EgressPorts } from './egress-ports.ts'
 import { tokensOf } from './budget.ts'
 import { Forwarder } from './forward.ts'
 import { Grants } from './grants.ts'
@@ -39,6 +40,10 @@ const grants = new Grants((request, response, grant) => void serve(request, resp
 let prices: Readonly<Record<string, Price>> = {}
 let needsSession = false
 let loopback: Promise<number> | undefined
+
+const egress = new EgressPorts(systemClock, ({ worker, charged }, traffic) =>
+  tell({ says: 'traffic', worker, charged, traffic }),
+)
 
 const tell = (news: News): void => void process.stdout.write(line(news))
 
@@ -93,12 +98,20 @@ async function begin(order: Extract<Order, { do: 'begin' }>): Promise<void> {
   tell({ says: 'begun', port: await loopback })
 }
 
-async function grant({ worker, socket, tokenHash, ...rest }: Extract<Order, { do: 'grant' }>): Promise<void> {
+async function grant({
+  worker,
+  socket,
+  tokenHash,
+  egress: wayOut,
+  ...rest
+}: Extract<Order, { do: 'grant' }>): Promise<void> {
   try {
-    await grants.add({ ...rest, worker, tokenHash: Buffer.from(tokenHash, 'hex') }, socket)
+    const added = await grants.add({ ...rest, worker, tokenHash: Buffer.from(tokenHash, 'hex') }, socket)
+    if (wayOut !== undefined) await egress.open(added, wayOut)
     tell({ says: 'granted', worker })
   } catch (error) {
     grants.remove(worker)
+    egress.close(worker)
     tell({ says: 'granted', worker, problem: (error as Error).message })
   }
 }
@@ -117,6 +130,7 @@ function obey(order: Order): void {
       return
     }
     case 'revoke': {
+      egress.close(order.worker)
       const gone = grants.remove(order.worker)
       if (gone !== undefined) tellIfOver(gone)
       return

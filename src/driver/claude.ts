@@ -17,6 +17,7 @@ import { BindRefusedError, RepairedStartError } from './driver.ts'
 import type {
   AgentProcess,
   Boundary,
+  Confinement,
   StartMode,
   Driver,
   DriverListeners,
@@ -276,7 +277,7 @@ class ClaudeProcess implements AgentProcess {
     const { lateEnv, prepared } = this.#spec
     if (lateEnv !== undefined) this.#env = { ...this.#env, ...(await lateEnv) }
     // A sandbox shows what is there when it begins.
-    if (this.#driver.boundary !== undefined) await prepared
+    if (this.#spec.confinement !== undefined) await prepared
     await Promise.all([this.#start(), prepared])
   }
 
@@ -324,11 +325,11 @@ class ClaudeProcess implements AgentProcess {
     this.#spawning = true
     // The SDK may spawn after the process was told to end: nothing would end it then.
     if (this.#terminating !== undefined) throw new Error('the process was told to go before it was started')
-    const { workerId, cwd } = this.#spec
-    const { spoolDir, spoolLimitBytes, boundary } = this.#driver
+    const { workerId, cwd, confinement } = this.#spec
+    const { spoolDir, spoolLimitBytes } = this.#driver
     checkHandOver('', handedOver(args, env))
     const inside = { command, args, cwd, env }
-    const outside = boundary === undefined ? inside : { ...boundary.wrap(inside, this.#spec.options), isSandbox: true }
+    const outside = confinement === undefined ? inside : this.#sandboxed(inside, confinement)
     const child = new GatedProcess(
       { ...inside, ...outside, workerId },
       {
@@ -344,6 +345,15 @@ class ClaudeProcess implements AgentProcess {
     this.#child = child
     void child.gone.then(this.#exited.resolve)
     return child
+  }
+
+  #sandboxed(
+    inside: Parameters<Boundary['wrap']>[0],
+    confinement: Confinement,
+  ): ReturnType<Boundary['wrap']> & { isSandbox: true } {
+    const { boundary } = this.#driver
+    if (boundary === undefined) throw new StartError('isolation', 'the pool was created without a boundary')
+    return { ...boundary.wrap(inside, this.#spec.options, confinement), isSandbox: true }
   }
 
   /** Rejects when the process ends before it is ready. */

@@ -61,10 +61,18 @@ export interface StartSpec {
   /** Variables that are known only later. The process starts after them; a rejection fails its start. */
   lateEnv?: Promise<Record<string, string>>
   conversation: StartMode
+  /** What the process can reach; undefined: all that the host's user can. */
+  confinement?: Confinement
   /** Settles when what the process needs beside it is there. It is not ready before; a rejection fails its start. */
   prepared?: Promise<void>
   /** How long the process may take until it is initialised, in milliseconds. */
   initializeTimeoutMs: number
+}
+
+/** What a sandboxed process can reach beside its own places. */
+export interface Confinement {
+  /** Everything, the model alone, or what the HTTP proxy at a socket leads to. */
+  network: 'open' | 'model' | { socket: string; allow: readonly (readonly string[])[] }
 }
 
 /** Runs processes behind a boundary. */
@@ -73,7 +81,8 @@ export interface Boundary {
   wrap(
     inner: { command: string; args: readonly string[]; cwd: string; env: Readonly<Record<string, string | undefined>> },
     options: Options,
-  ): { command: string; args: string[] }
+    confinement: Confinement,
+  ): { command: string; args: string[]; env: Readonly<Record<string, string | undefined>> }
 }
 
 /** The answer to an interrupt: prompts that will still run. */

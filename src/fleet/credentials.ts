@@ -1,17 +1,33 @@
 import type { Budget, BudgetAccount, Spending } from '../store/store.ts'
-import type { PoolEmitter } from '../events.ts'
+import type { EgressTraffic, PoolEmitter } from '../events.ts'
+
+type Charged = Pick<EgressTraffic, 'tenant' | 'agent' | 'session'>
+type Traffic = Omit<EgressTraffic, 'worker' | keyof Charged>
 
 /** What keeps the credential of the model away from processes, and holds them to budgets. */
 export interface Credentials {
   attach(listeners: {
     trouble: (message: string, error: unknown) => void
+    traffic: (report: { worker: string; charged: Charged; traffic: Traffic[] }) => void
     refused: (refusal: { worker: string; account: BudgetAccount; message: string }) => void
   }): void
   /** Gives a process that is about to start its own way to the model. `environment` is what it would have without. */
   grant(
-    worker: { id: string; agent: string; tenant: string; session: string | undefined; executable: string | undefined },
+    worker: {
+      id: string
+      agent: string
+      tenant: string
+      session: string | undefined
+      executable: string | undefined
+      egress?: readonly (readonly string[])[] | undefined
+    },
     environment: () => Record<string, string>,
-  ): { env: Record<string, string>; lateEnv?: Promise<Record<string, string>>; ready: Promise<void> }
+  ): {
+    env: Record<string, string>
+    lateEnv?: Promise<Record<string, string>>
+    egressSocket?: string
+    ready: Promise<void>
+  }
   /** A process has become that of a session. */
   bind(worker: string, session: string): void
   /** A process is gone. */
@@ -27,6 +43,9 @@ export interface Credentials {
 export function followWorkers(emitter: PoolEmitter, credentials: Credentials): void {
   credentials.attach({
     trouble: (message, error) => emitter.tell('warning', { message, error }),
+    traffic: ({ worker, charged, traffic }) => {
+      for (const part of traffic) emitter.tell('egress', { worker, ...charged, ...part })
+    },
     refused: ({ worker, account, message }) => emitter.tell('budget.reached', { worker, account, message }),
   })
   emitter.on('worker.bound', ({ worker: { id, session } }) => {

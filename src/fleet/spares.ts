@@ -86,7 +86,7 @@ export class Spares {
   }
 
   #boundsOf(agent: Agent, kind: SpareKind): SpareBounds {
-    return kind === 'unbound' && !this.#context.starter.startsUnbound ? NONE : boundsOf(agent, kind)
+    return kind === 'unbound' && !this.#context.starter.startsUnbound(agent) ? NONE : boundsOf(agent, kind)
   }
 
   /** The spare that has waited longest. It is reserved: the caller gives that back. */

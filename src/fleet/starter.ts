@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
-import type { Driver, Options, SessionStore, StartMode } from '../driver/driver.ts'
+import type { Confinement, Driver, Options, SessionStore, StartMode } from '../driver/driver.ts'
 import { ConfigError, StartError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Starts } from '../options/starts.ts'
@@ -35,9 +35,16 @@ export interface ProcessHost {
   credentials?: Credentials | undefined
   /** The `claude` to run; undefined lets the SDK look for it. */
   claudePath: string | undefined
-  /** Processes run in sandboxes: none can be bound to a directory later. */
-  sandboxed?: boolean
+  /** Which processes run in sandboxes, and where they may go. Default: none does. */
+  confinements?: Confines | undefined
   transcripts: TranscriptStores
+}
+
+/** Says how processes are confined. */
+export interface Confines {
+  isSandboxed(agent: Agent): boolean
+  /** Lists of `host:port`, each of which must name a place; none: everything is allowed. */
+  listsOf(agent: Agent, tenant: string): readonly (readonly string[])[]
 }
 
 export interface StarterContext {
@@ -72,9 +79,9 @@ export class Starter {
     this.#context = context
   }
 
-  /** True if a process can start before its directory is known. */
-  get startsUnbound(): boolean {
-    return this.#context.host.sandboxed !== true
+  /** True if a process can start before its directory is known: a sandbox is made for one. */
+  startsUnbound(agent: Agent): boolean {
+    return this.#context.host.confinements?.isSandboxed(agent) !== true
   }
 
   /** True when the last start of this kind failed. */
@@ -141,10 +148,13 @@ export class Starter {
     const preparations: PrepareTurn[] = []
     const environment = (): Record<string, string> => host.environment(places, agent, tenant)
     const executable = agent.options.pathToClaudeCodeExecutable
+    const lists = host.confinements?.isSandboxed(agent) === true ? host.confinements.listsOf(agent, tenant) : undefined
+    const egress = lists?.every((list) => list.length > 0) === true && lists.length > 0 ? lists : undefined
     const granted = host.credentials?.grant(
-      { id, agent: agent.name, tenant, session: owner?.ref.key, executable },
+      { id, agent: agent.name, tenant, session: owner?.ref.key, executable, egress },
       environment,
     )
+    const confinement = lists && { network: networkOf(lists, granted?.egressSocket) }
     const process = host.driver.start({
       workerId: id,
       options: this.#optionsOf(request, made, preparations),
@@ -154,6 +164,7 @@ export class Starter {
       ...(granted?.lateEnv === undefined ? {} : { lateEnv: granted.lateEnv }),
       ...(granted === undefined ? {} : { prepared: granted.ready }),
       conversation,
+      ...(confinement === undefined ? {} : { confinement }),
       initializeTimeoutMs: starts.timeoutMs,
     })
     made.worker = new Worker(factsOf(id, request), process, {
@@ -208,6 +219,12 @@ export class Starter {
       throw error
     }
   }
+}
+
+/** Without a socket nothing but the model is left. */
+function networkOf(lists: readonly (readonly string[])[], socket: string | undefined): Confinement['network'] {
+  if (lists.length === 0) return 'open'
+  return socket === undefined ? 'model' : { socket, allow: lists }
 }
 
 /** What an agent's own code throws is told as an error of its options. */

@@ -25,12 +25,13 @@ export function checkCommands(
   sandbox: Sandbox,
   inner: SandboxedCommand,
   servers: Readonly<Record<string, unknown>> | undefined,
+  reaches: (url: string) => boolean,
 ): void {
   for (const [name, server] of Object.entries(servers ?? {})) {
-    if (isRemote(server) && sandbox.egress === 'none')
+    if (isRemote(server) && !reaches(server.url))
       throw new StartError(
         'isolation',
-        `the MCP server "${name}" is at ${hostOf(server.url)}, and isolation.egress leaves no way there; write isolation.egress "open"`,
+        `the MCP server "${name}" is at ${hostOf(server.url)}, and isolation.egress leaves no way there; name it in isolation.egress.allow`,
       )
     if (!isStdio(server)) continue
     const words = [programOf(server.command, inner.env['PATH']), ...(server.args ?? [])]

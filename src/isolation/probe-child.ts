@@ -27,6 +27,14 @@ const connects = (options: NetConnectOpts): Promise<boolean> =>
     socket.once('error', () => resolve(false))
   })
 
+const hears = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port })
+    socket.once('data', () => resolve(true))
+    socket.once('error', () => resolve(false))
+    socket.once('end', () => resolve(false))
+  })
+
 const isMark = (environ: string): boolean => environ.includes(targets.mark)
 
 const environments = (): string[] =>
@@ -56,5 +64,6 @@ process.stdout.write(
     control_socket: await connects({ path: targets.socket }),
     loopback: await connects({ host: '127.0.0.1', port: targets.port }),
     own_files: works(() => readFileSync(targets.ownFile)),
+    ...(targets.bridgePort === undefined ? {} : { bridge: await hears(targets.bridgePort) }),
   }),
 )

@@ -11,6 +11,8 @@ export interface SandboxedCommand {
   env: Readonly<Record<string, string | undefined>>
   /** Further folders that it may change, such as the SDK's `additionalDirectories`. */
   write?: readonly string[]
+  /** Without: a network of its own, from which nothing leads out. */
+  sharesNetwork: boolean
 }
 
 export interface SandboxRules {
@@ -18,8 +20,6 @@ export interface SandboxRules {
   program: string
   /** Hidden, but for what belongs to the tenant of the process. */
   dataDir: string
-  /** `none`: no network but the socket that leads to the model. */
-  egress: 'open' | 'none'
   /** Shown to every process, beside the system and Node. */
   read: readonly string[]
   write: readonly string[]
@@ -69,16 +69,14 @@ export class Sandbox {
     this.#rules = rules
   }
 
-  get egress(): 'open' | 'none' {
-    return this.#rules.egress
-  }
-
-  /** The command that runs this one inside. Throws StartError for places that must not be shown. */
-  wrap(inner: SandboxedCommand): { command: string; args: string[] } {
-    const { command, args, cwd } = inner
+  /** The command that runs this one inside, or another one in its place. Throws StartError for places that must not be shown. */
+  wrap(
+    inner: SandboxedCommand,
+    { command, args }: Pick<SandboxedCommand, 'command' | 'args'> = inner,
+  ): { command: string; args: string[] } {
     const { program } = this.#rules
     this.#check(inner)
-    return { command: program, args: [...this.#boundary(inner), '--chdir', cwd, '--', command, ...args] }
+    return { command: program, args: [...this.#boundary(inner), '--chdir', inner.cwd, '--', command, ...args] }
   }
 
   /** True for a path that processes of this kind can see. */
@@ -93,12 +91,12 @@ export class Sandbox {
   }
 
   #boundary(inner: SandboxedCommand): string[] {
-    const { dataDir, egress } = this.#rules
+    const { dataDir } = this.#rules
     const tmpDir = own(inner).find((path) => path === inner.env['TMPDIR'])
     const outside = this.#writable(inner).filter((path) => !isWithin(path, dataDir))
     return [
       ...BOUNDARY,
-      ...(egress === 'none' ? ['--unshare-net'] : []),
+      ...(inner.sharesNetwork ? [] : ['--unshare-net']),
       ...this.#system.flatMap(({ at, from, isLink }) => [isLink ? '--symlink' : '--ro-bind', from, at]),
       ...OWN_SYSTEM,
       ...this.#readable(inner).flatMap((path) => ['--ro-bind', path, path]),

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { isAbsolute } from 'node:path'
 import { ConfigError } from '../errors.ts'
+import { egressSchema, readEgress } from './egress.ts'
+import type { Egress, EgressOptions } from './egress.ts'
 import { validate } from './section.ts'
 
 /** What keeps agents apart from the host and from each other. */
@@ -11,8 +13,13 @@ export interface IsolationOptions {
    * `"auto"`: the strongest that works here. Default `"none"`.
    */
   mode?: 'none' | 'bubblewrap' | 'auto'
-  /** What processes reach over the network. `"open"`: everything. `"none"`: the model alone, by the credential proxy. Default `"open"`. */
-  egress?: 'open' | 'none'
+  /**
+   * What processes reach over the network. `"open"`: everything. `"none"`: the model alone, by the credential proxy. `{ allow }`: the
+   * model, and these places by an HTTP proxy. Default `"open"`.
+   */
+  egress?: EgressOptions
+  /** Tenants that may reach less, by name: both lists must name a place. */
+  tenants?: Readonly<Record<string, { egress: EgressOptions }>>
   /** Folders that every sandboxed process sees beside the system and its own: programs of MCP servers, for example. Absolute paths. */
   paths?: { read?: readonly string[]; write?: readonly string[] }
   /**
@@ -23,33 +30,85 @@ export interface IsolationOptions {
   credentials?: 'proxy' | 'environment'
 }
 
+/** How an agent is isolated more strictly than its pool. */
+export interface AgentIsolationOptions {
+  /** Puts this agent's processes behind a boundary, if the pool's `isolation.mode` is `"none"`. */
+  mode?: 'bubblewrap'
+  /** What this agent's processes reach. A place must be allowed here, by the pool and for the tenant. Default: no further limit. */
+  egress?: EgressOptions
+}
+
 export interface Isolation {
   readonly mode: 'none' | 'bubblewrap'
-  readonly egress: 'open' | 'none'
+  readonly egress: Egress
+  readonly tenants: Readonly<Record<string, Egress>>
   readonly paths: { readonly read: readonly string[]; readonly write: readonly string[] }
   readonly credentials: 'proxy' | 'environment'
+}
+
+export interface AgentIsolation {
+  readonly mode: 'bubblewrap' | undefined
+  readonly egress: Egress
 }
 
 const folders = z.array(z.string().refine((path) => isAbsolute(path), { error: 'is not an absolute path' })).optional()
 
 const schema = z.strictObject({
   mode: z.enum(['none', 'bubblewrap', 'auto'], { error: 'is none of "none", "bubblewrap" and "auto"' }).optional(),
-  egress: z.enum(['open', 'none'], { error: 'is neither "open" nor "none"' }).optional(),
+  egress: egressSchema.optional(),
+  tenants: z.record(z.string(), z.strictObject({ egress: egressSchema })).optional(),
   paths: z.strictObject({ read: folders, write: folders }).optional(),
   credentials: z.enum(['proxy', 'environment'], { error: 'is neither "proxy" nor "environment"' }).optional(),
 })
 
+const agentSchema = z.strictObject({
+  mode: z
+    .literal('bubblewrap', { error: 'must be "bubblewrap": an agent can only be isolated more strictly' })
+    .optional(),
+  egress: egressSchema.optional(),
+})
+
 export function readIsolation(input: IsolationOptions | undefined): Isolation {
   const given = validate('isolation', schema, input ?? {})
-  const { mode = 'none', egress = 'open', paths = {}, credentials = 'proxy' } = given
-  if (mode === 'none' && egress === 'none')
-    throw new ConfigError('isolation.egress', 'needs a boundary that holds it: set isolation.mode to "bubblewrap"')
-  if (egress === 'none' && credentials === 'environment')
-    throw new ConfigError(
-      'isolation.egress',
-      'leaves only the credential proxy as a way to the model; set isolation.credentials to "proxy", or isolation.egress to "open"',
-    )
+  const { mode = 'none', paths = {}, credentials = 'proxy' } = given
+  const egress = readEgress(given.egress ?? 'open')
+  const tenants = Object.fromEntries(
+    Object.entries(given.tenants ?? {}).map(([tenant, own]) => [tenant, readEgress(own.egress)]),
+  )
+  for (const [path, limit] of [
+    ['isolation.egress', egress] as const,
+    ...Object.entries(tenants).map(([tenant, own]) => [`isolation.tenants.${tenant}.egress`, own] as const),
+  ])
+    checkEgress(path, limit, { sandboxed: mode !== 'none', credentials })
   const { read = [], write = [] } = paths
   // It is the only boundary there is by now.
-  return Object.freeze({ mode: mode === 'none' ? mode : 'bubblewrap', egress, paths: { read, write }, credentials })
+  return Object.freeze({
+    mode: mode === 'none' ? mode : 'bubblewrap',
+    egress,
+    tenants,
+    paths: { read, write },
+    credentials,
+  })
+}
+
+/** Throws ConfigError for options that are not valid by themselves. */
+export function readAgentIsolation(path: string, input: AgentIsolationOptions | undefined): AgentIsolation | undefined {
+  if (input === undefined) return undefined
+  const { mode, egress = 'open' } = validate(path, agentSchema, input)
+  return Object.freeze({ mode, egress: readEgress(egress) })
+}
+
+/** Throws ConfigError for a limit that nothing would hold. */
+function checkEgress(
+  path: string,
+  egress: Egress,
+  { sandboxed, credentials }: { sandboxed: boolean; credentials: Isolation['credentials'] },
+): void {
+  if (egress === 'open') return
+  if (!sandboxed) throw new ConfigError(path, 'needs a boundary that holds it: set isolation.mode to "bubblewrap"')
+  if (credentials === 'environment')
+    throw new ConfigError(
+      path,
+      `leaves only the credential proxy as a way to the model; set isolation.credentials to "proxy", or ${path} to "open"`,
+    )
 }

@@ -5,6 +5,7 @@ import type { FileProblem } from '../errors.ts'
 import type { ApiOptions } from '../options/api.ts'
 import { readBudget } from '../options/budgets.ts'
 import type { BudgetOptions } from '../options/budgets.ts'
+import type { EgressOptions } from '../options/egress.ts'
 import type { Retention } from '../options/retention.ts'
 import { checkOptions } from '../options/unknown.ts'
 import type { RunFiles } from '../process/run-files.ts'
@@ -12,7 +13,7 @@ import type { PoolFiles, SessionPage, Spending, Store, SessionInfo } from '../st
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { UsageLedger, PoolUsage } from '../usage/usage-ledger.ts'
 import { readAgent } from '../agents/agent.ts'
-import type { AgentOptions } from '../agents/agent.ts'
+import type { Agent, AgentOptions } from '../agents/agent.ts'
 import type { Agents } from '../agents/catalogue.ts'
 import type { Clock } from '../clock.ts'
 import { Counters } from './counters.ts'
@@ -23,7 +24,7 @@ import type { Credentials } from '../fleet/credentials.ts'
 import { Fleet } from '../fleet/fleet.ts'
 import type { FleetSettings } from '../fleet/fleet.ts'
 import type { WorkerClosing } from '../fleet/close-worker.ts'
-import type { ProcessHost } from '../fleet/starter.ts'
+import type { Confines, ProcessHost } from '../fleet/starter.ts'
 import { Backup } from '../maintenance/backup.ts'
 import { TenantErasure } from '../maintenance/erase-tenant.ts'
 import { Prune } from '../maintenance/prune.ts'
@@ -53,7 +54,8 @@ import type { ImportOptions } from '../maintenance/import-session.ts'
 /** What separates agents from the host. */
 export interface IsolationStats {
   mode: 'none' | 'bubblewrap'
-  egress: 'open' | 'none'
+  /** Of processes whose tenant and agent have no list of their own. */
+  egress: EgressOptions
 }
 
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
@@ -85,8 +87,16 @@ export interface PoolSettings extends FleetSettings {
   keepsEvents: boolean
 }
 
+/** Says how processes are confined, and what acts for a tenant. */
+export interface PoolConfines extends Confines {
+  /** Throws ConfigError for an agent whose isolation this pool cannot give. */
+  checkLater(path: string, agent: Agent): void
+  /** Whether what acts for a tenant may reach a URL. */
+  reaches(tenant: string, url: URL): boolean
+}
+
 /** What a pool finds on its host. */
-export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places' | 'sandboxed'> {
+export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places' | 'confinements'> {
   files: PoolFiles
   /** Where other processes read whose process is whose. */
   runFiles: Pick<RunFiles, 'write' | 'remove'>
@@ -96,6 +106,8 @@ export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places' | 'sandb
   updateApi: (api: ApiOptions) => void
   /** Default: none. */
   isolation?: IsolationStats
+  /** Default: nothing is confined. */
+  confinements?: PoolConfines | undefined
   /** Called last when the pool closes. */
   release: () => void
 }
@@ -157,7 +169,7 @@ export class Pool implements AsyncDisposable {
         environment,
         credentials,
         claudePath,
-        sandboxed: isolationOf(host).mode !== 'none',
+        confinements: host.confinements,
         transcripts: transcriptStores,
       },
     })
@@ -244,6 +256,7 @@ export class Pool implements AsyncDisposable {
    */
   updateAgents(agents: Readonly<Record<string, AgentOptions>>): void {
     const next = this.#agents.read(agents)
+    for (const agent of next) this.#parts.host.confinements?.checkLater(`agents.${agent.name}.isolation`, agent)
     if (this.#closing !== undefined) throw new PoolClosedError()
     this.#agents.update(next)
   }
@@ -295,6 +308,7 @@ export class Pool implements AsyncDisposable {
    */
   defineAgent(name: string, options: AgentOptions): void {
     const agent = readAgent(name, options)
+    this.#parts.host.confinements?.checkLater(`agents.${name}.isolation`, agent)
     if (this.#closing !== undefined) throw new PoolClosedError()
     this.#agents.define(agent)
   }
@@ -335,6 +349,11 @@ export class Pool implements AsyncDisposable {
     if (this.#closing !== undefined) throw new PoolClosedError()
     checkName('tenant', tenant)
     await this.#budgets.setBudget(tenant, budget === undefined ? undefined : readBudget('budget', budget))
+  }
+
+  /** Whether `isolation.egress` lets what acts for a tenant reach a URL. The host asks it for what it fetches on their behalf. */
+  allowsEgress(tenant: string, url: URL): boolean {
+    return this.#parts.host.confinements?.reaches(tenant, url) ?? true
   }
 
   /** Every worker that exists now, with every process of each. Reads the process table once: not for every request. */

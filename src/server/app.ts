@@ -134,7 +134,9 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const feeds = new TurnFeeds(listeners, clock)
   const threads = new Threads(listeners)
   const runs = new Runs({ pool, feeds, threads, questions, clientTools, agUi: agUiOptions, logger })
-  const policy = new DefinitionPolicy(defining, () => authenticator.off)
+  const policy = new DefinitionPolicy(defining, () => authenticator.off, {
+    allowsEgress: (tenant, url) => pool.allowsEgress(tenant, url),
+  })
   const measured = new Metrics(pool, listeners, quotas)
   const operators = new Operators(read.operators)
   const shed = new RecentlyShed(listeners, clock)

@@ -61,6 +61,10 @@ export function logPool(pool: Pool, logger: Logger): void {
     else logger.error(`the store fails: ${trouble}`, { trouble, freeBytes })
   })
   pool.on('budget.reached', ({ message, ...facts }) => logger.warn(message, facts))
+  pool.on('egress', (traffic) => {
+    const { place, refused, problem } = traffic
+    logger[refused > 0 ? 'warn' : 'info'](`egress to ${place}${problem === undefined ? '' : `: ${problem}`}`, traffic)
+  })
   pool.on('session.restarted', (event) => logger.warn('session began anew: its transcript was gone', event))
   pool.on('session.compacted', (event) => logger.info('session compacted: its transcript had grown too large', event))
   pool.on('session.deleted', (event) => logger.info('session deleted', event))

@@ -304,7 +304,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ],
   ['src/server/http/stream.ts', ['../app.ts', '../auth/caller.ts', '../ag-ui/run.ts', '../../pool/pool.ts', 'zod']],
   ['src/server/auth/issuer.ts', ['../ag-ui/run.ts', '../managed-agents/schema.ts', '../../store/store.ts']],
-  ['src/server/outbound/addresses.ts', ['../errors.ts', '../http/stream.ts', '../../pool/pool.ts', 'hono']],
+  ['src/server/outbound/public-fetch.ts', ['../errors.ts', '../http/stream.ts', '../../pool/pool.ts', 'hono']],
   [
     'src/server/api-store/api-store.ts',
     ['../errors.ts', '../managed-agents/schema.ts', '../../store/store.ts', 'hono'],
@@ -431,10 +431,13 @@ const allowedImports: [from: string, imports: string[]][] = [
   ['src/server/app.ts', ['../index.ts', '../telemetry/log.ts', '../clock.ts', 'hono', 'hono/body-limit', 'jose']],
   ['src/server/http/stream.ts', ['./bodies.ts', '../errors.ts', '../context.ts', '../../clock.ts', 'hono']],
   ['src/server/auth/issuer.ts', ['../errors.ts', '../http/origins.ts', '../../index.ts', 'jose', 'hono-openapi']],
-  ['src/server/outbound/addresses.ts', ['../../errors.ts', 'node:dns/promises', 'node:net']],
+  ['src/server/outbound/public-fetch.ts', ['../../errors.ts', '../../addresses.ts', 'node:net']],
   ['src/server/api-store/sqlite.ts', ['./api-store.ts', '../../errors.ts', '../../sqlite.ts']],
   ['src/server/ag-ui/run.ts', ['../turn-feed.ts', '../http/stream.ts', '../auth/caller.ts', '@ag-ui/core', 'hono']],
-  ['src/server/managed-agents/ids.ts', ['./sessions/sessions.ts', '../outbound/addresses.ts', '../../index.ts', 'zod']],
+  [
+    'src/server/managed-agents/ids.ts',
+    ['./sessions/sessions.ts', '../outbound/public-fetch.ts', '../../index.ts', 'zod'],
+  ],
   ['src/server/managed-agents/sessions/sessions.ts', ['../pages.ts', '../../errors.ts', '../../http/stream.ts', 'zod']],
   [
     'src/simulator/server.ts',

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
+import { createServer as createHttp } from 'node:http'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
@@ -7,12 +8,15 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { StartError } from '../../src/index.ts'
+import type { AgentOptions } from '../../src/index.ts'
 import { identify, living, signal } from '../faults/procfs.ts'
 import { sentinelsOf } from '../faults/witness.ts'
+import { httpMcpServer } from '../fixtures/http-mcp-server.ts'
 import { startHost } from '../fixtures/other-host.ts'
 import { MODEL, agents, modelAsked, openSite, record, say, textOf, until, workerOf } from '../fixtures/real-pool.ts'
 
 const HAS_BUBBLEWRAP = existsSync('/usr/bin/bwrap')
+const HAS_SOCAT = existsSync('/usr/bin/socat')
 
 const SANDBOXED = { mode: 'bubblewrap', egress: 'none' } as const
 
@@ -110,6 +114,63 @@ describe.runIf(HAS_BUBBLEWRAP)('An agent behind bubblewrap', () => {
     await expect(refused).rejects.toThrow(`the MCP server "shop" needs ${hidden}`)
   })
 
+  test.runIf(HAS_SOCAT)(
+    'reaches listed places alone, from Bash, Node and for MCP, and what it sends is told (needs socat)',
+    async () => {
+      const site = await openSite()
+      const asked: string[] = []
+      const http = createHttp((request, response) => {
+        asked.push(request.url ?? '')
+        response.end('hello')
+      }).listen(0, '127.0.0.1')
+      await once(http, 'listening')
+      onTestFinished(() => void http.close())
+      const { port } = http.address() as AddressInfo
+      const shop = new URL((await httpMcpServer('look')).url)
+      const mine = `http://127.0.0.1:${port}`
+      const options: AgentOptions = {
+        allowedTools: ['Bash', 'mcp__shop__look'],
+        mcpServers: { shop: { type: 'http', url: shop.href } },
+      }
+      const pool = await site.pool({
+        isolation: { mode: 'bubblewrap', egress: { allow: [`127.0.0.1:${port}`, shop.host] } },
+        agents: {
+          ...agents(options),
+          strict: { ...agents({ allowedTools: ['Bash'] })['a'], isolation: { egress: { allow: [shop.host] } } },
+        },
+      })
+      const told = record(pool, 'egress')
+      const session = await pool.session('one', { agent: 'a' })
+      const fetched = `node -e "fetch('${mine}/node').then((r) => r.text()).then((t) => console.log(t))"`
+      const away = `exec 3<>/dev/tcp/127.0.0.2/${port}`
+      const tries = [
+        `curl -s ${mine}/curl`,
+        fetched,
+        `curl -s http://127.0.0.1:1/`,
+        `(${away}) 2>/dev/null && echo REACHED`,
+      ]
+      expect(await textOf(session.send(`@sim bash ${tries.join('; echo; ')}; true`))).toBe(
+        '[turn 1] tool said: hello\nhello\n\n127.0.0.1:1 is not in isolation.egress.allow',
+      )
+      expect(asked).toEqual(['/curl', '/node'])
+      expect(await textOf(session.send('@sim tool mcp__shop__look {}'))).toContain('look')
+      const strict = await pool.session('two', { agent: 'strict', tenant: 'acme' })
+      expect(await textOf(strict.send(`@sim bash curl -s ${mine}/`))).toContain('is not in isolation.egress.allow')
+      await pool.close()
+      const lines = told.map(({ tenant, agent, place, refused, receivedBytes }) =>
+        [tenant, agent, place, refused > 0 ? 'refused' : receivedBytes > 0 ? 'received' : 'nothing'].join(' '),
+      )
+      expect(new Set(lines)).toEqual(
+        new Set([
+          `default a 127.0.0.1:${port} received`,
+          'default a 127.0.0.1:1 refused',
+          `default a ${shop.host} received`,
+          `acme strict 127.0.0.1:${port} refused`,
+        ]),
+      )
+    },
+  )
+
   test('ends with its host by the kernel alone', async () => {
     const site = await openSite()
     const host = startHost(site, { isolation: SANDBOXED })
@@ -126,7 +187,11 @@ describe.runIf(HAS_BUBBLEWRAP)('An agent behind bubblewrap', () => {
         signal(sentinel, 'SIGKILL')
       })
     }
+    const inside = new Set(
+      living().flatMap(({ pid, command }) => (command.includes(site.dataDir) ? insideOf(pid) : [])),
+    )
+    expect(inside.size).toBeGreaterThan(0)
     await host.kill()
-    await until(() => expect(sandboxed()).toEqual([]))
+    await until(() => expect([...sandboxed(), ...living().filter(({ pid }) => inside.has(pid))]).toEqual([]))
   })
 })

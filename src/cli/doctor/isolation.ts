@@ -2,19 +2,33 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { tryBoundary } from '../../isolation/isolation.ts'
-import { readIsolation } from '../../options/isolation.ts'
+import type { PoolOptions } from '../../index.ts'
+import { Confinements } from '../../isolation/confinement.ts'
+import { readAgentIsolation, readIsolation } from '../../options/isolation.ts'
+import { saysEgress } from '../shared/serve-isolation.ts'
 import type { ServedIsolation } from '../shared/serve-isolation.ts'
 import { verdicts } from './finding.ts'
 import type { Finding } from './finding.ts'
 
 /** Tries the sandbox as `serve` with this config would; what is wrong with it, or undefined. */
-export async function boundaryProblem({ options }: ServedIsolation): Promise<string | undefined> {
-  const { egress, paths } = readIsolation(options)
+export async function boundaryProblem(
+  { options }: ServedIsolation,
+  { agents }: Pick<PoolOptions, 'agents'>,
+): Promise<string | undefined> {
+  const isolation = readIsolation(options)
+  const read = Object.entries(agents).map(([name, agent]) => ({
+    name,
+    isolation: readAgentIsolation(`agents.${name}.isolation`, agent.isolation),
+  }))
+  const network = new Confinements(isolation).needs(read) ?? 'open'
   const dataDir = mkdtempSync(join(tmpdir(), 'claude-agent-pool-doctor-'))
   const storeFile = join(dataDir, 'store')
   try {
     writeFileSync(storeFile, '')
-    const trial = await tryBoundary({ egress, paths }, { dataDir, storeFile, path: process.env['PATH'] })
+    const trial = await tryBoundary(
+      { network, paths: isolation.paths },
+      { dataDir, storeFile, path: process.env['PATH'] },
+    )
     return 'problem' in trial ? trial.problem : undefined
   } finally {
     rmSync(dataDir, { recursive: true, force: true })
@@ -36,9 +50,7 @@ export function checkIsolation(
       : warning(`none: ${OPEN}. Bubblewrap cannot be used: ${problem}`, 'see docs/isolation.md')
   const whose = otherwise === undefined ? '' : ', the default of serve'
   if (problem === undefined)
-    return ok(
-      `bubblewrap${whose}: a probe reached nothing outside; network ${egress === 'open' ? 'open' : 'to the model alone'}`,
-    )
+    return ok(`bubblewrap${whose}: a probe reached nothing outside; network ${saysEgress(egress)}`)
   if (otherwise === 'warn')
     return warning(
       `none, since bubblewrap, the default of serve, cannot be used: ${problem}`,

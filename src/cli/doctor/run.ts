@@ -95,7 +95,7 @@ async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> 
     checkCredential({ from: credentialSource(options, process.env), broken: brokenCredentials(process.env) }),
     checkEnvironment(secretsIn(process.env)),
     ...(servers === undefined ? [] : [checkServers(servers)]),
-    checkIsolation(config.isolation, await boundaryProblem(config.isolation)),
+    checkIsolation(config.isolation, await boundaryProblem(config.isolation, options)),
     checkPlacement(readIsolation(options.isolation).credentials, placementsOf(options)),
     checkExposure({
       ownPid: process.pid,

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { changesBetween } from '../../config/changes.ts'
 import type { Config } from '../../config/load.ts'
 import { ConfigError } from '../../errors.ts'
@@ -94,7 +95,7 @@ export class Reload {
 /** Processes of one tenant may be less isolated than those of several must be. */
 function checkShared(now: ServedIsolation, next: ServedIsolation): void {
   const { mode, egress } = next.options
-  if (now.shared || !next.shared || (mode === now.options.mode && egress === now.options.egress)) return
+  if (now.shared || !next.shared || (mode === now.options.mode && isDeepStrictEqual(egress, now.options.egress))) return
   throw new ConfigError(
     'server.keys',
     'name several tenants now, which needs stronger isolation; restart, or write isolation.mode and isolation.egress',

@@ -2,6 +2,7 @@ import type { Listening, Server } from '../../server/index.ts'
 import type { PoolOptions } from '../../index.ts'
 import type { OpenPool } from '../shared/open-pool.ts'
 import type { ServeFlags, ServePlan } from '../shared/serve-plan.ts'
+import { saysEgress } from '../shared/serve-isolation.ts'
 import { credentialSource } from '../shared/simulated-model.ts'
 
 interface Served {
@@ -40,7 +41,7 @@ export function announce(
 
   agents  ${agents.join(', ')}
   model   ${simulatedBecause === undefined ? 'the real one' : MODEL[simulatedBecause]}
-  isolated  ${isolation.mode === 'none' ? 'no: agents have the rights of this user' : `by ${isolation.mode}, network ${isolation.egress === 'open' ? 'open' : 'to the model alone'}`}
+  isolated  ${isolation.mode === 'none' ? 'no: agents have the rights of this user' : `by ${isolation.mode}, network ${saysEgress(isolation.egress)}`}
   keys    ${server.open ? 'none: every program on this machine may use it' : 'needed'}${operations === undefined ? '' : `\n  operations  ${operations.url}`}
 
 Try in another terminal:
@@ -82,7 +83,7 @@ export function describePlan(
 
   agents  ${agents.join(', ')}
   model   ${model}
-  isolated  ${isolation.mode}, network ${isolation.egress}
+  isolated  ${isolation.mode}, network ${saysEgress(isolation.egress)}
   keys    ${keys ? 'needed' : 'none: every program on this machine may use it'}
   listens on ${host}, port ${port}
   data in ${dataDir}${database === undefined ? '' : `\n  sessions in ${database}`}`)

@@ -1,5 +1,6 @@
 import { StartError } from '../../errors.ts'
 import type { Logger, PoolOptions, SpareOptions } from '../../index.ts'
+import type { EgressOptions } from '../../options/egress.ts'
 import type { IsolationOptions } from '../../options/isolation.ts'
 import type { ServerOptions } from '../../server/index.ts'
 
@@ -13,6 +14,15 @@ export interface ServedIsolation {
   readonly otherwise: 'refuse' | 'warn' | undefined
   /** Why no mode is tried though the config names none. */
   readonly because?: string
+}
+
+/** Where processes may go, in words. */
+export function saysEgress(egress: EgressOptions = 'open'): string {
+  const allowed = typeof egress === 'object' ? egress.allow.length : 0
+  if (egress === 'open') return 'open'
+  return allowed === 0
+    ? 'to the model alone'
+    : `to the model and ${allowed} listed ${allowed === 1 ? 'place' : 'places'}`
 }
 
 /** Whether more than one tenant can use the server: tokens name as many as their issuer likes. */

@@ -8,7 +8,6 @@ import type { AgentDefinition, McpToolset } from './definition.ts'
 import { CUSTOM_SERVER, TOOL_NAMES } from './schema.ts'
 import type { CustomTool } from './schema.ts'
 import { relayedServer } from './relayed-server.ts'
-import { anyAddresses, publicFetch } from '../outbound/public-fetch.ts'
 
 /** Answers what the agent asks of its client. */
 export interface ClientCalls {
@@ -18,21 +17,21 @@ export interface ClientCalls {
   execute(call: ClientToolCall, session: WorkerContext['session'], signal: AbortSignal): Promise<CallToolResult>
 }
 
-/** Who reaches an MCP server: the process, or the host for it, at a public address or at whatever address it has. */
-export type ReachOf = (url: URL) => 'process' | 'public' | 'host'
+/** How the host reaches an MCP server for the process; undefined: the process does it itself. */
+export type FetchOf = (url: URL) => FetchLike | undefined
 
 /** The options of the pool's agent that runs sessions of this definition. */
 export function agentOptions(
   definition: AgentDefinition,
   calls: ClientCalls,
-  reachOf: ReachOf = () => 'process',
+  fetchOf: FetchOf = () => undefined,
 ): AgentOptions {
   const builtIn = builtInTools(definition)
   const customTools = definition.tools.filter((tool) => tool.type === 'custom')
   const toolsets = definition.tools.filter((tool) => tool.type === 'mcp_toolset')
   const serverAt = (name: string, url: string): McpServerConfig => {
-    const reach = reachOf(new URL(url))
-    return reach === 'process' ? { type: 'http', url } : relayedServer(name, new URL(url), boundFetch(reach))
+    const fetch = fetchOf(new URL(url))
+    return fetch === undefined ? { type: 'http', url } : relayedServer(name, new URL(url), fetch)
   }
   return {
     model: definition.model.id,
@@ -63,8 +62,6 @@ export function agentOptions(
     }),
   }
 }
-
-const boundFetch = (reach: 'public' | 'host'): FetchLike => publicFetch(reach === 'host' ? anyAddresses : undefined)
 
 /** The tools of a server that may be used: all by its name alone, or one by one. */
 const enabledOf = ({ mcp_server_name: server, default_config, configs }: McpToolset): string[] =>

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { internalTarget } from '../outbound/addresses.ts'
-import type { Resolve } from '../outbound/addresses.ts'
+import { internalTarget } from '../../addresses.ts'
+import type { Resolve } from '../../addresses.ts'
 import { ApiError } from '../errors.ts'
 import { builtInTools } from './definition.ts'
 import type { AgentDefinition } from './definition.ts'
@@ -61,10 +61,19 @@ export const managedAgentsOptions: z.ZodType<ManagedAgentsOptions> = z.strictObj
 export class DefinitionPolicy {
   readonly #options: ManagedAgentsOptions
   readonly #isOpen: () => boolean
+  readonly #allowsEgress: (tenant: string, url: URL) => boolean
   readonly #resolve: Resolve | undefined
 
-  /** `isOpen`: no key is asked for. */
-  constructor(options: ManagedAgentsOptions, isOpen: () => boolean, resolve?: Resolve) {
+  /** `isOpen`: no key is asked for. `allowsEgress`: `isolation.egress` lets what acts for the tenant reach it. */
+  constructor(
+    options: ManagedAgentsOptions,
+    isOpen: () => boolean,
+    {
+      allowsEgress = () => true,
+      resolve,
+    }: { allowsEgress?: (tenant: string, url: URL) => boolean; resolve?: Resolve } = {},
+  ) {
+    this.#allowsEgress = allowsEgress
     this.#options = options
     this.#isOpen = isOpen
     this.#resolve = resolve
@@ -89,7 +98,7 @@ export class DefinitionPolicy {
 
   #objection(tenant: string, definition: AgentDefinition): string | undefined {
     const rules = this.#rulesOf(tenant)
-    if (rules === true) return undefined
+    if (rules === true) return this.#closedServer(tenant, definition, [])
     if (rules === false)
       return 'this server runs the agents of its config only; use one that GET /v1/agents lists, or ask its operator for server.managedAgents.define'
     const { tools = [], models, mcp: { allow } = { allow: [] } } = rules
@@ -98,7 +107,20 @@ export class DefinitionPolicy {
     if (models !== 'any' && !models.includes(definition.model.id))
       return `model: this server does not allow ${definition.model.id} here; use one of: ${models.join(', ')}`
     const server = definition.mcp_servers.find(({ url }) => allow !== 'any' && !isListed(new URL(url), allow))
-    return server === undefined ? undefined : `mcp_servers: this server does not allow ${server.url} here`
+    if (server !== undefined) return `mcp_servers: this server does not allow ${server.url} here`
+    return this.#closedServer(tenant, definition, allow === 'any' ? [] : allow)
+  }
+
+  /** An entry of the operator's that names a server allows it, whatever processes may reach. */
+  #closedServer(
+    tenant: string,
+    { mcp_servers: servers }: AgentDefinition,
+    named: readonly string[],
+  ): string | undefined {
+    const closed = servers.find(
+      ({ url }) => !isListed(new URL(url), named) && !this.#allowsEgress(tenant, new URL(url)),
+    )
+    return closed && `mcp_servers: isolation.egress of this server does not allow ${closed.url} here`
   }
 
   /** Whether an MCP server of this tenant's agents must be at a public address. */

@@ -13,7 +13,9 @@ import { Agents } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
 import type { DefinitionPolicy } from './definition-policy.ts'
 import { Environments } from './environments.ts'
-import type { ReachOf } from './agent-options.ts'
+import { anyAddresses, publicFetch } from '../outbound/public-fetch.ts'
+import type { Exchange } from '../outbound/public-fetch.ts'
+import type { FetchOf } from './agent-options.ts'
 import { PoolAgents } from './pool-agents.ts'
 import { readBodies, refuseWorkspace } from './request.ts'
 import { agentRoutes, environmentRoutes } from './routes.ts'
@@ -52,12 +54,13 @@ export function managedAgents(
   const agents = new Agents(resources, configured, now)
   const environments = new Environments(resources, now)
   const closed = pool.stats().isolation.egress !== 'open'
-  const reachOf = (tenant: string, url: URL): ReturnType<ReachOf> => {
-    if (behindProxy) return 'process'
-    if (policy.mustBePublic(tenant, url)) return 'public'
-    return closed ? 'host' : 'process'
+  const fetchOf = (tenant: string, url: URL): ReturnType<FetchOf> => {
+    const isPublic = policy.mustBePublic(tenant, url)
+    if (behindProxy || (!isPublic && !closed)) return undefined
+    const over = (exchange: Exchange): void => logger.info(`egress to ${exchange.place}`, { tenant, ...exchange })
+    return publicFetch(isPublic ? undefined : anyAddresses, over)
   }
-  const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), reachOf)
+  const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), fetchOf)
   const sessions = new ApiSessions({ pool, store: resources, agents, environments, poolAgents, policy, quotas, now })
   const budgets = new Budgets({ sessions, warn })
   const sent = new SentEvents({ sessions, questions, quotas, budgets })

@@ -1,6 +1,6 @@
 import type { AgentOptions, Pool } from '../../index.ts'
 import { agentOptions, permissionPolicy } from './agent-options.ts'
-import type { ClientCalls, ReachOf } from './agent-options.ts'
+import type { ClientCalls, FetchOf } from './agent-options.ts'
 import { configuredName } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
 import { dollarsOf } from './sessions/session-resource.ts'
@@ -20,21 +20,21 @@ export class PoolAgents {
   readonly #pool: Pool
   readonly #configured: ConfiguredAgents
   readonly #calls: ClientCalls
-  readonly #reachOf: (tenant: string, url: URL) => ReturnType<ReachOf>
+  readonly #fetchOf: (tenant: string, url: URL) => ReturnType<FetchOf>
   /** By name, what each was made from; the one that was needed longest ago comes first. */
   readonly #defined = new Map<string, { base: string | Readonly<AgentOptions>; ceiling: number | undefined }>()
 
-  /** `reachOf`: who reaches that MCP server of a tenant's agent. */
+  /** `fetchOf`: how the host reaches that MCP server of a tenant's agent, if it does. */
   constructor(
     pool: Pool,
     configured: ConfiguredAgents,
     calls: ClientCalls,
-    reachOf: (tenant: string, url: URL) => ReturnType<ReachOf> = () => 'process',
+    fetchOf: (tenant: string, url: URL) => ReturnType<FetchOf> = () => undefined,
   ) {
     this.#pool = pool
     this.#configured = configured
     this.#calls = calls
-    this.#reachOf = reachOf
+    this.#fetchOf = fetchOf
   }
 
   isConfigured(agentId: string): boolean {
@@ -57,7 +57,7 @@ export class PoolAgents {
     const options =
       typeof base === 'string'
         ? {
-            ...agentOptions(definition, this.#calls, (url) => this.#reachOf(tenant, url)),
+            ...agentOptions(definition, this.#calls, (url) => this.#fetchOf(tenant, url)),
             evaluatedPermission: permissionPolicy(definition),
           }
         : { ...base, ...NO_SPARES }

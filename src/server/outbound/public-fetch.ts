@@ -1,9 +1,7 @@
 import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
 import { request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
-import { isIP } from 'node:net'
-import type { LookupFunction } from 'node:net'
-import { addressesOf, targetOf } from './addresses.ts'
+import { addressesOf, lookupOf, targetOf } from '../../addresses.ts'
 
 /** One answer, or one event of a stream, is no larger. */
 const LARGEST_MESSAGE = 16 * 2 ** 20
@@ -16,6 +14,14 @@ export type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>
 
 /** The addresses that a URL may be dialled at. Throws when there is none. */
 export type Dial = (url: URL) => Promise<string[]>
+
+/** What one request has exchanged with a host. */
+export interface Exchange {
+  /** `host:port`. */
+  place: string
+  sentBytes: number
+  receivedBytes: number
+}
 
 async function publicAddresses(url: URL): Promise<string[]> {
   const target = await targetOf(url)
@@ -31,7 +37,7 @@ export const anyAddresses: Dial = (url) => addressesOf(url)
  * address a moment later. No redirect is followed.
  */
 export const publicFetch =
-  (dial: Dial = publicAddresses): Fetch =>
+  (dial: Dial = publicAddresses, over: (exchange: Exchange) => void = () => undefined): Fetch =>
   async (input, { method = 'GET', headers, body, signal } = {}) => {
     const url = new URL(input)
     const addresses = await dial(url)
@@ -43,28 +49,21 @@ export const publicFetch =
       body: body ?? undefined,
       signal: signal ?? undefined,
       lookup: lookupOf(addresses),
+      over,
     })
     return toResponse(response)
   }
-
-/** Says what was resolved already. */
-function lookupOf(addresses: readonly string[]): LookupFunction {
-  const found = addresses.map((address) => ({ address, family: isIP(address) }))
-  return (_host, { all }, callback) => {
-    const [first = { address: '', family: 0 }] = found
-    if (all === true) callback(null, found)
-    else callback(null, first.address, first.family)
-  }
-}
 
 interface Asked extends Pick<RequestOptions, 'lookup'> {
   method: string
   headers: Record<string, string>
   body: string | undefined
   signal: AbortSignal | undefined
+  /** Called once it is over. */
+  over: (exchange: Exchange) => void
 }
 
-function answerOf(url: URL, { body, signal, ...options }: Asked): Promise<IncomingMessage> {
+function answerOf(url: URL, { body, signal, over, ...options }: Asked): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     // A connection of its own: one that is kept could be that of another address.
     const own = { ...options, agent: false, ...(signal === undefined ? {} : { signal }) } as const
@@ -72,6 +71,11 @@ function answerOf(url: URL, { body, signal, ...options }: Asked): Promise<Incomi
     request.once('socket', (socket) => {
       socket.setTimeout(CONNECT_MS, () => request.destroy(new Error(`${url.host} does not answer`)))
       socket.once('connect', () => socket.setTimeout(0))
+    })
+    request.once('close', () => {
+      const { bytesWritten = 0, bytesRead = 0 } = request.socket ?? {}
+      const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port
+      over({ place: `${url.hostname}:${port}`, sentBytes: bytesWritten, receivedBytes: bytesRead })
     })
     request.once('response', resolve)
     request.on('error', reject)

@@ -1,19 +1,20 @@
 import { expect, test } from 'vitest'
-import { readIsolation } from '../../../src/options/isolation.ts'
-import type { IsolationOptions } from '../../../src/options/isolation.ts'
+import { readAgentIsolation, readIsolation } from '../../../src/options/isolation.ts'
+import type { AgentIsolationOptions, IsolationOptions } from '../../../src/options/isolation.ts'
 import { problemOf } from '../../fixtures/config-problem.ts'
 
 test('without options there is no boundary, an open network, and the proxy holds the credential', () => {
   expect(readIsolation(undefined)).toEqual({
     mode: 'none',
     egress: 'open',
+    tenants: {},
     paths: { read: [], write: [] },
     credentials: 'proxy',
   })
 })
 
 test('"auto" is the strongest mode that there is', () => {
-  expect(readIsolation({ mode: 'auto', egress: 'none' })).toMatchObject({ mode: 'bubblewrap', egress: 'none' })
+  expect(readIsolation({ mode: 'auto', egress: 'none' })).toMatchObject({ mode: 'bubblewrap', egress: [] })
 })
 
 test.each([
@@ -25,6 +26,31 @@ test.each([
   ],
   [{ mode: 'bubblewrap', paths: { read: ['srv'] } }, /isolation\.paths\.read\.0: is not an absolute path/],
   [{ mod: 'bubblewrap' }, /isolation\.mod/],
+  [{ mode: 'bubblewrap', egress: 'closed' }, /isolation\.egress: is neither "open", "none" nor \{ allow/],
+  [
+    { mode: 'bubblewrap', egress: { allow: ['a.example'] } },
+    /isolation\.egress\.allow\.0: is not of the form host:port/,
+  ],
+  [{ mode: 'bubblewrap', egress: { allow: ['https://a.example:443'] } }, /allow\.0: is not of the form/],
+  [{ mode: 'bubblewrap', egress: { allow: ['a.example:70000'] } }, /allow\.0: is not of the form/],
+  [{ tenants: { acme: { egress: 'none' } } }, /isolation\.tenants\.acme\.egress: needs a boundary/],
 ])('%j is refused', (options, problem) => {
   expect(problemOf(() => readIsolation(options as IsolationOptions))).toMatch(problem)
+})
+
+test('places are kept as they are compared', () => {
+  const allow = ['API.Example:443', '*.CDN.example:0443', '[FD00:0::1]:80', '0x7f.1:8080', 'api.example:443']
+  expect(readIsolation({ mode: 'bubblewrap', egress: { allow } }).egress).toEqual([
+    'api.example:443',
+    '*.cdn.example:443',
+    '[fd00::1]:80',
+    '127.0.0.1:8080',
+  ])
+})
+
+test.each([
+  [{ mode: 'none' }, /agents\.a\.isolation\.mode: must be "bubblewrap": an agent can only be isolated more strictly/],
+  [{ paths: {} }, /agents\.a\.isolation\.paths/],
+])('an agent with %j is refused', (options, problem) => {
+  expect(problemOf(() => readAgentIsolation('agents.a.isolation', options as AgentIsolationOptions))).toMatch(problem)
 })

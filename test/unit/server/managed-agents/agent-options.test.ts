@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { agentOptions } from '../../../../src/server/managed-agents/agent-options.ts'
-import type { ClientCalls, ReachOf } from '../../../../src/server/managed-agents/agent-options.ts'
+import type { ClientCalls, FetchOf } from '../../../../src/server/managed-agents/agent-options.ts'
 import { define } from '../../../../src/server/managed-agents/definition.ts'
+import { publicFetch } from '../../../../src/server/outbound/public-fetch.ts'
 import { agentCreate, parse } from '../../../../src/server/managed-agents/schema.ts'
 
 const ALLOW = { type: 'always_allow' }
@@ -15,8 +16,8 @@ const calls: ClientCalls = {
   execute: () => Promise.resolve({ content: [] }),
 }
 
-const optionsOf = (body: object, reachOf?: ReachOf) =>
-  agentOptions(define(parse(agentCreate, { name: 'Helper', model: 'claude-sonnet-5', ...body })), calls, reachOf)
+const optionsOf = (body: object, fetchOf?: FetchOf) =>
+  agentOptions(define(parse(agentCreate, { name: 'Helper', model: 'claude-sonnet-5', ...body })), calls, fetchOf)
 
 const ofShop = (toolset: object) =>
   optionsOf({ mcp_servers: [SHOP], tools: [{ type: 'mcp_toolset', mcp_server_name: 'shop', ...toolset }] })
@@ -112,7 +113,7 @@ describe('The tools of an MCP server', () => {
   test('are reached by the host where that must be a public address', () => {
     const toolset = { type: 'mcp_toolset', mcp_server_name: 'shop' }
     const { mcpServers } = optionsOf({ mcp_servers: [SHOP], tools: [toolset] }, (url) =>
-      url.href === SHOP.url ? 'public' : 'process',
+      url.href === SHOP.url ? publicFetch() : undefined,
     )
     const servers = (mcpServers as (context: unknown) => Record<string, object>)({})
     expect(servers['shop']).toMatchObject({ type: 'sdk', name: 'shop' })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { hashKey } from '../../../../src/server/auth/authenticator.ts'
-import { internalTarget } from '../../../../src/server/outbound/addresses.ts'
+import { internalTarget } from '../../../../src/addresses.ts'
 import { define } from '../../../../src/server/managed-agents/definition.ts'
 import type { AgentDefinition } from '../../../../src/server/managed-agents/definition.ts'
 import { DefinitionPolicy } from '../../../../src/server/managed-agents/definition-policy.ts'
@@ -96,11 +96,7 @@ describe('Who may define agents over /v1', () => {
 
 describe('What a tenant may define', () => {
   const policy = (rules: Define): DefinitionPolicy =>
-    new DefinitionPolicy(
-      { define: rules },
-      () => false,
-      () => Promise.resolve([]),
-    )
+    new DefinitionPolicy({ define: rules }, () => false, { resolve: () => Promise.resolve([]) })
 
   test.each<[string, Define, object, string | undefined]>([
     ['a tool that is not named', { models: 'any', tools: ['read'] }, BASH, 'does not allow bash'],
@@ -165,6 +161,29 @@ describe('What a tenant may define', () => {
     const checked = policy(rules).check('t', definition(body))
     if (problem === undefined) await expect(checked).resolves.toBeUndefined()
     else await expect(checked).rejects.toThrow(problem)
+  })
+
+  test('isolation.egress also rules a tenant’s MCP servers, unless an entry of the operator names them', async () => {
+    const asked: string[] = []
+    const closed = (rules: Define): DefinitionPolicy =>
+      new DefinitionPolicy({ define: rules }, () => false, {
+        resolve: () => Promise.resolve([]),
+        allowsEgress: (tenant, url) => {
+          asked.push(`${tenant} ${url.href}`)
+          return url.hostname === 'open.example'
+        },
+      })
+    const problem = 'isolation.egress of this server does not allow https://mcp.example/ here'
+    for (const rules of [true, { models: 'any', mcp: { allow: 'any' } }] as const) {
+      await expect(closed(rules).check('t', definition(onServer('https://mcp.example/')))).rejects.toThrow(problem)
+      await closed(rules).check('t', definition(onServer('https://open.example/')))
+    }
+    expect(closed(true).permits('t', definition(onServer('https://mcp.example/')))).toBe(false)
+    await closed({ models: 'any', mcp: { allow: ['mcp.example'] } }).check(
+      't',
+      definition(onServer('https://mcp.example/')),
+    )
+    expect(new Set(asked)).toEqual(new Set(['t https://mcp.example/', 't https://open.example/']))
   })
 
   test('a server must be at a public address unless its entry names it, or no key is asked for', () => {

@@ -4,6 +4,7 @@ import type { RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { publicFetch } from '../../../../src/server/outbound/public-fetch.ts'
+import type { Exchange } from '../../../../src/server/outbound/public-fetch.ts'
 
 const MIB = 2 ** 20
 
@@ -81,4 +82,18 @@ test('it ends by its signal, also while nothing is answered', async () => {
   const stop = new AbortController()
   const { port } = await serverOf(() => stop.abort())
   await expect(here(`http://mcp.example:${port}/`, { signal: stop.signal })).rejects.toThrow('aborted')
+})
+
+test('what it has exchanged is told once it is over, by host and port', async () => {
+  const { port } = await serverOf((_request, response) => void response.end('words'))
+  const told: Exchange[] = []
+  const fetch = publicFetch(
+    () => Promise.resolve(['127.0.0.1']),
+    (exchange) => told.push(exchange),
+  )
+  await (await fetch(`http://mcp.example:${port}/`)).text()
+  await expect
+    .poll(() => told)
+    .toEqual([{ place: `mcp.example:${port}`, sentBytes: expect.any(Number), receivedBytes: expect.any(Number) }])
+  expect(Math.min(told[0]?.sentBytes ?? 0, told[0]?.receivedBytes ?? 0)).toBeGreaterThan(20)
 })

@@ -1,5 +1,6 @@
 import { Resolver, lookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
+import type { LookupFunction } from 'node:net'
 
 /** Addresses that are no public hosts: loopback, link-local (cloud metadata), private, shared, reserved, multicast. */
 const INTERNAL: readonly [network: string, prefix: number][] = [
@@ -50,12 +51,41 @@ async function resolveName(name: string): Promise<string[]> {
 /** Where a URL leads: the addresses of its host, or why they are not those of a public one. */
 export type Target = { addresses: string[] } | { problem: string }
 
+/** A host as names and addresses are compared: `0x7f.1` is `127.0.0.1`. Undefined for what no URL can have. */
+export function canonicalHost(host: string): string | undefined {
+  if (!URL.canParse(`http://${host}/`)) return undefined
+  const { hostname, pathname, username, port } = new URL(`http://${host}/`)
+  return hostname === '' || pathname !== '/' || username !== '' || port !== ''
+    ? undefined
+    : hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
+}
+
 /** The host of a URL, as names and addresses are compared. */
 const hostOf = (url: URL): string =>
   url.hostname
     .replace(/^\[(.*)\]$/, '$1')
     .replace(/\.$/, '')
     .toLowerCase()
+
+/** Where a name leads: its addresses, or why they are not those of a public host. One internal address is enough. */
+export async function publicTarget(host: string, resolve: Resolve = resolveName): Promise<Target> {
+  if (INTERNAL_NAME.test(host) || !host.includes('.'))
+    return { problem: `${host} is a name of this machine or its network` }
+  const addresses = await resolve(host)
+  const inside = addresses.find(isInternalAddress)
+  if (inside === undefined) return { addresses }
+  return { problem: `${host} resolves to ${inside}, which is not a public address` }
+}
+
+/** Answers Node's look-up of a name with what was resolved already. */
+export function lookupOf(addresses: readonly string[]): LookupFunction {
+  const found = addresses.map((address) => ({ address, family: isIP(address) }))
+  return (_host, { all }, callback) => {
+    const [first = { address: '', family: 0 }] = found
+    if (all === true) callback(null, found)
+    else callback(null, first.address, first.family)
+  }
+}
 
 /** The addresses of a URL, public or not. Names of this machine are those of its hosts file. */
 export async function addressesOf(url: URL): Promise<string[]> {
@@ -64,17 +94,11 @@ export async function addressesOf(url: URL): Promise<string[]> {
   return (await lookup(host, { all: true })).map(({ address }) => address)
 }
 
-/** A name is resolved, and one internal address is enough. */
 export async function targetOf(url: URL, resolve: Resolve = resolveName): Promise<Target> {
   const host = hostOf(url)
   if (isIP(host) !== 0)
     return isInternalAddress(host) ? { problem: `${host} is not a public address` } : { addresses: [host] }
-  if (INTERNAL_NAME.test(host) || !host.includes('.'))
-    return { problem: `${host} is a name of this machine or its network` }
-  const addresses = await resolve(host)
-  const inside = addresses.find(isInternalAddress)
-  if (inside === undefined) return { addresses }
-  return { problem: `${host} resolves to ${inside}, which is not a public address` }
+  return publicTarget(host, resolve)
 }
 
 /** Why this URL does not lead to a public host; undefined if it does. A name that does not resolve now leads nowhere. */

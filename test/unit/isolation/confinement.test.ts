@@ -1,0 +1,78 @@
+import { describe, expect, test } from 'vitest'
+import { Confinements } from '../../../src/isolation/confinement.ts'
+import { readAgentIsolation, readIsolation } from '../../../src/options/isolation.ts'
+import type { AgentIsolationOptions, IsolationOptions } from '../../../src/options/isolation.ts'
+
+const confinements = (options: IsolationOptions): Confinements => new Confinements(readIsolation(options))
+
+const agent = (isolation?: AgentIsolationOptions): Parameters<Confinements['check']>[1] => ({
+  name: 'a',
+  isolation: readAgentIsolation('agents.a.isolation', isolation),
+})
+
+describe('A process may reach', () => {
+  const rules = confinements({
+    mode: 'bubblewrap',
+    egress: { allow: ['a.example:443', 'b.example:443'] },
+    tenants: { acme: { egress: { allow: ['a.example:443'] } }, closed: { egress: 'none' } },
+  })
+  const reaches = (tenant: string, url: string): boolean => rules.reaches(tenant, new URL(url))
+
+  test('what the pool allows', () => {
+    expect(reaches('beta', 'https://b.example/')).toBe(true)
+    expect(reaches('beta', 'https://c.example/')).toBe(false)
+    expect(rules.listsOf(agent(), 'beta')).toEqual([['a.example:443', 'b.example:443']])
+  })
+
+  test('for a tenant only what its own list has, too', () => {
+    expect(reaches('acme', 'https://a.example/')).toBe(true)
+    expect(reaches('acme', 'https://b.example/')).toBe(false)
+    expect(reaches('closed', 'https://a.example/')).toBe(false)
+  })
+
+  test('of an agent only what its list has, too: it cannot add to that of the pool', () => {
+    const lists = rules.listsOf(agent({ egress: { allow: ['c.example:443'] } }), 'acme')
+    expect(lists).toEqual([['a.example:443', 'b.example:443'], ['a.example:443'], ['c.example:443']])
+    expect(rules.listsOf(agent({ egress: 'open' }), 'beta')).toHaveLength(1)
+  })
+
+  test('everything without a list, for a tenant named like a property of objects, too', () => {
+    expect(confinements({ mode: 'bubblewrap' }).listsOf(agent(), 'constructor')).toEqual([])
+  })
+})
+
+describe('The boundary that is needed', () => {
+  test.each([
+    [{}, agent(), undefined],
+    [{}, agent({ mode: 'bubblewrap' }), 'open'],
+    [{}, agent({ mode: 'bubblewrap', egress: 'none' }), 'closed'],
+    [{ mode: 'bubblewrap' }, agent(), 'open'],
+    [{ mode: 'bubblewrap', egress: 'none' }, agent(), 'closed'],
+    [{ mode: 'bubblewrap', tenants: { t: { egress: 'none' } } }, agent(), 'closed'],
+    [{ mode: 'bubblewrap' }, agent({ egress: { allow: ['a.example:1'] } }), 'bridged'],
+  ] as const)('of a pool with %j and an agent with %j: %s', (options, one, needed) => {
+    expect(confinements(options).needs([one])).toBe(needed)
+  })
+
+  test('must be there for an agent that comes later', () => {
+    const path = 'agents.a.isolation'
+    const none = confinements({})
+    expect(() => none.checkLater(path, agent({ mode: 'bubblewrap' }))).toThrow('created without')
+    none.boundary = { network: 'closed' }
+    none.checkLater(path, agent({ mode: 'bubblewrap', egress: 'none' }))
+    const listed = agent({ mode: 'bubblewrap', egress: { allow: ['a.example:1'] } })
+    expect(() => none.checkLater(path, listed)).toThrow('created without')
+    none.checkLater(path, agent())
+  })
+})
+
+test.each([
+  [{}, { egress: 'none' }, 'agents.a.isolation.egress: needs a boundary'],
+  [
+    { mode: 'bubblewrap', credentials: 'environment' },
+    { egress: 'none' },
+    'agents.a.isolation.egress: leaves only the credential proxy',
+  ],
+] as const)('a pool with %j refuses an agent with %j', (options, own, problem) => {
+  expect(() => confinements(options).check('agents.a.isolation', agent(own))).toThrow(problem)
+})
