@@ -387,12 +387,13 @@ const borders: Border[] = [
       '../errors.ts',
       '../clock.ts',
       '../trace-context.ts',
+      '../units.ts',
       '../pool/pool.ts',
       '../events.ts',
       '@opentelemetry/api',
     ],
     types: ['../pool/pool.ts', '../events.ts'],
-    says: 'telemetry sees the types of pool/pool and events, errors, clock, trace-context and the API of OpenTelemetry.',
+    says: 'telemetry sees the types of pool/pool and events, errors, clock, trace-context, units and the API of OpenTelemetry.',
   },
   {
     // Only Node itself knows how late its event loop is.
@@ -483,6 +484,37 @@ const borders: Border[] = [
     files: ['src/server/ag-ui/**'],
     imports: [...apiSees, ...serverSees, '!../../driver/driver.ts'],
     says: `server/ag-ui reads no messages of the SDK: what they say comes from server/turn-parts. It sees server, server/http, server/auth and no other wire format. ${serverSays}`,
+  },
+  {
+    files: ['src/server/page/**'],
+    imports: ['../*.ts', '../http/*.ts', '../auth/*.ts', ...serverSees, '!../../driver/driver.ts', 'hono', 'zod'],
+    says: `server/page sees server, server/http and server/auth, and no wire format. ${serverSays}`,
+  },
+  {
+    // The page runs in browsers: of the server it knows what both send each other.
+    files: ['page/**'],
+    imports: [
+      '!node:*',
+      '!node:*/*',
+      '../../src/server/page/wire.ts',
+      '../../../src/server/page/wire.ts',
+      '../*.ts',
+      '../*.tsx',
+      '../parts/*.tsx',
+      '../views/*.tsx',
+      'preact',
+      'preact/hooks',
+      '@preact/signals',
+      'uplot',
+      'uplot/*/*',
+    ],
+    types: ['../../src/server/page/wire.ts', '../../../src/server/page/wire.ts'],
+    says: 'page sees its own files, the types of server/page/wire, Preact, signals and uPlot.',
+  },
+  {
+    files: ['page/vite.config.ts'],
+    imports: ['node:path', 'vite'],
+    says: 'page/vite.config sees vite.',
   },
   {
     files: ['src/server/managed-agents/sessions/**'],

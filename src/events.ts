@@ -86,6 +86,8 @@ export interface TurnInfo {
   phases: PhaseTimes
   /** Milliseconds in the phase `tool` by tool, of at most 50 tools; the others are `other`. */
   tools: Record<string, number>
+  /** What it did so far, as in `TurnSummary`. A step is there once it has ended. */
+  steps: readonly TurnStep[]
   /** When it was sent, in milliseconds since the epoch. */
   startedAt: number
 }

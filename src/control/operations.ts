@@ -6,7 +6,7 @@ import type { ImportOptions } from '../maintenance/import-session.ts'
 /** What can be asked of a pool from outside of its process. */
 export type Operation =
   | { do: 'host' }
-  /** Every turn that has not ended. */
+  /** Every turn that has not ended, without its steps. */
   | { do: 'turns' }
   /** Stops the turn that runs. */
   | { do: 'interrupt'; tenant: string; key: string }
@@ -67,7 +67,7 @@ export async function* operate(
     case 'host':
       return { pid: process.pid, stats: pool.stats() }
     case 'turns':
-      return pool.turns()
+      return pool.turns().map(({ steps: _, ...turn }) => turn)
     case 'interrupt':
       return (await sessionOf(pool, operation)).interrupt()
     case 'hibernate':

@@ -32,6 +32,9 @@ import { managedAgents } from './managed-agents/managed-agents.ts'
 import { messages } from './messages.ts'
 import { Metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
+import { PageGate } from './page/gate.ts'
+import { operatorPage } from './page/page.ts'
+import { Recent } from './page/recent.ts'
 import { operationsPort } from './operations-port.ts'
 import { RecentlyShed, operations } from './operations.ts'
 import { readAgUi, readServerOptions, readTenantLimits } from './options.ts'
@@ -64,6 +67,8 @@ export interface ServerParts {
    * host itself dials the MCP servers that tenants name, at public addresses alone.
    */
   behindProxy?: boolean
+  /** What "Drain" of the operator's page does. Default: the page does not offer it. */
+  drain?: () => void
 }
 
 /** The pool over HTTP, without a socket of its own: `fetch` can be mounted anywhere, and `listen()` gives it a port. */
@@ -106,6 +111,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     clientTools,
     resourceFile,
     apiStore,
+    drain,
     ...given
   } = options
   if (resourceFile !== undefined && apiStore !== undefined)
@@ -141,11 +147,17 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const operators = new Operators(read.operators)
   const shed = new RecentlyShed(listeners, clock)
   const knowledgeOf = (headers: Headers): KnowsTenant => operators.knowledgeOf(headers, authenticator.off)
-  const note = noted(clock, logger, new Bodies((tenant, bytes) => storage.add(tenant, bytes)))
+  const gate = new PageGate({ option: read.page, open: () => authenticator.off, operators })
+  const recent = new Recent(listeners, clock)
+  const page = operatorPage(
+    { pool, clock, settings, quotas, streams, feeds, questions, shed, recent, logger, drain },
+    gate,
+  )
+  const note = noted(clock, logger, gate, new Bodies((tenant, bytes) => storage.add(tenant, bytes)))
   const app = new Hono<ServerEnv>()
   app.use(note)
   app.use(crossOrigin(origins))
-  app.use(guarded(quotas, authenticator, origins))
+  app.use(guarded(quotas, authenticator, gate, origins))
   app.route('/', operations({ pool, settings, shed, knowledgeOf }))
   app.route('/', measured.route(knowledgeOf))
   app.route('/', messages({ pool, quotas, feeds, streams, settings, disconnectGraceMs: graceOf(onDisconnect) }))
@@ -154,6 +166,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const shared = { pool, listeners, clock, quotas, questions, streams, logger }
   app.route('/', managedAgents(shared, { store, policy, behindProxy }))
   app.get('/openapi.json', openapi(app))
+  app.route('/', page.route)
   answerFailures(app, logger)
   return {
     app,
@@ -181,12 +194,16 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
       settings.state = next
     },
     update(next) {
-      const changed = readServerOptions(next, pool.agents)
+      const changed = readServerOptions(
+        { ...next, ...(read.page === undefined ? {} : { page: read.page }) },
+        pool.agents,
+      )
       authenticator.update(changed)
       operators.update(changed.operators)
       settings.defaultAgent = changed.defaultAgent
     },
     close() {
+      page.close()
       listeners.close()
       measured.close()
       feeds.close()
@@ -220,7 +237,7 @@ function fail(error: ApiError, requestId: string): Response {
 }
 
 /** Every request has an id, which its answer and its line in the log carry. */
-function noted(clock: Clock, logger: Logger, bodies: Bodies): MiddlewareHandler<ServerEnv> {
+function noted(clock: Clock, logger: Logger, gate: PageGate, bodies: Bodies): MiddlewareHandler<ServerEnv> {
   return async function note(c, next) {
     const begunAt = clock.now()
     const requestId = `req_${randomBytes(12).toString('hex')}`
@@ -231,7 +248,8 @@ function noted(clock: Clock, logger: Logger, bodies: Bodies): MiddlewareHandler<
     const isTraced = traceparent !== undefined && parseTraceparent(traceparent) !== undefined
     await inRequest(isTraced ? { ...scope, traceparent } : scope, next)
     c.header('request-id', requestId)
-    logger[OPEN_TO_ALL.has(c.req.path) ? 'debug' : 'info']('request', {
+    const isQuiet = OPEN_TO_ALL.has(c.req.path) || gate.takes(c.req.path)
+    logger[isQuiet ? 'debug' : 'info']('request', {
       request_id: requestId,
       method: c.req.method,
       path: c.req.path,
@@ -247,10 +265,12 @@ function noted(clock: Clock, logger: Logger, bodies: Bodies): MiddlewareHandler<
 function guarded(
   quotas: Quotas,
   authenticator: Authenticator,
+  gate: PageGate,
   origins: readonly string[],
 ): MiddlewareHandler<ServerEnv> {
   return async function guard(c, next) {
-    if (OPEN_TO_ALL.has(c.req.path)) {
+    // The page has a gate of its own.
+    if (OPEN_TO_ALL.has(c.req.path) || gate.takes(c.req.path)) {
       await next()
       return
     }

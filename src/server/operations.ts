@@ -77,7 +77,7 @@ export class RecentlyShed {
 type Obstacle = CapacityReason | StoreErrorCode | Exclude<ServerState, 'ready'>
 
 /** Why a turn that came now would be refused; undefined: it would not. */
-function obstacle(pool: Pool, state: ServerState): Obstacle | undefined {
+export function obstacleOf(pool: Pool, state: ServerState): Obstacle | undefined {
   if (state !== 'ready') return state
   const { turns, memory, store, suspended } = pool.stats()
   if (suspended.pool) return 'suspended'
@@ -148,7 +148,7 @@ export function operations({ pool, settings, shed, knowledgeOf }: OperationsCont
       const { turns, memory, store, waits, isolation } = pool.stats()
       const { running, waiting, limit } = turns
       const oldest = waits.oldest && told(waits.oldest, knowledgeOf(c.req.raw.headers))
-      const reason = obstacle(pool, settings.state) ?? null
+      const reason = obstacleOf(pool, settings.state) ?? null
       const capacity = Number.isFinite(limit) ? limit : null
       const now = {
         memory: memory.pressure,

@@ -99,6 +99,11 @@ export interface ServerOptions {
   connections?: ConnectionOptions
   /** Which agents tenants may define over `/v1`. */
   managedAgents?: ManagedAgentsOptions
+  /**
+   * Whether `/` is the operator's page. Default: only while the server asks for no key. With keys it needs `operators`, and
+   * the key of one of them, on loopback too.
+   */
+  page?: boolean
 }
 
 /** The `server` section of a config file: the options of `createServer()` and `listen()`, and those of the questions. */
@@ -182,6 +187,7 @@ const optionsShape = {
     .optional(),
   connections: z.strictObject({ max: positive.optional(), perAddress: positive.optional() }).optional(),
   managedAgents: managedAgentsOptions.optional(),
+  page: z.boolean().optional(),
 }
 
 const configSchema = z.strictObject({
@@ -217,6 +223,7 @@ export function readServerOptions(input: ServerOptions, agents: readonly string[
   const options = validate('server', z.strictObject(optionsShape), input) as ServerOptions
   checkTenants(options)
   checkOperators(options)
+  checkPage(options)
   const { defaultAgent } = options
   if (defaultAgent !== undefined && !agents.includes(defaultAgent))
     throw new ConfigError('server.defaultAgent', `there is no agent "${defaultAgent}"; known are: ${agents.join(', ')}`)
@@ -232,6 +239,15 @@ function checkOperators({ keys = [], operators = [] }: Pick<ServerOptions, 'keys
       'server.operators',
       `the key of "${shared.name}" is also one of server.keys; give it another one`,
     )
+}
+
+/** A page that nobody could open is a mistake. */
+function checkPage({ page, keys = [], jwt, operators = [] }: ServerOptions): void {
+  if (page !== true || operators.length > 0 || (keys.length === 0 && jwt === undefined)) return
+  throw new ConfigError(
+    'server.page',
+    'needs operators while the server has keys: no tenant may open it; give server.operators, or leave it out',
+  )
 }
 
 /** An issuer says which tenants its tokens are for: it must not be able to name one that has keys. */

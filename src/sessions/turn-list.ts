@@ -28,9 +28,21 @@ export class TurnList {
     return Array.from(this.#turns, ([turn, session]) => {
       const { tenant, key, agent } = session()
       const { id, workerId: worker, warmth, phases } = turn
-      const { now: phase, times, tools, totalMs } = phases
+      const { now: phase, times, tools, steps, totalMs } = phases
       const startedAt = Math.round(now - totalMs)
-      return { id, tenant, session: key, agent, worker, warmth, phase, phases: times, tools, startedAt }
+      return {
+        id,
+        tenant,
+        session: key,
+        agent,
+        worker,
+        warmth,
+        phase,
+        phases: times,
+        tools,
+        steps: steps.slice(),
+        startedAt,
+      }
     })
   }
 

@@ -1,0 +1,33 @@
+import { useRef } from 'preact/hooks'
+import { signIn, signInProblem } from '../state.ts'
+
+export function SignIn() {
+  const input = useRef<HTMLInputElement>(null)
+  return (
+    <main class="sign-in">
+      <h1>claude-agent-pool</h1>
+      <p>This server asks for an operator's key. Keys of tenants do not open this page.</p>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault()
+          const key = input.current?.value.trim() ?? ''
+          if (key !== '') signIn(key)
+        }}
+      >
+        <label>
+          Operator's key
+          <input ref={input} type="password" autocomplete="current-password" required autofocus />
+        </label>
+        {signInProblem.value !== undefined && (
+          <p class="bad-text" role="alert">
+            {signInProblem.value}
+          </p>
+        )}
+        <button type="submit" class="primary">
+          Open
+        </button>
+      </form>
+      <p class="quiet">The key stays in this tab, and is sent to this server alone.</p>
+    </main>
+  )
+}
