@@ -87,6 +87,8 @@ export interface Server {
   readonly logger: Logger
   /** True when no key is asked for. */
   readonly open: boolean
+  /** Whether `/` is the operator's page now. */
+  readonly page: boolean
   /** What bounds the connections that \`listen()\` takes. */
   readonly connections: ConnectionLimits
   /** Changed by `listen()`; without, the server is `ready` from the beginning. */
@@ -186,6 +188,9 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     logger,
     get open() {
       return authenticator.off
+    },
+    get page() {
+      return gate.isOpen
     },
     get state() {
       return settings.state

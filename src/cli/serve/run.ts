@@ -73,6 +73,7 @@ async function host({ flags, logger, signals, plan }: Start): Promise<number> {
     questions,
     ...(clientTools === undefined ? {} : { clientTools }),
     resourceFile: join(plan.dataDir, RESOURCE_FILE),
+    drain: () => signals.drain(),
     behindProxy: PROXIES.some((name) => (process.env[name] ?? '') !== ''),
   })
   const listening = await listen(server, {
@@ -129,6 +130,12 @@ class Signals implements Disposable {
     return this.#ending.promise
   }
 
+  /** The same as the first signal. */
+  drain(): void {
+    this.#ends = true
+    this.#ending.resolve()
+  }
+
   /** Aborted by the second one, or after this time. */
   cut(graceMs: number): AbortSignal {
     setTimeout(() => this.#cut.abort(), graceMs).unref()
@@ -151,8 +158,7 @@ class Signals implements Disposable {
       this.code = 128 + constants.signals[signal]
       this.#cut.abort()
     }
-    this.#ends = true
-    this.#ending.resolve()
+    this.drain()
   }
 
   readonly #crashed = (error: unknown): void => {

@@ -37,12 +37,13 @@ export function announce(
     tools: [],
     context: [],
   })
+  const page = server.page ? `\n  page    ${url}/` : ''
   console.log(`claude-agent-pool serves on ${url}
 
   agents  ${agents.join(', ')}
   model   ${simulatedBecause === undefined ? 'the real one' : MODEL[simulatedBecause]}
   isolated  ${isolation.mode === 'none' ? 'no: agents have the rights of this user' : `by ${isolation.mode}, network ${saysEgress(isolation.egress)}`}
-  keys    ${server.open ? 'none: every program on this machine may use it' : 'needed'}${operations === undefined ? '' : `\n  operations  ${operations.url}`}
+  keys    ${server.open ? 'none: every program on this machine may use it' : 'needed'}${page}${operations === undefined ? '' : `\n  operations  ${operations.url}`}
 
 Try in another terminal:
 

@@ -5,7 +5,7 @@ import type { ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
 import type { PageHeader } from './wire.ts'
 
-export const PAGE_HEADER: PageHeader = 'x-claude-agent-pool-page'
+const PAGE_HEADER: PageHeader = 'x-claude-agent-pool-page'
 
 /** An operator where no key is asked for. */
 const ANYBODY = 'anybody'

@@ -15,7 +15,8 @@ export function operatorPage(context: PageContext, gate: PageGate): { route: Hon
   }
   const answer = async (c: Context<ServerEnv>): Promise<Response> => {
     const { method, path } = c.req
-    if (!gate.takes(path) || closed) throw new ApiError('not_found_error', `there is no ${method} ${path}`)
+    if (!gate.takes(path)) throw new ApiError('not_found_error', `there is no ${method} ${path}`)
+    if (closed) throw new ApiError('overloaded_error', 'the server is closing')
     routes ??= load()
     return (await routes).handle(c)
   }

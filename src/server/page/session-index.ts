@@ -45,7 +45,7 @@ export interface ListWindow {
   rows: ReadonlyMap<string, SessionRow>
 }
 
-export const idOf = ({ tenant, key }: { tenant: string; key: string }): string => `${tenant}\0${key}`
+const idOf = ({ tenant, key }: { tenant: string; key: string }): string => `${tenant}\0${key}`
 
 const rowOf = ({ tenant, key, agent, state, turns, usage, createdAt, lastUsedAt, phase }: SessionInfo): SessionRow => ({
   tenant,

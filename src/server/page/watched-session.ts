@@ -2,7 +2,7 @@ import type { JournalEntry, NumberedEvent, Pool, Session, SessionEvents } from '
 import type { ShownEvent } from './wire.ts'
 
 /** Of one session at first, and for each look further back. */
-export const EVENTS_SHOWN = 100
+const EVENTS_SHOWN = 100
 
 /** So many are sent at once. */
 const MOST_AT_ONCE = 100

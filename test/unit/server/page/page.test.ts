@@ -102,11 +102,9 @@ describe('who may open it', () => {
       expect((await act(all, { do: 'suspend' }, headers))[0]).toBe(401)
     }
     expect(all.pool.stats().suspended.pool).toBe(false)
-    const { hello, next } = await openPage(all, {}, { 'x-api-key': OPERATOR }).then(async (reader) => {
-      await reader.next()
-      return reader
-    })
-    expect([hello?.operator, hello?.keyed, typeof next]).toEqual(['ann', true, 'function'])
+    const reader = await openPage(all, {}, { 'x-api-key': OPERATOR })
+    await reader.next()
+    expect([reader.hello?.operator, reader.hello?.keyed]).toEqual(['ann', true])
   })
 
   test('with keys and without operators, page: true is refused: no one could open it', async () => {
@@ -223,7 +221,7 @@ describe('an action', () => {
     expect(await asked).toMatchObject({ behavior: 'allow' })
     expect((await act(all, { do: 'answer', ...place, id: 'toolu_1', allow: false }))[0]).toBe(404)
     await clock.advance(250)
-    await reader.until(() => (reader.sections['session']?.['questions'] as unknown[]).length === 0)
+    await reader.until(() => JSON.stringify(reader.sections['session']?.['questions']) === '[]')
   })
 })
 
@@ -275,7 +273,7 @@ describe('the stream', () => {
     const reader = await openPage(all, { list })
     const keys = (): string[] => {
       const order = (reader.sections['listed']?.['order'] ?? []) as string[]
-      return order.map((id) => (reader.sections['list']?.[id] as SessionRow).key)
+      return order.map((id) => (reader.sections['list']?.[id] as SessionRow | undefined)?.key ?? '')
     }
     await clock.advance(1_000)
     await reader.until(() => reader.sections['listed']?.['total'] === 30 && keys()[0] === 's17')
