@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { onlyHost } from '../src/cluster/membership.ts'
 import { systemClock } from '../src/clock.ts'
 import { EventReader } from '../src/journal/event-reader.ts'
 import { Journal } from '../src/journal/journal.ts'
@@ -157,7 +158,7 @@ await bench(async ({ dir, quick, owned }) => {
   const full = own(await storeWith(join(folder, 'replay.sqlite'), 1, 10_000))
   const replays: Round[] = []
   for (let round = 0; round < (quick ? 3 : 15); round += 1) {
-    const ownership = new Ownership('uid 0', { store: full, owner: OWNER }, { isStored: true })
+    const ownership = new Ownership('uid 0', { store: full, member: onlyHost(OWNER) }, { isStored: true })
     const journal = new Journal('uid 0', { store: full, ownership, clock: systemClock, onIdle: () => undefined })
     const source = { open: async () => ({ journal, release: () => undefined }) }
     const since = performance.now()

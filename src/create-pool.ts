@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { calendarOf } from './calendar.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
+import { Membership, onlyHost } from './cluster/membership.ts'
 import { ControlSocket } from './control/server.ts'
 import { CredentialProxy } from './credentials/credential-proxy.ts'
 import { checkBudgets } from './credentials/placement.ts'
@@ -48,9 +49,10 @@ import { RunFiles } from './process/run-files.ts'
 import { ProcessTable } from './process/table.ts'
 import { treesInSteps } from './process/tree.ts'
 import { DataDir } from './store/data-dir.ts'
-import { sessionStore } from './store/session-store.ts'
+import { moveTranscripts, sessionStore } from './store/session-store.ts'
 import { openStore } from './store/open-store.ts'
 import type { Store } from './store/store.ts'
+import { packageVersion } from './telemetry/host-metrics.ts'
 import { logPool } from './telemetry/log.ts'
 import type { Logger } from './telemetry/log.ts'
 import { traceTurns } from './telemetry/tracing.ts'
@@ -154,13 +156,17 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, compileCache }
   const driver = options.driver ?? new ClaudeDriver(own)
   const ledger = new UsageLedger({ clock, driver, places: dataDir })
-  const owner = await store.register(place)
-  await adoptOpenTurns({ store, clock, ledger, owner })
+  const membership =
+    store.hosts && (await Membership.join({ clock, directory: store.hosts, place, version: packageVersion() }))
+  const member = membership ?? onlyHost(await store.register(place))
+  // Among others, the pool takes over what hosts that are gone have left.
+  if (membership === undefined) await adoptOpenTurns({ store, clock, ledger, member })
   const pool = new Pool({
     clock,
     driver,
     store,
-    owner,
+    member,
+    membership,
     memory: options.memory ?? systemMemory(clock),
     agents,
     ledger,
@@ -176,6 +182,8 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       transcripts: {
         copied: transcripts === 'store',
         of: (tenant, ownership) => sessionStore(store, tenant, dates, ownership),
+        move: (tenant, sdkSessionId, project, ownership) =>
+          moveTranscripts(store, { tenant, sdkSessionId, project }, ownership),
       },
       runFiles: openRunFiles(runDir),
       control: new ControlSocket(dataDir.controlPath, dataDir.controlSecret),

@@ -17,6 +17,7 @@ export type PoolErrorCode =
   | 'invalid_config'
   | 'host_running'
   | 'fenced'
+  | 'session_elsewhere'
   | 'store_failed'
   | 'disk_full'
   | 'read_only'
@@ -251,10 +252,23 @@ export class FencedError extends PoolError {
   /** The host that owns the session now, by the store's id for it; undefined: none does. */
   readonly owner: string | undefined
 
-  constructor(uid: string, owner: string | undefined) {
+  constructor(uid: string, owner: string | undefined, other?: { code: 'session_elsewhere'; message: string }) {
     const why = owner === undefined ? 'this host does not own it any more' : `host ${owner} owns it`
-    super('fenced', `session ${uid} cannot be written: ${why}; nothing was changed. Open the session again to go on`)
+    const message = `session ${uid} cannot be written: ${why}; nothing was changed. Open the session again to go on`
+    super(other?.code ?? 'fenced', other?.message ?? message)
     this.owner = owner
+  }
+}
+
+/** Another host owns the session. Nothing was sent and nothing was changed: send the prompt to that host, or try again later. */
+export class SessionElsewhereError extends FencedError {
+  /** The host that owns the session, by its place. */
+  readonly place: string
+
+  constructor(uid: string, owner: string, place: string) {
+    const message = `session ${uid} runs on ${place}; nothing was sent. Send it there, or try again when that host has given the session back`
+    super(uid, owner, { code: 'session_elsewhere', message })
+    this.place = place
   }
 }
 

@@ -196,6 +196,14 @@ export interface PoolEvents {
   'transcript.recopied': [{ session: SessionRef }]
   /** Processes of hosts that are gone were ended; `left` could not be. */
   'orphans.reaped': [{ pids: number[]; left: number }]
+  /** Another host of the store is gone. */
+  'host.departed': [{ id: string; place: string }]
+  /** The other hosts hold this one for gone. Its sessions and processes end, and it comes back as another host. */
+  'host.lost': [{ id: string }]
+  /** An operator wants this host to drain (`claude-agent-pool drain`). */
+  'host.drainAsked': [{ id: string }]
+  /** A session whose host died in its turn continues here. */
+  'session.takenOver': [{ session: SessionRef }]
   /** The store cannot write, for instance on a full disk, or can again. */
   'store.health': [
     { trouble: StoreErrorCode | undefined; from: StoreErrorCode | undefined; freeBytes: number | undefined },

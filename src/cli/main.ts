@@ -9,6 +9,7 @@ import { chatCommand } from './chat/command.ts'
 import { demoCommand } from './demo/command.ts'
 import { doctorCommand } from './doctor/command.ts'
 import { report } from './shared/exit.ts'
+import { drainCommand, hostsCommand } from './hosts/command.ts'
 import { psCommand } from './ps/command.ts'
 import { serveCommand } from './serve/command.ts'
 import { backupCommand, sessionsCommand } from './sessions/command.ts'
@@ -55,6 +56,8 @@ function program(): Command {
     doctorCommand(),
     sessionsCommand(),
     workersCommand(),
+    hostsCommand(),
+    drainCommand(),
     suspendCommand(),
     resumeCommand(),
     backupCommand(),

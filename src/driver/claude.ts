@@ -4,6 +4,7 @@ import { ConfigError, ResumeError, StartError, StoreError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import { HostCgroup } from '../process/cgroup.ts'
 import { Guard } from '../process/guard.ts'
+import { folderName } from '../transcripts/folder.ts'
 import { checkHandOver } from '../process/hand-over.ts'
 import { Reaper } from '../process/reaper.ts'
 import { ProcessTable } from '../process/table.ts'
@@ -433,6 +434,14 @@ export class ClaudeDriver implements Driver {
       cgroup: this.#cgroup,
       trouble: this.#trouble,
     })
+  }
+
+  lease(until: number | 'lost'): void {
+    this.#guard?.lease(until)
+  }
+
+  projectOf(cwd: string): string {
+    return folderName(cwd)
   }
 
   trees(): ReadonlyMap<string, ProcessInfo[]> {

@@ -23,7 +23,10 @@ import { parseTranscript, transcriptFile, transcriptNames } from '../transcripts
 type Trouble = DriverListeners['trouble']
 
 /** What the CLI keeps of conversations, as far as the host works with it: in files that agents can reach, too. */
-export class ConversationFiles implements Omit<Driver, 'abortError' | 'attach' | 'close' | 'trees' | 'start' | 'fork'> {
+export class ConversationFiles implements Omit<
+  Driver,
+  'abortError' | 'attach' | 'close' | 'trees' | 'lease' | 'projectOf' | 'start' | 'fork'
+> {
   readonly #files: TenantFiles
   #trouble: Trouble = () => undefined
 

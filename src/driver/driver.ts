@@ -206,6 +206,13 @@ export interface Driver {
   attach(listeners: DriverListeners): void
   /** Ends what the driver itself keeps running. Processes are the pool's to end, and have ended before. */
   close(): Promise<void>
+  /**
+   * Processes may run until this reading of `Clock.uptime`; after it they stand still until a later call. `"lost"`: they end at once.
+   * For hosts that share a store. Without a call, processes run as long as the host does.
+   */
+  lease?(until: number | 'lost'): void
+  /** The name by which copies of conversations of a working directory are kept. */
+  projectOf(cwd: string): string
   /** Every process of each worker, descendants included, by worker id: one look at the process table. */
   trees(): ReadonlyMap<string, ProcessInfo[]>
   /** Starts a process without waiting. Errors arrive through `ready` and `exited`. */

@@ -62,6 +62,7 @@ export class Journal {
   readonly #ownership: SessionOwnership
   readonly #clock: Clock
   readonly #onIdle: () => void
+  readonly #onUnbegun: ((prompts: readonly NumberedEvent[]) => void) | undefined
   readonly #listeners = new Set<JournalListener>()
   #additions: Addition[] = []
   /** Characters of JSON in them. */
@@ -86,18 +87,31 @@ export class Journal {
   #showing: Promise<void> | undefined
   /** The end of a turn that is still to be written: its host died, or the store refused it. */
   #owed: Entry[] = []
+  /** Prompts of an earlier owner that have not begun. */
+  #unbegun: NumberedEvent[] = []
   #ended: Error | undefined
   /** Prompts that were acknowledged and have not begun. */
   waiting = 0
   /** Turns that have begun: one at most. */
   running = 0
 
-  constructor(uid: string, context: { store: Store; ownership: SessionOwnership; clock: Clock; onIdle: () => void }) {
+  /** `onUnbegun` gets prompts that an earlier owner has stored and not begun, once this host owns the session. Without it they end. */
+  constructor(
+    uid: string,
+    context: {
+      store: Store
+      ownership: SessionOwnership
+      clock: Clock
+      onIdle: () => void
+      onUnbegun?: ((prompts: readonly NumberedEvent[]) => void) | undefined
+    },
+  ) {
     this.#uid = uid
     this.#store = context.store
     this.#ownership = context.ownership
     this.#clock = context.clock
     this.#onIdle = context.onIdle
+    this.#onUnbegun = context.onUnbegun
   }
 
   /** True while an event is unwritten, or a follower is there. */
@@ -183,9 +197,16 @@ export class Journal {
   async ready(): Promise<void> {
     await this.#load()
     if (this.#owed.length === 0) return
-    await this.append([], 'closed').catch((error: unknown) => {
+    await this.append([]).catch((error: unknown) => {
       if (!(error instanceof FencedError)) throw error
     })
+  }
+
+  /** Claims the session, ends a turn that its last owner has left unfinished, and hands over the prompts that have not begun. */
+  async takeOver(): Promise<void> {
+    await this.#loadOwned()
+    this.#handOver()
+    await this.append([], this.turnAfter)
   }
 
   /** Resolves when all that is kept survives the machine's end, too. Rejects with StoreError. */
@@ -233,6 +254,7 @@ export class Journal {
       if (lastEvent !== this.#last) {
         this.#loading = undefined
         this.#owed = []
+        this.#unbegun = []
       }
     }
     this.#claim = claim
@@ -254,12 +276,21 @@ export class Journal {
     })
     const recent = marks.map(({ number, json }) => ({ number, event: JSON.parse(json) as SessionEvent }))
     const unprocessed = recent.filter(({ event }) => event.type === 'user.message' && event.processed_at === null)
-    if (unprocessed.length === 0 && !isUnderWay(recent[0]?.event)) return
+    const begun = recent.find((mark) => !unprocessed.includes(mark))
+    // They were never handed to a process, so they can run.
+    if (this.#onUnbegun !== undefined) this.#unbegun = unprocessed.toReversed()
+    const ended = this.#onUnbegun === undefined ? unprocessed : []
+    if (ended.length === 0 && !isUnderWay(begun?.event)) return
     const end = [sessionError('unknown_error', HOST_DIED, 'exhausted'), idle({ type: 'retries_exhausted' })]
     this.#owed = [
-      ...unprocessed.map(({ number, event }) => entryOf({ ...event, processed_at: this.time } as SessionEvent, number)),
+      ...ended.map(({ number, event }) => entryOf({ ...event, processed_at: this.time } as SessionEvent, number)),
       ...this.#complete(end),
     ]
+  }
+
+  #handOver(): void {
+    const prompts = this.#unbegun.splice(0)
+    if (prompts.length > 0) this.#onUnbegun?.(prompts)
   }
 
   #add(events: Entry[], turn: Addition['turn']): Promise<NumberedEvent[]> {
@@ -294,6 +325,7 @@ export class Journal {
       this.#gathering = undefined
       try {
         if (loaded !== undefined) throw loaded
+        this.#handOver()
         const written = await this.#write(group)
         for (const [index, { done }] of group.entries()) done(written[index] ?? [])
       } catch (error) {
@@ -314,7 +346,7 @@ export class Journal {
       events.map(({ number, ...entry }) => ({ ...entry, number: number ?? (last += 1) })),
     )
     const turn =
-      group.findLast((addition) => addition.turn !== undefined)?.turn ?? (owed.length > 0 ? 'closed' : undefined)
+      group.findLast((addition) => addition.turn !== undefined)?.turn ?? (owed.length > 0 ? this.turnAfter : undefined)
     const at = calendarOf(this.#clock).latest
     const stored = groups.flat().map(({ number, event: { id, type }, json }) => ({ number, id, type, at, json }))
     await this.#ownership.write((claim) => this.#store.appendEvents(claim, stored, turn))

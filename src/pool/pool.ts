@@ -9,13 +9,14 @@ import type { EgressOptions } from '../options/egress.ts'
 import type { Retention } from '../options/retention.ts'
 import { checkOptions } from '../options/unknown.ts'
 import type { RunFiles } from '../process/run-files.ts'
-import type { PoolFiles, SessionPage, Spending, Store, SessionInfo } from '../store/store.ts'
+import type { HostInfo, HostMember, PoolFiles, SessionPage, Spending, Store, SessionInfo } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { UsageLedger, PoolUsage } from '../usage/usage-ledger.ts'
 import { readAgent } from '../agents/agent.ts'
 import type { Agent, AgentOptions } from '../agents/agent.ts'
 import type { Agents } from '../agents/catalogue.ts'
 import type { Clock } from '../clock.ts'
+import type { Membership } from '../cluster/membership.ts'
 import { Counters } from './counters.ts'
 import type { Totals } from './counters.ts'
 import { PoolEmitter } from '../events.ts'
@@ -45,6 +46,7 @@ import { storedBytes } from '../maintenance/stored-bytes.ts'
 import type { MemorySource } from '../memory/source.ts'
 import { watchedStore } from '../store/watched-store.ts'
 import { Housekeeper } from './housekeeper.ts'
+import { Takeover } from './takeover.ts'
 import { StoreHealth } from './store-health.ts'
 import type { StoreHealthStats } from './store-health.ts'
 import type { BackupReport } from '../maintenance/backup.ts'
@@ -117,8 +119,10 @@ export interface PoolParts {
   clock: Clock
   driver: Driver
   store: Store
-  /** The id of this host, as the store gave it. */
-  owner: string
+  /** This host among those of the store. */
+  member: HostMember
+  /** It beats, if there may be other hosts. */
+  membership?: Membership | undefined
   memory: MemorySource
   agents: Agents
   ledger: UsageLedger
@@ -140,6 +144,7 @@ export class Pool implements AsyncDisposable {
   readonly #queries: Queries
   readonly #maintenance: Maintenance
   readonly #housekeeper: Housekeeper
+  readonly #takeover: Takeover | undefined
   readonly #listening: Promise<void>
   #closing: Promise<void> | undefined
 
@@ -176,8 +181,8 @@ export class Pool implements AsyncDisposable {
     const fleet = this.#fleet
     const transcripts = new TranscriptCopies({ clock, driver, emitter, files, transcripts: transcriptStores })
     const services = { clock, emitter, agents }
-    const { owner } = parts
-    this.#sessions = new Sessions({ store, owner, driver, fleet, ledger, settings, transcripts, services, host })
+    const { member, membership } = parts
+    this.#sessions = new Sessions({ store, member, driver, fleet, ledger, settings, transcripts, services, host })
     const { stored } = this.#sessions
     this.#queries = new Queries({ clock, store, sessions: this.#sessions, agents, driver, emitter })
     const { retention } = settings
@@ -194,6 +199,11 @@ export class Pool implements AsyncDisposable {
       reaped: (report) => emitter.tell('orphans.reaped', report),
     })
     recordRuns(emitter, host.runFiles)
+    if (membership !== undefined) {
+      const sessions = this.#sessions
+      this.#takeover = new Takeover({ clock, driver, store, emitter, gate: fleet.gate, ledger, sessions, member })
+      membership.start(this.#takeover)
+    }
     for (const agent of agents.own) fleet.keepSpares(agent, 'default')
     this.#listening = host.control.listen(this).catch((error: unknown) => {
       emitter.tell('warning', { message: 'other processes cannot ask this pool', error })
@@ -366,6 +376,12 @@ export class Pool implements AsyncDisposable {
     return this.#sessions.turns.open.all
   }
 
+  /** The hosts that share the store, this one included, as the last beat showed them. Empty: the store has one host at a time. */
+  hosts(): (HostInfo & { isThisHost: boolean })[] {
+    const { membership } = this.#parts
+    return (membership?.hosts ?? []).map((host) => ({ ...host, isThisHost: host.id === membership?.id }))
+  }
+
   stats(): PoolStats {
     const { running, waiting, limit } = this.#fleet.gate.facts
     const { starting, waiting: startsWaiting } = this.#fleet.launcher.facts
@@ -439,6 +455,8 @@ export class Pool implements AsyncDisposable {
     checkOptions('drain()', options, { cut: true })
     const { cut } = options
     this.#fleet.gate.suspend('draining')
+    // The others learn at once that this host takes nothing.
+    void this.#parts.membership?.hurry()
     await Promise.race([this.#sessions.turns.settled(), aborted(cut)])
     await this.close()
   }
@@ -474,6 +492,9 @@ export class Pool implements AsyncDisposable {
     await upkeep
     await this.#parts.driver.close()
     await this.#parts.host.credentials?.close()
+    // Until here the processes of this host need its lease.
+    await this.#takeover?.stop()
+    await this.#parts.membership?.stop()
     await this.#parts.store.close()
     this.#parts.host.release()
   }

@@ -13,6 +13,9 @@ const FAREWELL_GRACE_MS = 2_000
 
 const FAREWELL = 'farewell'
 
+/** Begins a line that says how long processes may run. */
+const LEASE = 'lease '
+
 /** Runs as TypeScript from the sources, as JavaScript from the package. */
 const script = fileURLToPath(new URL(`./sentinel${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url))
 
@@ -30,6 +33,7 @@ export class Guard {
   #gone: Promise<void> = Promise.resolve()
   #cancelRestart: CancelTimer | undefined
   #dismissed = false
+  #lease: number | 'lost' | undefined
 
   constructor(
     clock: Clock,
@@ -74,6 +78,7 @@ export class Guard {
     )
     this.#sentinel = sentinel
     sentinel.stdin?.on('error', () => undefined)
+    this.#sendLease()
     // It waits for us; we do not wait for it.
     sentinel.unref()
     ;(sentinel.stdin as unknown as { unref?: () => void } | null)?.unref?.()
@@ -85,6 +90,16 @@ export class Guard {
       sentinel.once('error', ended)
       sentinel.once('exit', () => ended())
     })
+  }
+
+  /** Processes may run until this reading of `Clock.uptime`. `"lost"`: they end at once. */
+  lease(until: number | 'lost'): void {
+    this.#lease = until
+    this.#sendLease()
+  }
+
+  #sendLease(): void {
+    if (this.#lease !== undefined) this.#sentinel?.stdin?.write(`${LEASE}${this.#lease}\n`)
   }
 
   /** Lets the sentinel go; resolves when it has. */

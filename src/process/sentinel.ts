@@ -10,7 +10,7 @@ import { registerRuns } from './run-files.ts'
 import { pause, sweep } from './sweep.ts'
 import { ProcessTable } from './table.ts'
 import type { ProcessEntry } from './table.ts'
-import { hostTree } from './tree.ts'
+import { hostTree, signalProcess } from './tree.ts'
 
 /** The word with which a host that has ended everything itself takes its leave. */
 const FAREWELL = 'farewell'
@@ -27,9 +27,21 @@ const SIGKILL_GRACE_MS = 10_000
 /** How often the living trees are looked at, for members that will have hidden when the host dies. */
 const REMEMBER_INTERVAL_MS = 1_000
 
+/** Begins a line that says how long processes may run: until a reading of the machine's uptime, or no longer. */
+const LEASE = 'lease '
+const LOST = 'lost'
+
+/** How often the end of the lease is looked for. */
+const LEASE_INTERVAL_MS = 50
+
+/** A tree that starts processes may have one that was not seen. */
+const FREEZES = 3
+
 const [pid = '', startTime = '', bootId = '', runDir = '', cgroup] = process.argv.slice(2)
 const host: HostIdentity = { pid: Number(pid), startTime, bootId }
 const tree = hostTree(host, new ProcessTable(), cgroup)
+
+const uptime = (): number => systemClock.uptime?.() ?? systemClock.now()
 
 function look(): ProcessEntry[] {
   registerRuns(runDir)
@@ -46,14 +58,68 @@ async function endAll(): Promise<void> {
   if (cgroup !== undefined) removeCgroup(cgroup)
 }
 
+function signalAll(signal: NodeJS.Signals): void {
+  for (const member of look()) signalProcess(member, signal)
+}
+
+/** Others may own the sessions of these processes by now. */
+function killAll(): void {
+  const met = new Map<number, ProcessEntry>()
+  for (let times = 0; times < FREEZES; times += 1) {
+    for (const member of look()) {
+      met.set(member.pid, member)
+      signalProcess(member, 'SIGSTOP')
+    }
+  }
+  // Those that the host starts from now on are not meant.
+  for (const member of met.values()) signalProcess(member, 'SIGKILL')
+}
+
+/** Until when processes may run; undefined: as long as the host does. */
+let validUntil: number | undefined
+let isFrozen = false
+
+function extend(lease: string): void {
+  if (lease === LOST) {
+    validUntil = -Infinity
+    isFrozen = true
+    killAll()
+    return
+  }
+  validUntil = Number(lease)
+  watchLease()
+  if (!isFrozen || uptime() >= validUntil) return
+  isFrozen = false
+  signalAll('SIGCONT')
+}
+
+function checkLease(): void {
+  if (isFrozen || validUntil === undefined || uptime() < validUntil) return
+  isFrozen = true
+  for (let times = 0; times < FREEZES; times += 1) signalAll('SIGSTOP')
+}
+
+let watching = false
+
+function watchLease(): void {
+  if (watching) return
+  watching = true
+  repeatedly(systemClock, () => LEASE_INTERVAL_MS, checkLease)
+}
+
 let said = ''
 process.stdin.setEncoding('utf8')
 process.stdin.on('data', (text: string) => {
-  said = (said + text).slice(-FAREWELL.length)
+  const lines = (said + text).split('\n')
+  said = lines.pop() ?? ''
+  const lease = lines.findLast((line) => line.startsWith(LEASE))
+  if (lease !== undefined) extend(lease.slice(LEASE.length))
 })
 process.stdin.on('error', () => undefined)
 process.stdin.on('close', () => {
   if (said === FAREWELL) process.exit(0)
+  // Other hosts take over before processes could end by themselves.
+  if (validUntil !== undefined) killAll()
   void endAll().then(() => process.exit(0))
 })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined)

@@ -72,6 +72,9 @@ const CLOSING =
 const FENCED =
   'another server has taken the session over; the prompt may have run here, and the session goes on with the next one'
 
+const ELSEWHERE =
+  'another server has this session now; nothing was sent: try again at that one, or here when it has given the session back'
+
 const BUSY = 'a turn of this session runs, or too many wait already; nothing was sent: try again when it has ended'
 
 const STORE: Translation = { type: 'api_error', instead: 'the server could not read or write its store' }
@@ -100,6 +103,7 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   start_refused: { type: 'api_error', instead: 'the agent process refused to start; nothing was sent' },
   budget_reached: { type: 'billing_error', retry: false },
   api_authentication: { type: 'api_error', retry: false, instead: 'the server has no valid credential for the model' },
+  session_elsewhere: { type: 'overloaded_error', status: 421, instead: ELSEWHERE },
   fenced: { type: 'overloaded_error', retry: false, instead: FENCED },
   host_running: { type: 'api_error', instead: 'the server is not the host of its data' },
   store_failed: STORE,

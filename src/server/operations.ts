@@ -35,6 +35,19 @@ const pressureSchema = z
         agent: z.string().optional(),
       })
       .optional(),
+    /** The hosts that share the database, this one included, as of a second ago at most. Left out if the store has one host at a time. */
+    hosts: z
+      .array(
+        z.object({
+          place: z.string(),
+          state: z.enum(['ready', 'draining']),
+          running: z.int(),
+          waiting: z.int(),
+          free: z.int(),
+          isThisHost: z.boolean(),
+        }),
+      )
+      .optional(),
   })
   .meta({ id: 'Pressure' })
 
@@ -157,7 +170,15 @@ export function operations({ pool, settings, shed, knowledgeOf }: OperationsCont
         reason,
         recentlyShed: shed.count,
       }
-      return c.json({ running, waiting, capacity, ...now, ...(oldest === undefined ? {} : { oldestWaiter: oldest }) })
+      const hosts = pool.hosts().map(({ id: _, version: __, silentMs: ___, ...host }) => host)
+      return c.json({
+        running,
+        waiting,
+        capacity,
+        ...now,
+        ...(oldest === undefined ? {} : { oldestWaiter: oldest }),
+        ...(hosts.length === 0 ? {} : { hosts }),
+      })
     },
   )
   return app

@@ -3,9 +3,10 @@ import type { Clock } from '../clock.ts'
 import type { ResumePoint, SDKMessage } from '../driver/driver.ts'
 import { FencedError, SessionBusyError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
-import type { SessionRecord, Store, SessionRef, SessionInfo } from '../store/store.ts'
+import type { HostMember, SessionRecord, Store, SessionRef, SessionInfo } from '../store/store.ts'
 import type { ClosedWorker, Worker, WorkerOwner } from '../worker/worker.ts'
 import { Journal } from '../journal/journal.ts'
+import type { NumberedEvent } from '../journal/journal.ts'
 import type { NewSessionEvent } from '../journal/session-event.ts'
 import type { RunningTurn } from '../turns/turn.ts'
 import { TurnJournal } from '../turns/turn-journal.ts'
@@ -45,14 +46,16 @@ export interface Keeping {
 /** What active sessions share. */
 export interface SessionServices {
   readonly store: Store
-  /** The id of this host, as the store gave it. */
-  readonly owner: string
+  /** This host. */
+  readonly member: HostMember
   readonly clock: Clock
   readonly emitter: PoolEmitter
   readonly agents: Agents
   readonly transcripts: TranscriptCopies
   readonly files: SessionFiles
   readonly ledger: UsageLedger
+  /** Runs prompts that an earlier host has stored and not begun; undefined where they only end. */
+  readonly resume: ((session: ActiveSession, prompts: readonly NumberedEvent[]) => void) | undefined
   /** No turn, reader or removal uses it at present. */
   onIdle(session: ActiveSession): void
 }
@@ -72,6 +75,7 @@ export class ActiveSession implements WorkerOwner {
   readonly #followers = new Set<Follower>()
   #erasing: Promise<void> | undefined
   #gone: Error | undefined
+  #losing: Promise<void> = Promise.resolve()
   #resetting: Promise<void> = Promise.resolve()
   #held = 0
   /** True for a conversation that is deleted at its end: no store knows it. */
@@ -86,12 +90,12 @@ export class ActiveSession implements WorkerOwner {
   constructor(record: SessionRecord, services: SessionServices, keeping: Keeping) {
     this.#services = services
     this.ephemeral = keeping.ephemeral
-    const { store, clock, owner } = services
+    const { store, clock, member } = services
     const listener = {
       claimed: (found: SessionRecord) => this.live.refresh(found),
       lost: (error: FencedError) => this.#lose(error),
     }
-    this.ownership = keeping.ephemeral ? undefined : new Ownership(record.uid, { store, owner, listener }, keeping)
+    this.ownership = keeping.ephemeral ? undefined : new Ownership(record.uid, { store, member, listener }, keeping)
     this.live = new LiveRecord(record, services, this.ownership)
     this.#turns = new TurnQueue(record.key, {
       idle: () => services.onIdle(this),
@@ -103,9 +107,14 @@ export class ActiveSession implements WorkerOwner {
     const { ownership } = this
     this.journal =
       keeping.events && ownership !== undefined
-        ? new Journal(record.uid, { store, clock, ownership, onIdle })
+        ? new Journal(record.uid, { store, clock, ownership, onIdle, onUnbegun: this.#onUnbegun })
         : undefined
     this.#unprompted = this.journal && this.#listener(this.journal)
+  }
+
+  get #onUnbegun(): ((prompts: readonly NumberedEvent[]) => void) | undefined {
+    const { resume } = this.#services
+    return resume && ((prompts) => resume(this, prompts))
   }
 
   #listener(journal: Journal): Unprompted {
@@ -184,25 +193,35 @@ export class ActiveSession implements WorkerOwner {
 
   /** Claims it for this host before a process of it starts. Rejects with FencedError while another host owns it. */
   async own(): Promise<void> {
+    if (!this.#services.member.isValid) await this.#services.member.valid()
     if (this.ownership?.isStored === true) await this.ownership.take()
   }
 
   /** True when nothing keeps this host from working on it: it owns the session, or no store knows it. */
   get owned(): boolean {
-    return this.ownership?.isStored !== true || this.ownership.held !== undefined
+    const { ownership } = this
+    return this.#services.member.isValid && (ownership?.isStored !== true || ownership.held !== undefined)
   }
 
   /** Gives the turn its place in the session's journal, if there is one. */
-  keep(turn: RunningTurn, { showPrompt = true, lastEvents }: Pick<SendOptions, 'showPrompt' | 'lastEvents'>): void {
+  keep(
+    turn: RunningTurn,
+    { showPrompt = true, lastEvents }: Pick<SendOptions, 'showPrompt' | 'lastEvents'>,
+    stored?: NumberedEvent,
+  ): void {
     if (this.journal === undefined) return
     const record = this.#newRecord(this.journal, {
       prompt: showPrompt ? turn.message : undefined,
+      stored,
       lastEvents: () => (lastEvents === undefined ? [] : this.#lastEvents(lastEvents)),
     })
     turn.keepIn(record)
   }
 
-  #newRecord(journal: Journal, options: Pick<TurnJournalOptions, 'prompt' | 'lastEvents'> = {}): TurnJournal {
+  #newRecord(
+    journal: Journal,
+    options: Pick<TurnJournalOptions, 'prompt' | 'lastEvents' | 'stored'> = {},
+  ): TurnJournal {
     return new TurnJournal(journal, {
       ...options,
       permissions: this.#services.agents.of(this.record.agent).permissions,
@@ -231,8 +250,13 @@ export class ActiveSession implements WorkerOwner {
   #lose(error: FencedError): void {
     this.end(error)
     this.journal?.end(error)
-    void this.#closeWorker('fenced')
+    this.#losing = this.#closeWorker('fenced')
     this.#warn(`session "${this.record.key}" belongs to another host now; its process here was closed`, error)
+  }
+
+  /** Settles when nothing of it runs here any more, after another host has claimed it. */
+  get lost(): Promise<void> {
+    return this.#losing
   }
 
   /** Closes its process, also one that is still starting. */

@@ -21,8 +21,8 @@ export class ActiveSessions {
 
   constructor(services: Omit<SessionServices, 'onIdle'>, { keepsEvents }: { keepsEvents: boolean }) {
     const onIdle = (session: ActiveSession): void => this.forgetIfQuiet(session)
-    const { store, owner, clock, emitter, agents, transcripts, files, ledger } = services
-    this.#services = { store, owner, clock, emitter, agents, transcripts, files, ledger, onIdle }
+    const { store, member, clock, emitter, agents, transcripts, files, ledger, resume } = services
+    this.#services = { store, member, clock, emitter, agents, transcripts, files, ledger, resume, onIdle }
     this.#keepsEvents = keepsEvents
   }
 

@@ -1,3 +1,4 @@
+import { basename, dirname, join } from 'node:path'
 import type { Permit } from '../admission/gate.ts'
 import type { Agent } from '../agents/agent.ts'
 import type { Agents } from '../agents/catalogue.ts'
@@ -233,6 +234,7 @@ export class Checkout {
   async #prepare(session: ActiveSession, agent: Agent, places: TenantPlaces): Promise<SessionStart> {
     const { fleet, transcripts, compaction } = this.#context
     const { record } = session
+    await this.#bringHere(session, places)
     await session.live.settleIdentity(agent.options.cwd, (id) => fleet.starter.makeWorkspace(places, id))
     const { cwd, sdkSessionId } = record
     if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
@@ -245,6 +247,15 @@ export class Checkout {
     if (record.begun) await this.#catchUp(session)
     if (mode.kind !== 'new') await compaction.checkStart(loaded)
     return { mode, cwd }
+  }
+
+  /** A workspace that another host made is where that host is: here the session gets one of this host's, and its transcript with it. */
+  async #bringHere(session: ActiveSession, { workspaces }: TenantPlaces): Promise<void> {
+    const { cwd, ownsCwd } = session.record
+    if (!ownsCwd || cwd === undefined || dirname(cwd) === workspaces || !this.#context.transcripts.areCopied) return
+    const place = join(workspaces, basename(cwd))
+    session.live.identify({ cwd: place, ownsCwd, sdkSessionId: session.record.sdkSessionId })
+    await this.#context.transcripts.move(session.record, session.ownership)
   }
 
   #make(session: ActiveSession, start: Start, { mode, cwd }: SessionStart, places: TenantPlaces): Worker {

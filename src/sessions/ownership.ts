@@ -1,5 +1,12 @@
-import { FencedError } from '../errors.ts'
-import type { ClaimedSession, SessionClaim, SessionOwnership, SessionRecord, Store } from '../store/store.ts'
+import { FencedError, SessionElsewhereError } from '../errors.ts'
+import type {
+  ClaimedSession,
+  HostMember,
+  SessionClaim,
+  SessionOwnership,
+  SessionRecord,
+  Store,
+} from '../store/store.ts'
 
 /** Hears what becomes of a session's ownership. */
 export interface OwnershipListener {
@@ -11,8 +18,8 @@ export interface OwnershipListener {
 
 export interface OwnershipContext {
   store: Store
-  /** The id of this host. */
-  owner: string
+  /** This host. */
+  member: HostMember
   listener?: OwnershipListener
 }
 
@@ -49,7 +56,7 @@ export class Ownership implements SessionOwnership {
 
   /** Adds the session to the store, owned by this host. False: its key is taken. Rejects with StoreError. */
   async create(record: SessionRecord): Promise<boolean> {
-    const claim = await this.#context.store.create(record, this.#context.owner)
+    const claim = await this.#context.store.create(record, this.#context.member.id)
     if (claim === undefined) return false
     this.#isStored = true
     this.#held = { claim, lastEvent: 0 }
@@ -83,9 +90,19 @@ export class Ownership implements SessionOwnership {
     if (held !== undefined) await this.#context.store.release(held.claim).catch(() => undefined)
   }
 
+  /** The session is another host's by now, also if no write has shown it. */
+  lose(error: FencedError): void {
+    if (this.#held !== undefined) this.#lose(error)
+  }
+
   async #claim(): Promise<Claimed> {
-    const { store, owner, listener } = this.#context
-    const claimed = await store.claim(this.#uid, owner)
+    const { store, member, listener } = this.#context
+    // A host that others may hold for gone takes nothing.
+    await member.valid()
+    const claimed = await store.claim(this.#uid, member.id).catch((error: unknown) => {
+      if (!(error instanceof FencedError) || error.owner === undefined) throw error
+      throw new SessionElsewhereError(this.#uid, error.owner, member.nameOf(error.owner))
+    })
     this.#held = claimed
     listener?.claimed(claimed.record)
     return claimed

@@ -4,7 +4,9 @@ import { CapacityError, PoolClosedError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { Fleet } from '../fleet/fleet.ts'
 import type { TurnLimits } from '../options/limits.ts'
-import type { TurnInput } from '../turns/prompt.ts'
+import type { NumberedEvent } from '../journal/journal.ts'
+import type { SessionEvent } from '../journal/session-event.ts'
+import type { MessageContent, TurnInput } from '../turns/prompt.ts'
 import { newTurn, outcomeOf } from '../turns/send.ts'
 import type { SendOptions } from '../turns/send.ts'
 import { steer } from '../turns/steering.ts'
@@ -69,6 +71,16 @@ export class TurnRunner {
     return turn
   }
 
+  /** Runs prompts that an earlier host has stored and not begun. Nobody here waits for them: their events say what becomes of them. */
+  resume(session: ActiveSession, prompts: readonly NumberedEvent[]): void {
+    for (const stored of prompts) {
+      const { content, metadata } = stored.event as Extract<SessionEvent, { type: 'user.message' }>
+      const options: SendOptions = { onBusy: 'queue', ...(metadata === undefined ? {} : { metadata }) }
+      const turn = this.#newTurn(content as unknown as MessageContent, options, session.record.agent)
+      this.#admit(session, turn, options, stored)
+    }
+  }
+
   /** Resolves when no turn runs. */
   async settled(): Promise<void> {
     while (this.#runs.size > 0) await Promise.all(this.#runs)
@@ -79,7 +91,7 @@ export class TurnRunner {
     return newTurn(input, options, { clock, limits: () => limitsOf(agent) })
   }
 
-  #admit(found: ActiveSession, turn: RunningTurn, options: SendOptions): void {
+  #admit(found: ActiveSession, turn: RunningTurn, options: SendOptions, stored?: NumberedEvent): void {
     const { active } = this.#context
     if (active.closed) turn.fail(new PoolClosedError())
     if (turn.state === 'ended') {
@@ -87,7 +99,7 @@ export class TurnRunner {
       return
     }
     const session = active.current(found)
-    session.keep(turn, options)
+    session.keep(turn, options, stored)
     this.open.add(turn, () => session.ref)
     void turn.ended.then(() => this.#report(session, turn))
     const { onBusy = 'reject' } = options

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
 import { FilesError } from '../errors.ts'
 import type { FileProblemReason } from '../errors.ts'
@@ -82,7 +82,7 @@ export class SessionFiles {
     const { tenant, key, uid, cwd, ownsCwd } = record
     if (cwd === undefined) return
     const { transcripts, tenantFiles, places } = this.#context
-    const { configDir, tmpDir, earlier } = places.placesOf(tenant)
+    const { configDir, tmpDir, earlier, workspaces } = places.placesOf(tenant)
     const problems = new Problems()
     const conversations = await this.conversations(record).catch((error: unknown) => {
       problems.take(error)
@@ -92,7 +92,8 @@ export class SessionFiles {
       const place = { configDir, tmpDir, cwd, sessionId }
       await transcripts.forget(tenant, place, ownership).catch((error: unknown) => problems.take(error))
     }
-    if (ownsCwd) await tenantFiles.remove(cwd, problems)
+    // That of another host is there: it finds that no session has it.
+    if (ownsCwd && dirname(cwd) === workspaces) await tenantFiles.remove(cwd, problems)
     // The names of the conversations go last: while one of them is there, they are needed.
     if (problems.count === 0) await tenantFiles.remove(join(earlier, uid), problems)
     const left = problems.error('files_left', `files of session "${key}" could not be removed; delete it again`)

@@ -9,7 +9,8 @@ import type { Fleet } from '../fleet/fleet.ts'
 import type { TurnLimits } from '../options/limits.ts'
 import { wholeNumber } from '../options/section.ts'
 import { checkOptions } from '../options/unknown.ts'
-import type { PoolFiles, SessionInfo, SessionPage, Store } from '../store/store.ts'
+import type { HostMember, PoolFiles, SessionInfo, SessionPage, Store } from '../store/store.ts'
+import type { NumberedEvent } from '../journal/journal.ts'
 import type { UsageLedger } from '../usage/usage-ledger.ts'
 import type { ActiveSession } from './active-session.ts'
 import { ActiveSessions } from './active-sessions.ts'
@@ -50,8 +51,8 @@ const PAGE_OPTIONS: Record<keyof SessionPage, true> = {
 /** What the sessions of a pool are made of. */
 export interface SessionsContext {
   store: Store
-  /** The id of this host. */
-  owner: string
+  /** This host. */
+  member: HostMember
   driver: Driver
   fleet: Fleet
   ledger: UsageLedger
@@ -79,12 +80,16 @@ export class Sessions implements SessionDesk {
   readonly #store: Store
 
   constructor(context: SessionsContext) {
-    const { store, owner, driver, fleet, ledger, settings, transcripts, services, host } = context
+    const { store, member, driver, fleet, ledger, settings, transcripts, services, host } = context
     const { clock, emitter, agents } = services
     const { limits, keepsEvents } = settings
     const places = host.files
     const files = new SessionFiles({ driver, transcripts, places, tenantFiles: host.tenantFiles, emitter })
-    const shared = { store, owner, clock, emitter, agents, transcripts, files, ledger }
+    // With other hosts there, who sent a prompt may be there still when the host has died that took it.
+    const resume =
+      store.hosts &&
+      ((session: ActiveSession, prompts: readonly NumberedEvent[]) => this.turns.resume(session, prompts))
+    const shared = { store, member, clock, emitter, agents, transcripts, files, ledger, resume }
     const active = new ActiveSessions(shared, { keepsEvents })
     const compaction = new Compaction({ clock, driver, emitter, gate: fleet.gate, ledger, agents, places, limits })
     const checkout = new Checkout({ fleet, agents, emitter, transcripts, compaction, ledger, places })

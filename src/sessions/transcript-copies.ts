@@ -66,6 +66,18 @@ export class TranscriptCopies {
     }
   }
 
+  /** Whether conversations have copies, with which another host can go on. */
+  get areCopied(): boolean {
+    return this.#context.transcripts.copied
+  }
+
+  /** Keeps the copy of a conversation for its working directory, which has changed. Rejects with FencedError and StoreError. */
+  async move({ tenant, cwd, sdkSessionId }: ConversationPlace, ownership: Owner): Promise<void> {
+    if (cwd === undefined || sdkSessionId === undefined) return
+    const project = this.#context.driver.projectOf(cwd)
+    await this.#context.transcripts.move(tenant, sdkSessionId, project, ownership)
+  }
+
   /** What either side lacks it gets from the other. Throws FilesError and StoreError. */
   async reconcile({ tenant, cwd, sdkSessionId }: ConversationPlace, ownership: Owner): Promise<void> {
     if (!this.#context.transcripts.copied || cwd === undefined || sdkSessionId === undefined) return

@@ -36,6 +36,9 @@ export const STORE_FILE = 'pool.sqlite'
 
 const TENANTS = 'tenants'
 
+/** Tells this data directory from those of other hosts. */
+const PLACE_FILE = 'place'
+
 /** 108 on Linux and 104 on macOS, with the byte that ends it. */
 const LONGEST_SOCKET_PATH = 103
 
@@ -189,10 +192,10 @@ export class DataDir implements PoolFiles {
 
   /** The name of this directory among those of other hosts: the machine's, and an id that the directory keeps. Throws StoreError. */
   get place(): string {
-    const path = join(this.path, 'place')
+    const path = join(this.path, PLACE_FILE)
     try {
       if (!existsSync(path)) writeFileSync(path, randomBytes(8).toString('hex'), { mode: 0o600 })
-      return `${hostname()}/${readFileSync(path, 'utf8').trim()}`
+      return placeOf(this.path) as string
     } catch (error) {
       throw storeError(`${path} cannot be used`, error)
     }
@@ -334,6 +337,15 @@ export class DataDir implements PoolFiles {
     } catch {
       return undefined
     }
+  }
+}
+
+/** The name of a data directory among those of other hosts; undefined if no host with a shared store has run there. */
+export function placeOf(dataDir: string): string | undefined {
+  try {
+    return `${hostname()}/${readFileSync(join(dataDir, PLACE_FILE), 'utf8').trim()}`
+  } catch {
+    return undefined
   }
 }
 

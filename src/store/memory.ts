@@ -226,6 +226,17 @@ export class MemoryStore implements Store {
       .slice(0, limit)
   }
 
+  async moveTranscripts(tenant: string, sdkSessionId: string, project: string, claim?: SessionClaim): Promise<void> {
+    this.#checkTranscript({ tenant, sdkSessionId }, claim)
+    for (const [id, transcript] of this.#transcripts) {
+      const { key } = transcript
+      if (key.tenant !== tenant || key.sdkSessionId !== sdkSessionId || key.project === project) continue
+      this.#transcripts.delete(id)
+      const moved = { ...key, project }
+      this.#transcripts.set(transcriptId(moved), { ...transcript, key: moved })
+    }
+  }
+
   async removeTranscript(key: TranscriptKey, claim?: SessionClaim): Promise<void> {
     this.#checkTranscript(key, claim)
     if (key.subpath !== undefined) this.#transcripts.delete(transcriptId(key))
@@ -277,7 +288,7 @@ export class MemoryStore implements Store {
   }
 
   /** Throws FencedError for a transcript of a session that another host owns. */
-  #checkTranscript({ tenant, sdkSessionId }: TranscriptKey, claim: SessionClaim | undefined): void {
+  #checkTranscript({ tenant, sdkSessionId }: Omit<TranscriptKey, 'project'>, claim: SessionClaim | undefined): void {
     if (claim !== undefined) return void this.#owned(claim)
     const owned = this.#all.find(
       ({ record, owner }) => record.tenant === tenant && record.sdkSessionId === sdkSessionId && owner !== undefined,

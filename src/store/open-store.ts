@@ -18,7 +18,7 @@ export async function openStore(
   dataDir: DataDir,
   { own, database }: { own: Store | undefined; database: PostgresAddress | undefined },
 ): Promise<OpenStore> {
-  if (own !== undefined) return { store: own, place: ONLY_PLACE }
+  if (own !== undefined) return { store: own, place: own.hosts === undefined ? ONLY_PLACE : dataDir.place }
   if (database === undefined) return { store: new SqliteStore(dataDir.storeFile), place: ONLY_PLACE }
   // Who has no database need not have its package.
   const { PostgresStore } = await import('./postgres/postgres.ts')

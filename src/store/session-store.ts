@@ -2,6 +2,16 @@ import type { Clock } from '../clock.ts'
 import type { SessionKey, SessionStore, SessionStoreEntry } from '../driver/driver.ts'
 import type { SessionClaim, SessionOwnership, Store, TranscriptKey } from './store.ts'
 
+/** Gives the transcripts of a conversation to this project. `ownership`: of the session that has it. */
+export function moveTranscripts(
+  store: Store,
+  { tenant, sdkSessionId, project }: Pick<TranscriptKey, 'tenant' | 'sdkSessionId' | 'project'>,
+  ownership: SessionOwnership | undefined,
+): Promise<void> {
+  const move = (claim?: SessionClaim): Promise<void> => store.moveTranscripts(tenant, sdkSessionId, project, claim)
+  return ownership?.isStored === true ? ownership.write(move) : move()
+}
+
 /**
  * One tenant's transcripts in a store, as the SDK's `sessionStore` option and its session functions take them. `ownership`: of the
  * session that has the conversation.

@@ -295,6 +295,18 @@ export class SqliteStore implements Store {
       .map(({ id, project, ...rest }) => ({ ...rest, project: unescape(project), sdkSessionId: unescape(id) }))
   }
 
+  moveTranscripts(tenant: string, sdkSessionId: string, project: string, claim?: SessionClaim): Promise<void> {
+    return this.#database.write(() => {
+      this.#checkTranscript({ tenant, sdkSessionId }, claim)
+      this.#database.run(
+        'UPDATE OR REPLACE transcripts SET project = ?1 WHERE tenant = ?2 AND sdk_session_id = ?3 AND project <> ?1',
+        escape(project),
+        tenant,
+        escape(sdkSessionId),
+      )
+    })
+  }
+
   removeTranscript(key: TranscriptKey, claim?: SessionClaim): Promise<void> {
     const [tenant, project, sdkSessionId, subpath] = transcriptId(key)
     return this.#database.write(() => {
@@ -347,7 +359,7 @@ export class SqliteStore implements Store {
   }
 
   /** Throws FencedError for a transcript of a session that another host owns. */
-  #checkTranscript({ tenant, sdkSessionId }: TranscriptKey, claim: SessionClaim | undefined): void {
+  #checkTranscript({ tenant, sdkSessionId }: Omit<TranscriptKey, 'project'>, claim: SessionClaim | undefined): void {
     if (claim !== undefined) this.#owned(claim)
     else checkUnowned(this.#database, tenant, sdkSessionId)
   }

@@ -172,6 +172,8 @@ export interface TranscriptStores {
   readonly copied: boolean
   /** `ownership`: of the session that has the conversation; undefined if none has it. */
   of(tenant: string, ownership?: () => SessionOwnership | undefined): SessionStore
+  /** Gives those of a conversation to this project. */
+  move(tenant: string, sdkSessionId: string, project: string, ownership: SessionOwnership | undefined): Promise<void>
 }
 
 /** The files that a pool owns beside its store. */
@@ -281,6 +283,63 @@ export interface ClaimedSession {
   lastEvent: number
 }
 
+/** What a host tells the others of itself. */
+export interface HostReport {
+  /** `draining`: it takes no session any more. */
+  state: 'ready' | 'draining'
+  /** Turns that run, and that wait for a place. */
+  running: number
+  waiting: number
+  /** Turns that it could take now. */
+  free: number
+}
+
+/** A host of a store that many hosts share. */
+export interface HostInfo extends HostReport {
+  /** Of this run of the host: no other run ever has it. */
+  id: string
+  /** Where it is: the next run at this place takes over from it. */
+  place: string
+  /** The release that it runs. */
+  version: string
+  /** How long ago it was heard of last, in milliseconds. */
+  silentMs: number
+}
+
+/** What a host learns with a beat. */
+export interface Beat {
+  /** False: the others hold this host for gone, which is final. */
+  isMember: boolean
+  /** The hosts that are not gone, this one included. */
+  hosts: HostInfo[]
+}
+
+/**
+ * The hosts of a store that many share. A host is a member as long as its beats come. One that is silent for its time to live is gone:
+ * the others may take its sessions.
+ */
+export interface HostDirectory {
+  /** Adds a host, and returns its id. The host that was at this place before is gone from then on. */
+  join(place: string, facts: { version: string; ttlMs: number }): Promise<string>
+  /** Is heard of. Declares silent hosts gone. Rejects at once if the store cannot be reached. */
+  beat(id: string, report: HostReport): Promise<Beat>
+  list(): Promise<HostInfo[]>
+  /** Has a host drain, which learns of it with its next beat. False: there is no such host. */
+  drain(id: string): Promise<boolean>
+}
+
+/** This host among those of its store. */
+export interface HostMember {
+  /** It changes when the host was held for gone and has come back. */
+  readonly id: string
+  /** False: the others may hold this host for gone by now, so it must start nothing. */
+  readonly isValid: boolean
+  /** Resolves when this host may start work. Rejects with StoreError if that takes too long. */
+  valid(): Promise<void>
+  /** A name for people of the host with this id. */
+  nameOf(id: string): string
+}
+
 /** How much of the model may be used, in all or in each period. At least one of the two is given. */
 export interface Budget {
   costUsd?: number
@@ -331,6 +390,8 @@ export interface Store {
    * then on.
    */
   register(place: string): Promise<string>
+  /** The hosts that share this store; undefined if it has one host at a time. */
+  readonly hosts?: HostDirectory
   /** Adds a session with its first claim. Undefined: its key is taken, and nothing was added. */
   create(record: SessionRecord, owner: string): Promise<SessionClaim | undefined>
   /**
@@ -381,6 +442,8 @@ export interface Store {
   transcriptSize(tenant: string, sdkSessionId: string): Promise<number>
   /** Conversations with transcripts that no session has, and to which nothing was added since `before`. */
   leftoverTranscripts(of: { tenant?: string; before?: number; limit: number }): Promise<TranscriptKey[]>
+  /** Gives the transcripts of a conversation to this project, from whichever had them. `claim` as for `appendTranscript()`. */
+  moveTranscripts(tenant: string, sdkSessionId: string, project: string, claim?: SessionClaim): Promise<void>
   /** Removes a transcript; without a subpath, those of the subagents too. `claim` as for `appendTranscript()`. */
   removeTranscript(key: TranscriptKey, claim?: SessionClaim): Promise<void>
 

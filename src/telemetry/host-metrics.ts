@@ -3,7 +3,7 @@ import type { Attributes, BatchObservableResult, Meter } from '@opentelemetry/ap
 import { EventLoopLag } from './event-loop.ts'
 
 /** The version of this package. */
-function packageVersion(): string {
+export function packageVersion(): string {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
     version: string
   }

@@ -73,6 +73,15 @@ export function logPool(pool: Pool, logger: Logger): void {
     logger.warn(`the transcript of a session is not safe: ${event.error}`, event),
   )
   pool.on('orphans.reaped', (report) => logger.warn('orphans of a host that is gone were ended', report))
+  pool.on('host.departed', (event) => logger.warn('another host is gone', event))
+  pool.on('host.lost', (event) =>
+    logger.error(
+      'the other hosts held this one for gone: what it ran has ended, and it comes back as another host',
+      event,
+    ),
+  )
+  pool.on('host.drainAsked', (event) => logger.info('an operator drains this host', event))
+  pool.on('session.takenOver', (event) => logger.info('session taken over from a host that is gone', event))
   pool.on('warning', ({ message, error }) => logger.warn(message, { error }))
 }
 

@@ -10,6 +10,8 @@ import type { FakeConversation } from './process.ts'
  * to take a process in hand before it does anything.
  */
 export class FakeDriver implements Driver {
+  /** What `lease()` was called with, oldest first. */
+  readonly leases: (number | 'lost')[] = []
   /** Every started process, oldest first, ended ones included. */
   readonly processes: FakeProcess[] = []
   /** By SDK session id. */
@@ -89,6 +91,14 @@ export class FakeDriver implements Driver {
   }
 
   /** Fake conversations have no age. */
+  lease(until: number | 'lost'): void {
+    this.leases.push(until)
+  }
+
+  projectOf(cwd: string): string {
+    return cwd
+  }
+
   forgetUnknown(): Promise<number> {
     return Promise.resolve(0)
   }

@@ -23,6 +23,8 @@ export interface TurnJournalOptions {
   caughtUp: () => Promise<void>
   /** Undefined: there is none, or it is no user's and is not told. */
   prompt?: SDKUserMessage | undefined
+  /** The event of the prompt, if an earlier host has stored it. */
+  stored?: NumberedEvent | undefined
   /** What comes right before its last event. */
   lastEvents?: () => readonly NewSessionEvent[]
   /** Translation once, when it has ended, how long it has run without waiting for answers, in milliseconds. */
@@ -61,6 +63,10 @@ export class TurnJournal {
       tell: (call) => this.#tell([call]),
     })
     this.kept.catch(ignore)
+    if (options.stored === undefined) return
+    this.#phase = 'waiting'
+    journal.waiting += 1
+    this.#kept.resolve(options.stored)
   }
 
   /** The event of the prompt, once it is in the journal. Rejects when the turn ends before that. */

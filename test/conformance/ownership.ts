@@ -23,6 +23,7 @@ const WRITES: [string, (store: Store, claim: SessionClaim) => Promise<void>][] =
   ['the removal of events', (store, claim) => store.trimEvents(claim, 2)],
   ['its removal', (store, claim) => store.remove(claim)],
   ['its transcript', (store, claim) => store.appendTranscript(TRANSCRIPT, [ENTRY], 0, claim)],
+  ['its transcript’s place', (store, claim) => store.moveTranscripts('t', 'sdk-1', '-elsewhere', claim)],
   ['the removal of its transcript', (store, claim) => store.removeTranscript(TRANSCRIPT, claim)],
 ]
 

@@ -167,6 +167,20 @@ export function transcriptConformance(open: () => Promise<Store>): void {
       )
     })
 
+    test('move to another project with those of subagents, and take the place of what was left there', async () => {
+      await store.moveTranscripts('t', 'sdk-1', '-moved')
+      await store.moveTranscripts('t', 'sdk-1', '-moved')
+      const moved = { ...KEY, project: '-moved' }
+      expect(await load(KEY)).toBeUndefined()
+      expect(await load(moved)).toBeDefined()
+      expect((await store.listSubpaths(moved)).toSorted()).toEqual(['subagents/one', 'subagents/two'])
+      expect(await load({ ...KEY, tenant: 'u' })).toBeDefined()
+      await store.appendTranscript(KEY, [entry('newer', 'x')], 20)
+      await store.moveTranscripts('t', 'sdk-1', '-work')
+      expect((await store.listSubpaths(KEY)).toSorted()).toEqual(['subagents/one', 'subagents/two'])
+      expect(await load(moved)).toBeUndefined()
+    })
+
     test('go with the session whose conversation they are', async () => {
       await host.put(record('t', 'k', { sdkSessionId: 'sdk-1' }))
       await host.remove('t', 'k')

@@ -76,6 +76,7 @@ async function host({ flags, logger, signals, plan }: Start): Promise<number> {
     drain: () => signals.drain(),
     behindProxy: PROXIES.some((name) => (process.env[name] ?? '') !== ''),
   })
+  opened.pool.on('host.drainAsked', () => signals.drain())
   const listening = await listen(server, {
     host: plan.host,
     port: plan.port,

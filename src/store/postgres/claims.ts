@@ -27,7 +27,7 @@ const IS_GONE = `EXISTS (SELECT 1 FROM pool.hosts h WHERE h.id = s.owner AND h.s
 const CLAIM = `
 UPDATE pool.sessions s SET owner = $2, fence = s.fence + 1
 WHERE s.uid = $1 AND (s.owner IS NULL OR s.owner = $2 OR ${IS_GONE})
-  AND EXISTS (SELECT 1 FROM pool.hosts m WHERE m.id = $2 AND m.state <> 'gone')
+  AND EXISTS (SELECT 1 FROM pool.hosts m WHERE m.id = $2 AND m.state = 'ready')
 RETURNING ${CLAIM_COLUMNS}`
 
 /** Several hosts take some each. `$3`: what this host knows to own, which it did not adopt in an attempt of unknown outcome. */
@@ -92,8 +92,13 @@ export class Claims {
     const [host] = await this.#connections.persist(() =>
       this.#connections.once<{ id: number }>({ text: REGISTER, values: [place] }),
     )
-    this.#registered.push(Number(host?.id))
+    this.recordHost(host?.id as number)
     return String(host?.id)
+  }
+
+  /** A host was added by this store. */
+  recordHost(id: number): void {
+    this.#registered.push(id)
   }
 
   /** The hosts that were registered here are gone, and so their sessions are free. */

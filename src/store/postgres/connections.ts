@@ -63,6 +63,8 @@ const pause = (ms: number): Promise<void> =>
 export class Connections {
   /** The address without its password, for messages. */
   readonly place: string
+  /** A client beside the others, which is the caller's, and whose statements end after this time. */
+  readonly newClient: (timeoutMs: number) => Pg.Client
   readonly #pool: Pg.Pool
   readonly #schema: string
   readonly #isPrepared: boolean
@@ -71,8 +73,9 @@ export class Connections {
   #endsAt = Infinity
   #closed = false
 
-  private constructor(pool: Pg.Pool, address: PostgresAddress) {
+  private constructor(pool: Pg.Pool, newClient: Connections['newClient'], address: PostgresAddress) {
     this.#pool = pool
+    this.newClient = newClient
     this.place = address.shown
     this.#schema = address.schema
     this.#isPrepared = !address.isPooled
@@ -81,20 +84,20 @@ export class Connections {
   /** Rejects with StoreError if `pg` is missing. Connects with the first statement. */
   static async open(address: PostgresAddress): Promise<Connections> {
     const pg = await loadPg()
-    const pool = new pg.Pool({
+    const base = {
       ...clientConfig(address),
-      max: MOST_CONNECTIONS,
-      idleTimeoutMillis: IDLE_MS,
-      query_timeout: QUERY_MS,
       types: {
         getTypeParser: ((type: number, format: 'text') =>
           type === BIGINT ? Number : (pg.types.getTypeParser(type, format) as unknown)) as never,
       },
-    })
+    }
+    const pool = new pg.Pool({ ...base, max: MOST_CONNECTIONS, idleTimeoutMillis: IDLE_MS, query_timeout: QUERY_MS })
     // A connection that breaks while nothing runs on it must not end the host.
     pool.on('error', () => undefined)
     pool.on('connect', (client) => client.on('error', () => undefined))
-    return new Connections(pool, address)
+    const newClient = (timeoutMs: number): Pg.Client =>
+      new pg.Client({ ...base, query_timeout: timeoutMs, connectionTimeoutMillis: timeoutMs })
+    return new Connections(pool, newClient, address)
   }
 
   get schema(): string {
@@ -156,7 +159,7 @@ export class Connections {
 
   async #run<Row>(client: Pg.PoolClient, { text, values = [], name, timeoutMs }: Statement): Promise<Row[]> {
     const query = {
-      text: this.#textOf(text),
+      text: this.textOf(text),
       values: [...values],
       ...(name === undefined || !this.#isPrepared ? {} : { name }),
       ...(timeoutMs === undefined ? {} : { query_timeout: timeoutMs }),
@@ -168,7 +171,8 @@ export class Connections {
     }
   }
 
-  #textOf(text: string): string {
+  /** The statement with the name of the schema. */
+  textOf(text: string): string {
     let own = this.#texts.get(text)
     if (own === undefined) {
       own = text.replaceAll(/\bpool\.(?=[a-z_]+)/g, `"${this.#schema}".`)

@@ -20,6 +20,7 @@ import { Accounts } from './accounts.ts'
 import { Appends } from './appends.ts'
 import { Claims, OWNED, notThere } from './claims.ts'
 import { Connections, LONG_QUERY_MS } from './connections.ts'
+import { Hosts } from './hosts.ts'
 import { Lanes } from './lanes.ts'
 import { COLUMNS, FACTS, factsOf, toRecord, usageText } from './rows.ts'
 import type { SessionRow } from './rows.ts'
@@ -60,6 +61,7 @@ export class PostgresStore implements Store {
   readonly #transcripts: Transcripts
   readonly #accounts: Accounts
   readonly #lanes = new Lanes()
+  readonly hosts: Hosts
 
   private constructor(connections: Connections) {
     this.#connections = connections
@@ -67,6 +69,7 @@ export class PostgresStore implements Store {
     this.#appends = new Appends(connections, this.#claims)
     this.#transcripts = new Transcripts(connections, this.#claims)
     this.#accounts = new Accounts(connections)
+    this.hosts = new Hosts(connections, this.#claims)
   }
 
   /** Connects, and brings the schema up to date. Rejects with StoreError: `pg` is missing, or the database cannot be used. */
@@ -211,6 +214,11 @@ export class PostgresStore implements Store {
     return this.#transcripts.leftovers(of)
   }
 
+  moveTranscripts(tenant: string, sdkSessionId: string, project: string, claim?: SessionClaim): Promise<void> {
+    const lane = laneOf({ tenant, sdkSessionId }, claim)
+    return this.#lanes.run(lane, () => this.#transcripts.move(tenant, sdkSessionId, project, claim))
+  }
+
   removeTranscript(key: TranscriptKey, claim?: SessionClaim): Promise<void> {
     return this.#lanes.run(laneOf(key, claim), () => this.#transcripts.remove(key, claim))
   }
@@ -236,6 +244,7 @@ export class PostgresStore implements Store {
     await this.#lanes.settled()
     // A database that is away frees the sessions when this host has been silent.
     await this.#claims.leave().catch(() => undefined)
+    await this.hosts.close()
     await this.#connections.close()
   }
 
@@ -268,5 +277,5 @@ export class PostgresStore implements Store {
 const bound = (number: number | undefined): number | null =>
   number === undefined || !Number.isFinite(number) ? null : Math.ceil(number)
 
-const laneOf = ({ tenant, sdkSessionId }: TranscriptKey, claim: SessionClaim | undefined): string =>
+const laneOf = ({ tenant, sdkSessionId }: Omit<TranscriptKey, 'project'>, claim: SessionClaim | undefined): string =>
   claim?.uid ?? JSON.stringify([tenant, sdkSessionId, ''])

@@ -79,6 +79,16 @@ const MIGRATIONS: readonly string[] = [
     id text PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp()
   )`,
+
+  // A host without a time to live is gone only when the next one at its place starts.
+  `ALTER TABLE pool.hosts ADD COLUMN version text;
+  ALTER TABLE pool.hosts ADD COLUMN ttl_ms integer;
+  ALTER TABLE pool.hosts ADD COLUMN beat_at timestamptz;
+  ALTER TABLE pool.hosts ADD COLUMN steady_since timestamptz;
+  ALTER TABLE pool.hosts ADD COLUMN running integer NOT NULL DEFAULT 0;
+  ALTER TABLE pool.hosts ADD COLUMN waiting integer NOT NULL DEFAULT 0;
+  ALTER TABLE pool.hosts ADD COLUMN free integer NOT NULL DEFAULT 0;
+  CREATE INDEX hosts_that_are_there ON pool.hosts (id) WHERE state <> 'gone'`,
 ]
 
 const OLDEST_SERVER = 140_000

@@ -40,6 +40,20 @@ removed AS (
   AND EXISTS (SELECT 1 FROM allowed))
 SELECT EXISTS (SELECT 1 FROM allowed) AS allowed`
 
+/** One that was left where these go is older. Of several that go there the newest does. */
+const moveSql = (guard: string): string => `
+WITH ${guard},
+moved AS (
+  SELECT DISTINCT ON (subpath) id, subpath FROM pool.transcripts
+  WHERE tenant = $4 AND sdk_session_id = $5 AND project <> $6 AND EXISTS (SELECT 1 FROM allowed)
+  ORDER BY subpath, written_at DESC, id DESC),
+older AS (
+  DELETE FROM pool.transcripts WHERE tenant = $4 AND sdk_session_id = $5
+  AND subpath IN (SELECT subpath FROM moved) AND id NOT IN (SELECT id FROM moved) RETURNING id),
+changed AS (
+  UPDATE pool.transcripts SET project = $6 WHERE id IN (SELECT id FROM moved) AND (SELECT count(*) FROM older) >= 0)
+SELECT EXISTS (SELECT 1 FROM allowed) AS allowed`
+
 const checkSql = (guard: string): string => `WITH ${guard} SELECT EXISTS (SELECT 1 FROM allowed) AS allowed`
 
 const idOf = ({ tenant, project, sdkSessionId, subpath = '' }: TranscriptKey): [string, string, string, string] => [
@@ -73,6 +87,11 @@ export class Transcripts {
 
   remove(key: TranscriptKey, claim: SessionClaim | undefined): Promise<void> {
     return this.#write('remove', removeSql, key, idOf(key), claim)
+  }
+
+  async move(tenant: string, sdkSessionId: string, project: string, claim: SessionClaim | undefined): Promise<void> {
+    const values = [tenant, escape(sdkSessionId), escape(project)]
+    await this.#write('move', moveSql, { tenant, sdkSessionId }, values, claim)
   }
 
   async load(key: TranscriptKey): Promise<string[] | undefined> {
@@ -130,7 +149,7 @@ export class Transcripts {
   async #write(
     name: string,
     sql: (guard: string) => string,
-    key: TranscriptKey,
+    key: Omit<TranscriptKey, 'project'>,
     values: readonly unknown[],
     claim: SessionClaim | undefined,
   ): Promise<void> {
@@ -149,7 +168,10 @@ export class Transcripts {
     if (answer?.allowed !== true) throw await this.#refusal(key, claim)
   }
 
-  async #refusal({ tenant, sdkSessionId }: TranscriptKey, claim: SessionClaim | undefined): Promise<FencedError> {
+  async #refusal(
+    { tenant, sdkSessionId }: Omit<TranscriptKey, 'project'>,
+    claim: SessionClaim | undefined,
+  ): Promise<FencedError> {
     if (claim !== undefined) return (await this.#claims.refusal(claim.uid)) ?? new FencedError(claim.uid, undefined)
     const [row] = await this.#connections.read<{ uid: string; owner: number | null }>({
       text: 'SELECT uid, owner FROM pool.sessions WHERE tenant = $1 AND sdk_session_id = $2 AND owner IS NOT NULL',

@@ -3,6 +3,7 @@ import type { JournalEntry, Session } from '../../../src/index.ts'
 import type { SessionClaim, SessionRecord } from '../../../src/store/store.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
 import type { TestPoolOptions } from '../../../src/testing/index.ts'
+import { onlyHost } from '../../../src/cluster/membership.ts'
 import { Ownership } from '../../../src/sessions/ownership.ts'
 import { OneHost } from '../../conformance/one-host.ts'
 import { event } from '../../conformance/events.ts'
@@ -47,6 +48,7 @@ async function running(key = 'k') {
 }
 
 const FENCED = { name: 'FencedError', code: 'fenced' }
+const ELSEWHERE = { name: 'SessionElsewhereError', code: 'session_elsewhere' }
 
 const typesOf = async (session: Session): Promise<string[]> =>
   (await session.history({ limit: 100 })).map(({ event: { type } }) => type)
@@ -184,7 +186,7 @@ test('what a process copies after its session was given back is taken while no h
   const other = await OneHost.of(store)
   await other.claim(await store.uidOf('k'))
   await expect(add()).rejects.toMatchObject(FENCED)
-  expect(await outcome(s.send('hello'))).toBe('fenced')
+  expect(await outcome(s.send('hello'))).toBe('session_elsewhere')
   expect(reasons()).toEqual(['hibernate'])
 })
 
@@ -194,7 +196,7 @@ test('a write that comes too late for its claim does not end the next one', asyn
   await store.create(record('t', 'k', { uid: 'one' }), owner)
   const lost: unknown[] = []
   const listener = { claimed: () => undefined, lost: (error: unknown) => void lost.push(error) }
-  const ownership = new Ownership('one', { store, owner, listener }, { isStored: true })
+  const ownership = new Ownership('one', { store, member: onlyHost(owner), listener }, { isStored: true })
   const gate = Promise.withResolvers<void>()
   const late = ownership.write(async (claim) => {
     await gate.promise
@@ -211,8 +213,8 @@ test('a write that comes too late for its claim does not end the next one', asyn
 describe('a session that another host owns', () => {
   test('starts no process here', async () => {
     const { driver, other, s } = await elsewhere()
-    expect(await outcome(s.send('hello'))).toBe('fenced')
-    await expect(s.warm()).rejects.toMatchObject(FENCED)
+    expect(await outcome(s.send('hello'))).toBe('session_elsewhere')
+    await expect(s.warm()).rejects.toMatchObject(ELSEWHERE)
     expect(driver.processes).toEqual([])
     await other.appendEvents('one', [event(2)])
   })
@@ -222,7 +224,7 @@ describe('a session that another host owns', () => {
     const { pool, clock, s, reasons } = await elsewhere({ agents: spares })
     await clock.settle()
     const used = method === 'send' ? s.send('hello').result : s.warm()
-    await expect(used).rejects.toMatchObject(FENCED)
+    await expect(used).rejects.toMatchObject(ELSEWHERE)
     await clock.settle()
     expect([pool.stats().workers, reasons()]).toMatchObject([{ total: 1, spares: 1 }, []])
   })
@@ -237,8 +239,8 @@ describe('a session that another host owns', () => {
 
   test('cannot be deleted or written here, and loses nothing', async () => {
     const { pool, store, s, told } = await elsewhere()
-    await expect(s.delete()).rejects.toMatchObject(FENCED)
-    await expect(s.append([{ type: 'user.interrupt' }])).rejects.toMatchObject(FENCED)
+    await expect(s.delete()).rejects.toMatchObject(ELSEWHERE)
+    await expect(s.append([{ type: 'user.interrupt' }])).rejects.toMatchObject(ELSEWHERE)
     await expect(s.changeAgent('assistant')).resolves.toBeUndefined()
     expect([await store.numbers('k'), told('session.deleted'), pool.stats().activeSessions]).toEqual([[1], [], 0])
   })

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { onlyHost } from '../../../src/cluster/membership.ts'
 import type { Driver, ModelAnswer, TranscriptUsage } from '../../../src/driver/driver.ts'
 import { UsageLedger } from '../../../src/usage/usage-ledger.ts'
 import { adoptOpenTurns } from '../../../src/sessions/open-turns.ts'
@@ -143,7 +144,7 @@ test('After a start all turns are counted whose host died, and what cannot be re
       throw new Error('unreadable')
     },
   })
-  await adoptOpenTurns({ store, clock, ledger: accounts, owner: await store.register('here') })
+  await adoptOpenTurns({ store, clock, ledger: accounts, member: onlyHost(await store.register('here')) })
   expect(input()).toBe(100)
   const kept = (await Promise.all(['broken', 'k'].map((key) => store.get('t', key)))).map(
     (of) => of?.usage?.total.inputTokens,

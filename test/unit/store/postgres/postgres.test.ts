@@ -1,8 +1,10 @@
 import { inspect } from 'node:util'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { StoreError } from '../../../../src/errors.ts'
 import { readPostgres } from '../../../../src/options/store.ts'
 import { PostgresStore } from '../../../../src/store/postgres/postgres.ts'
+import type { HostInfo, SessionClaim } from '../../../../src/store/store.ts'
+import { record } from '../../../conformance/sessions.ts'
 import { sessionStoreConformance } from '../../../conformance/session-store.ts'
 import { storeConformance } from '../../../conformance/store.ts'
 import { startPostgres } from '../../../fixtures/postgres-server.ts'
@@ -81,5 +83,91 @@ describe('a database that cannot be reached', () => {
     const url = new URL(server.url(SCHEMA))
     url.searchParams.set('sslmode', 'require')
     await expect(PostgresStore.open(readPostgres({ postgres: url.href }))).rejects.toThrow(/does not support SSL/)
+  })
+})
+
+describe('hosts', () => {
+  const REPORT = { state: 'ready', running: 1, waiting: 2, free: 3 } as const
+  const FACTS = { version: '1', ttlMs: 60_000 }
+  const ids = (hosts: readonly HostInfo[]): string[] => hosts.map(({ id }) => id)
+  let store: PostgresStore
+  let here: string
+  let there: string
+
+  /** As if this time had passed since a host was heard of. */
+  const silence = (id: string, ms: number): Promise<unknown[]> =>
+    server.query(
+      `UPDATE "${SCHEMA}".hosts SET beat_at = beat_at - $2 * interval '1 ms' WHERE id = $1 RETURNING steady_since`,
+      [id, ms],
+    )
+
+  const steadyFor = (id: string, ms: number): Promise<unknown[]> =>
+    server.query(
+      `UPDATE "${SCHEMA}".hosts SET steady_since = steady_since - $2 * interval '1 ms' WHERE id = $1 RETURNING 1`,
+      [id, ms],
+    )
+
+  beforeEach(async () => {
+    store = await emptyStore()
+    here = await store.hosts.join('here', FACTS)
+    there = await store.hosts.join('there', FACTS)
+  })
+
+  afterEach(() => store.close())
+
+  test('that beat know each other, and what each told last', async () => {
+    await store.hosts.beat(there, { ...REPORT, state: 'draining' })
+    const { isMember, hosts } = await store.hosts.beat(here, REPORT)
+    expect([isMember, ids(hosts)]).toEqual([true, [here, there]])
+    expect(await store.hosts.list()).toEqual([
+      { id: here, place: 'here', version: '1', ...REPORT, silentMs: expect.any(Number) },
+      { id: there, place: 'there', version: '1', ...REPORT, state: 'draining', silentMs: expect.any(Number) },
+    ])
+  })
+
+  test('are gone for good when they were silent for their time to live', async () => {
+    await steadyFor(here, 120_000)
+    await silence(there, 59_000)
+    expect(ids((await store.hosts.beat(here, REPORT)).hosts)).toEqual([here, there])
+    await silence(there, 2_000)
+    expect(ids((await store.hosts.beat(here, REPORT)).hosts)).toEqual([here])
+    expect(await store.hosts.beat(there, REPORT)).toMatchObject({ isMember: false })
+    await expect(store.claim('nobody', there)).rejects.toBeInstanceOf(StoreError)
+  })
+
+  test('are not gone for the silence of an outage, in which nobody was heard', async () => {
+    for (const id of [here, there]) await silence(id, 120_000)
+    expect(ids((await store.hosts.beat(here, REPORT)).hosts)).toEqual([here, there])
+    expect(await store.hosts.beat(there, REPORT)).toMatchObject({ isMember: true })
+  })
+
+  test('are gone at once when the next one starts at their place, or when they end in order', async () => {
+    const next = await store.hosts.join('there', FACTS)
+    expect(await store.hosts.beat(there, REPORT)).toMatchObject({ isMember: false })
+    expect(ids(await store.hosts.list())).toEqual([here, next])
+    const other = await openStore()
+    await other.hosts.join('elsewhere', FACTS)
+    await other.close()
+    expect(ids(await store.hosts.list())).toEqual([here, next])
+  })
+
+  test('that an operator drains learn it with their next beat, and take no session any more', async () => {
+    const session = record('t', 'k', { uid: 'one' })
+    await store.release((await store.create(session, there)) as SessionClaim)
+    expect([await store.hosts.drain(here), await store.hosts.drain('999')]).toEqual([true, false])
+    const { hosts } = await store.hosts.beat(here, REPORT)
+    expect(hosts.find(({ id }) => id === here)?.state).toBe('draining')
+    await expect(store.claim('one', here)).rejects.toMatchObject({ code: 'fenced' })
+    await store.claim('one', there)
+  })
+
+  test('have four connections at most, with the one for their beats', async () => {
+    await Promise.all(Array.from({ length: 20 }, (_, index) => store.get('t', String(index))))
+    await store.hosts.beat(here, REPORT)
+    const [row] = await server.query<{ count: number }>(
+      `SELECT count(*)::int AS count FROM pg_stat_activity WHERE application_name = 'claude-agent-pool'`,
+    )
+    expect(row?.count).toBeGreaterThan(1)
+    expect(row?.count).toBeLessThanOrEqual(4)
   })
 })

@@ -1,0 +1,193 @@
+import type { CancelTimer, Clock } from '../clock.ts'
+import { StoreError } from '../errors.ts'
+import type { HostDirectory, HostInfo, HostMember, HostReport } from '../store/store.ts'
+
+/** A host that is silent for so long is gone. */
+const TTL_MS = 2_500
+
+/** A host stops before the others may take its sessions. */
+const MARGIN_MS = 500
+
+/** Between two beats, give or take a tenth. */
+const BEAT_MS = 500
+
+/** Work waits so long for a host that is cut off, in milliseconds. */
+const PATIENCE_MS = 5_000
+
+/** What this host does when others come, go, or hold it for gone. */
+export interface MembershipListener {
+  /** What it tells the others with the next beat. */
+  report(): HostReport
+  /** Its processes may run until this reading of `Clock.uptime`. */
+  extended(until: number): void
+  /** The others hold it for gone, and may have its sessions: everything that it runs must end. It comes back as another host. */
+  lost(): Promise<void>
+  /** Another host is gone. */
+  departed(hosts: readonly HostInfo[]): void
+  /** An operator wants it to drain. */
+  drainAsked(): void
+  trouble(message: string, error: unknown): void
+}
+
+interface MembershipContext {
+  clock: Clock
+  directory: HostDirectory
+  place: string
+  version: string
+}
+
+/** This host among those that share its store. It beats, and knows until when the others hold it for alive. */
+export class Membership implements HostMember {
+  readonly #context: MembershipContext
+  #id: string
+  #listener: MembershipListener | undefined
+  #validUntil: number
+  #hosts: readonly HostInfo[] = []
+  /** Names of hosts, also of those that are gone. */
+  readonly #names = new Map<string, string>()
+  #beating: Promise<void> = Promise.resolve()
+  #cancel: CancelTimer | undefined
+  #stopped = false
+  #drainTold = false
+  readonly #waiting = new Set<() => void>()
+
+  private constructor(context: MembershipContext, id: string, joinedAt: number) {
+    this.#context = context
+    this.#id = id
+    this.#validUntil = joinedAt + TTL_MS - MARGIN_MS
+  }
+
+  /** Rejects with StoreError. */
+  static async join(context: MembershipContext): Promise<Membership> {
+    const joinedAt = uptime(context.clock)
+    const { directory, place, version } = context
+    const id = await directory.join(place, { version, ttlMs: TTL_MS })
+    return new Membership(context, id, joinedAt)
+  }
+
+  get id(): string {
+    return this.#id
+  }
+
+  /** The hosts that were there at the last beat. */
+  get hosts(): readonly HostInfo[] {
+    return this.#hosts
+  }
+
+  get isValid(): boolean {
+    return uptime(this.#context.clock) < this.#validUntil
+  }
+
+  nameOf(id: string): string {
+    return this.#names.get(id) ?? `host ${id}`
+  }
+
+  async valid(): Promise<void> {
+    if (this.isValid) return
+    const { clock } = this.#context
+    await new Promise<void>((resolve) => {
+      const settle = (): void => {
+        cancel()
+        this.#waiting.delete(settle)
+        resolve()
+      }
+      const cancel = clock.after(PATIENCE_MS, settle, { keepAlive: true })
+      this.#waiting.add(settle)
+    })
+    if (!this.isValid)
+      throw new StoreError(
+        `this host has not reached its database for ${TTL_MS - MARGIN_MS} ms, so other hosts may own its sessions; nothing was sent. Try again`,
+      )
+  }
+
+  /** Begins to beat. */
+  start(listener: MembershipListener): void {
+    this.#listener = listener
+    this.#beat()
+  }
+
+  /** Beats at once: something has changed that the others should know. Resolves when they can. */
+  async hurry(): Promise<void> {
+    await this.#beating
+    this.#beat()
+    await this.#beating
+  }
+
+  /** Beats no more. Resolves when no beat is on its way. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#cancel?.()
+    for (const settle of this.#waiting) settle()
+    await this.#beating
+  }
+
+  #beat(): void {
+    if (this.#stopped) return
+    this.#cancel?.()
+    const { clock } = this.#context
+    const begunAt = uptime(clock)
+    this.#beating = this.#once(begunAt).finally(() => {
+      if (this.#stopped) return
+      const pauseMs = BEAT_MS * (0.9 + Math.random() / 5) - (uptime(clock) - begunAt)
+      this.#cancel = clock.after(Math.max(0, pauseMs), () => this.#beat(), { keepAlive: true })
+    })
+  }
+
+  async #once(begunAt: number): Promise<void> {
+    const listener = this.#listener as MembershipListener
+    let beat
+    try {
+      beat = await this.#context.directory.beat(this.#id, listener.report())
+    } catch {
+      // The next beat is due. What fails for long shows in every call of the store.
+      return
+    }
+    try {
+      if (beat.isMember) this.#heard(begunAt, beat.hosts)
+      else await this.#comeBack()
+    } catch (error) {
+      listener.trouble('what a beat has shown could not be done', error)
+    }
+  }
+
+  #heard(begunAt: number, hosts: readonly HostInfo[]): void {
+    const listener = this.#listener as MembershipListener
+    // Counted from before the beat: the others count from after it.
+    this.#validUntil = begunAt + TTL_MS - MARGIN_MS
+    listener.extended(this.#validUntil)
+    for (const settle of this.#waiting) settle()
+    const there = new Set(hosts.map(({ id }) => id))
+    const departed = this.#hosts.filter(({ id }) => !there.has(id))
+    this.#hosts = hosts
+    for (const { id, place } of hosts) this.#names.set(id, place)
+    if (departed.length > 0) listener.departed(departed)
+    if (hosts.some(({ id, state }) => id === this.#id && state === 'draining') && !this.#drainTold) {
+      this.#drainTold = true
+      listener.drainAsked()
+    }
+  }
+
+  async #comeBack(): Promise<void> {
+    const { clock, directory, place, version } = this.#context
+    const listener = this.#listener as MembershipListener
+    this.#validUntil = -Infinity
+    await listener.lost()
+    if (this.#stopped) return
+    const joinedAt = uptime(clock)
+    this.#id = await directory.join(place, { version, ttlMs: TTL_MS })
+    this.#drainTold = false
+    this.#validUntil = joinedAt + TTL_MS - MARGIN_MS
+    for (const settle of this.#waiting) settle()
+  }
+}
+
+/** With the time that the machine was suspended: the database counts that, too. */
+const uptime = (clock: Clock): number => clock.uptime?.() ?? clock.now()
+
+/** The member of a store that has one host at a time. */
+export const onlyHost = (id: string): HostMember => ({
+  id,
+  isValid: true,
+  valid: async () => undefined,
+  nameOf: (other) => `host ${other}`,
+})

@@ -1,0 +1,131 @@
+import type { MembershipListener } from '../cluster/membership.ts'
+import type { CancelTimer, Clock } from '../clock.ts'
+import type { Driver } from '../driver/driver.ts'
+import { FencedError } from '../errors.ts'
+import type { PoolEmitter } from '../events.ts'
+import type { Gate } from '../admission/gate.ts'
+import { takeOver } from '../sessions/open-turns.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import type { HostInfo, HostMember, HostReport, SessionRecord, Store } from '../store/store.ts'
+import type { UsageLedger } from '../usage/usage-ledger.ts'
+
+interface TakeoverContext {
+  clock: Clock
+  driver: Driver
+  store: Store
+  emitter: PoolEmitter
+  gate: Gate
+  ledger: UsageLedger
+  sessions: Sessions
+  member: HostMember
+}
+
+/** Sessions that one host takes in one statement. */
+const PAGE = 100
+
+/** Survivors do not all ask at the same moment. */
+const MOST_DELAY_MS = 300
+
+/** What this host does as others come and go: it takes over running sessions of hosts that are gone, and ends its own when it is held for gone. */
+export class Takeover implements MembershipListener {
+  readonly #context: TakeoverContext
+  /** Sessions of hosts that are gone may be left. A host that starts looks for some. */
+  #isDue = true
+  #isWaiting = false
+  #taking: Promise<void> | undefined
+  #cancel: CancelTimer | undefined
+  #stopped = false
+
+  constructor(context: TakeoverContext) {
+    this.#context = context
+  }
+
+  report(): HostReport {
+    const { running, waiting, limit, draining } = this.#facts
+    if (this.#isDue && !this.#isWaiting) void this.#take()
+    return { state: draining ? 'draining' : 'ready', running, waiting, free: Math.max(0, limit - running - waiting) }
+  }
+
+  extended(until: number): void {
+    this.#context.driver.lease?.(until)
+  }
+
+  async lost(): Promise<void> {
+    const { driver, emitter, sessions, member } = this.#context
+    emitter.tell('host.lost', { id: member.id })
+    driver.lease?.('lost')
+    const ended = [...sessions.active].filter(({ ownership }) => ownership?.held !== undefined)
+    for (const { record, ownership } of ended) ownership?.lose(new FencedError(record.uid, undefined))
+    await Promise.all(ended.map(({ lost }) => lost))
+    this.#isDue = true
+  }
+
+  departed(hosts: readonly HostInfo[]): void {
+    const { clock, emitter } = this.#context
+    for (const { id, place } of hosts) emitter.tell('host.departed', { id, place })
+    this.#isDue = true
+    this.#isWaiting = true
+    this.#cancel?.()
+    this.#cancel = clock.after(Math.random() * MOST_DELAY_MS, () => {
+      this.#isWaiting = false
+      void this.#take()
+    })
+  }
+
+  drainAsked(): void {
+    this.#context.emitter.tell('host.drainAsked', { id: this.#context.member.id })
+  }
+
+  trouble(message: string, error: unknown): void {
+    this.#context.emitter.tell('warning', { message, error })
+  }
+
+  /** Resolves when nothing is being taken over. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#cancel?.()
+    await this.#taking
+  }
+
+  get #facts(): { running: number; waiting: number; limit: number; draining: boolean } {
+    const { gate } = this.#context
+    return { ...gate.facts, draining: gate.draining }
+  }
+
+  #take(): Promise<void> {
+    this.#taking ??= this.#takeAll()
+      .catch((error: unknown) => this.trouble('sessions of a host that is gone could not be taken over yet', error))
+      .finally(() => {
+        this.#taking = undefined
+      })
+    return this.#taking
+  }
+
+  /** As many as there is room for; the others go to other hosts, or come with a later beat. */
+  async #takeAll(): Promise<void> {
+    const { store, member } = this.#context
+    while (!this.#stopped && member.isValid && !this.#facts.draining) {
+      const { running, waiting, limit } = this.#facts
+      const room = Math.min(PAGE, limit - running - waiting)
+      if (room < 1) return
+      const adopted = await store.adopt(member.id, room)
+      for (const { record } of adopted) await this.#takeOver(record)
+      if (adopted.length < room) {
+        this.#isDue = false
+        return
+      }
+    }
+  }
+
+  async #takeOver(record: SessionRecord): Promise<void> {
+    const { sessions, store, ledger, emitter } = this.#context
+    try {
+      await sessions.active.with(record, async (session) => {
+        await takeOver(session, { store, ledger })
+        emitter.tell('session.takenOver', { session: session.ref })
+      })
+    } catch (error) {
+      this.trouble(`the session "${record.key}" of a host that is gone could not be taken over`, error)
+    }
+  }
+}

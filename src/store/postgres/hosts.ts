@@ -1,0 +1,129 @@
+import type Pg from 'pg'
+import type { Beat, HostDirectory, HostInfo, HostReport } from '../store.ts'
+import type { Claims } from './claims.ts'
+import type { Connections } from './connections.ts'
+
+/** A beat without an answer for so long has failed: the next one is due. */
+const BEAT_MS = 900
+
+/** Retires the host that was at this place before. */
+const JOIN = `
+WITH before AS (UPDATE pool.hosts SET state = 'gone' WHERE place = $1 AND state <> 'gone')
+INSERT INTO pool.hosts (place, version, ttl_ms, beat_at, steady_since)
+VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp()) RETURNING id`
+
+const COLUMNS = `id, place, state, coalesce(version, '') AS version, running, waiting, free,
+  coalesce(extract(epoch FROM clock_timestamp() - beat_at) * 1000, 0)::bigint AS silent_ms`
+
+/**
+ * Is heard of, declares the silent gone, and learns who is there. After an outage nobody has been heard: another host is silent only for
+ * as long as this one could have heard it, which is since it beats steadily.
+ */
+const BEAT = `
+WITH me AS (
+  UPDATE pool.hosts SET
+    steady_since = CASE WHEN beat_at < clock_timestamp() - ttl_ms * interval '0.5 ms' THEN clock_timestamp() ELSE steady_since END,
+    beat_at = clock_timestamp(),
+    state = CASE WHEN state = 'draining' THEN state ELSE $2 END, running = $3, waiting = $4, free = $5
+  WHERE id = $1 AND state <> 'gone' RETURNING id, steady_since, state),
+dead AS (
+  UPDATE pool.hosts SET state = 'gone' WHERE id IN (
+    SELECT h.id FROM pool.hosts h, me WHERE h.id <> me.id AND h.state <> 'gone' AND h.ttl_ms IS NOT NULL
+    AND greatest(h.beat_at, me.steady_since) < clock_timestamp() - h.ttl_ms * interval '1 ms'
+    FOR UPDATE OF h SKIP LOCKED) RETURNING id)
+SELECT ${COLUMNS}, (SELECT state FROM me) AS own_state FROM pool.hosts
+WHERE state <> 'gone' AND id NOT IN (SELECT id FROM dead) ORDER BY id`
+
+interface Row extends Omit<HostReport, 'state'> {
+  id: number
+  place: string
+  state: HostReport['state']
+  version: string
+  silent_ms: number
+  own_state?: HostReport['state'] | null
+}
+
+const infoOf = ({ id, place, state, version, running, waiting, free, silent_ms: silentMs }: Row): HostInfo => ({
+  id: String(id),
+  place,
+  state,
+  version,
+  running,
+  waiting,
+  free,
+  silentMs,
+})
+
+/** The hosts of a database. Beats have a connection of their own, so that no long statement holds them up. */
+export class Hosts implements HostDirectory {
+  readonly #connections: Connections
+  readonly #claims: Claims
+  #client: Pg.Client | undefined
+  #closed = false
+
+  constructor(connections: Connections, claims: Claims) {
+    this.#connections = connections
+    this.#claims = claims
+  }
+
+  async join(place: string, { version, ttlMs }: { version: string; ttlMs: number }): Promise<string> {
+    const [host] = await this.#connections.persist(() =>
+      this.#connections.once<{ id: number }>({ text: JOIN, values: [place, version, ttlMs] }),
+    )
+    this.#claims.recordHost(host?.id as number)
+    return String(host?.id)
+  }
+
+  async beat(id: string, { state, running, waiting, free }: HostReport): Promise<Beat> {
+    const client = this.#client ?? (await this.#connect())
+    try {
+      const values = [Number(id), state, running, waiting, Math.min(free, 2 ** 31 - 1)]
+      const { rows } = await client.query<Row>({ text: this.#connections.textOf(BEAT), values })
+      const [first] = rows
+      const own = first?.own_state ?? null
+      // The rows are as they were before this statement.
+      const hosts = rows.map(infoOf).map((host) => (host.id === id && own !== null ? { ...host, state: own } : host))
+      return { isMember: own !== null, hosts }
+    } catch (error) {
+      this.#drop(client)
+      throw error
+    }
+  }
+
+  async list(): Promise<HostInfo[]> {
+    const text = `SELECT ${COLUMNS} FROM pool.hosts WHERE state <> 'gone' ORDER BY id`
+    return (await this.#connections.read<Row>({ text })).map(infoOf)
+  }
+
+  async drain(id: string): Promise<boolean> {
+    const text = `UPDATE pool.hosts SET state = 'draining' WHERE id = $1 AND state <> 'gone' RETURNING 1`
+    return (await this.#connections.persist(() => this.#connections.once({ text, values: [Number(id)] }))).length > 0
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#client !== undefined) this.#drop(this.#client)
+  }
+
+  async #connect(): Promise<Pg.Client> {
+    if (this.#closed) throw new Error('the store is closed')
+    const client = this.#connections.newClient(BEAT_MS)
+    // Also while a beat is on its way: an error without a listener would end this host.
+    client.on('error', () => this.#drop(client))
+    try {
+      await client.connect()
+    } catch (error) {
+      this.#drop(client)
+      throw error
+    }
+    this.#client = client
+    return client
+  }
+
+  /** The connection may not answer: nothing is waited for. */
+  #drop(client: Pg.Client): void {
+    if (this.#client === client) this.#client = undefined
+    void client.end().catch(() => undefined)
+    ;(client as unknown as { connection?: { stream?: { destroy(): void } } }).connection?.stream?.destroy()
+  }
+}

@@ -1,0 +1,128 @@
+import { expect, test, vi } from 'vitest'
+import type { Session } from '../../../src/index.ts'
+import { fakes, outcome } from '../../fixtures/fakes.ts'
+import type { Fakes } from '../../fixtures/fakes.ts'
+import { SharedStore } from '../../fixtures/shared-store.ts'
+
+/** Two hosts of one store. The first answers no prompt. */
+async function twoHosts() {
+  const store = new SharedStore()
+  const first = await fakes({ store })
+  first.driver.onStart = (process) => {
+    process.answersAtOnce = false
+  }
+  const second = await fakes({ store })
+  await beats(first, second)
+  const [one = '', two = ''] = (await store.hosts.list()).map(({ id }) => id)
+  return { store, first, second, one, two }
+}
+
+/** Each host beats, and does what follows. */
+async function beats(...hosts: Fakes[]): Promise<void> {
+  for (let times = 0; times < 3; times += 1) for (const { clock } of hosts) await clock.advance(600)
+}
+
+const typesOf = async (session: Session): Promise<string[]> =>
+  (await session.history({ limit: 100 })).flatMap(({ event }) =>
+    event.type.startsWith('span.')
+      ? []
+      : event.type === 'session.error'
+        ? event.error.message.slice(0, 34)
+        : event.type,
+  )
+
+const promptsOf = ({ driver }: Fakes): unknown[] =>
+  driver.processes.flatMap(({ prompts }) => prompts.map(({ message }) => JSON.stringify(message.content)))
+
+test('The hosts of a store know each other, and what each does', async () => {
+  const { first, second, one, two } = await twoHosts()
+  await (await first.session('k')).send('hello').promptStored
+  await first.driver.until(() => first.driver.processes[0]?.unanswered === 1)
+  await beats(first, second)
+  expect(second.pool.hosts()).toMatchObject([
+    { id: one, state: 'ready', running: 1, isThisHost: false },
+    { id: two, state: 'ready', running: 0, isThisHost: true },
+  ])
+})
+
+test('A session of another host is refused with the place of that host, and nothing is sent', async () => {
+  const { first, second, one } = await twoHosts()
+  await (await first.session('k')).send('hello').promptStored
+  const here = await second.session('k')
+  await expect(here.send('hello').result).rejects.toMatchObject({
+    name: 'SessionElsewhereError',
+    code: 'session_elsewhere',
+    owner: one,
+    place: expect.stringContaining('/'),
+  })
+  expect(second.driver.processes).toEqual([])
+})
+
+test('A host that is gone leaves its turns to another: a begun one ends with a note, and prompts that waited run once', async () => {
+  const { store, first, second, one } = await twoHosts()
+  const session = await first.session('k')
+  const begun = session.send('begun')
+  await first.driver.until(() => first.driver.processes[0]?.unanswered === 1)
+  const waiting = ['second', 'third'].map((prompt) => session.send(prompt, { onBusy: 'queue', metadata: { prompt } }))
+  await Promise.all(waiting.map(({ promptStored }) => promptStored))
+  await store.lose(one)
+  await beats(second)
+  await vi.waitFor(async () => {
+    await beats(second)
+    expect(promptsOf(second)).toHaveLength(2)
+  })
+  await beats(second)
+  expect(promptsOf(second)).toEqual([expect.stringContaining('second'), expect.stringContaining('third')])
+  const here = await second.session('k')
+  expect(await typesOf(here)).toEqual([
+    'user.message',
+    'session.status_running',
+    'user.message',
+    'user.message',
+    'the host ended during this turn; w',
+    'session.status_idle',
+    'session.status_running',
+    'agent.message',
+    'session.status_idle',
+    'session.status_running',
+    'agent.message',
+    'session.status_idle',
+  ])
+  const told = (await here.history({ limit: 100 })).flatMap(({ event }) =>
+    event.type === 'user.message' ? [[event.metadata, event.processed_at !== null]] : [],
+  )
+  expect(told).toEqual([
+    [undefined, true],
+    [{ prompt: 'second' }, true],
+    [{ prompt: 'third' }, true],
+  ])
+  await beats(first)
+  expect(await outcome(begun)).toBe('fenced')
+  for (const turn of waiting) expect(await outcome(turn)).toBe('fenced')
+})
+
+test('A host that the others hold for gone ends its turns and processes, and goes on as another host', async () => {
+  const { store, first, one } = await twoHosts()
+  const turn = (await first.session('k')).send('hello')
+  await first.driver.until(() => first.driver.processes[0]?.unanswered === 1)
+  await store.lose(one)
+  await beats(first)
+  expect(await outcome(turn)).toBe('fenced')
+  expect(first.driver.processes[0]?.gone).toBe(true)
+  expect(first.driver.leases.filter((lease) => lease === 'lost')).toHaveLength(1)
+  first.driver.onStart = () => undefined
+  expect(await outcome((await first.session('other')).send('hello'))).toBe('success')
+})
+
+test('A host that drains tells the others, and takes no session of a host that is gone', async () => {
+  const { store, first, second, one, two } = await twoHosts()
+  await (await first.session('k')).send('hello').promptStored
+  const other = (await second.session('other')).send('hello')
+  await other.promptStored
+  await store.hosts.drain(two)
+  await beats(second)
+  await store.lose(one)
+  await beats(second)
+  expect((await store.hosts.list()).map(({ id, state }) => [id, state])).toEqual([[two, 'draining']])
+  expect(promptsOf(second)).toHaveLength(1)
+})
