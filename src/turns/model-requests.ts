@@ -37,14 +37,12 @@ export class ModelRequests {
     else if (message.type === 'assistant') this.#hearAnswer(message, nowMs)
     else if (message.type === 'user') this.#hearResults(nowMs)
     else if (message.type === 'system') this.#hearSystem(message, nowMs)
-    else if (message.type === 'result') this.end(nowMs, message.is_error)
+    else if (message.type === 'result') this.#hearEnd(nowMs)
   }
 
-  /** The turn has ended. `failed`: the answer is not whole. */
-  end(nowMs: number, failed: boolean): void {
-    if (failed) this.#fail(nowMs)
-    else this.#close(nowMs, false)
-    this.#askedMs = undefined
+  /** The turn has ended: a request that is still open has failed. */
+  end(nowMs: number): void {
+    this.#fail(nowMs)
   }
 
   #hearPiece(event: Piece['event'], nowMs: number): void {
@@ -76,6 +74,12 @@ export class ModelRequests {
       this.#fail(nowMs)
       this.#askedMs = nowMs
     }
+  }
+
+  /** Whatever the result says: a request that failed was told as such before. */
+  #hearEnd(nowMs: number): void {
+    this.#close(nowMs, false)
+    this.#askedMs = undefined
   }
 
   #begin({ id, model, usage }: { id: string; model: string; usage: Usage }, nowMs: number): void {

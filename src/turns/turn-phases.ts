@@ -105,7 +105,7 @@ export class TurnPhases {
   end(): void {
     this.#clock.end()
     this.#calls.clear(this.totalMs)
-    this.#requests.end(this.totalMs, true)
+    this.#requests.end(this.totalMs)
   }
 
   #hearPiece({ event, parent_tool_use_id: parent }: Extract<SDKMessage, { type: 'stream_event' }>): void {

@@ -76,7 +76,7 @@ test('An answer that breaks off, and an error in its place, are failures', () =>
   const cut = new ModelRequests((step) => steps.push(step))
   cut.hear(INIT, 0)
   cut.hear(start('a'), 10)
-  cut.end(25, true)
+  cut.end(25)
   expect(steps).toMatchObject([{ startMs: 0, durationMs: 25, failed: true }])
 })
 
