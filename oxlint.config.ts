@@ -385,9 +385,17 @@ const borders: Border[] = [
   },
   {
     files: ['src/control/**'],
-    imports: ['../errors.ts', '../private-file.ts', '../pool/*.ts', '../maintenance/*.ts', '../store/store.ts'],
+    imports: [
+      '../errors.ts',
+      '../private-file.ts',
+      '../clock.ts',
+      '../telemetry/verdict.ts',
+      '../pool/*.ts',
+      '../maintenance/*.ts',
+      '../store/store.ts',
+    ],
     types: ['../pool/*.ts', '../maintenance/*.ts', '../store/store.ts'],
-    says: 'control sees errors, private-file and the types of pool, maintenance and store/store.',
+    says: 'control sees errors, clock, private-file, telemetry/verdict and the types of pool, maintenance and store/store.',
   },
   {
     files: ['src/telemetry/**'],

@@ -15,6 +15,7 @@ import { serveCommand } from './serve/command.ts'
 import { backupCommand, sessionsCommand } from './sessions/command.ts'
 import { simulateCommand } from './simulate.ts'
 import { sizeCommand } from './size/command.ts'
+import { topCommand } from './top/command.ts'
 import { outliveReaders } from './shared/streams.ts'
 
 const EXAMPLES = `
@@ -25,6 +26,7 @@ Examples:
   $ claude-agent-pool chat --session plan --agent writer
   $ echo 'Say hello.' | claude-agent-pool chat    one turn for each line of the input
   $ claude-agent-pool ps                          whose process is whose
+  $ claude-agent-pool top                         what runs, since when and why it is slow
   $ claude-agent-pool suspend --tenant acme       no new turn of acme, until resume
   $ claude-agent-pool size --memory 2GiB          how many turns fit, found out by running them
   $ claude-agent-pool doctor                      is this machine fit for it
@@ -53,6 +55,7 @@ function program(): Command {
     chatCommand(),
     demoCommand(),
     psCommand(),
+    topCommand(),
     doctorCommand(),
     sessionsCommand(),
     workersCommand(),

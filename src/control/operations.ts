@@ -1,13 +1,18 @@
+import { systemClock } from '../clock.ts'
 import { ConfigError } from '../errors.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { SessionPage, SessionRecord } from '../store/store.ts'
 import type { ImportOptions } from '../maintenance/import-session.ts'
+import { verdictOf } from '../telemetry/verdict.ts'
+import type { Verdict } from '../telemetry/verdict.ts'
 
 /** What can be asked of a pool from outside of its process. */
 export type Operation =
   | { do: 'host' }
   /** Every turn that has not ended, without its steps. */
   | { do: 'turns' }
+  /** All that a view of the host shows at once. */
+  | { do: 'overview' }
   /** Stops the turn that runs. */
   | { do: 'interrupt'; tenant: string; key: string }
   | { do: 'hibernate'; tenant: string; key: string }
@@ -34,6 +39,23 @@ export interface TenantSummary {
   running: string[]
 }
 
+/** A turn without its steps, which are many. */
+export type TurnRow = Omit<ReturnType<Pool['turns']>[number], 'steps'>
+
+/** A worker with the number of its processes in place of them. */
+export type WorkerRow = Omit<ReturnType<Pool['workers']>[number], 'processes'> & { processes: number }
+
+/** What a host does now. */
+export interface HostOverview {
+  pid: number
+  /** Milliseconds since the epoch. */
+  now: number
+  verdict: Verdict
+  stats: ReturnType<Pool['stats']>
+  turns: TurnRow[]
+  workers: WorkerRow[]
+}
+
 const PAGE = 200
 
 /** Counts what there is of a tenant, which `list` gives page by page. */
@@ -57,6 +79,16 @@ const sessionOf = (pool: Pool, { key, tenant }: { key: string; tenant: string })
 
 const scopeOf = ({ tenant }: { tenant?: string }): { tenant?: string } => (tenant === undefined ? {} : { tenant })
 
+const turnRows = (pool: Pool): TurnRow[] => pool.turns().map(({ steps: _, ...turn }) => turn)
+
+function overview(pool: Pool): HostOverview {
+  const stats = pool.stats()
+  const now = systemClock.wall()
+  const verdict = verdictOf({ stats, turns: pool.turns(), now })
+  const workers = pool.workers().map(({ processes, ...worker }) => ({ ...worker, processes: processes.length }))
+  return { pid: process.pid, now, verdict, stats, turns: turnRows(pool), workers }
+}
+
 /** Does one operation: gives the lines that it makes, then its value. Throws what the pool throws. */
 export async function* operate(
   pool: Pool,
@@ -67,7 +99,9 @@ export async function* operate(
     case 'host':
       return { pid: process.pid, stats: pool.stats() }
     case 'turns':
-      return pool.turns().map(({ steps: _, ...turn }) => turn)
+      return turnRows(pool)
+    case 'overview':
+      return overview(pool)
     case 'interrupt':
       return (await sessionOf(pool, operation)).interrupt()
     case 'hibernate':

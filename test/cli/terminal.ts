@@ -44,6 +44,11 @@ export class Terminal {
     this.#child.stdin.write(`${line}\n`)
   }
 
+  /** Presses keys, without Enter. */
+  press(keys: string): void {
+    this.#child.stdin.write(keys)
+  }
+
   /** Resolves with the screen when it shows this. Rejects when the command has ended without. */
   async shows(pattern: RegExp): Promise<string> {
     while (!pattern.test(this.#screen)) {

@@ -6,6 +6,7 @@ export interface Style {
   bold: (text: string) => string
   red: (text: string) => string
   green: (text: string) => string
+  inverse: (text: string) => string
 }
 
 type Format = Parameters<typeof styleText>[0]
@@ -17,7 +18,7 @@ export function styleOf(stream: NodeJS.WriteStream): Style {
     (format: Format) =>
     (text: string): string =>
       coloured ? styleText(format, text, { validateStream: false }) : text
-  return { dim: paint('dim'), bold: paint('bold'), red: paint('red'), green: paint('green') }
+  return { dim: paint('dim'), bold: paint('bold'), red: paint('red'), green: paint('green'), inverse: paint('inverse') }
 }
 
 /** Text of others for a terminal: without the control characters that could move its cursor or change its title. */
