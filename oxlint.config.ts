@@ -82,11 +82,12 @@ const commandSees = [
   '../driver/executable.ts',
   '../driver/processes.ts',
   '../sessions/session-info.ts',
+  '../telemetry/verdict.ts',
   '../disk-use.ts',
 ]
 const commandLibraries = ['commander', 'cli-table3', '@opentelemetry/*']
 const commandSays =
-  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, options/egress, options/store, driver/environment, driver/executable, driver/processes and sessions/session-info.'
+  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, options/egress, options/store, driver/environment, driver/executable, driver/processes, sessions/session-info and telemetry/verdict.'
 
 interface Border {
   files: string[]

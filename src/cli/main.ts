@@ -8,6 +8,7 @@ import { resumeCommand, suspendCommand, workersCommand } from './actions/command
 import { chatCommand } from './chat/command.ts'
 import { demoCommand } from './demo/command.ts'
 import { doctorCommand } from './doctor/command.ts'
+import { reportCommand } from './report/command.ts'
 import { report } from './shared/exit.ts'
 import { drainCommand, hostsCommand } from './hosts/command.ts'
 import { psCommand } from './ps/command.ts'
@@ -27,6 +28,7 @@ Examples:
   $ echo 'Say hello.' | claude-agent-pool chat    one turn for each line of the input
   $ claude-agent-pool ps                          whose process is whose
   $ claude-agent-pool top                         what runs, since when and why it is slow
+  $ claude-agent-pool report                      does traffic flow; if not, why and what next
   $ claude-agent-pool suspend --tenant acme       no new turn of acme, until resume
   $ claude-agent-pool size --memory 2GiB          how many turns fit, found out by running them
   $ claude-agent-pool doctor                      is this machine fit for it
@@ -56,6 +58,7 @@ function program(): Command {
     demoCommand(),
     psCommand(),
     topCommand(),
+    reportCommand(),
     doctorCommand(),
     sessionsCommand(),
     workersCommand(),

@@ -23,8 +23,8 @@ export const KEYS = 'm memory  a age  p phase   ↑↓ select  i interrupt  h hi
 
 interface Column {
   head: string
-  /** Characters, at most. */
-  width: number
+  /** Characters; undefined: what the others leave. */
+  width?: number
   right?: true
   /** Left out on screens that are narrower than this. */
   from?: number
@@ -32,20 +32,20 @@ interface Column {
 }
 
 const COLUMNS: readonly Column[] = [
-  { head: 'SESSION', width: 26, cell: sessionWords },
+  { head: 'SESSION', cell: sessionWords },
   { head: 'AGENT', width: 14, from: 70, cell: ({ agent }) => agent },
-  { head: 'STATE', width: 10, from: 50, cell: ({ state }) => state },
-  { head: 'PHASE', width: 30, cell: ({ phase }) => (phase === undefined ? '-' : phaseWords(phase)) },
+  { head: 'STATE', width: 10, from: 60, cell: ({ state }) => state },
+  { head: 'PHASE', cell: ({ phase }) => (phase === undefined ? '-' : phaseWords(phase)) },
   {
     head: 'MEMORY',
     width: 9,
     right: true,
     cell: ({ memoryBytes }) => (memoryBytes === undefined ? '-' : formatSize(memoryBytes)),
   },
-  { head: 'PROCS', width: 5, right: true, from: 90, cell: ({ processes }) => String(processes) },
-  { head: 'TURNS', width: 5, right: true, from: 90, cell: ({ turns }) => (turns === undefined ? '-' : String(turns)) },
+  { head: 'PROCS', width: 5, right: true, from: 100, cell: ({ processes }) => String(processes) },
+  { head: 'TURNS', width: 5, right: true, from: 100, cell: ({ turns }) => (turns === undefined ? '-' : String(turns)) },
   { head: 'AGE', width: 7, right: true, cell: ({ since }, now) => formatDuration(Math.max(0, now - since)) },
-  { head: 'WORKER', width: 12, from: 110, cell: ({ worker }) => worker ?? '-' },
+  { head: 'WORKER', width: 12, from: 120, cell: ({ worker }) => worker ?? '-' },
 ]
 
 function sessionWords({ tenant, session }: Row): string {
@@ -59,10 +59,23 @@ function cut(text: string, width: number): string {
   return line.length <= width ? line : `${line.slice(0, Math.max(0, width - 1))}…`
 }
 
-function lineOf(cells: readonly string[], columns: readonly Column[], width: number): string {
-  const padded = cells.map((text, index) => {
-    const { width: most = 0, right } = columns[index] ?? {}
-    const fitted = cut(text, most)
+type Fitted = Column & { width: number }
+
+/** Of the room that the others leave, session and phase get half each. */
+const MOST_EACH = 40
+const LEAST_EACH = 4
+
+/** The columns that a screen of this width has room for. */
+function columnsFor(width: number): Fitted[] {
+  const shown = COLUMNS.filter(({ from = 0 }) => width >= from)
+  const taken = shown.reduce((sum, column) => sum + (column.width ?? 0), 0) + shown.length - 1
+  const each = Math.max(LEAST_EACH, Math.min(MOST_EACH, Math.floor((width - taken) / 2)))
+  return shown.map((column) => ({ ...column, width: column.width ?? each }))
+}
+
+function lineOf(cells: readonly string[], columns: readonly Fitted[], width: number): string {
+  const padded = columns.map(({ width: most, right }, index) => {
+    const fitted = cut(cells[index] ?? '', most)
     return right === true ? fitted.padStart(most) : fitted.padEnd(most)
   })
   return cut(padded.join(' '), width).padEnd(Number.isFinite(width) ? width : 0)
@@ -92,7 +105,7 @@ function turnsLine({ turns, waits, workers, memory }: HostOverview['stats']): st
 /** The whole screen, line by line: none is wider than the terminal, and there are no more than it has. */
 export function frameOf(host: HostOverview, rows: readonly Row[], view: View, style: Style): string[] {
   const { columns: width, lines, sort, selected } = view
-  const shown = COLUMNS.filter(({ from = 0 }) => width >= from)
+  const shown = columnsFor(width)
   const head = [
     style.dim(cut(`claude-agent-pool top · host ${host.pid} · ${view.dataDir} · by ${sort}`, width)),
     style.bold(cut(`${host.verdict.state}: ${host.verdict.says}`, width)),

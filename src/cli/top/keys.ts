@@ -20,6 +20,20 @@ const MOVES: Readonly<Record<string, number>> = {
   '\u001B[6~': 10,
 }
 
+const ESCAPE = '\u001B['
+
+/** The keys of a text. Those that are pressed quickly come together, and an arrow key has several characters. */
+export function keysIn(text: string): string[] {
+  const [first = '', ...others] = text.split(ESCAPE)
+  return [
+    ...first,
+    ...others.flatMap((rest) => {
+      const [code = ''] = /^[0-9;]*[A-Za-z~]?/.exec(rest) ?? []
+      return [ESCAPE + code, ...rest.slice(code.length)]
+    }),
+  ]
+}
+
 /** What a key means for the row that is marked; undefined: nothing. */
 export function wishOf(key: string, row: Row | undefined): Wish | undefined {
   if (key === 'q' || key === '\u0003' || key === '\u0004') return { kind: 'quit' }

@@ -27,8 +27,13 @@ const workerRow = (worker: WorkerRow, phase: TurnRow['phase'] | undefined): Row 
   return { id, tenant, session, agent, state, phase, memoryBytes, since, processes, turns, worker: id }
 }
 
-const waitingRow = ({ id, tenant, session, agent, phase, startedAt: since }: TurnRow): Row => ({
-  ...{ id, tenant, session, agent, phase, since },
+const waitingRow = ({ id, tenant, session, agent, phase, startedAt }: TurnRow): Row => ({
+  id,
+  tenant,
+  session,
+  agent,
+  phase,
+  since: startedAt,
   state: 'waits',
   memoryBytes: undefined,
   processes: 0,

@@ -9,7 +9,7 @@ import { listenForStop } from '../shared/stop.ts'
 import { styleOf } from '../shared/style.ts'
 import { columnsOf } from '../shared/text.ts'
 import { frameOf } from './frame.ts'
-import { wishOf } from './keys.ts'
+import { keysIn, wishOf } from './keys.ts'
 import { rowsOf } from './rows.ts'
 import type { Row, Sort } from './rows.ts'
 
@@ -82,7 +82,9 @@ class Top {
     await this.#refresh()
     const { stdin, stdout } = process
     const resized = (): void => this.#draw()
-    const pressed = (key: string): void => this.#press(key)
+    const pressed = (keys: string): void => {
+      for (const key of keysIn(keys)) this.#press(key)
+    }
     stdin.setRawMode(true).setEncoding('utf8').on('data', pressed)
     stdout.on('resize', resized).write(BEGIN)
     try {

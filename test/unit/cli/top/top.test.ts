@@ -3,7 +3,7 @@ import type { HostOverview } from '../../../../src/control/operations.ts'
 import { operate } from '../../../../src/control/operations.ts'
 import { frameOf } from '../../../../src/cli/top/frame.ts'
 import type { View } from '../../../../src/cli/top/frame.ts'
-import { wishOf } from '../../../../src/cli/top/keys.ts'
+import { keysIn, wishOf } from '../../../../src/cli/top/keys.ts'
 import { rowsOf } from '../../../../src/cli/top/rows.ts'
 import type { Row } from '../../../../src/cli/top/rows.ts'
 import { styleOf } from '../../../../src/cli/shared/style.ts'
@@ -114,4 +114,8 @@ test('Keys act on the marked row, and on nothing if there is none', () => {
   expect(wishOf('i', row('w-2', { session: undefined }))).toMatchObject({ kind: 'no' })
   for (const key of ['q', '\u0003']) expect(wishOf(key, busy)).toEqual({ kind: 'quit' })
   expect(wishOf('x', busy)).toBeUndefined()
+})
+
+test('Keys that are pressed quickly are told apart', () => {
+  expect(keysIn('\u001B[Bi\u001B[5~yq')).toEqual(['\u001B[B', 'i', '\u001B[5~', 'y', 'q'])
 })
