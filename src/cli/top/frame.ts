@@ -19,7 +19,7 @@ export interface View {
   lines: number
 }
 
-export const KEYS = 'm memory  a age  p phase   ↑↓ select  i interrupt  h hibernate  c close  C close now  q quit'
+const KEYS = 'm memory  a age  p phase   ↑↓ select  i interrupt  h hibernate  c close  C close now  q quit'
 
 interface Column {
   head: string

@@ -26,10 +26,10 @@ const ESCAPE = '\u001B['
 export function keysIn(text: string): string[] {
   const [first = '', ...others] = text.split(ESCAPE)
   return [
-    ...first,
+    ...Array.from(first),
     ...others.flatMap((rest) => {
       const [code = ''] = /^[0-9;]*[A-Za-z~]?/.exec(rest) ?? []
-      return [ESCAPE + code, ...rest.slice(code.length)]
+      return [ESCAPE + code, ...Array.from(rest.slice(code.length))]
     }),
   ]
 }
