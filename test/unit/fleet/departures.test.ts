@@ -275,6 +275,8 @@ test('a workspace stays when its worker leaves, and its conversation with it', a
   expect([setup.driver.living.length, existsSync(spec.cwd)]).toEqual([0, true])
 })
 
+const NO_TOKENS = { input: 0, output: 0, cache_read: 0, cache_write: 0 }
+
 describe('what a pool tells', () => {
   test('is told to everybody, although one listener throws', async () => {
     const setup = await fakes()
@@ -361,6 +363,14 @@ describe('what a pool tells', () => {
           saving: 0,
         },
         tools: {},
+        sdkSessionId: setup.pool.workers()[0]?.sdkSessionId,
+        steps: [
+          { type: 'phase', name: 'prompt', startMs: 0, durationMs: 2_000 },
+          { type: 'model', model: 'claude-fake', tokens: NO_TOKENS, failed: false, startMs: 2_000, durationMs: 1_000 },
+          { type: 'phase', name: 'model', startMs: 2_000, durationMs: 1_000 },
+        ],
+        traceparent: undefined,
+        startedAt: setup.clock.wall() - 3_000,
       },
     ])
     expect(setup.pool.workers()).toMatchObject([{ warmth: 'cold', turns: 1, state: 'idle', session: 'k' }])
