@@ -7,7 +7,8 @@ import type { TenantFiles } from '../files/tenant-files.ts'
 import { checkOptions } from '../options/unknown.ts'
 import type { StoredSessions } from '../sessions/stored-sessions.ts'
 import type { TranscriptCopies } from '../sessions/transcript-copies.ts'
-import type { Store } from '../store/store.ts'
+import { isElsewhere } from '../sessions/session-files.ts'
+import type { PoolFiles, Store } from '../store/store.ts'
 import { writeArchive } from './archive.ts'
 
 /** How a session is exported. */
@@ -26,6 +27,7 @@ export interface SessionExportContext {
   sessions: StoredSessions
   transcripts: TranscriptCopies
   tenantFiles: TenantFiles
+  files: PoolFiles
   emitter: PoolEmitter
 }
 
@@ -47,13 +49,20 @@ export class SessionExport {
     const { turns } = record
     const { cwd, ownsCwd } = record
     const problems = new Problems()
+    const elsewhere = workspace && isElsewhere(record, this.#context.files)
+    if (elsewhere)
+      problems.add({
+        path: cwd ?? '',
+        reason: 'failed',
+        detail: 'is the workspace of the host that ran the session last',
+      })
     const transcript = await transcripts.files(record, ownership, problems)
     const source = {
       record,
       store,
       tenantFiles,
       transcript,
-      workspace: workspace && ownsCwd ? cwd : undefined,
+      workspace: workspace && ownsCwd && !elsewhere ? cwd : undefined,
       problems,
     }
     yield* writeArchive(source, clock.wall())

@@ -11,6 +11,7 @@ import { Leftovers } from './leftovers.ts'
 import type { LeftoversContext } from './leftovers.ts'
 import { dueForRemoval } from './retention.ts'
 import type { KeptSession } from './retention.ts'
+import { isElsewhere } from '../sessions/session-files.ts'
 import { isOfQuery } from '../agents/catalogue.ts'
 
 /** What retention removed, or would remove in a dry run. */
@@ -200,14 +201,15 @@ export class Prune {
   }
 
   async #bytesOf(record: SessionRecord, sizes: ReadonlyMap<string, number>, problems: Problems): Promise<number> {
-    const { store, sessions, tenantFiles } = this.#context
+    const { store, sessions, tenantFiles, files } = this.#context
     const { tenant, uid, cwd, ownsCwd } = record
     let { size } = await store.eventTotals(uid)
     const conversations = await sessions.conversationsOf(record).catch((error: unknown) => problems.take(error))
     for (const id of conversations ?? []) {
       size += (sizes.get(id) ?? 0) + (await store.transcriptSize(tenant, id))
     }
-    return size + (ownsCwd && cwd !== undefined ? await tenantFiles.size(cwd, problems) : 0)
+    const isHere = ownsCwd && !isElsewhere(record, files)
+    return size + (isHere && cwd !== undefined ? await tenantFiles.size(cwd, problems) : 0)
   }
 }
 

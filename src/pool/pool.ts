@@ -190,7 +190,7 @@ export class Pool implements AsyncDisposable {
       pruning: new Prune({ clock, files, store, driver, retention, tenantFiles, sessions: stored, emitter }),
       backup: new Backup({ store, files, emitter }),
       erasure: new TenantErasure({ store, files, sessions: stored }),
-      exporting: new SessionExport({ clock, store, sessions: stored, transcripts, tenantFiles, emitter }),
+      exporting: new SessionExport({ clock, store, sessions: stored, transcripts, tenantFiles, files, emitter }),
       importing: new SessionImport({ store, driver, sessions: stored, transcripts, files, tenantFiles, agents }),
     }
     this.#housekeeper = new Housekeeper(clock, [fleet, this.#maintenance.pruning, storeHealth])

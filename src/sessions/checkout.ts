@@ -1,4 +1,4 @@
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Permit } from '../admission/gate.ts'
 import type { Agent } from '../agents/agent.ts'
 import type { Agents } from '../agents/catalogue.ts'
@@ -19,6 +19,7 @@ import type { Warmth } from '../worker/warmth.ts'
 import type { Worker } from '../worker/worker.ts'
 import type { ActiveSession } from './active-session.ts'
 import type { Compaction } from './compaction.ts'
+import { isElsewhere } from './session-files.ts'
 import type { TranscriptCopies } from './transcript-copies.ts'
 
 export interface CheckoutContext {
@@ -96,6 +97,11 @@ export class Checkout {
     } finally {
       permit.release()
     }
+  }
+
+  /** Brings a session here whose conversation and workspace another host had. */
+  async fetch(session: ActiveSession): Promise<void> {
+    if (isElsewhere(session.record, this.#context.places)) await this.warm(session)
   }
 
   /** Makes the workspace of a live process again if an agent of the tenant has removed it. */
@@ -252,10 +258,11 @@ export class Checkout {
   /** A workspace that another host made is where that host is: here the session gets one of this host's, and its transcript with it. */
   async #bringHere(session: ActiveSession, { workspaces }: TenantPlaces): Promise<void> {
     const { cwd, ownsCwd } = session.record
-    if (!ownsCwd || cwd === undefined || dirname(cwd) === workspaces || !this.#context.transcripts.areCopied) return
+    const { transcripts, places } = this.#context
+    if (cwd === undefined || !isElsewhere(session.record, places) || !transcripts.areCopied) return
     const place = join(workspaces, basename(cwd))
     session.live.identify({ cwd: place, ownsCwd, sdkSessionId: session.record.sdkSessionId })
-    await this.#context.transcripts.move(session.record, session.ownership)
+    await transcripts.move(session.record, session.ownership)
   }
 
   #make(session: ActiveSession, start: Start, { mode, cwd }: SessionStart, places: TenantPlaces): Worker {

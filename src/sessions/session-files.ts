@@ -29,6 +29,14 @@ function unlessReplaced(error: unknown): undefined {
 
 const CONVERSATION_ID = /^[\w-]{1,100}$/
 
+/** True for a session whose workspace another host has made: it is there, and not here. */
+export function isElsewhere(
+  { tenant, cwd, ownsCwd }: Pick<SessionRecord, 'tenant' | 'cwd' | 'ownsCwd'>,
+  places: Pick<Places, 'placesOf'>,
+): boolean {
+  return ownsCwd && cwd !== undefined && dirname(cwd) !== places.placesOf(tenant).workspaces
+}
+
 /** What sessions leave on disk beside their record: transcripts, scratch files, and the workspaces that the pool made. */
 export class SessionFiles {
   readonly #context: SessionFilesContext
@@ -82,7 +90,7 @@ export class SessionFiles {
     const { tenant, key, uid, cwd, ownsCwd } = record
     if (cwd === undefined) return
     const { transcripts, tenantFiles, places } = this.#context
-    const { configDir, tmpDir, earlier, workspaces } = places.placesOf(tenant)
+    const { configDir, tmpDir, earlier } = places.placesOf(tenant)
     const problems = new Problems()
     const conversations = await this.conversations(record).catch((error: unknown) => {
       problems.take(error)
@@ -93,7 +101,7 @@ export class SessionFiles {
       await transcripts.forget(tenant, place, ownership).catch((error: unknown) => problems.take(error))
     }
     // That of another host is there: it finds that no session has it.
-    if (ownsCwd && dirname(cwd) === workspaces) await tenantFiles.remove(cwd, problems)
+    if (ownsCwd && !isElsewhere(record, places)) await tenantFiles.remove(cwd, problems)
     // The names of the conversations go last: while one of them is there, they are needed.
     if (problems.count === 0) await tenantFiles.remove(join(earlier, uid), problems)
     const left = problems.error('files_left', `files of session "${key}" could not be removed; delete it again`)

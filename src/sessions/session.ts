@@ -92,7 +92,10 @@ export class Session {
    */
   async fork(key: string): Promise<Session> {
     checkName('key', key)
-    const record = await this.#active.with(this.#identity, (session) => this.#desk.forks.make(session, key))
+    const record = await this.#active.with(this.#identity, async (session) => {
+      await this.#desk.checkout.fetch(session)
+      return this.#desk.forks.make(session, key)
+    })
     return new Session(record, this.#desk)
   }
 

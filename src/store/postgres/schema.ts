@@ -100,7 +100,7 @@ const MADE_MEANWHILE: ReadonlySet<string> = new Set(['42P07', '42P06', '23505'])
 async function makeJobs(connections: Connections): Promise<void> {
   for (const text of [
     `CREATE SCHEMA IF NOT EXISTS "${connections.schema}"`,
-    'CREATE TABLE IF NOT EXISTS pool.jobs (name text PRIMARY KEY, version bigint NOT NULL DEFAULT 0)',
+    'CREATE TABLE IF NOT EXISTS pool.jobs (name text PRIMARY KEY, version bigint NOT NULL DEFAULT 0, needs bigint NOT NULL DEFAULT 0)',
     `INSERT INTO pool.jobs (name) VALUES ('schema') ON CONFLICT DO NOTHING`,
   ]) {
     await connections.persist(() =>
@@ -113,23 +113,29 @@ async function makeJobs(connections: Connections): Promise<void> {
   }
 }
 
-async function versionOf(connections: Connections): Promise<number | undefined> {
+/** The version of a schema, and the least version that a release must know to use it. */
+interface Version {
+  version: number
+  needs: number
+}
+
+async function versionOf(connections: Connections): Promise<Version | undefined> {
   const [found] = await connections.persist(() =>
     connections.once<{ there: boolean }>({
       text: `SELECT to_regclass('pool.jobs') IS NOT NULL AS there`,
     }),
   )
   if (found?.there !== true) return undefined
-  const text = `SELECT version FROM pool.jobs WHERE name = 'schema'`
-  const [row] = await connections.persist(() => connections.once<{ version: number }>({ text }))
-  return row?.version
+  const text = `SELECT version, needs FROM pool.jobs WHERE name = 'schema'`
+  const [row] = await connections.persist(() => connections.once<Version>({ text }))
+  return row
 }
 
-/** Throws StoreError for a schema of a newer release. */
-function checkVersion(version: number, { place, schema }: Connections): void {
-  if (version <= MIGRATIONS.length) return
+/** Throws StoreError for a schema that a newer release has changed so that this one cannot use it. */
+function checkVersion({ needs }: Version, { place, schema }: Connections): void {
+  if (needs <= MIGRATIONS.length) return
   throw new StoreError(
-    `${place} has version ${version} of the schema "${schema}", newer than the ${MIGRATIONS.length} of this release; upgrade claude-agent-pool`,
+    `${place} has the schema "${schema}", which needs a release with version ${needs}, newer than the ${MIGRATIONS.length} of this one; upgrade claude-agent-pool`,
   )
 }
 
@@ -153,19 +159,22 @@ const OPENING_MS = 5_000
 export async function migrate(connections: Connections): Promise<void> {
   await checkServer(connections)
   const before = await versionOf(connections)
-  if (before === MIGRATIONS.length) return
-  if (before !== undefined) checkVersion(before, connections)
-  else await makeJobs(connections)
+  if (before === undefined) await makeJobs(connections)
+  else checkVersion(before, connections)
+  // That of the next release has all of this one.
+  if (before !== undefined && before.version >= MIGRATIONS.length) return
   await connections.persist(() =>
     connections.session(async (run) => {
       await run({ text: 'BEGIN' })
       // Held until the end of the transaction, also by a host that dies in it.
-      const text = `SELECT version FROM pool.jobs WHERE name = 'schema' FOR UPDATE`
-      const [row] = await run<{ version: number }>({ text, timeoutMs: LONG_QUERY_MS })
-      const version = row?.version ?? 0
-      checkVersion(version, connections)
-      for (const step of MIGRATIONS.slice(version)) await run({ text: step, timeoutMs: LONG_QUERY_MS })
-      await run({ text: `UPDATE pool.jobs SET version = $1 WHERE name = 'schema'`, values: [MIGRATIONS.length] })
+      const text = `SELECT version, needs FROM pool.jobs WHERE name = 'schema' FOR UPDATE`
+      const [row = { version: 0, needs: 0 }] = await run<Version>({ text, timeoutMs: LONG_QUERY_MS })
+      checkVersion(row, connections)
+      for (const step of MIGRATIONS.slice(row.version)) await run({ text: step, timeoutMs: LONG_QUERY_MS })
+      await run({
+        text: `UPDATE pool.jobs SET version = greatest(version, $1) WHERE name = 'schema'`,
+        values: [MIGRATIONS.length],
+      })
       await run({ text: 'COMMIT' })
     }),
   )

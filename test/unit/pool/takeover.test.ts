@@ -126,3 +126,30 @@ test('A host that drains tells the others, and takes no session of a host that i
   expect((await store.hosts.list()).map(({ id, state }) => [id, state])).toEqual([[two, 'draining']])
   expect(promptsOf(second)).toHaveLength(1)
 })
+
+test('A session that another host has given back is forked, exported and counted here, without the files of that host', async () => {
+  const store = new SharedStore()
+  const first = await fakes({ store, transcripts: 'store' })
+  const { driver, clock } = first
+  const second = await fakes({ store, transcripts: 'store', driver, clock, retention: { maxSize: '1GiB' } })
+  const there = await first.session('k')
+  await there.send('hello').result
+  await there.hibernate()
+  await clock.settle()
+  const { cwd = '' } = await there.info()
+
+  const left: unknown[] = []
+  const lines = second.pool.exportSession('k')
+  for (let next = await lines.next(); ; next = await lines.next()) {
+    if (next.done === true) left.push(...next.value)
+    if (next.done === true) break
+  }
+  expect(left).toEqual([{ path: cwd, reason: 'failed', detail: expect.stringContaining('ran the session last') }])
+  expect((await second.pool.prune({ dryRun: true })).problems).toEqual([])
+
+  const here = await second.session('k')
+  const fork = await here.fork('copy')
+  expect(await outcome(fork.send('and now'))).toBe('success')
+  expect((await here.info()).cwd).not.toBe(cwd)
+  expect((await fork.info()).cwd).not.toBe(cwd)
+})

@@ -47,14 +47,20 @@ describe('a schema', () => {
     await Promise.all(stores.map((store) => store.close()))
   })
 
-  test('of a newer release is refused and left as it is', async () => {
+  test('of the next release serves this one too, unless it says otherwise; then it is refused and left as it is', async () => {
     const schema = `${SCHEMA}_newer`
     await (await openStore(schema)).close()
     await server.query(`UPDATE "${schema}".jobs SET version = 999`)
+    const beside = await openStore(schema)
+    await beside.register('here')
+    await beside.close()
+    await server.query(`UPDATE "${schema}".jobs SET needs = 999`)
     await expect(openStore(schema)).rejects.toThrow(
-      /has version 999 of the schema "unit_\d+_newer", newer than the \d+ of this release; upgrade claude-agent-pool/,
+      /has the schema "unit_\d+_newer", which needs a release with version 999, newer than the \d+ of this one; upgrade claude-agent-pool/,
     )
-    expect(await server.query(`SELECT version::int FROM "${schema}".jobs`)).toEqual([{ version: 999 }])
+    expect(await server.query(`SELECT version::int, needs::int FROM "${schema}".jobs`)).toEqual([
+      { version: 999, needs: 999 },
+    ])
   })
 
   test('holds its tables alone: a database may have others', async () => {
