@@ -41,6 +41,23 @@ UPDATE pool.sessions s
 SET last_number = greatest(s.last_number, good.high), open_turn = coalesce(good.open_turn, s.open_turn)
 FROM good WHERE s.id = good.id RETURNING good.item`
 
+/** The same where all events are new, and follow the last one that this host knows: the usual case, at half the cost. */
+const APPEND_NEW = `
+WITH w AS (
+  SELECT * FROM unnest($2::int[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[])
+    AS w (item, uid, fence, low, high, open_turn)),
+own AS (
+  UPDATE pool.sessions s SET last_number = w.high, open_turn = coalesce(w.open_turn, s.open_turn) FROM w
+  WHERE s.uid = w.uid AND s.owner = $1 AND s.fence = w.fence AND s.last_number = w.low
+  RETURNING w.item, s.id),
+added AS (
+  INSERT INTO pool.events (session, number, event_id, type, at, json)
+  SELECT own.id, e.number, e.event_id, e.type, e.at, e.json
+  FROM unnest($8::int[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::text[])
+    AS e (item, number, event_id, type, at, json)
+  JOIN own ON own.item = e.item)
+SELECT item FROM own`
+
 interface Append {
   claim: SessionClaim
   /** One for each number, as it was given last. */
@@ -62,6 +79,9 @@ function oneEach(events: readonly StoredEvent[]): StoredEvent[] | undefined {
   }
   return [...byNumber.values()]
 }
+
+const highest = (events: readonly StoredEvent[]): number =>
+  events.reduce((high, { number }) => Math.max(high, number), 0)
 
 function lowestLast(events: readonly StoredEvent[]): number {
   const [first] = events
@@ -134,11 +154,38 @@ export class Appends {
 
   /** Which of them were added. Repeating finds what has arrived: its events have their numbers and ids already. */
   async #persist(group: readonly Append[]): Promise<Set<number>> {
-    const rows = await this.#connections.persist(
-      () => this.#connections.once<{ item: number }>({ name: 'append', text: APPEND, values: this.#valuesOf(group) }),
-      { recover: () => this.#claims.raise(group.map(({ claim }) => claim)) },
-    )
-    return new Set(rows.map(({ item }) => item))
+    let areNew = group.every((append) => this.#isNew(append))
+    const attempt = async (): Promise<Set<number>> => {
+      const statement = areNew ? { name: 'append new', text: APPEND_NEW } : { name: 'append', text: APPEND }
+      const wereNew = areNew
+      areNew = false
+      const rows = await this.#connections.once<{ item: number }>({ ...statement, values: this.#valuesOf(group) })
+      const added = new Set(rows.map(({ item }) => item))
+      if (!wereNew || added.size === group.length) return added
+      // The others are looked at one by one: each says why.
+      const others = [...group.keys()].filter((item) => !added.has(item))
+      const late = await Promise.all(others.map((item) => this.#persistOne(group[item] as Append, item)))
+      return new Set([...added, ...late.flat()])
+    }
+    const recover = (): Promise<void> => this.#claims.raise(group.map(({ claim }) => claim))
+    const added = await this.#connections.persist(attempt, { recover })
+    for (const item of added) {
+      const { claim, events } = group[item] as Append
+      this.#claims.recordLast(claim, highest(events))
+    }
+    return added
+  }
+
+  async #persistOne(append: Append, item: number): Promise<number[]> {
+    const values = this.#valuesOf([append])
+    const rows = await this.#connections.once<{ item: number }>({ name: 'append', text: APPEND, values })
+    return rows.length > 0 ? [item] : []
+  }
+
+  /** True if the events follow the last one that this host knows, one by one. */
+  #isNew({ claim, events }: Append): boolean {
+    const next = this.#claims.lastOf(claim) + 1
+    return next > 0 && events.length > 0 && events.every(({ number }, index) => number === next + index)
   }
 
   #valuesOf(group: readonly Append[]): unknown[] {
@@ -149,7 +196,7 @@ export class Appends {
       group.map(({ claim }) => claim.uid),
       group.map(({ claim }) => this.#claims.fenceOf(claim)),
       group.map(({ low }) => low),
-      group.map((append) => append.events.reduce((high, { number }) => Math.max(high, number), 0)),
+      group.map((append) => highest(append.events)),
       group.map(({ openTurn }) => openTurn),
       events.map(({ item }) => item),
       events.map(({ number }) => number),

@@ -51,7 +51,7 @@ const valuesOf = ({ uid, owner, fence }: SessionClaim): [string, number, number]
 export class Claims {
   readonly #connections: Connections
   /** The fence of each claim as it is now in the database, by session. */
-  readonly #held = new Map<string, { owner: string; claimed: number; now: number }>()
+  readonly #held = new Map<string, { owner: string; claimed: number; now: number; last: number }>()
 
   readonly #registered: number[] = []
 
@@ -62,6 +62,17 @@ export class Claims {
   /** The values of a claim for OWNED. */
   valuesOf(claim: SessionClaim): [string, number, number] {
     return valuesOf({ ...claim, fence: this.fenceOf(claim) })
+  }
+
+  /** The number of the session's last event as this host knows it; -1: it does not. */
+  lastOf({ uid, fence }: SessionClaim): number {
+    const held = this.#held.get(uid)
+    return held?.claimed === fence ? held.last : -1
+  }
+
+  recordLast({ uid, fence }: SessionClaim, last: number): void {
+    const held = this.#held.get(uid)
+    if (held?.claimed === fence) held.last = Math.max(held.last, last)
   }
 
   fenceOf({ uid, fence }: SessionClaim): number {
@@ -75,7 +86,7 @@ export class Claims {
    */
   async raise(claims: readonly SessionClaim[]): Promise<void> {
     const raised = claims.map((claim) => ({ claim, before: this.fenceOf(claim) }))
-    for (const { claim, before } of raised) this.#hold(claim, before + 1)
+    for (const { claim, before } of raised) this.#hold(claim, before + 1, this.lastOf(claim))
     await this.#connections.once({
       name: 'raise',
       text: RAISE,
@@ -123,7 +134,7 @@ export class Claims {
           throw error
         }),
     )
-    return made === undefined ? undefined : this.#note({ uid, owner, fence: 1 })
+    return made === undefined ? undefined : this.#note({ uid, owner, fence: 1 }, 0)
   }
 
   async claim(uid: string, owner: string): Promise<ClaimedSession> {
@@ -132,7 +143,7 @@ export class Claims {
     )
     if (row === undefined) throw (await this.refusal(uid)) ?? notThere(uid)
     const claimed = toClaimed(row)
-    this.#note(claimed.claim)
+    this.#note(claimed.claim, claimed.lastEvent)
     return claimed
   }
 
@@ -149,7 +160,7 @@ export class Claims {
     )
     return rows.map((row) => {
       const claimed = toClaimed(row)
-      this.#note(claimed.claim)
+      this.#note(claimed.claim, claimed.lastEvent)
       return claimed
     })
   }
@@ -174,13 +185,13 @@ export class Claims {
     return row && new FencedError(uid, row.owner === null ? undefined : String(row.owner))
   }
 
-  #note(claim: SessionClaim): SessionClaim {
-    this.#hold(claim, claim.fence)
+  #note(claim: SessionClaim, last: number): SessionClaim {
+    this.#hold(claim, claim.fence, last)
     return claim
   }
 
-  #hold({ uid, owner, fence }: SessionClaim, now: number): void {
-    this.#held.set(uid, { owner, claimed: fence, now })
+  #hold({ uid, owner, fence }: SessionClaim, now: number, last: number): void {
+    this.#held.set(uid, { owner, claimed: fence, now, last })
   }
 }
 
