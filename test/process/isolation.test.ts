@@ -73,6 +73,26 @@ describe.runIf(HAS_BUBBLEWRAP)('An agent behind bubblewrap', () => {
     )
   })
 
+  test('has no spares that wait for a directory, while an agent that is not sandboxed has', async () => {
+    const site = await openSite()
+    const [one, two] = [await site.directory('one'), await site.directory('two')]
+    const kind = { model: MODEL, spares: { max: 0 } }
+    const pool = await site.pool({
+      agents: { open: kind, closed: { ...kind, isolation: { mode: 'bubblewrap' } } },
+    })
+    const started = record(pool, 'worker.started')
+    // Two at once are a burst, after which spares start without delay.
+    for (const agent of ['closed', 'open'])
+      await Promise.all(
+        [one, two].map(async (cwd) => textOf((await pool.session(`${agent} ${cwd}`, { agent, cwd })).send('hello'))),
+      )
+    await until(() => expect(started.some(({ worker }) => worker.purpose === 'unbound')).toBe(true))
+    await pool.ready()
+    expect(
+      new Set(started.filter(({ worker }) => worker.purpose === 'unbound').map(({ worker }) => worker.agent)),
+    ).toEqual(new Set(['open']))
+  })
+
   test('that is killed is told as killed by that signal, and closing is not by force', async () => {
     const site = await openSite()
     const pool = await site.pool({ isolation: SANDBOXED })
