@@ -23,6 +23,7 @@ const ALL = [
   'streams',
   'hostile',
   'proxy',
+  'page',
 ]
 const FLAGS = ['--json', '--quick']
 
