@@ -130,7 +130,7 @@ export class Hub {
       const index = new SessionIndex(pool, this.#listeners)
       this.#index = index
       // A store that fails has told its own warning, and the page says that the list is not whole.
-      index.load(() => this.#wakeAll(true)).catch(() => undefined)
+      index.load(() => this.#readFigures()).catch(() => undefined)
     }
     this.#cancels = [
       repeatedly(

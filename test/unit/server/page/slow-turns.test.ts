@@ -164,7 +164,7 @@ test.each(PHASES)('A turn that is slow because of "%s": page, list, metric and l
   const ended = lines.find(
     ({ message, facts }) => message === 'turn ended' && (facts as { session: { key: string } }).session.key === 'slow',
   )
-  const { phases } = ended?.facts as { phases: Record<TurnPhaseName, number> }
+  const { phases } = (ended as { facts: { phases: Record<TurnPhaseName, number> } }).facts
   const most = (of: (name: TurnPhaseName) => number): TurnPhaseName | undefined =>
     PHASES.toSorted((a, b) => of(b) - of(a))[0]
   expect(most((name) => phases[name])).toBe(phase)
