@@ -147,6 +147,16 @@ describe('an action', () => {
     expect(log.filter(({ message }) => message.startsWith('operator'))).toEqual([])
   })
 
+  test('of an operator with a key is taken from the server’s own page alone, whatever the server is called', async () => {
+    const all = await served(keyed)
+    const from = (host: string, origin: string): Record<string, string> => ({ 'x-api-key': OPERATOR, host, origin })
+    const suspend = { do: 'suspend' } as const
+    for (const origin of ['https://evil.example', 'http://pool.example:9', 'null', 'pool.example'])
+      expect((await act(all, suspend, from('pool.example', origin)))[0]).toBe(403)
+    expect(all.pool.stats().suspended.pool).toBe(false)
+    expect((await act(all, suspend, from('pool.example', 'https://pool.example')))[0]).toBe(200)
+  })
+
   test('is in the log with the name of its operator, what it was about and how it ended, without what was said', async () => {
     const all = await served(keyed)
     const key = { 'x-api-key': OPERATOR }
