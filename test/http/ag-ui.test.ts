@@ -188,7 +188,7 @@ test.each([
     args: [resolve(import.meta.dirname, '../fixtures/asking-mcp-server.ts')],
   })
   const { url, command } = await serve(
-    `agents: { a: { ${AGENT}, permissionMode: default, allowedTools: [mcp__shop], mcpServers: { shop: ${server} } } }`,
+    `agents: { a: { ${AGENT}, permissionMode: default, allowedTools: [mcp__shop], mcpServers: { shop: ${server} } } }\nisolation: { mode: none }`,
   )
   const front = new FrontEnd(`${url}/ag-ui/a`, { threadId: 'thread' })
   const asked = await front.say('@sim tool mcp__shop__order').run()
