@@ -14,13 +14,12 @@ const ownAddress: Plugin = {
   name: 'own-address',
   transform(code, id) {
     if (!id.startsWith(join(project, 'dist')) || !code.includes('import.meta')) return null
-    const address = JSON.stringify(relative(join(cli, chunks), id))
-    return code
-      .replaceAll('import.meta.url', `new URL(${address}, import.meta.url).href`)
-      .replaceAll(
-        'import.meta.dirname',
-        `new URL(${JSON.stringify(dirname(JSON.parse(address) as string))}, import.meta.url).pathname`,
-      )
+    const address = (path: string): string =>
+      `new URL(${JSON.stringify(relative(join(cli, chunks), path))}, import.meta.url)`
+    const placed = code
+      .replaceAll('import.meta.url', `${address(id)}.href`)
+      .replaceAll('import.meta.dirname', `pathOf(${address(dirname(id))})`)
+    return `import { fileURLToPath as pathOf } from 'node:url'\n${placed}`
   },
 }
 

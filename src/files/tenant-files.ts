@@ -216,13 +216,21 @@ export class TenantFiles {
    */
   async remove(path: string, problems: Problems): Promise<void> {
     await this.#note(path, problems, async (operation, place) => {
-      const parent = await this.#places.parent(operation, place).catch((error: unknown) => {
-        if (!isNoFolder(error)) throw error
-        return undefined
-      })
+      // A network file system may say once that what is there is not: what stays would be no session's any more.
+      const look = (): Promise<Folder | undefined> => this.#parentIfAny(operation, place)
+      const parent = (await look()) ?? (await look())
       if (parent === undefined) return
       await removeTree(operation, parent, nameOf(place), { path: place.path, problems }).finally(() => parent.drop())
     })
+  }
+
+  async #parentIfAny(operation: Operation, place: Place): Promise<Folder | undefined> {
+    try {
+      return await this.#places.parent(operation, place)
+    } catch (error) {
+      if (!isMissing(error) && !isNoFolder(error)) throw error
+      return undefined
+    }
   }
 
   /** The same. Throws FilesError for what stays. */
