@@ -19,7 +19,7 @@ const ownAddress: Plugin = {
     const placed = code
       .replaceAll('import.meta.url', `${address(id)}.href`)
       .replaceAll('import.meta.dirname', `pathOf(${address(dirname(id))})`)
-    return `import { fileURLToPath as pathOf } from 'node:url'\n${placed}`
+    return `${placed}\nimport { fileURLToPath as pathOf } from 'node:url'\n`
   },
 }
 
