@@ -1,6 +1,6 @@
 /**
  * The credential proxy, as it is built: what it adds to a call of the model, and what its memory does under many streams and readers
- * that stop. After `npm run build`.
+ * that stop. What it and the sandbox add to turns. After `npm run build`; needs bubblewrap.
  */
 import { once } from 'node:events'
 import { Agent, createServer, request } from 'node:http'
@@ -197,7 +197,16 @@ async function streams({ dir, quick }: Bench): Promise<Row[]> {
   ]
 }
 
-type Credentials = 'proxy' | 'environment'
+/** What stands between an agent and the host. */
+const SIDES = {
+  neither: { mode: 'none', credentials: 'environment' },
+  proxy: { mode: 'none', credentials: 'proxy' },
+  both: { mode: 'bubblewrap', credentials: 'proxy' },
+} as const
+
+type Side = keyof typeof SIDES
+
+const NAMES = Object.keys(SIDES) as Side[]
 
 /** Milliseconds to the result of a turn. */
 async function turn(session: Session): Promise<number> {
@@ -206,21 +215,22 @@ async function turn(session: Session): Promise<number> {
   return performance.now() - begun
 }
 
-/** Whole turns of real processes with the proxy and without, in turns: the first of a process, and later ones. */
+/** Whole turns of real processes on all sides, in turns: the first of a process, and later ones. */
 async function turns({ dir, url, quick, owned }: Bench): Promise<Row[]> {
-  const open = async (credentials: Credentials): Promise<Pool> => {
+  const open = async (side: Side): Promise<Pool> => {
     const agents = { a: { model: 'claude-sonnet-5', spares: { max: 0 }, unboundSpares: { max: 0 } } }
-    const dataDir = join(dir, `turns-${credentials}`)
-    return owned.use(await createPool({ dataDir, agents, isolation: { credentials }, api: { baseUrl: url, key: 'k' } }))
+    const dataDir = join(dir, `turns-${side}`)
+    return owned.use(await createPool({ dataDir, agents, isolation: SIDES[side], api: { baseUrl: url, key: 'k' } }))
   }
-  const pools = { proxy: await open('proxy'), environment: await open('environment') }
-  const [cold, live]: Row['rounds'][number][][] = [[], []]
-  for (let round = 0; round < (quick ? 2 : 30); round += 1) {
-    const first = { proxy: 0, environment: 0 }
-    const later: Record<Credentials, number[]> = { proxy: [], environment: [] }
-    const order: Credentials[] = round % 2 === 0 ? ['proxy', 'environment'] : ['environment', 'proxy']
-    const sessions = new Map<Credentials, Session>()
-    for (const side of order) {
+  const pools = { neither: await open('neither'), proxy: await open('proxy'), both: await open('both') }
+  const cold: Record<Side, number>[] = []
+  const live: Record<Side, number[]>[] = []
+  for (let round = 0; round < (quick ? 2 : 31); round += 1) {
+    const first = { neither: 0, proxy: 0, both: 0 }
+    const later: Record<Side, number[]> = { neither: [], proxy: [], both: [] }
+    const sessions = new Map<Side, Session>()
+    for (const place of NAMES.keys()) {
+      const side = NAMES[(place + round) % NAMES.length] as Side
       const session = await pools[side].session(`s${round}`, { agent: 'a' })
       sessions.set(side, session)
       first[side] = await turn(session)
@@ -230,14 +240,29 @@ async function turns({ dir, url, quick, owned }: Bench): Promise<Row[]> {
     await Promise.all([...sessions.values()].map((session) => session.delete()))
     // The first of all loads code, also that of the proxy.
     if (round === 0) continue
-    cold?.push({ ours: [first.proxy], theirs: [first.environment] })
-    live?.push({ ours: later.proxy.slice(1), theirs: later.environment.slice(1) })
+    cold.push(first)
+    live.push({ neither: later.neither.slice(1), proxy: later.proxy.slice(1), both: later.both.slice(1) })
   }
-  const sides = { ours: 'proxy', theirs: 'key in the environment', unit: 'ms', compare: 'ours / theirs' } as const
-  return [
-    { ...sides, what: 'first turn of a new process, to its result', rounds: cold ?? [], reach: { atMost: 1.25 } },
-    { ...sides, what: 'live turn, to its result', rounds: live ?? [], reach: { atMost: 1.03 } },
-  ]
+  const sides = { theirs: 'neither', unit: 'ms', compare: 'ours / theirs' } as const
+  return (['both', 'proxy'] as const).flatMap((side) => {
+    const ours = side === 'both' ? 'bubblewrap and proxy' : 'proxy alone'
+    return [
+      {
+        ...sides,
+        ours,
+        what: 'first turn of a new process, to its result',
+        rounds: cold.map((first) => ({ ours: [first[side]], theirs: [first.neither] })),
+        reach: { atMost: 1.25 },
+      },
+      {
+        ...sides,
+        ours,
+        what: 'live turn, to its result',
+        rounds: live.map((later) => ({ ours: later[side], theirs: later.neither })),
+        reach: { atMost: 1.03 },
+      },
+    ]
+  })
 }
 
 await bench(async (target) => [await addedTime(target), ...(await streams(target)), ...(await turns(target))])

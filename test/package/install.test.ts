@@ -46,7 +46,7 @@ test('the tarball holds the compiled files, the documentation and what deploys i
   expect(packed).toContain('dist/index.d.ts')
   expect(packed).toContain('docs/server.md')
   const expected =
-    /^(dist\/.*\.(js|d\.ts)|docs\/.*\.(md|svg)|deploy\/.*\.(json|ya?ml|service)|deploy\/Dockerfile(\.dockerignore)?|dist\/cli\/chunks\/LICENSES\.txt|dist\/page\/.*\.(html|css|svg|js)|package\.json|LICENSE|(README|CHANGELOG|SECURITY)\.md)$/
+    /^(dist\/.*\.(js|d\.ts)|docs\/.*\.(md|svg)|deploy\/.*\.(json|ya?ml|service)|deploy\/Dockerfile(\.dockerignore)?|deploy\/NOTICE|dist\/cli\/chunks\/LICENSES\.txt|dist\/page\/.*\.(html|css|svg|js)|package\.json|LICENSE|(README|CHANGELOG|SECURITY)\.md)$/
   expect(packed.filter((path) => !expected.test(path))).toEqual([])
 })
 
