@@ -54,7 +54,7 @@ describe.runIf(process.platform === 'linux')('The command size', () => {
     const parent = join(probe.path, '..')
     probe.remove()
     const tmp = await temporaryFolder()
-    const command = new Command(['size', ...FEW, '--memory', '768MiB'], {
+    const command = new Command(['size', ...FEW, '--memory', '640MiB'], {
       cwd: await temporaryFolder(),
       env: { TMPDIR: tmp },
     })
@@ -66,7 +66,7 @@ describe.runIf(process.platform === 'linux')('The command size', () => {
         .split('\n').length,
     ).toBeGreaterThan(2)
     const { code, stdout } = await command.ended
-    expect(stdout).toMatch(/In a real box of 768 MiB, \d+ conversations asking: [1-9]\d* turns at once/)
+    expect(stdout).toMatch(/In a real box of 640 MiB, \d+ conversations asking: [1-9]\d* turns at once/)
     expect(stdout).toMatch(/OOM kills: 0/)
     expect(code).toBe(0)
     expect(readdirSync(parent)).not.toContain(box)

@@ -3,7 +3,7 @@ import { crashRun } from '../fixtures/crash-run.ts'
 import { openSite } from '../fixtures/real-pool.ts'
 import { WHOLE } from './assertions.ts'
 
-const KILLS = WHOLE ? 300 : 12
+const KILLS = WHOLE ? 300 : 8
 
 test(
   `Hosts killed at ${KILLS} random moments lose nothing that was acknowledged, and every session goes on`,

@@ -11,7 +11,7 @@ import { identify, living, signal } from './procfs.ts'
 import { sentinelsOf, Witness } from './witness.ts'
 
 const SEED = Number(process.env['FAULT_SEED'] ?? 1)
-const FAULTS = WHOLE ? 200 : 6
+const FAULTS = WHOLE ? 200 : 4
 const SESSIONS = WHOLE ? 20 : 8
 
 /** Faults at the same time; each lane has its own sessions and its own random numbers, so that a run can be repeated. */

@@ -23,7 +23,7 @@ server:
 `
 
 /** By hand: `HOSTILE_STEPS=10000 HOSTILE_SEED=7`. Without, as many as a minute has room for. */
-const STEPS = Number(process.env['HOSTILE_STEPS'] ?? 500)
+const STEPS = Number(process.env['HOSTILE_STEPS'] ?? 200)
 const SEED = Number(process.env['HOSTILE_SEED'] ?? 20_261_130)
 const BY_HAND = process.env['HOSTILE_STEPS'] !== undefined
 const MINUTE_MS = 60_000

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import type { Pool, Session, Turn } from '../../src/index.ts'
 import { asked, MODEL, modelAsked, openSite, say, textOf, transcripts, until } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 async function begin(): Promise<{ site: Site; pool: Pool; session: Session }> {
   const site = await openSite()
@@ -67,7 +68,7 @@ test('Of turns that are sent at once, the second is refused, also right after an
   }
 })
 
-test('Queued turns run in their order, sixteen of them, and one more is refused', async () => {
+test.runIf(WHOLE)('Queued turns run in their order, sixteen of them, and one more is refused', async () => {
   const { site, session } = await begin()
   const first = session.send('first\n@sim silence')
   await modelAsked(site, 'first')
@@ -81,7 +82,7 @@ test('Queued turns run in their order, sixteen of them, and one more is refused'
   expect(texts).toEqual(queued.map((_, index) => `[turn ${index + 2}] You said: queued ${index}`))
 })
 
-test('A queued turn that is cancelled is never sent, and those behind it go on', async () => {
+test.runIf(WHOLE)('A queued turn that is cancelled is never sent, and those behind it go on', async () => {
   const { site, session } = await begin()
   const first = session.send('first\n@sim silence')
   await modelAsked(site, 'first')
@@ -147,7 +148,7 @@ test('A prompt that steers a turn whose answer is under way is answered right af
   expect((await session.info()).turns).toBe(1)
 })
 
-test('A prompt that steers where nothing runs is a turn of its own', async () => {
+test.runIf(WHOLE)('A prompt that steers where nothing runs is a turn of its own', async () => {
   const { session } = await begin()
   expect(await textOf(session.send('first', { onBusy: 'steer' }))).toBe('[turn 1] You said: first')
   expect(await textOf(session.send('second', { onBusy: 'steer' }))).toBe('[turn 2] You said: second')

@@ -10,6 +10,7 @@ import { define } from '../../src/server/managed-agents/definition.ts'
 import { agentCreate, parse } from '../../src/server/managed-agents/schema.ts'
 import { agents as agentsWith, asked, event, MODEL, openSite, say, textOf } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const whose = (session: { key: string; tenant: string } | undefined): string =>
   session === undefined ? 'nobody' : `${session.tenant}/${session.key}`
@@ -100,7 +101,7 @@ test('They work in a process that was claimed for a directory of the caller', as
   expect(await callBoth(session, questions)).toBe('spare')
 })
 
-test('Each of many sessions is told apart', async () => {
+test.runIf(WHOLE)('Each of many sessions is told apart', async () => {
   const { pool } = await poolWith({ spares: { min: 2, max: 2 } })
   await event(pool, 'worker.ready', () => pool.stats().workers.spares === 2)
   const sessions = await Promise.all(['x', 'y', 'z'].map((key) => pool.session(key, { agent: 'a', tenant: 'default' })))

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { MODEL, modelAsked, openSite, say, transcripts } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 test('A fork and its origin go on separately: each keeps what was said before, and nothing of the other after', async () => {
   const site = await openSite()
@@ -28,7 +29,7 @@ test('A fork and its origin go on separately: each keeps what was said before, a
   expect((await say(origin, 'fourth')).text).toBe('[turn 4] You said: fourth')
 })
 
-test('A fork of a session that runs in a directory of its caller runs there too', async () => {
+test.runIf(WHOLE)('A fork of a session that runs in a directory of its caller runs there too', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
   const pool = await site.pool()
@@ -74,7 +75,7 @@ test('A fork has its own copy of a workspace that the pool made', async () => {
   expect((await say(origin, '@sim bash cat note')).text).toBe('[turn 3] tool said: after')
 })
 
-test('Deleting one of both leaves the other whole', async () => {
+test.runIf(WHOLE)('Deleting one of both leaves the other whole', async () => {
   const site = await openSite()
   const pool = await site.pool()
   const origin = await pool.session('origin', { agent: 'a' })
@@ -87,7 +88,7 @@ test('Deleting one of both leaves the other whole', async () => {
   expect((await say(again, 'third')).text).toBe('[turn 3] You said: third')
 })
 
-test('A fork of a session that has not begun begins for itself', async () => {
+test.runIf(WHOLE)('A fork of a session that has not begun begins for itself', async () => {
   const site = await openSite()
   const pool = await site.pool()
   const origin = await pool.session('origin', { agent: 'a' })
@@ -97,7 +98,7 @@ test('A fork of a session that has not begun begins for itself', async () => {
   expect((await fork.info()).cwd).not.toBe((await origin.info()).cwd)
 })
 
-test('A session that runs a turn is not forked, and neither is one into a key that is taken', async () => {
+test.runIf(WHOLE)('A session that runs a turn is not forked, and neither is one into a key that is taken', async () => {
   const site = await openSite()
   const pool = await site.pool()
   const origin = await pool.session('origin', { agent: 'a' })

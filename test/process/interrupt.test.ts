@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { asked, event, modelAsked, openSite, processesOf, say, textOf, until } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 import type { Pool, Session } from '../../src/index.ts'
 
 async function live(): Promise<{ site: Site; pool: Pool; session: Session }> {
@@ -85,7 +86,7 @@ test('Leaving the loop of a turn that is to run on lets it run on', async () => 
   expect(await say(session, 'third')).toEqual({ text: '[turn 3] You said: third', warmth: 'live' })
 })
 
-test('A turn that nobody reads ends with its result', async () => {
+test.runIf(WHOLE)('A turn that nobody reads ends with its result', async () => {
   const { pool, session } = await live()
   const ended = event(pool, 'turn.ended')
   session.send('second')
@@ -93,7 +94,7 @@ test('A turn that nobody reads ends with its result', async () => {
   expect((await session.info()).turns).toBe(2)
 })
 
-test('A signal that is aborted before the turn sends nothing', async () => {
+test.runIf(WHOLE)('A signal that is aborted before the turn sends nothing', async () => {
   const { site, session } = await live()
   const turn = session.send('second', { signal: AbortSignal.abort('not wanted') })
   await expect(turn.result).rejects.toMatchObject({ name: 'TurnInterruptedError', cause: 'not wanted' })
@@ -113,7 +114,7 @@ test('A signal that is aborted in the middle interrupts the turn, which then fai
   expect(await say(session, 'third')).toEqual({ text: '[turn 3] You said: third', warmth: 'live' })
 })
 
-test('A signal that is aborted after the end changes nothing', async () => {
+test.runIf(WHOLE)('A signal that is aborted after the end changes nothing', async () => {
   const { session } = await live()
   const abort = new AbortController()
   const turn = session.send('second', { signal: abort.signal })
@@ -123,7 +124,7 @@ test('A signal that is aborted after the end changes nothing', async () => {
   expect(await say(session, 'third')).toEqual({ text: '[turn 3] You said: third', warmth: 'live' })
 })
 
-test('Interrupting twice, or after the end, is harmless', async () => {
+test.runIf(WHOLE)('Interrupting twice, or after the end, is harmless', async () => {
   const { site, session } = await live()
   const turn = session.send('second\n@sim silence')
   await modelAsked(site, 'second')

@@ -161,7 +161,8 @@ describe.runIf(HAS_BUBBLEWRAP)('An agent behind bubblewrap', () => {
       })
       const told = record(pool, 'egress')
       const session = await pool.session('one', { agent: 'a' })
-      const fetched = `node -e "fetch('${mine}/node').then((r) => r.text()).then((t) => console.log(t))"`
+      // The Node of this test: older ones of the system know no NODE_USE_ENV_PROXY.
+      const fetched = `${process.execPath} -e "fetch('${mine}/node').then((r) => r.text()).then((t) => console.log(t))"`
       const away = `exec 3<>/dev/tcp/127.0.0.2/${port}`
       const tries = [
         `curl -s ${mine}/curl`,

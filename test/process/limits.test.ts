@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { AgentOptions, PoolOptions } from '../../src/index.ts'
 import { asked, event, MODEL, modelAsked, openSite, say, textOf, until, workerOf } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const agent = (options: AgentOptions = {}): PoolOptions['agents'] => ({
   a: { model: MODEL, spares: { max: 0 }, unboundSpares: { max: 0 }, ...options },
@@ -41,7 +42,7 @@ test('A process that says nothing ends its turn by the limit for silence; one th
   expect(await say(session, 'third')).toMatchObject({ text: '[turn 3] You said: third' })
 })
 
-test('One turn may have other limits than its agent', async () => {
+test.runIf(WHOLE)('One turn may have other limits than its agent', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents: agent({ limits: { inactivityTimeout: '10m' } }) })
   const session = await pool.session('one', { agent: 'a' })
@@ -78,27 +79,30 @@ test('A question that waits for its answer is not silence', async () => {
   expect(await textOf(turn)).toContain('[turn 1] tool said:')
 })
 
-test('A process that does not heed an interrupt is ended after its grace, and the session goes on', async () => {
-  const site = await openSite()
-  const pool = await site.pool({
-    agents: agent({ limits: { turnTimeoutMs: 5_000 } }),
-    starts: { eofGraceMs: 100, sigtermGraceMs: 100 },
-  })
-  const session = await pool.session('one', { agent: 'a' })
-  await say(session, 'first')
-  const { pid } = workerOf(pool, 'one')
-  const turn = session.send('second\n@sim silence')
-  await modelAsked(site, 'second')
-  process.kill(pid, 'SIGSTOP')
-  const left = event(pool, 'worker.closed')
-  await expect(turn.result).rejects.toMatchObject({ name: 'TurnTimeoutError', limit: 'turnTimeout' })
-  const { reason, exit, termination } = await left
-  expect(['unresponsive', 'limit']).toContain(reason)
-  expect(termination).toMatchObject({ stage: 'sigkill', left: 0 })
-  expect(termination.processes).toBeGreaterThanOrEqual(1)
-  expect(exit).toMatchObject({ cause: 'ended', signal: 'SIGKILL' })
-  expect((await say(session, 'third')).warmth).toBe('resumed')
-})
+test.runIf(WHOLE)(
+  'A process that does not heed an interrupt is ended after its grace, and the session goes on',
+  async () => {
+    const site = await openSite()
+    const pool = await site.pool({
+      agents: agent({ limits: { turnTimeoutMs: 5_000 } }),
+      starts: { eofGraceMs: 100, sigtermGraceMs: 100 },
+    })
+    const session = await pool.session('one', { agent: 'a' })
+    await say(session, 'first')
+    const { pid } = workerOf(pool, 'one')
+    const turn = session.send('second\n@sim silence')
+    await modelAsked(site, 'second')
+    process.kill(pid, 'SIGSTOP')
+    const left = event(pool, 'worker.closed')
+    await expect(turn.result).rejects.toMatchObject({ name: 'TurnTimeoutError', limit: 'turnTimeout' })
+    const { reason, exit, termination } = await left
+    expect(['unresponsive', 'limit']).toContain(reason)
+    expect(termination).toMatchObject({ stage: 'sigkill', left: 0 })
+    expect(termination.processes).toBeGreaterThanOrEqual(1)
+    expect(exit).toMatchObject({ cause: 'ended', signal: 'SIGKILL' })
+    expect((await say(session, 'third')).warmth).toBe('resumed')
+  },
+)
 
 test('The limits of the SDK come through as its own results, and the session goes on', async () => {
   const site = await openSite()
@@ -116,7 +120,7 @@ test('The limits of the SDK come through as its own results, and the session goe
   expect(pool.stats().totals.turnsByOutcome).toMatchObject({ error_max_turns: 1, error_max_budget_usd: 1, success: 1 })
 })
 
-test('A place is free for whoever saw the end of the turn that had it', async () => {
+test.runIf(WHOLE)('A place is free for whoever saw the end of the turn that had it', async () => {
   const site = await openSite()
   const pool = await site.pool({ limits: { turns: 1 } })
   const [one, two] = await Promise.all([pool.session('one', { agent: 'a' }), pool.session('two', { agent: 'a' })])
@@ -135,17 +139,20 @@ test('A place is free for whoever saw the end of the turn that had it', async ()
   expect((await say(one, 'third')).text).toBe('[turn 3] You said: third')
 })
 
-test('A session whose process is in the way of another hibernates, and the other gets its place', async () => {
-  const site = await openSite()
-  const pool = await site.pool({ limits: { workers: 1 } })
-  const [one, two] = await Promise.all([pool.session('one', { agent: 'a' }), pool.session('two', { agent: 'a' })])
-  await say(one, 'first')
-  const left = event(pool, 'worker.closed')
-  expect((await say(two, 'first')).text).toBe('[turn 1] You said: first')
-  expect(await left).toMatchObject({ reason: 'evicted', worker: { session: 'one' } })
-  expect(await say(one, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
-  expect(pool.workers()).toHaveLength(1)
-})
+test.runIf(WHOLE)(
+  'A session whose process is in the way of another hibernates, and the other gets its place',
+  async () => {
+    const site = await openSite()
+    const pool = await site.pool({ limits: { workers: 1 } })
+    const [one, two] = await Promise.all([pool.session('one', { agent: 'a' }), pool.session('two', { agent: 'a' })])
+    await say(one, 'first')
+    const left = event(pool, 'worker.closed')
+    expect((await say(two, 'first')).text).toBe('[turn 1] You said: first')
+    expect(await left).toMatchObject({ reason: 'evicted', worker: { session: 'one' } })
+    expect(await say(one, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
+    expect(pool.workers()).toHaveLength(1)
+  },
+)
 
 const DEAF = { deaf: { command: 'sleep', args: ['1000'] } }
 

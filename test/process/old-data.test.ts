@@ -9,6 +9,7 @@ import { unpackOldData } from '../fixtures/old-data/unpack.ts'
 import type { OldData, OldSession } from '../fixtures/old-data/unpack.ts'
 import { MODEL, openSite, say } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 import type { AgentOptions, Pool, PoolOptions } from '../../src/index.ts'
 import { Questions } from '../../src/server/index.ts'
 
@@ -70,7 +71,8 @@ test('All sessions are listed with their turns, usage and events, and each goes 
   const { local, open, root } = await unpacked()
   const pool = await open('local')
   expect(await describe(pool)).toEqual(local)
-  for (const old of local.filter((session) => !isOfApi(session))) {
+  const own = local.filter((session) => !isOfApi(session))
+  for (const old of own.filter((_, place) => WHOLE || place % 3 === 0)) {
     const session = await pool.session(old.key, { tenant: old.tenant })
     const { text, warmth } = await say(session, 'hello again')
     expect([old.tenant, old.key, text, warmth]).toEqual([

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { agents, event, openSite, processesOf, record, say, textOf, until, workerOf } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 test('An idle process goes soon after its time, verified, and its session resumes whole', async () => {
   const site = await openSite()
@@ -24,7 +25,7 @@ test('An idle process goes soon after its time, verified, and its session resume
   expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
 })
 
-test('A turn that takes longer than the idle time is not swept away', async () => {
+test.runIf(WHOLE)('A turn that takes longer than the idle time is not swept away', async () => {
   const site = await openSite()
   const pool = await site.pool({ residency: { idleTtlMs: 300 } })
   const left = record(pool, 'worker.closed')
@@ -35,7 +36,7 @@ test('A turn that takes longer than the idle time is not swept away', async () =
   expect((await event(pool, 'worker.closed')).reason).toBe('idle')
 })
 
-test('Looking at sessions and numbers does not keep an idle process', async () => {
+test.runIf(WHOLE)('Looking at sessions and numbers does not keep an idle process', async () => {
   const site = await openSite()
   const pool = await site.pool({ residency: { idleTtlMs: 300 } })
   const session = await pool.session('one', { agent: 'a' })
@@ -77,7 +78,7 @@ test('A spare that is too old stays until another is ready', async () => {
   await until(() => expect(existsSync(first.cwd)).toBe(false))
 })
 
-test('With one turn a process, every turn resumes', async () => {
+test.runIf(WHOLE)('With one turn a process, every turn resumes', async () => {
   const site = await openSite()
   const pool = await site.pool({ residency: { maxTurnsPerWorker: 1 } })
   const session = await pool.session('one', { agent: 'a' })
@@ -91,7 +92,7 @@ test('With one turn a process, every turn resumes', async () => {
   }
 })
 
-test('A process that has grown too large leaves after its turn', async () => {
+test.runIf(WHOLE)('A process that has grown too large leaves after its turn', async () => {
   const site = await openSite()
   const pool = await site.pool({ residency: { maxMemory: '1MiB' } })
   const session = await pool.session('one', { agent: 'a' })
@@ -126,7 +127,7 @@ test('Work in the background keeps a process, until it has ended', async () => {
   expect(await gone).toMatchObject({ reason: 'idle', worker: { session: 'one', pinnedBy: undefined } })
 })
 
-test('Work in the background keeps a process no longer than the limit, and goes with it', async () => {
+test.runIf(WHOLE)('Work in the background keeps a process no longer than the limit, and goes with it', async () => {
   const site = await openSite()
   const pool = await site.pool({
     agents: agents({ allowedTools: ['Bash'] }),
@@ -168,7 +169,7 @@ test('A question that nobody answers is over when its turn is interrupted: the p
   expect(types).not.toContain('user.tool_confirmation')
 })
 
-test('A question that nobody answers keeps a process no longer than its turn', async () => {
+test.runIf(WHOLE)('A question that nobody answers keeps a process no longer than its turn', async () => {
   const site = await openSite()
   const asked = Promise.withResolvers<void>()
   const pool = await site.pool({

@@ -14,6 +14,7 @@ import {
   workerOf,
 } from '../fixtures/real-pool.ts'
 import { startHost } from '../fixtures/other-host.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 test('A new pool on the same directory goes on with the sessions of the old one, by their keys', async () => {
   const site = await openSite()
@@ -60,7 +61,7 @@ test('A second host is refused, with the pid of the first, until that is gone', 
   await expect(site.pool()).rejects.toMatchObject({ pid: third.pid })
 })
 
-test('A second pool of the same process on the same directory is refused too', async () => {
+test.runIf(WHOLE)('A second pool of the same process on the same directory is refused too', async () => {
   const site = await openSite()
   const first = await site.pool()
   await expect(site.pool()).rejects.toMatchObject({ name: 'HostRunningError', pid: process.pid })

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { asked, event, MODEL, openSite, record, say } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 test('A first turn is cold, the next are live, and the conversation is whole', async () => {
   const site = await openSite()
@@ -92,7 +93,7 @@ test('An unbound spare is claimed for the directory that a caller chose, and res
   expect((await session.info()).sdkSessionId).toBe(info.sdkSessionId)
 })
 
-test('Spares of both kinds serve many new conversations at once, each with its own', async () => {
+test.runIf(WHOLE)('Spares of both kinds serve many new conversations at once, each with its own', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents: { a: { model: MODEL, spares: { min: 2, max: 2 } } } })
   const both = event(pool, 'worker.ready', () => pool.stats().workers.spares === 2)
@@ -121,27 +122,30 @@ test('First uses of one key at once begin one session, in one process', async ()
   expect((await sessions[0]?.info())?.turns).toBe(8)
 })
 
-test('A turn that meets a hibernation keeps its process, or finds another when that one has left', async () => {
-  const site = await openSite()
-  const pool = await site.pool()
-  const alive = new Set<string>()
-  let most = 0
-  pool.on('worker.started', ({ worker }) => {
-    alive.add(worker.id)
-    most = Math.max(most, alive.size)
-  })
-  pool.on('worker.closed', ({ worker }) => void alive.delete(worker.id))
-  const session = await pool.session('one', { agent: 'a' })
-  await say(session, 'first')
-  const [refused, second] = await Promise.allSettled([session.hibernate(), say(session, 'second')])
-  expect(refused).toMatchObject({
-    reason: { code: 'session_busy', message: expect.stringContaining('then hibernate') },
-  })
-  expect(second).toMatchObject({ value: { text: '[turn 2] You said: second', warmth: 'live' } })
-  const leaving = session.hibernate()
-  while (pool.workers()[0]?.state === 'idle') await setImmediate()
-  expect(pool.workers()).toMatchObject([{ state: 'closing' }])
-  expect(await say(session, 'third')).toEqual({ text: '[turn 3] You said: third', warmth: 'resumed' })
-  await leaving
-  expect(most).toBe(1)
-})
+test.runIf(WHOLE)(
+  'A turn that meets a hibernation keeps its process, or finds another when that one has left',
+  async () => {
+    const site = await openSite()
+    const pool = await site.pool()
+    const alive = new Set<string>()
+    let most = 0
+    pool.on('worker.started', ({ worker }) => {
+      alive.add(worker.id)
+      most = Math.max(most, alive.size)
+    })
+    pool.on('worker.closed', ({ worker }) => void alive.delete(worker.id))
+    const session = await pool.session('one', { agent: 'a' })
+    await say(session, 'first')
+    const [refused, second] = await Promise.allSettled([session.hibernate(), say(session, 'second')])
+    expect(refused).toMatchObject({
+      reason: { code: 'session_busy', message: expect.stringContaining('then hibernate') },
+    })
+    expect(second).toMatchObject({ value: { text: '[turn 2] You said: second', warmth: 'live' } })
+    const leaving = session.hibernate()
+    while (pool.workers()[0]?.state === 'idle') await setImmediate()
+    expect(pool.workers()).toMatchObject([{ state: 'closing' }])
+    expect(await say(session, 'third')).toEqual({ text: '[turn 3] You said: third', warmth: 'resumed' })
+    await leaving
+    expect(most).toBe(1)
+  },
+)
