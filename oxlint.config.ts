@@ -10,6 +10,7 @@ const root = [
   '../units.ts',
   '../clock.ts',
   '../calendar.ts',
+  '../package-version.ts',
   '../trace-context.ts',
   '../this-node.ts',
   '../small-file.ts',
@@ -57,6 +58,8 @@ const apiSees = [
 /** What a command may use, from a file of src/cli. */
 const commandSees = [
   '../node-version.ts',
+  '../package-version.ts',
+  '../package-version.ts',
   '../index.ts',
   '../clock.ts',
   '../errors.ts',
@@ -403,6 +406,7 @@ const borders: Border[] = [
     imports: [
       '../errors.ts',
       '../clock.ts',
+      '../package-version.ts',
       '../trace-context.ts',
       '../units.ts',
       '../pool/pool.ts',
@@ -410,7 +414,7 @@ const borders: Border[] = [
       '@opentelemetry/api',
     ],
     types: ['../pool/pool.ts', '../events.ts'],
-    says: 'telemetry sees the types of pool/pool and events, errors, clock, trace-context, units and the API of OpenTelemetry.',
+    says: 'telemetry sees the types of pool/pool and events, errors, clock, package-version, trace-context, units and the API of OpenTelemetry.',
   },
   {
     // Only Node itself knows how late its event loop is.
@@ -566,7 +570,15 @@ const borders: Border[] = [
   },
   {
     files: ['src/cli/main.ts'],
-    imports: ['!./**', './*.ts', './*/command.ts', './shared/*.ts', '../node-version.ts', 'commander'],
+    imports: [
+      '!./**',
+      './*.ts',
+      './*/command.ts',
+      './shared/*.ts',
+      '../node-version.ts',
+      '../package-version.ts',
+      'commander',
+    ],
     says: 'cli/main sees each command through its command.ts, and cli/shared.',
   },
   {

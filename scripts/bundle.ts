@@ -9,7 +9,7 @@ const project = dirname(import.meta.dirname)
 const cli = join(project, 'dist/cli')
 const chunks = 'chunks'
 
-/** Modules find their own programs and files by their address, which a chunk does not have. */
+/** Modules find their programs and files by `import.meta.url`, which bundling changes: each keeps its own address. */
 const ownAddress: Plugin = {
   name: 'own-address',
   transform(code, id) {

@@ -52,7 +52,7 @@ import { DataDir } from './store/data-dir.ts'
 import { moveTranscripts, sessionStore } from './store/session-store.ts'
 import { openStore } from './store/open-store.ts'
 import type { Store } from './store/store.ts'
-import { packageVersion } from './telemetry/host-metrics.ts'
+import { packageVersion } from './package-version.ts'
 import { logPool } from './telemetry/log.ts'
 import type { Logger } from './telemetry/log.ts'
 import { traceTurns } from './telemetry/tracing.ts'
@@ -336,7 +336,7 @@ function environmentFor(
 function tellOfDroppedTelemetry(logger: Logger, host: NodeJS.ProcessEnv): void {
   const names = Object.keys(host).filter((name) => name.startsWith('OTEL_'))
   if (names.length > 0)
-    logger.info('agents get no OTEL_ variables of this process; telemetry.agents has those that they get', { names })
+    logger.info('agents do not inherit OTEL_ variables; set telemetry.agents to give them some', { names })
 }
 
 function systemMemory(clock: Clock): MemorySource {

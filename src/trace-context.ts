@@ -1,4 +1,4 @@
-/** Where a trace is gone on with, as W3C Trace Context says. */
+/** The parent of a trace's next span, by W3C Trace Context. */
 export interface TraceParent {
   /** 32 lower-case hexadecimal digits. */
   traceId: string

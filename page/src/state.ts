@@ -156,7 +156,7 @@ function heard(entries: readonly ShownEvent[]): void {
   if (kept.length > 0) events.value = [...events.value, ...kept].slice(-MAX_EVENTS)
 }
 
-/** Asks the server for the events before those that are shown; how many there were. */
+/** Loads the events before the first one shown. Resolves with their number. */
 export async function loadEarlier(tenant: string, key: string): Promise<number> {
   const first = events.value[0]?.number ?? 1
   const query = new URLSearchParams({ tenant, key, before: String(first) })

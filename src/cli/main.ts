@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs'
 import module from 'node:module'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { checkNode } from '../node-version.ts'
+import { packageVersion } from '../package-version.ts'
 import { resumeCommand, suspendCommand, workersCommand } from './actions/command.ts'
 import { chatCommand } from './chat/command.ts'
 import { demoCommand } from './demo/command.ts'
@@ -38,17 +38,10 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 a bad option or config, 128 + N ended by signal N.`
 
-function version(): string {
-  const { version: text } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
-  return text
-}
-
 function program(): Command {
   const root = new Command('claude-agent-pool')
     .description('A pool for Claude Agent SDK processes: durable sessions, warm workers, no process left behind.')
-    .version(version(), '-v, --version')
+    .version(packageVersion(), '-v, --version')
     .addHelpText('after', EXAMPLES)
     .configureOutput({ outputError: () => undefined })
     .exitOverride()

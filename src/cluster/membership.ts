@@ -36,14 +36,14 @@ interface MembershipContext {
   version: string
 }
 
-/** This host among those that share its store. It beats, and knows until when the others hold it for alive. */
+/** The membership of this host: it beats, and knows until when the other hosts of the store take it for alive. */
 export class Membership implements HostMember {
   readonly #context: MembershipContext
   #id: string
   #listener: MembershipListener | undefined
   #validUntil: number
   #hosts: readonly HostInfo[] = []
-  /** Names of hosts, also of those that are gone. */
+  /** Names of all hosts, dead ones included. */
   readonly #names = new Map<string, string>()
   #beating: Promise<void> = Promise.resolve()
   #cancel: CancelTimer | undefined

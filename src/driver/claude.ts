@@ -56,7 +56,7 @@ const BOUND_ALL_THE_SAME = 'option_not_applied'
 /** A day: the driver times starts itself. The SDK's own timer would count time in which the host stood still. */
 const NOT_TIMED_BY_THE_SDK = 24 * 60 * 60_000
 
-/** A host that has nothing to start yet loads the Agent SDK then: its first turn does not wait for it. */
+/** When an idle host loads the Agent SDK, so that its first turn does not. */
 const PRELOAD_AFTER_MS = 500
 
 /** The report on a process that was never spawned. */

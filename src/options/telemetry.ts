@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { validate } from './section.ts'
 
-/** What agents themselves tell of their work. The pool's own spans need no option: they go to the process's OpenTelemetry. */
+/** Telemetry of agents' processes. The pool's own spans need no option. */
 export interface TelemetryOptions {
   /**
    * Variables for agents' processes: `OTEL_*`, `CLAUDE_CODE_ENABLE_TELEMETRY` (set to `"1"` if left out) and

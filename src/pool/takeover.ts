@@ -26,7 +26,7 @@ const PAGE = 100
 /** Survivors do not all ask at the same moment. */
 const MOST_DELAY_MS = 300
 
-/** What this host does as others come and go: it takes over running sessions of hosts that are gone, and ends its own when it is held for gone. */
+/** Takes over running sessions of dead hosts, and ends the sessions of this host when the others have declared it dead. */
 export class Takeover implements MembershipListener {
   readonly #context: TakeoverContext
   /** Sessions of hosts that are gone may be left. A host that starts looks for some. */

@@ -71,7 +71,7 @@ function killAll(): void {
       signalProcess(member, 'SIGSTOP')
     }
   }
-  // Those that the host starts from now on are not meant.
+  // Processes that the host starts from now on do not count.
   for (const member of met.values()) signalProcess(member, 'SIGKILL')
 }
 

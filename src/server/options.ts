@@ -241,7 +241,7 @@ function checkOperators({ keys = [], operators = [] }: Pick<ServerOptions, 'keys
     )
 }
 
-/** A page that nobody could open is a mistake. */
+/** A page without operators could not be opened. */
 function checkPage({ page, keys = [], jwt, operators = [] }: ServerOptions): void {
   if (page !== true || operators.length > 0 || (keys.length === 0 && jwt === undefined)) return
   throw new ConfigError(

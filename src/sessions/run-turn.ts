@@ -71,7 +71,7 @@ export class TurnRunner {
     return turn
   }
 
-  /** Runs prompts that an earlier host has stored and not begun. Nobody here waits for them: their events say what becomes of them. */
+  /** Runs prompts that an earlier host has stored and not begun. No caller waits for them here: their events tell the outcome. */
   resume(session: ActiveSession, prompts: readonly NumberedEvent[]): void {
     for (const stored of prompts) {
       const { content, metadata } = stored.event as Extract<SessionEvent, { type: 'user.message' }>

@@ -1,6 +1,5 @@
-import type { SessionRecord, UsageRecord } from './store.ts'
-import { storedUsage, usageOfStored } from './usage-json.ts'
-import type { StoredUsage } from './usage-json.ts'
+import type { SessionRecord } from './store.ts'
+import { usageOfText, usageText } from './usage-json.ts'
 
 /** A session as a row of the table. */
 export interface SessionRow {
@@ -23,9 +22,6 @@ export interface SessionRow {
 
 /** The columns that `put` replaces. */
 export const FACTS = 'agent, cwd, owns_cwd, sdk_session_id, begun, turns, usage, created_at, last_used_at'
-
-export const usageText = (usage: UsageRecord | undefined): string | null =>
-  usage === undefined ? null : JSON.stringify(storedUsage(usage))
 
 /** The values of those columns. */
 export const factsOf = (record: SessionRecord): (string | number | null)[] => [
@@ -50,7 +46,7 @@ export const toRecord = (row: SessionRow): SessionRecord => ({
   sdkSessionId: row.sdk_session_id ?? undefined,
   begun: row.begun === 1,
   turns: row.turns,
-  usage: row.usage === null ? undefined : usageOfStored(JSON.parse(row.usage) as StoredUsage),
+  usage: usageOfText(row.usage),
   createdAt: row.created_at,
   lastUsedAt: row.last_used_at,
 })

@@ -1,6 +1,7 @@
 import type { SQLInputValue } from 'node:sqlite'
 import { StoreError } from '../errors.ts'
-import { FACTS, factsOf, toRecord, usageText } from './session-rows.ts'
+import { FACTS, factsOf, toRecord } from './session-rows.ts'
+import { usageText } from './usage-json.ts'
 import type { SessionRow } from './session-rows.ts'
 import {
   OWNED,

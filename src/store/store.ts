@@ -330,7 +330,7 @@ export interface HostDirectory {
 
 /** This host among those of its store. */
 export interface HostMember {
-  /** It changes when the host was held for gone and has come back. */
+  /** Changes when the host returns after the others had declared it dead. */
   readonly id: string
   /** False: the others may hold this host for gone by now, so it must start nothing. */
   readonly isValid: boolean

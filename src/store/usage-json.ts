@@ -17,3 +17,11 @@ export const usageOfStored = ({ told: reported, reckoned: estimated, ...rest }: 
   reported,
   ...(estimated === undefined ? {} : { estimated }),
 })
+
+/** The same as the text of a column. */
+export const usageText = (usage: UsageRecord | undefined): string | null =>
+  usage === undefined ? null : JSON.stringify(storedUsage(usage))
+
+/** What such a column holds. */
+export const usageOfText = (text: string | null): UsageRecord | undefined =>
+  text === null ? undefined : usageOfStored(JSON.parse(text) as StoredUsage)

@@ -1,14 +1,6 @@
-import { readFileSync } from 'node:fs'
 import type { Attributes, BatchObservableResult, Meter } from '@opentelemetry/api'
+import { packageVersion } from '../package-version.ts'
 import { EventLoopLag } from './event-loop.ts'
-
-/** The version of this package. */
-export function packageVersion(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
-  return version
-}
 
 /** Measures the process that the pool runs in, until the function that it returns is called. */
 export function measureHost(meter: Meter): () => void {

@@ -12,8 +12,8 @@ export interface Logger {
   error(message: string, facts: object): void
 }
 
-/** Reasons that an operator should look into; all others are the pool at work. */
-const ALARMING = new Set([
+/** Why workers are closed when something went wrong; all other reasons are the pool at work. */
+export const ALARMING: ReadonlySet<string> = new Set([
   'exited',
   'start_failed',
   'unresponsive',

@@ -10,7 +10,7 @@ const TOKENS = [1, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576
 
 const TOKENS_PER_SECOND = [1, 5, 10, 20, 40, 60, 80, 100, 150, 200, 400, 1_000]
 
-/** An agent's process says which model answers, and could make up any number of names. */
+/** The agent's process names the model, and could invent any number of names. */
 const MAX_MODELS = 100
 
 /** A write to a disk is a millisecond, or something is wrong with it. */

@@ -11,7 +11,7 @@ type Step = TurnSummary['steps'][number]
 /** By OpenTelemetry's conventions for generative AI, version 1.41. */
 const PROVIDER = { 'gen_ai.provider.name': 'anthropic' }
 
-/** Requests and calls have steps of their own, which say more. */
+/** Model and tool steps replace these phases. */
 const COVERED: ReadonlySet<string> = new Set(['model', 'tool'])
 
 /**

@@ -55,7 +55,10 @@ export function verdictOf(traffic: Traffic): Verdict {
       state: 'failing',
       says: `The store fails (${store.trouble}): nothing that is said can be kept.`,
       because,
-      next: ['free space on the disk of the data directory, or mend its rights; the pool goes on by itself', ...next],
+      next: [
+        'free space on the disk of the data directory, or fix its permissions; the pool continues by itself',
+        ...next,
+      ],
     }
   if (suspended.pool)
     return {

@@ -76,7 +76,7 @@ export class ModelRequests {
     }
   }
 
-  /** Whatever the result says: a request that failed was told as such before. */
+  /** Failed requests were reported before, whatever the result says. */
   #hearEnd(nowMs: number): void {
     this.#close(nowMs, false)
     this.#askedMs = undefined

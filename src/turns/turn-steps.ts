@@ -1,6 +1,6 @@
 import type { TurnStep } from '../store/store.ts'
 
-/** Far more than a turn of an hour has; a hostile agent could make any number. */
+/** More than an hour's turn has. A hostile agent could make any number. */
 const MAX_STEPS = 1_000
 
 /** What a turn did, step by step. The first steps are kept, in the order in which they ended. */

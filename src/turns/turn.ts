@@ -94,7 +94,7 @@ export class RunningTurn implements Turn, TurnSink {
   readonly id: string = randomUUID()
   readonly result: Promise<SDKResultMessage>
   readonly message: SDKUserMessage
-  /** The trace that it is a part of, as its caller said. */
+  /** The caller's trace. */
   readonly traceparent: string | undefined
   /** What it does or waits for, and for how long it did. */
   readonly phases: TurnPhases

@@ -38,7 +38,7 @@ async function ask(serving: Serving, prompt: string): Promise<string> {
   return results.find(({ type }) => type === 'result')?.result ?? JSON.stringify(frames.at(-1))
 }
 
-test('A server keeps its sessions in PostgreSQL, and shows the password of that to nobody', async () => {
+test('A server keeps its sessions in PostgreSQL, and shows its password nowhere', async () => {
   const { url: api } = await model()
   const config = `agents: { a: { ${AGENT} } }\napi: { baseUrl: '${api}', key: simulated }`
   const env = { CLAUDE_AGENT_POOL_STORE: server.url('serve') }

@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setImmediate as nextTurnOfTheLoop } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { parse } from 'yaml'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -42,7 +43,7 @@ interface State {
 
 const said = (fields: object): SDKMessage => ({ parent_tool_use_id: null, ...fields }) as unknown as SDKMessage
 
-/** A process whose turn has begun and waits for what the test says. */
+/** A process with a turn that the test drives. */
 async function asked({ session, driver }: ServedFakes, key: string): Promise<FakeProcess> {
   driver.onStart = (process) => (process.answersAtOnce = false)
   const running = (await session(key)).send('go')
@@ -52,6 +53,14 @@ async function asked({ session, driver }: ServedFakes, key: string): Promise<Fak
   const found = process() as FakeProcess
   found.say(said({ type: 'system', subtype: 'init', session_id: 's' }))
   return found
+}
+
+/** Resolves once Node has measured the delay of its event loop as often as it takes to have a first figure. */
+async function delayMeasured(): Promise<void> {
+  const delay = monitorEventLoopDelay({ resolution: 50 })
+  delay.enable()
+  while (delay.count < 1) await nextTurnOfTheLoop()
+  delay.disable()
 }
 
 class FailingStore extends MemoryStore {
@@ -161,10 +170,10 @@ const STATES: Record<string, State> = {
   },
   ClaudeAgentPoolEventLoopBlocked: {
     async minute() {
-      // Node measures between two of its own timers, of 50 ms each.
-      await sleep(120)
+      // Node measures between two of its own timers.
+      await delayMeasured()
       for (const begun = performance.now(); performance.now() - begun < 300;);
-      await sleep(60)
+      await delayMeasured()
     },
   },
 }

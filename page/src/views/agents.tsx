@@ -1,5 +1,6 @@
 import { count, size } from '../format.ts'
 import { sections } from '../state.ts'
+import { Columns } from '../parts/columns.tsx'
 
 export function Agents() {
   const rows = Object.values(sections.agents.value).filter((row) => row !== undefined)
@@ -15,25 +16,17 @@ export function Agents() {
       <div class="scroll" tabIndex={0} role="region" aria-label="Agents">
         <table class="list">
           <caption class="unseen">Agents and their learned needs</caption>
-          <thead>
-            <tr>
-              <th scope="col">Agent</th>
-              <th scope="col">Model</th>
-              <th scope="col">Permissions</th>
-              <th scope="col" class="number">
-                Turns now
-              </th>
-              <th scope="col" class="number">
-                Workers
-              </th>
-              <th scope="col" class="number">
-                Needs in a turn
-              </th>
-              <th scope="col" class="number">
-                Needs when idle
-              </th>
-            </tr>
-          </thead>
+          <Columns
+            of={[
+              ['Agent'],
+              ['Model'],
+              ['Permissions'],
+              ['Turns now', 'number'],
+              ['Workers', 'number'],
+              ['Needs in a turn', 'number'],
+              ['Needs when idle', 'number'],
+            ]}
+          />
           <tbody>
             {rows.map(({ name, model, permissionMode, running, workers, needs }) => (
               <tr key={name}>

@@ -5,6 +5,7 @@ import { count, dateAndTime, dollars, many, size } from '../format.ts'
 import { hello, sections } from '../state.ts'
 import type { Sample, WorkerRow } from '../../../src/server/page/wire.ts'
 import { MemoryBar } from '../parts/memory-bar.tsx'
+import { Columns } from '../parts/columns.tsx'
 
 const TURNS = [
   { label: 'running', colour: '--model', value: ({ running }: Sample) => running },
@@ -255,21 +256,7 @@ function Usage() {
       ) : (
         <div class="scroll" tabIndex={0} role="region" aria-label="Tokens and cost by tenant and agent">
           <table>
-            <thead>
-              <tr>
-                <th scope="col">Tenant</th>
-                <th scope="col">Agent</th>
-                <th scope="col" class="number">
-                  Tokens
-                </th>
-                <th scope="col" class="number">
-                  Cost
-                </th>
-                <th scope="col">
-                  <span class="unseen">Actions</span>
-                </th>
-              </tr>
-            </thead>
+            <Columns of={[['Tenant'], ['Agent'], ['Tokens', 'number'], ['Cost', 'number'], ['Actions', 'unseen']]} />
             <tbody>
               {usage.map(({ tenant, agent, tokens, costUsd }) => (
                 <tr key={`${tenant} ${agent}`}>
@@ -315,20 +302,7 @@ function Hosts() {
       <h2>Hosts</h2>
       <div class="scroll" tabIndex={0} role="region" aria-label="Hosts">
         <table>
-          <thead>
-            <tr>
-              <th scope="col">Host</th>
-              <th scope="col" class="number">
-                Pid
-              </th>
-              <th scope="col">State</th>
-              <th scope="col">Version</th>
-              <th scope="col">Started</th>
-              <th scope="col" class="number">
-                Memory
-              </th>
-            </tr>
-          </thead>
+          <Columns of={[['Host'], ['Pid', 'number'], ['State'], ['Version'], ['Started'], ['Memory', 'number']]} />
           <tbody>
             {hosts.map((host) => (
               <tr key={host.pid}>

@@ -6,6 +6,7 @@ import { Phase, PhaseSums, Waterfall } from '../parts/phase.tsx'
 import { Questions } from '../parts/questions.tsx'
 import { age, count, dateAndTime, dollars, duration, many, size, timeOfDay } from '../format.ts'
 import { now, sections } from '../state.ts'
+import { Columns } from '../parts/columns.tsx'
 import { CloseWorker } from './workers.tsx'
 
 interface Props {
@@ -224,20 +225,7 @@ function Processes() {
           </p>
           <div class="scroll" tabIndex={0} role="region" aria-label="Processes">
             <table>
-              <thead>
-                <tr>
-                  <th scope="col">Command</th>
-                  <th scope="col" class="number">
-                    Pid
-                  </th>
-                  <th scope="col" class="number">
-                    Memory
-                  </th>
-                  <th scope="col" class="number">
-                    Age
-                  </th>
-                </tr>
-              </thead>
+              <Columns of={[['Command'], ['Pid', 'number'], ['Memory', 'number'], ['Age', 'number']]} />
               <tbody>
                 {worker.processes.map(({ pid, depth, command, memoryBytes, ageMs }) => (
                   <tr key={pid}>

@@ -52,7 +52,7 @@ export function Sessions() {
         </label>
         <p class="quiet" role="status">
           {total === undefined ? 'Reading…' : `${count(total)} ${search === '' ? 'sessions' : 'found'}`}
-          {sessions !== undefined && !sessions.complete && total !== undefined && ' of those that are listed'}
+          {sessions !== undefined && !sessions.complete && total !== undefined && ' of the listed sessions'}
         </p>
       </div>
       <div class="scroll" tabIndex={0} role="region" aria-label="Sessions">

@@ -4,6 +4,7 @@ import { confirm } from '../parts/dialog.tsx'
 import { Phase } from '../parts/phase.tsx'
 import { age, count, size } from '../format.ts'
 import { now, sections, sessionHref } from '../state.ts'
+import { Columns } from '../parts/columns.tsx'
 
 type Sort = 'memory' | 'age' | 'phase'
 
@@ -35,30 +36,20 @@ export function Workers() {
         <div class="scroll" tabIndex={0} role="region" aria-label="Workers">
           <table class="list">
             <caption class="unseen">Workers, {rows.length} in all</caption>
-            <thead>
-              <tr>
-                <th scope="col">Worker</th>
-                <th scope="col">Session</th>
-                <th scope="col">Agent</th>
-                <th scope="col">State</th>
-                <th scope="col">Phase</th>
-                <th scope="col" class="number">
-                  Memory
-                </th>
-                <th scope="col" class="number">
-                  Processes
-                </th>
-                <th scope="col" class="number">
-                  Turns
-                </th>
-                <th scope="col" class="number">
-                  Age
-                </th>
-                <th scope="col">
-                  <span class="unseen">Actions</span>
-                </th>
-              </tr>
-            </thead>
+            <Columns
+              of={[
+                ['Worker'],
+                ['Session'],
+                ['Agent'],
+                ['State'],
+                ['Phase'],
+                ['Memory', 'number'],
+                ['Processes', 'number'],
+                ['Turns', 'number'],
+                ['Age', 'number'],
+                ['Actions', 'unseen'],
+              ]}
+            />
             <tbody>
               {sorted.map((row) => (
                 <Row key={row.id} row={row} />

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { availableParallelism, release } from 'node:os'
 import { loadConfig } from '../../config/load.ts'
 import type { HostOverview } from '../../control/operations.ts'
 import { ConfigError } from '../../errors.ts'
 import { fileProblem } from '../../options/file-problem.ts'
+import { packageVersion } from '../../package-version.ts'
 import type { Verdict } from '../../telemetry/verdict.ts'
 import { formatSize } from '../../units.ts'
 import { EXIT } from '../shared/exit.ts'
@@ -66,11 +66,8 @@ async function judge(dataDir: string): Promise<{ host: HostOverview | undefined;
 }
 
 function softwareFacts(): object {
-  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
   const { platform, arch, versions } = process
-  return { version, node: versions.node, platform, arch, kernel: release() }
+  return { version: packageVersion(), node: versions.node, platform, arch, kernel: release() }
 }
 
 function machineFacts(dataDir: string): object {

@@ -1,15 +1,16 @@
-import { trace } from '@opentelemetry/api'
+import { DiagLogLevel, diag, trace } from '@opentelemetry/api'
+import type { DiagLogger } from '@opentelemetry/api'
 import { ConfigError } from '../../errors.ts'
 import type { Logger } from '../../index.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** What spans are still sent within when the server ends. */
+/** Time for the last spans when the server ends. */
 const FLUSH_MS = 2_000
 
 type Protocol = 'http/protobuf' | 'http/json'
 
-/** Where spans go, by the variables of OpenTelemetry; undefined: nowhere. Throws ConfigError. */
+/** Reads the variables of OpenTelemetry. Undefined: no spans are sent. Throws ConfigError. */
 export function readTracing(env: Environment): { protocol: Protocol } | undefined {
   const isSet = (name: string): boolean => (env[name] ?? '') !== ''
   if (env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true') return undefined
@@ -32,7 +33,7 @@ export function readTracing(env: Environment): { protocol: Protocol } | undefine
   return { protocol }
 }
 
-/** The exports of this process's spans, until they are stopped. */
+/** A running export of spans. */
 export interface Tracing {
   /** Sends what is left, for at most 2 s. */
   close(): Promise<void>
@@ -61,15 +62,48 @@ export async function startTracing(env: Environment, logger: Logger): Promise<Tr
     spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())],
   })
   trace.setGlobalTracerProvider(provider)
+  diag.setLogger(new Failures(logger), { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true })
   if ((env['OTEL_METRICS_EXPORTER'] ?? 'none') !== 'none' || (env['OTEL_LOGS_EXPORTER'] ?? 'none') !== 'none')
     logger.warn('only spans go to OpenTelemetry: metrics are at GET /metrics, and log lines on the standard output', {})
   return {
     async close() {
       const tooLate = Promise.withResolvers<void>()
       const timer = setTimeout(tooLate.resolve, FLUSH_MS)
-      await Promise.race([provider.shutdown().catch(() => undefined), tooLate.promise])
+      const failed = (error: unknown): void => diag.error('the last spans were not sent', String(error))
+      await Promise.race([provider.shutdown().catch(failed), tooLate.promise])
       clearTimeout(timer)
       trace.disable()
+      diag.disable()
     },
   }
+}
+
+/** Between two lines about spans that were not sent: each batch of them fails while the receiver is away. */
+const QUIET_MS = 60_000
+
+/** Logs what OpenTelemetry complains of. */
+class Failures implements DiagLogger {
+  readonly #logger: Logger
+  #quietUntil = -Infinity
+
+  constructor(logger: Logger) {
+    this.#logger = logger
+  }
+
+  error(message: string, ...details: unknown[]): void {
+    const now = performance.now()
+    if (now < this.#quietUntil) return
+    this.#quietUntil = now + QUIET_MS
+    this.#logger.warn('spans were not sent to OpenTelemetry', { problem: [message, ...details].map(String).join(' ') })
+  }
+
+  warn(message: string, ...details: unknown[]): void {
+    this.error(message, ...details)
+  }
+
+  info(): void {}
+
+  debug(): void {}
+
+  verbose(): void {}
 }

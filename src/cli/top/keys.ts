@@ -22,7 +22,7 @@ const MOVES: Readonly<Record<string, number>> = {
 
 const ESCAPE = '\u001B['
 
-/** The keys of a text. Those that are pressed quickly come together, and an arrow key has several characters. */
+/** Splits input into keys. Fast typing arrives as one text, and an arrow key has several characters. */
 export function keysIn(text: string): string[] {
   const [first = '', ...others] = text.split(ESCAPE)
   return [

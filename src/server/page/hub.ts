@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
 import { repeatedly } from '../../clock.ts'
 import type { CancelTimer, Clock } from '../../clock.ts'
 import type { Pool, TurnInfo, WorkerDetails } from '../../index.ts'
+import { packageVersion } from '../../package-version.ts'
 import type { ServerSettings } from '../context.ts'
 import type { RecentlyShed } from '../operations.ts'
 import { obstacleOf } from '../operations.ts'
@@ -52,7 +52,7 @@ export interface Subscriber {
 /** What all open pages show, read once for all of them. Costs nothing while none is open. */
 export class Hub {
   readonly #context: HubContext
-  readonly #version: string
+  readonly version: string = packageVersion()
   readonly #subscribers = new Set<Subscriber>()
   readonly #samples = new Map<number, Sample>()
   readonly #shared = new Map<SectionName, Encoded>()
@@ -67,12 +67,6 @@ export class Hub {
 
   constructor(context: HubContext) {
     this.#context = context
-    const packageFile = new URL('../../../package.json', import.meta.url)
-    this.#version = (JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }).version
-  }
-
-  get version(): string {
-    return this.#version
   }
 
   get size(): number {
@@ -190,7 +184,7 @@ export class Hub {
       sessions,
     })
     this.#shared.set('overview', encode(overview))
-    this.#shared.set('hosts', encode({ [process.pid]: hostRow(settings.state, this.#version, recent.startedAt) }))
+    this.#shared.set('hosts', encode({ [process.pid]: hostRow(settings.state, this.version, recent.startedAt) }))
     this.#shared.set('agents', encode(agentRows(pool, stats, this.#workers, this.#turns)))
     this.#shared.set('workers', encode(workerRows(this.#workers, this.#turns)))
     this.#shared.set('notices', encode(Object.fromEntries(recent.notices)))

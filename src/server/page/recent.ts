@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts'
 import type { TurnSummary } from '../../index.ts'
+import { ALARMING } from '../../telemetry/log.ts'
 import type { PoolListeners } from '../pool-listeners.ts'
 import { shownTurn } from './timeline.ts'
 import type { Notice, ShownTurn } from './wire.ts'
@@ -10,19 +11,6 @@ const MAX_NOTICES = 200
 const MAX_TURNS = 1_000
 
 const LONGEST_DETAIL = 500
-
-/** Why workers are closed when something went wrong. */
-const ALARMING: ReadonlySet<string> = new Set([
-  'exited',
-  'start_failed',
-  'unresponsive',
-  'limit',
-  'outgrown',
-  'output',
-  'bind_refused',
-  'transcript',
-  'fenced',
-])
 
 type Session = Pick<TurnSummary['session'], 'tenant' | 'key'>
 

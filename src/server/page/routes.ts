@@ -123,7 +123,7 @@ export class PageRoutes {
     return this.#context.streams.answer(c, stream, { ping: PING, leave, ends: true })
   }
 
-  /** The page of events before those that are shown. */
+  /** The page of events before the first one shown. */
   async #events(c: Context<ServerEnv>): Promise<Response> {
     this.#gate.operatorOf(c)
     const { tenant, key, before } = checked(

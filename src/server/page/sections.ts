@@ -62,7 +62,7 @@ function workerRow(worker: WorkerDetails, phase: TurnInfo['phase'] | undefined):
   return { ...row, processes: processes.length, ...(phase === undefined ? {} : { phase }) }
 }
 
-/** The agents of the config, those that tenants have defined, and what each was found to need. */
+/** Agents of the config and of tenants, with what the pool has learned that each needs. */
 export function agentRows(
   pool: Pool,
   { memory }: PoolStats,

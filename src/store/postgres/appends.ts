@@ -11,7 +11,7 @@ const MOST_APPENDS = 200
 const MOST_CHARACTERS = 4 * 2 ** 20
 
 /**
- * Adds the events of any number of sessions of one host, and answers with those that took them. A session takes its events if the
+ * Adds the events of any number of sessions of one host, and returns the sessions that took them. A session takes its events if the
  * claim is valid, they leave no gap after its last number, and those whose number is taken have the id of the event that has it.
  */
 const APPEND = `

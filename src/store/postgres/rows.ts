@@ -1,6 +1,5 @@
-import type { ClaimedSession, SessionRecord, UsageRecord } from '../store.ts'
-import { storedUsage, usageOfStored } from '../usage-json.ts'
-import type { StoredUsage } from '../usage-json.ts'
+import type { ClaimedSession, SessionRecord } from '../store.ts'
+import { usageOfText, usageText } from '../usage-json.ts'
 import { escape, unescape } from './text.ts'
 
 /** A session as a row of the table. */
@@ -25,9 +24,6 @@ export const COLUMNS =
 /** The columns that `put` replaces. */
 export const FACTS = 'agent, cwd, owns_cwd, sdk_session_id, begun, turns, usage, created_at, last_used_at'
 
-export const usageText = (usage: UsageRecord | undefined): string | null =>
-  usage === undefined ? null : JSON.stringify(storedUsage(usage))
-
 /** The values of those columns. */
 export const factsOf = (record: SessionRecord): unknown[] => [
   record.agent,
@@ -51,7 +47,7 @@ export const toRecord = (row: SessionRow): SessionRecord => ({
   sdkSessionId: row.sdk_session_id === null ? undefined : unescape(row.sdk_session_id),
   begun: row.begun,
   turns: row.turns,
-  usage: row.usage === null ? undefined : usageOfStored(JSON.parse(row.usage) as StoredUsage),
+  usage: usageOfText(row.usage),
   createdAt: row.created_at,
   lastUsedAt: row.last_used_at,
 })

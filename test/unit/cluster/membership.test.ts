@@ -97,7 +97,7 @@ describe('a host', () => {
     await expect(refused).rejects.toMatchObject({ code: 'store_failed' })
   })
 
-  test('that is held for gone ends everything before it comes back as another host', async () => {
+  test('that was declared dead ends everything before it returns as another host', async () => {
     const { clock, directory, membership, heard } = await member()
     directory.answer = { isMember: false, hosts: [] }
     await clock.advance(600)

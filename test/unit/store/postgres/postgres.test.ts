@@ -141,7 +141,7 @@ describe('hosts', () => {
     await expect(store.claim('nobody', there)).rejects.toBeInstanceOf(StoreError)
   })
 
-  test('are not gone for the silence of an outage, in which nobody was heard', async () => {
+  test('stay members through an outage, which silences all of them', async () => {
     for (const id of [here, there]) await silence(id, 120_000)
     expect(ids((await store.hosts.beat(here, REPORT)).hosts)).toEqual([here, there])
     expect(await store.hosts.beat(there, REPORT)).toMatchObject({ isMember: true })
