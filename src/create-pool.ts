@@ -146,6 +146,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const places = { dataDir: dataDir.path, storeFile, path: process.env['PATH'] }
   const probing =
     network === undefined ? Promise.resolve(undefined) : openBoundary({ network, paths: isolation.paths }, places)
+  probing.catch(ignored)
   opened.defer(() => probing.then(ignored, ignored))
   const credentials = await openProxy(options, read, { clock, store, dataDir })
   opened.defer(() => credentials?.close())

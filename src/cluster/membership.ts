@@ -42,6 +42,8 @@ export class Membership implements HostMember {
   #id: string
   #listener: MembershipListener | undefined
   #validUntil: number
+  /** What the listener was told last. */
+  #toldUntil: number | undefined
   #hosts: readonly HostInfo[] = []
   /** Names of all hosts, dead ones included. */
   readonly #names = new Map<string, string>()
@@ -103,6 +105,8 @@ export class Membership implements HostMember {
   /** Begins to beat. */
   start(listener: MembershipListener): void {
     this.#listener = listener
+    // Processes may start before the first beat has come back: their lease begins now.
+    this.#extend(this.#validUntil)
     this.#beat()
   }
 
@@ -150,12 +154,17 @@ export class Membership implements HostMember {
     }
   }
 
+  #extend(until: number): void {
+    this.#validUntil = until
+    if (until !== this.#toldUntil) (this.#listener as MembershipListener).extended(until)
+    this.#toldUntil = until
+    for (const settle of this.#waiting) settle()
+  }
+
   #heard(begunAt: number, hosts: readonly HostInfo[]): void {
     const listener = this.#listener as MembershipListener
     // Counted from before the beat: the others count from after it.
-    this.#validUntil = begunAt + TTL_MS - MARGIN_MS
-    listener.extended(this.#validUntil)
-    for (const settle of this.#waiting) settle()
+    this.#extend(begunAt + TTL_MS - MARGIN_MS)
     const there = new Set(hosts.map(({ id }) => id))
     const departed = this.#hosts.filter(({ id }) => !there.has(id))
     this.#hosts = hosts
@@ -170,14 +179,17 @@ export class Membership implements HostMember {
   async #comeBack(): Promise<void> {
     const { clock, directory, place, version } = this.#context
     const listener = this.#listener as MembershipListener
+    const before = this.#id
     this.#validUntil = -Infinity
+    this.#toldUntil = undefined
     await listener.lost()
     if (this.#stopped) return
     const joinedAt = uptime(clock)
     this.#id = await directory.join(place, { version, ttlMs: TTL_MS })
     this.#drainTold = false
-    this.#validUntil = joinedAt + TTL_MS - MARGIN_MS
-    for (const settle of this.#waiting) settle()
+    // What it was has not departed: it is this host.
+    this.#hosts = this.#hosts.filter(({ id }) => id !== before)
+    this.#extend(joinedAt + TTL_MS - MARGIN_MS)
   }
 }
 

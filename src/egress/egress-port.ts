@@ -202,6 +202,9 @@ function answer(socket: Duplex, status: number, text: string): void {
   const body = lineOf(text)
   const head = `HTTP/1.1 ${status} ${STATUS[status]}\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`
   socket.end(head + body)
+  // A client that does not close keeps its place no longer than this.
+  socket.resume()
+  ;(socket as Socket).setTimeout(CONNECT_MS, () => socket.destroy())
 }
 
 function reply(response: ServerResponse, status: number, text: string): void {

@@ -477,6 +477,7 @@ export class Pool implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#fleet.stop()
     this.#housekeeper.stop()
+    const takeover = this.#takeover?.stop()
     const turns = this.#sessions.close(
       new PoolClosedError('the pool was closed during the turn; its session goes on with the next one', {
         duringTurn: true,
@@ -492,8 +493,8 @@ export class Pool implements AsyncDisposable {
     await upkeep
     await this.#parts.driver.close()
     await this.#parts.host.credentials?.close()
+    await takeover
     // Until here the processes of this host need its lease.
-    await this.#takeover?.stop()
     await this.#parts.membership?.stop()
     await this.#parts.store.close()
     this.#parts.host.release()

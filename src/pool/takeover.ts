@@ -6,7 +6,7 @@ import type { PoolEmitter } from '../events.ts'
 import type { Gate } from '../admission/gate.ts'
 import { takeOver } from '../sessions/open-turns.ts'
 import type { Sessions } from '../sessions/sessions.ts'
-import type { HostInfo, HostMember, HostReport, SessionRecord, Store } from '../store/store.ts'
+import type { ClaimedSession, HostInfo, HostMember, HostReport, Store } from '../store/store.ts'
 import type { UsageLedger } from '../usage/usage-ledger.ts'
 
 interface TakeoverContext {
@@ -109,23 +109,28 @@ export class Takeover implements MembershipListener {
       const room = Math.min(PAGE, limit - running - waiting)
       if (room < 1) return
       const adopted = await store.adopt(member.id, room)
-      for (const { record } of adopted) await this.#takeOver(record)
-      if (adopted.length < room) {
-        this.#isDue = false
+      let isDone = true
+      for (const session of adopted) isDone = (await this.#takeOver(session)) && isDone
+      if (adopted.length < room || !isDone) {
+        this.#isDue = !isDone
         return
       }
     }
   }
 
-  async #takeOver(record: SessionRecord): Promise<void> {
+  /** False: it is left to a later beat, or to another host. */
+  async #takeOver({ record, claim }: ClaimedSession): Promise<boolean> {
     const { sessions, store, ledger, emitter } = this.#context
     try {
       await sessions.active.with(record, async (session) => {
         await takeOver(session, { store, ledger })
         emitter.tell('session.takenOver', { session: session.ref })
       })
+      return true
     } catch (error) {
       this.trouble(`the session "${record.key}" of a host that is gone could not be taken over`, error)
+      await store.release(claim).catch((problem: unknown) => this.trouble('nor could it be released', problem))
+      return false
     }
   }
 }

@@ -261,8 +261,9 @@ export class Checkout {
     const { transcripts, places } = this.#context
     if (cwd === undefined || !isElsewhere(session.record, places) || !transcripts.areCopied) return
     const place = join(workspaces, basename(cwd))
+    // A move that fails is tried again: the record still says where the session was.
+    await transcripts.move({ ...session.record, cwd: place }, session.ownership)
     session.live.identify({ cwd: place, ownsCwd, sdkSessionId: session.record.sdkSessionId })
-    await transcripts.move(session.record, session.ownership)
   }
 
   #make(session: ActiveSession, start: Start, { mode, cwd }: SessionStart, places: TenantPlaces): Worker {

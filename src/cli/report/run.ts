@@ -109,7 +109,7 @@ function print({ state, says, because, next }: Verdict, output: string | undefin
   console.log(
     dim(
       output === undefined
-        ? '\n--output FILE writes all of it for a ticket, without secrets, names of tenants and sessions, and what was said.'
+        ? '\n--output FILE writes all of it for a ticket, without secrets, names of tenants and sessions, and what was said. It has names of tools and MCP servers.'
         : `\nWrote ${output}: it has no secrets, no names of tenants and sessions, and nothing that was said.`,
     ),
   )

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { HostOverview } from '../../control/operations.ts'
-import { ConfigError, PoolError } from '../../errors.ts'
+import { ConfigError } from '../../errors.ts'
 import { parseDuration } from '../../units.ts'
 import { EXIT } from '../shared/exit.ts'
 import { onRunningHost, dataDirOf } from '../shared/running-host.ts'
@@ -162,8 +162,7 @@ class Top {
       this.#says = 'done'
       await this.#refresh()
     } catch (error) {
-      if (!(error instanceof PoolError)) throw error
-      this.#says = error.message
+      this.#says = (error as Error).message
     }
     this.#draw()
   }

@@ -65,7 +65,9 @@ export class PageStream implements AsyncIterator<Chunk, undefined>, Subscriber {
     const [before, { session }] = [this.#view.session, view]
     this.#view = view
     this.#sortsAnew = true
-    if (session?.tenant !== before?.tenant || session?.key !== before?.key) this.#watch()
+    const isOther = session?.tenant !== before?.tenant || session?.key !== before?.key
+    // A session that was not there may have begun.
+    if (isOther || this.#watched?.problem !== undefined) this.#watch()
     if (this.showsWorkers) this.#context.hub.wantWorkers()
     this.wake()
   }

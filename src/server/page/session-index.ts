@@ -6,6 +6,9 @@ import type { ListView, SessionRow, SortKey } from './wire.ts'
 /** Beyond it the newest are listed. At about 500 bytes each. */
 const MAX_SESSIONS = 50_000
 
+/** Lists that are kept sorted: one for each open page. */
+const MAX_SORTED = 16
+
 /** Read at once: so many take some 20 ms, in which nothing else runs. */
 const PAGE = 1_000
 
@@ -155,11 +158,6 @@ export class SessionIndex {
     return { total: sorted.entries.length, rows }
   }
 
-  /** What was sorted for pages that have gone is forgotten. */
-  forgetSorted(): void {
-    this.#sorted.clear()
-  }
-
   close(): void {
     this.#closed = true
     this.#entries.clear()
@@ -180,7 +178,10 @@ export class SessionIndex {
       return a.value < b.value ? -sign : a.value > b.value ? sign : a.entry.id < b.entry.id ? -1 : 1
     })
     const sorted = { version: this.#version, entries: keyed.map(({ entry }) => entry) }
+    this.#sorted.delete(how)
     this.#sorted.set(how, sorted)
+    const [oldest] = this.#sorted.keys()
+    if (this.#sorted.size > MAX_SORTED && oldest !== undefined) this.#sorted.delete(oldest)
     return sorted
   }
 
@@ -207,7 +208,8 @@ export class SessionIndex {
     const id = idOf(info)
     const { tenant, key, agent, state } = info
     const known = this.#entries.get(id)
-    if (this.#closed || (known === undefined && this.#entries.size >= MAX_SESSIONS)) return
+    if (this.#closed) return
+    if (known === undefined && this.#entries.size >= MAX_SESSIONS && !this.#makeRoom(info.createdAt)) return
     const words = `${tenant}/${key} ${agent} ${state}`.toLowerCase()
     if (known === undefined) this.#entries.set(id, { id, row: rowOf(info), words })
     else {
@@ -215,6 +217,15 @@ export class SessionIndex {
       known.words = words
     }
     this.#version += 1
+  }
+
+  /** Removes the oldest session, if it is older than this one. */
+  #makeRoom(createdAt: number): boolean {
+    this.#complete = false
+    let oldest: Entry | undefined
+    for (const entry of this.#entries.values())
+      if (oldest === undefined || entry.row.createdAt < oldest.row.createdAt) oldest = entry
+    return oldest !== undefined && oldest.row.createdAt < createdAt && this.#entries.delete(oldest.id)
   }
 
   #withoutPhase(id: string): void {

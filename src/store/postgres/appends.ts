@@ -5,6 +5,7 @@ import type { Claims } from './claims.ts'
 import type { Connections } from './connections.ts'
 import { StatementError } from './statement-error.ts'
 import { escape } from './text.ts'
+import { isRefusal } from './statement-error.ts'
 
 /** What one statement takes at most: of sessions, and of JSON. One append may be larger. */
 const MOST_APPENDS = 200
@@ -127,11 +128,13 @@ export class Appends {
     this.#writing = false
   }
 
-  /** One append of a session at most. */
+  /** One append of a session at most, and of one owner: a host that has come back is another one. */
   #take(): Append[] {
+    const [first] = this.#waiting
     let characters = 0
     let count = 0
-    for (const { events } of this.#waiting) {
+    for (const { events, claim } of this.#waiting) {
+      if (claim.owner !== first?.claim.owner) break
       for (const { json } of events) characters += json.length
       if (count === MOST_APPENDS || (count > 0 && characters > MOST_CHARACTERS)) break
       count += 1
@@ -146,9 +149,9 @@ export class Appends {
       const refused = group.filter((_append, index) => !added.has(index))
       await Promise.all(refused.map((append) => this.#refuse(append)))
     } catch (error) {
-      // The database has refused all for what one of them has.
-      if (group.length > 1) for (const append of group) await this.#write([append])
-      else group[0]?.failed(error)
+      // The database has refused all for what one of them has. While it is away, each would wait as long as all have.
+      if (group.length > 1 && isRefusal(error as Error)) for (const append of group) await this.#write([append])
+      else for (const { failed } of group) failed(error)
     }
   }
 

@@ -28,7 +28,8 @@ function passwordOf({ password, passwordFile }: PostgresAddress): ClientConfig['
 
 /** TLS as libpq understands `sslmode`. */
 function tlsOf({ tls }: PostgresAddress): ClientConfig['ssl'] {
-  if (tls.mode === 'disable') return false
+  // Left out, `pg` does as PGSSLMODE says: an operator who asks for TLS there gets it.
+  if (tls.mode === 'disable') return undefined
   const files = {
     ...(tls.rootCert === undefined ? {} : { ca: read(tls.rootCert, 'sslrootcert') }),
     ...(tls.cert === undefined ? {} : { cert: read(tls.cert, 'sslcert') }),
@@ -44,6 +45,7 @@ function tlsOf({ tls }: PostgresAddress): ClientConfig['ssl'] {
 export function clientConfig(address: PostgresAddress): ClientConfig {
   const { host, port, user, database, applicationName, options, channelBinding } = address
   const password = passwordOf(address)
+  const ssl = tlsOf(address)
   return {
     ...(host === undefined ? {} : { host }),
     ...(port === undefined ? {} : { port }),
@@ -52,7 +54,7 @@ export function clientConfig(address: PostgresAddress): ClientConfig {
     ...(password === undefined ? {} : { password }),
     ...(options === undefined ? {} : { options }),
     ...(channelBinding ? { enableChannelBinding: true } : {}),
-    ssl: tlsOf(address),
+    ...(ssl === undefined ? {} : { ssl }),
     application_name: applicationName,
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_MS,

@@ -65,3 +65,9 @@ export function queryFailure(error: unknown): StatementError {
   if (code === '' || PASSING.has(code)) return new StatementError('unknown', true, error)
   return new StatementError('refused', UNDONE.has(code), error)
 }
+
+/** True for a StoreError of a statement that the database refuses however often it is repeated. */
+export function isRefusal({ cause }: Error): boolean {
+  const code = codeOf(cause ?? {})
+  return code !== '' && !PASSING.has(code) && !UNDONE.has(code)
+}
