@@ -29,11 +29,12 @@ const serverSees = [
   '../../index.ts',
   ...root.map((path) => `../${path}`),
   '../../driver/driver.ts',
+  '../../store/api-store.ts',
   '../../telemetry/*.ts',
 ]
-const serverTypes = ['../../driver/driver.ts']
+const serverTypes = ['../../driver/driver.ts', '../../store/api-store.ts']
 const serverSays =
-  'All of server sees the public surface (index, the root files, the types of driver/driver), telemetry and the libraries of HTTP.'
+  'All of server sees the public surface (index, the root files, the types of driver/driver and store/api-store), telemetry and the libraries of HTTP.'
 
 /** What wire formats see of the rest of the server and its libraries. */
 const apiSees = [
@@ -41,7 +42,6 @@ const apiSees = [
   '../http/*.ts',
   '../auth/*.ts',
   '../outbound/*.ts',
-  '../api-store/api-store.ts',
   '@ag-ui/core',
   '@ag-ui/core/schemas',
   '@ag-ui/encoder',
@@ -193,14 +193,35 @@ const borders: Border[] = [
   },
   {
     files: ['src/store/postgres/**'],
-    imports: [...root.map((path) => `../${path}`), '../store.ts', '../events.ts', '../usage-json.ts', 'pg'],
-    says: 'store/postgres sees the port of store, what its stores share (events, usage-json), pg and the root files.',
+    imports: [
+      ...root.map((path) => `../${path}`),
+      '../store.ts',
+      '../api-store.ts',
+      '../events.ts',
+      '../usage-json.ts',
+      'pg',
+    ],
+    types: ['../api-store.ts'],
+    says: 'store/postgres sees the ports of store, what its stores share (events, usage-json), pg and the root files.',
   },
   {
     files: ['src/store/store.ts'],
-    imports: ['!node:*', '!node:*/*', '!./**', '../errors.ts', '../driver/driver.ts', '../files/problem.ts'],
-    types: ['../driver/driver.ts', '../files/problem.ts'],
-    says: 'store/store holds types: it sees errors and the types of driver/driver and files/problem.',
+    imports: [
+      '!node:*',
+      '!node:*/*',
+      '!./**',
+      './api-store.ts',
+      '../errors.ts',
+      '../driver/driver.ts',
+      '../files/problem.ts',
+    ],
+    types: ['./api-store.ts', '../driver/driver.ts', '../files/problem.ts'],
+    says: 'store/store holds types: it sees errors and the types of store/api-store, driver/driver and files/problem.',
+  },
+  {
+    files: ['src/store/api-store.ts'],
+    imports: ['!node:*', '!node:*/*', '!./**'],
+    says: 'store/api-store holds types: it imports nothing.',
   },
   {
     files: ['src/files/**'],
@@ -374,11 +395,12 @@ const borders: Border[] = [
       '../files/*.ts',
       '../events.ts',
       '../store/watched-store.ts',
+      '../store/api-store.ts',
       '../cluster/*.ts',
       '../process/run-files.ts',
       ...noDisk,
     ],
-    types: ['../process/run-files.ts'],
+    types: ['../process/run-files.ts', '../store/api-store.ts'],
     says: 'pool connects queries, maintenance, sessions, fleet, cluster and what these see; no driver or store of its own choice, and no disk but through files.',
   },
   {
@@ -441,6 +463,7 @@ const borders: Border[] = [
       '../index.ts',
       ...root,
       '../driver/driver.ts',
+      '../store/api-store.ts',
       '../telemetry/*.ts',
       'hono',
       'hono/*',
@@ -455,8 +478,8 @@ const borders: Border[] = [
       '@modelcontextprotocol/sdk/shared/transport.js',
       '@modelcontextprotocol/sdk/types.js',
     ],
-    types: ['../driver/driver.ts'],
-    says: 'server sees the public surface (index, the root files, the types of driver/driver), telemetry, and the libraries of HTTP: nothing below the pool.',
+    types: ['../driver/driver.ts', '../store/api-store.ts'],
+    says: 'server sees the public surface (index, the root files, the types of driver/driver and store/api-store), telemetry, and the libraries of HTTP: nothing below the pool.',
   },
   {
     files: ['src/server/outbound/**'],
@@ -465,41 +488,27 @@ const borders: Border[] = [
   },
   {
     files: ['src/server/api-store/**'],
-    imports: root.map((path) => `../${path}`),
-    says: 'server/api-store keeps what the API knows beside the pool: it sees the root files.',
-  },
-  {
-    files: ['src/server/api-store/api-store.ts'],
-    imports: ['!node:*', '!node:*/*', '!./**'],
-    says: 'server/api-store/api-store holds types: it imports nothing.',
+    imports: [...root.map((path) => `../${path}`), '../../store/api-store.ts'],
+    types: ['../../store/api-store.ts'],
+    says: 'server/api-store keeps what the API knows beside the pool: it sees the root files and the types of store/api-store.',
   },
   {
     files: ['src/server/http/**'],
-    imports: ['../errors.ts', '../context.ts', '../api-store/api-store.ts', ...serverSees, 'hono', 'hono/*'],
+    imports: ['../errors.ts', '../context.ts', ...serverSees, 'hono', 'hono/*'],
     types: serverTypes,
-    says: `server/http sees server/errors, server/context and the port of server/api-store. ${serverSays}`,
+    says: `server/http sees server/errors and server/context. ${serverSays}`,
   },
   {
     files: ['src/server/auth/**'],
-    imports: [
-      '../*.ts',
-      '../http/*.ts',
-      '../api-store/api-store.ts',
-      ...serverSees,
-      'hono',
-      'hono/*',
-      'hono-openapi',
-      'jose',
-      'zod',
-    ],
+    imports: ['../*.ts', '../http/*.ts', ...serverSees, 'hono', 'hono/*', 'hono-openapi', 'jose', 'zod'],
     types: serverTypes,
-    says: `server/auth sees server, server/http and the port of server/api-store. ${serverSays}`,
+    says: `server/auth sees server and server/http. ${serverSays}`,
   },
   {
     files: ['src/server/managed-agents/**'],
     imports: [...apiSees, ...serverSees],
     types: serverTypes,
-    says: `A wire format sees server, server/http, server/auth, server/outbound and the port of server/api-store, and no other wire format. ${serverSays}`,
+    says: `A wire format sees server, server/http, server/auth and server/outbound, and no other wire format. ${serverSays}`,
   },
   {
     files: ['src/server/ag-ui/**'],

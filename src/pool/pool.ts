@@ -9,6 +9,7 @@ import type { EgressOptions } from '../options/egress.ts'
 import type { Retention } from '../options/retention.ts'
 import { checkOptions } from '../options/unknown.ts'
 import type { RunFiles } from '../process/run-files.ts'
+import type { ApiStore } from '../store/api-store.ts'
 import type { HostInfo, HostMember, PoolFiles, SessionPage, Spending, Store, SessionInfo } from '../store/store.ts'
 import type { WorkerState } from '../worker/lifecycle.ts'
 import type { UsageLedger, PoolUsage } from '../usage/usage-ledger.ts'
@@ -380,6 +381,11 @@ export class Pool implements AsyncDisposable {
   hosts(): (HostInfo & { isThisHost: boolean })[] {
     const { membership } = this.#parts
     return (membership?.hosts ?? []).map((host) => ({ ...host, isThisHost: host.id === membership?.id }))
+  }
+
+  /** What the store keeps for servers, shared by all hosts; undefined if each server keeps it by itself. */
+  get apiStore(): ApiStore | undefined {
+    return this.#parts.store.api
   }
 
   stats(): PoolStats {

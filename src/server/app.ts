@@ -11,7 +11,7 @@ import type { ClientTools } from './ag-ui/client-tools.ts'
 import { agUi } from './ag-ui/routes.ts'
 import { Runs } from './ag-ui/runs.ts'
 import { Threads } from './ag-ui/threads.ts'
-import type { ApiStore } from './api-store/api-store.ts'
+import type { ApiStore } from '../store/api-store.ts'
 import { SqliteApiStore } from './api-store/sqlite.ts'
 import { Authenticator, refuseStrangers } from './auth/authenticator.ts'
 import { browserTokenRoutes } from './auth/browser-token-routes.ts'
@@ -57,7 +57,8 @@ export interface ServerParts {
   clientTools?: ClientTools
   /**
    * The SQLite file of what the server keeps beside the pool: agents, environments and sessions of `/v1`, answers to requests
-   * that name themselves, and the hashes of browser tokens. Default: none; they are gone when the server closes.
+   * that name themselves, and the hashes of browser tokens. Default: the pool's store if it has a place for them, as PostgreSQL
+   * has; else none, and they are gone when the server closes.
    */
   resourceFile?: string
   /** Keeps the same in place of `resourceFile`. The caller owns it, and closes it after the server. */
@@ -124,8 +125,9 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const connections = readConnectionLimits(read.connections)
   const agUiOptions = readAgUi(read.agUi)
   const settings: ServerSettings = { state: 'ready', defaultAgent: read.defaultAgent }
-  const ownStore = apiStore === undefined ? new SqliteApiStore(resourceFile ?? ':memory:') : undefined
-  const store = apiStore ?? (ownStore as SqliteApiStore)
+  const shared = apiStore ?? (resourceFile === undefined ? pool.apiStore : undefined)
+  const ownStore = shared === undefined ? new SqliteApiStore(resourceFile ?? ':memory:') : undefined
+  const store = shared ?? (ownStore as SqliteApiStore)
   const tokens = new BrowserTokens(store.tokens, clock)
   const authenticator = new Authenticator(read, tokens, clock)
   const listeners = new PoolListeners(pool)
@@ -165,8 +167,8 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   app.route('/', messages({ pool, quotas, feeds, streams, settings, disconnectGraceMs: graceOf(onDisconnect) }))
   app.route('/', agUi({ pool, quotas, streams, runs }))
   app.route('/', browserTokenRoutes(pool, tokens))
-  const shared = { pool, listeners, clock, quotas, questions, streams, logger }
-  app.route('/', managedAgents(shared, { store, policy, behindProxy }))
+  const context = { pool, listeners, clock, quotas, questions, streams, logger }
+  app.route('/', managedAgents(context, { store, policy, behindProxy }))
   app.get('/openapi.json', openapi(app))
   app.route('/', page.route)
   answerFailures(app, logger)

@@ -18,7 +18,7 @@ export type {
   TokenStore,
   VersionQuery,
   VersionRow,
-} from './api-store/api-store.ts'
+} from '../store/api-store.ts'
 export { readConnectionLimits } from './http/connections.ts'
 export { checkExposure, checkOperationsExposure, listen } from './listen.ts'
 export type { ListenOptions, Listening } from './listen.ts'

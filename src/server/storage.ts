@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Pool } from '../index.ts'
 import { formatSize } from '../units.ts'
-import type { ResourceStore } from './api-store/api-store.ts'
+import type { ResourceStore } from '../store/api-store.ts'
 import { ApiError } from './errors.ts'
 import type { PoolListeners } from './pool-listeners.ts'
 

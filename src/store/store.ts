@@ -1,6 +1,7 @@
 import type { SessionStore } from '../driver/driver.ts'
 import type { StoreErrorCode } from '../errors.ts'
 import type { Problems } from '../files/problem.ts'
+import type { ApiStore } from './api-store.ts'
 
 /** Tokens, and their cost by the CLI's own estimate. */
 export interface Usage {
@@ -392,6 +393,8 @@ export interface Store {
   register(place: string): Promise<string>
   /** The hosts that share this store; undefined if it has one host at a time. */
   readonly hosts?: HostDirectory
+  /** What servers keep beside the sessions; undefined if each of them keeps it by itself. */
+  readonly api?: ApiStore
   /** Adds a session with its first claim. Undefined: its key is taken, and nothing was added. */
   create(record: SessionRecord, owner: string): Promise<SessionClaim | undefined>
   /**

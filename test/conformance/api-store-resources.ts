@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Resource, ResourceQuery, ResourceStore } from '../../src/server/api-store/api-store.ts'
+import type { Resource, ResourceQuery, ResourceStore } from '../../src/store/api-store.ts'
 
 const resource = (change: Partial<Resource> = {}): Resource => ({
   kind: 'agent',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { StoredToken, TokenStore } from '../../src/server/api-store/api-store.ts'
+import type { StoredToken, TokenStore } from '../../src/store/api-store.ts'
 
 const TOKEN: StoredToken = {
   id: 'btok_1',

@@ -1,5 +1,5 @@
 import { describe } from 'vitest'
-import type { ApiStore } from '../../src/server/api-store/api-store.ts'
+import type { ApiStore } from '../../src/store/api-store.ts'
 import { answerStoreConformance } from './api-store-answers.ts'
 import { resourceStoreConformance } from './api-store-resources.ts'
 import { tokenStoreConformance } from './api-store-tokens.ts'

@@ -305,10 +305,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ['src/server/http/stream.ts', ['../app.ts', '../auth/caller.ts', '../ag-ui/run.ts', '../../pool/pool.ts', 'zod']],
   ['src/server/auth/issuer.ts', ['../ag-ui/run.ts', '../managed-agents/schema.ts', '../../store/store.ts']],
   ['src/server/outbound/public-fetch.ts', ['../errors.ts', '../http/stream.ts', '../../pool/pool.ts', 'hono']],
-  [
-    'src/server/api-store/api-store.ts',
-    ['../errors.ts', '../managed-agents/schema.ts', '../../store/store.ts', 'hono'],
-  ],
+  ['src/store/api-store.ts', ['../errors.ts', '../managed-agents/schema.ts', '../../store/store.ts', 'hono']],
   [
     'src/server/ag-ui/run.ts',
     ['../managed-agents/schema.ts', '../api-store/sqlite.ts', '../../pool/pool.ts', '../../store/store.ts', 'jose'],
@@ -353,7 +350,7 @@ const typesOnly: [from: string, imports: string[]][] = [
   ['src/queries/query.ts', ['../worker/worker.ts', '../events.ts']],
   ['src/pool/pool.ts', ['../process/run-files.ts']],
   ['src/control/server.ts', ['../pool/pool.ts', '../maintenance/import-session.ts']],
-  ['src/store/store.ts', ['../driver/driver.ts', '../files/problem.ts']],
+  ['src/store/store.ts', ['./api-store.ts', '../driver/driver.ts', '../files/problem.ts']],
   ['src/credentials/ledger.ts', ['../store/store.ts']],
   ['src/telemetry/log.ts', ['../pool/pool.ts', '../events.ts']],
   ['src/server/app.ts', ['../driver/driver.ts']],
@@ -432,7 +429,7 @@ const allowedImports: [from: string, imports: string[]][] = [
   ['src/server/http/stream.ts', ['./bodies.ts', '../errors.ts', '../context.ts', '../../clock.ts', 'hono']],
   ['src/server/auth/issuer.ts', ['../errors.ts', '../http/origins.ts', '../../index.ts', 'jose', 'hono-openapi']],
   ['src/server/outbound/public-fetch.ts', ['../../errors.ts', '../../addresses.ts', 'node:net']],
-  ['src/server/api-store/sqlite.ts', ['./api-store.ts', '../../errors.ts', '../../sqlite.ts']],
+  ['src/server/api-store/sqlite.ts', ['../../store/api-store.ts', '../../errors.ts', '../../sqlite.ts']],
   ['src/server/ag-ui/run.ts', ['../turn-feed.ts', '../http/stream.ts', '../auth/caller.ts', '@ag-ui/core', 'hono']],
   [
     'src/server/managed-agents/ids.ts',

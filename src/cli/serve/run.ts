@@ -72,7 +72,8 @@ async function host({ flags, logger, signals, plan }: Start): Promise<number> {
     logger,
     questions,
     ...(clientTools === undefined ? {} : { clientTools }),
-    resourceFile: join(plan.dataDir, RESOURCE_FILE),
+    // Hosts that share a database share these, too.
+    ...(opened.pool.apiStore === undefined ? { resourceFile: join(plan.dataDir, RESOURCE_FILE) } : {}),
     drain: () => signals.drain(),
     behindProxy: PROXIES.some((name) => (process.env[name] ?? '') !== ''),
   })

@@ -1,4 +1,4 @@
-import type { AnswerStore, KeptAnswer, KeptRequest, RequestName } from './api-store.ts'
+import type { AnswerStore, KeptAnswer, KeptRequest, RequestName } from '../../store/api-store.ts'
 import type { Database } from './database.ts'
 
 export const ANSWERS_SCHEMA = `
@@ -26,6 +26,8 @@ interface Row {
 const toRequest = ({ body_hash: bodyHash, status, content_type, body }: Row): KeptRequest => ({
   bodyHash,
   answer: status === null ? undefined : { status, contentType: content_type ?? '', body: body ?? undefined },
+  // Its only host knows by itself what it works on.
+  isWorkedOn: false,
 })
 
 export class SqliteAnswers implements AnswerStore {

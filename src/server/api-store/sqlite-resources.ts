@@ -7,7 +7,7 @@ import type {
   Rows,
   VersionQuery,
   VersionRow,
-} from './api-store.ts'
+} from '../../store/api-store.ts'
 import type { Database } from './database.ts'
 
 export const RESOURCES_SCHEMA = `

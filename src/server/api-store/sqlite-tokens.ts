@@ -1,4 +1,4 @@
-import type { StoredToken, TokenStore } from './api-store.ts'
+import type { StoredToken, TokenStore } from '../../store/api-store.ts'
 import type { Database } from './database.ts'
 
 export const TOKENS_SCHEMA = `

@@ -1,4 +1,4 @@
-import type { ApiStore } from './api-store.ts'
+import type { ApiStore } from '../../store/api-store.ts'
 import { Database } from './database.ts'
 import { ANSWERS_SCHEMA, SqliteAnswers } from './sqlite-answers.ts'
 import { RESOURCES_SCHEMA, SqliteResources } from './sqlite-resources.ts'

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { calendarOf } from '../../calendar.ts'
 import type { Clock } from '../../clock.ts'
-import type { TokenStore } from '../api-store/api-store.ts'
+import type { TokenStore } from '../../store/api-store.ts'
 import { BROWSER_TOKEN } from './caller.ts'
 import type { Caller, Scope } from './caller.ts'
 import { ApiError, retryAfter } from '../errors.ts'

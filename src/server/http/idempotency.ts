@@ -2,9 +2,9 @@ import type { Context, HonoRequest, MiddlewareHandler } from 'hono'
 import { calendarOf } from '../../calendar.ts'
 import type { Clock } from '../../clock.ts'
 import type { ServerEnv } from '../context.ts'
-import { ApiError } from '../errors.ts'
+import { ApiError, retryAfter } from '../errors.ts'
 import { bodyHashOf } from './json-body.ts'
-import type { AnswerStore, KeptAnswer, RequestName } from '../api-store/api-store.ts'
+import type { AnswerStore, KeptAnswer, RequestName } from '../../store/api-store.ts'
 
 export const IDEMPOTENCY_KEY = 'Idempotency-Key'
 
@@ -21,6 +21,10 @@ const LARGEST_ANSWER = 64 * 1024
 
 /** Visible characters: what a UUID, a hash or an id of the client's own has. */
 const VALID_KEY = /^[!-~]{1,255}$/
+
+/** Another host works on the first request: so often is looked whether it is done, and for so long. */
+const LOOK_MS = 100
+const PATIENCE_MS = 60_000
 
 const NO_RETRY = { 'x-should-retry': 'false' }
 
@@ -57,8 +61,8 @@ interface Working {
 }
 
 /**
- * Requests that name themselves are done once: one that comes again gets the first answer, also after a restart. Of two at
- * once the second waits. One by which nothing has happened leaves its name free: it may be tried again.
+ * Requests that name themselves are done once: one that comes again gets the first answer, also after a restart and from another
+ * host. Of two at once the second waits, also for another host. One by which nothing has happened leaves its name free: it may be tried again.
  */
 export class Idempotency {
   readonly #context: IdempotencyContext
@@ -86,7 +90,7 @@ export class Idempotency {
     answered.promise.catch(() => undefined)
     this.#working.set(place, { bodyHash, answer: answered.promise })
     try {
-      const kept = await this.#begin(name, bodyHash)
+      const kept = await this.#begin(name, bodyHash, c.req.raw.signal)
       if (kept === undefined) await next()
       answered.resolve(kept ?? (await this.#finish(c, name)))
       return kept === undefined ? undefined : replay(c, kept)
@@ -99,19 +103,30 @@ export class Idempotency {
   }
 
   /** The first answer to this request, if it is not the first. */
-  async #begin(name: RequestName, bodyHash: string): Promise<KeptAnswer | undefined> {
+  async #begin(name: RequestName, bodyHash: string, signal: AbortSignal): Promise<KeptAnswer | undefined> {
     const { clock, answers } = this.#context
-    const { earliest, latest } = calendarOf(clock)
-    const at = Math.floor(latest)
-    const bounds = { since: Math.floor(earliest) - KEPT_MS, max: MAX_KEYS }
-    const known = await answers.begin({ ...name, bodyHash, at }, bounds)
-    if (known === undefined) return undefined
-    checkBody(known.bodyHash, bodyHash)
-    if (known.answer !== undefined) return known.answer
-    throw unanswerable(
-      'the server ended while it worked on the first request of this key, which may have been done or not; ' +
-        'look at what is there before you send it again under another key',
-    )
+    const until = clock.now() + PATIENCE_MS
+    for (;;) {
+      const { earliest, latest } = calendarOf(clock)
+      const at = Math.floor(latest)
+      const bounds = { since: Math.floor(earliest) - KEPT_MS, max: MAX_KEYS }
+      const known = await answers.begin({ ...name, bodyHash, at }, bounds)
+      if (known === undefined) return undefined
+      checkBody(known.bodyHash, bodyHash)
+      if (known.answer !== undefined) return known.answer
+      if (!known.isWorkedOn)
+        throw unanswerable(
+          'the server ended while it worked on the first request of this key, which may have been done or not; ' +
+            'look at what is there before you send it again under another key',
+        )
+      if (signal.aborted || clock.now() >= until)
+        throw new ApiError(
+          'invalid_request_error',
+          `${IDEMPOTENCY_KEY}: another host still works on the first request of this key; send it again later`,
+          { status: 409, headers: retryAfter(1_000) },
+        )
+      await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve))
+    }
   }
 
   /** The answer, which is kept if anything has happened. */

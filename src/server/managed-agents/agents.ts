@@ -7,7 +7,7 @@ import { archived, changeKept, listKept, toRow } from './kept.ts'
 import type { ListRequest } from './kept.ts'
 import { decodeCursor, readPage } from './pages.ts'
 import type { Page } from './pages.ts'
-import type { ResourceStore } from '../api-store/api-store.ts'
+import type { ResourceStore } from '../../store/api-store.ts'
 import { patchMetadata } from './schema.ts'
 import type { AgentCreate, AgentOverrides, AgentUpdate } from './schema.ts'
 

@@ -5,7 +5,7 @@ import { newId } from './ids.ts'
 import { archived, changeKept, listKept, toRow } from './kept.ts'
 import type { ListRequest } from './kept.ts'
 import type { Page } from './pages.ts'
-import type { ResourceStore } from '../api-store/api-store.ts'
+import type { ResourceStore } from '../../store/api-store.ts'
 import { metadata, metadataPatch, patchMetadata, unsupported } from './schema.ts'
 import type { MetadataPatch } from './schema.ts'
 

@@ -2,7 +2,7 @@ import { formatWall, parseWall } from '../../clock.ts'
 import { ApiError } from '../errors.ts'
 import { decodeCursor, readPage } from './pages.ts'
 import type { Page, Placed } from './pages.ts'
-import type { Resource, ResourceKind, ResourceQuery, ResourceStore } from '../api-store/api-store.ts'
+import type { Resource, ResourceKind, ResourceQuery, ResourceStore } from '../../store/api-store.ts'
 
 /** What all resources have, as the wire shows them and as they are kept. */
 interface Kept {

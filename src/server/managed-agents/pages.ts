@@ -1,5 +1,5 @@
 import { parseWall } from '../../clock.ts'
-import type { ReadBounds, Rows } from '../api-store/api-store.ts'
+import type { ReadBounds, Rows } from '../../store/api-store.ts'
 import { ApiError } from '../errors.ts'
 
 const DEFAULT_LIMIT = 20

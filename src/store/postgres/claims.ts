@@ -107,6 +107,11 @@ export class Claims {
     return String(host?.id)
   }
 
+  /** The host that was added last by this store: what it is now. */
+  get host(): number | undefined {
+    return this.#registered.at(-1)
+  }
+
   /** A host was added by this store. */
   recordHost(id: number): void {
     this.#registered.push(id)

@@ -17,6 +17,7 @@ import type {
   TranscriptKey,
 } from '../store.ts'
 import { Accounts } from './accounts.ts'
+import { PostgresApiStore } from './api.ts'
 import { Appends } from './appends.ts'
 import { Claims, OWNED, notThere } from './claims.ts'
 import { Connections, LONG_QUERY_MS } from './connections.ts'
@@ -36,7 +37,9 @@ const SPENDINGS = 'spendings'
 const REMOVE = `
 WITH gone AS (DELETE FROM pool.sessions WHERE ${OWNED} RETURNING tenant, key, sdk_session_id),
 t AS (DELETE FROM pool.transcripts t USING gone WHERE t.tenant = gone.tenant AND t.sdk_session_id = gone.sdk_session_id),
-a AS (DELETE FROM pool.accounts a USING gone WHERE a.scope = 'session' AND a.tenant = gone.tenant AND a.name = gone.key)
+a AS (DELETE FROM pool.accounts a USING gone WHERE a.scope = 'session' AND a.tenant = gone.tenant AND a.name = gone.key),
+r AS (DELETE FROM pool.resources r USING gone WHERE r.kind = 'session' AND r.tenant = gone.tenant AND r.id = gone.key),
+k AS (DELETE FROM pool.answers k USING gone WHERE k.tenant = gone.tenant AND k.session = gone.key)
 SELECT 1 FROM gone`
 
 /** The row is locked, so that a claim waits. */
@@ -63,6 +66,7 @@ export class PostgresStore implements Store {
   readonly #accounts: Accounts
   readonly #lanes = new Lanes()
   readonly hosts: Hosts
+  readonly api: PostgresApiStore
 
   private constructor(connections: Connections) {
     this.#connections = connections
@@ -71,6 +75,7 @@ export class PostgresStore implements Store {
     this.#transcripts = new Transcripts(connections, this.#claims)
     this.#accounts = new Accounts(connections)
     this.hosts = new Hosts(connections, this.#claims)
+    this.api = new PostgresApiStore(connections, () => this.#claims.host)
   }
 
   /** Connects, and brings the schema up to date. Rejects with StoreError: `pg` is missing, or the database cannot be used. */

@@ -1,6 +1,6 @@
 import type { AgentResource } from '../agents.ts'
 import { toRow } from '../kept.ts'
-import type { Resource } from '../../api-store/api-store.ts'
+import type { Resource } from '../../../store/api-store.ts'
 import type { Budget } from './session-schema.ts'
 
 /** The agent of a session: as it was when that was created. */

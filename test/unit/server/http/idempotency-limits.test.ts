@@ -1,5 +1,5 @@
 import { Hono } from 'hono'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { ServerEnv } from '../../../../src/server/context.ts'
 import { toApiError } from '../../../../src/server/errors.ts'
 import { Idempotency } from '../../../../src/server/http/idempotency.ts'
@@ -56,4 +56,15 @@ test('Of a tenant the newest 10,000 keys are kept', async () => {
   await post('one-more')
   await post('oldest')
   expect(done()).toBe(4)
+})
+
+test('A request that another host works on is waited for for a minute; then it may be sent again later', async () => {
+  const { post, done, answers, clock } = counting()
+  const looks = vi.spyOn(answers, 'begin').mockResolvedValue({ bodyHash: '', answer: undefined, isWorkedOn: true })
+  const answer = post('one')
+  await clock.advance(59_000)
+  expect(looks.mock.calls.length).toBeGreaterThan(500)
+  await clock.advance(2_000)
+  expect((await answer).status).toBe(409)
+  expect(done()).toBe(0)
 })

@@ -118,6 +118,8 @@ export interface KeptRequest {
   bodyHash: string
   /** Undefined: it is being worked on, or its host ended meanwhile. */
   answer: KeptAnswer | undefined
+  /** True while a host works on it that is there. */
+  isWorkedOn: boolean
 }
 
 /** Where the answers to requests are kept that may come again. */
