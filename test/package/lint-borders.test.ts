@@ -338,6 +338,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
 
 /** Imports that only types may make. */
 const typesOnly: [from: string, imports: string[]][] = [
+  ['src/server/api-store/sqlite.ts', ['../../store/api-store.ts']],
   ['src/clock.ts', ['./driver/driver.ts']],
   ['src/driver/agent-sdk.ts', [sdk]],
   ['src/driver/driver.ts', [sdk, '../process/terminate.ts']],
@@ -429,7 +430,7 @@ const allowedImports: [from: string, imports: string[]][] = [
   ['src/server/http/stream.ts', ['./bodies.ts', '../errors.ts', '../context.ts', '../../clock.ts', 'hono']],
   ['src/server/auth/issuer.ts', ['../errors.ts', '../http/origins.ts', '../../index.ts', 'jose', 'hono-openapi']],
   ['src/server/outbound/public-fetch.ts', ['../../errors.ts', '../../addresses.ts', 'node:net']],
-  ['src/server/api-store/sqlite.ts', ['../../store/api-store.ts', '../../errors.ts', '../../sqlite.ts']],
+  ['src/server/api-store/sqlite.ts', ['../../errors.ts', '../../sqlite.ts']],
   ['src/server/ag-ui/run.ts', ['../turn-feed.ts', '../http/stream.ts', '../auth/caller.ts', '@ag-ui/core', 'hono']],
   [
     'src/server/managed-agents/ids.ts',
