@@ -83,10 +83,10 @@ describe('Two hosts', () => {
     const [id] = [await one.register('one'), await other.register('other')]
     const gate = Promise.withResolvers<void>()
     if (!stopped) gate.resolve()
-    const { create } = one.api.resources
+    const create = one.api.resources.create.bind(one.api.resources)
     vi.spyOn(one.api.resources, 'create').mockImplementation(async (resource) => {
       await gate.promise
-      await create.call(one.api.resources, resource)
+      await create(resource)
     })
     const looks = vi.spyOn(other.api.answers, 'begin')
     return {
