@@ -22,6 +22,7 @@ export type PoolErrorCode =
   | 'disk_full'
   | 'read_only'
   | 'corrupt'
+  | 'schema_newer'
   | 'bad_archive'
   | 'files_failed'
   | 'files_left'
@@ -273,11 +274,14 @@ export class SessionElsewhereError extends FencedError {
 }
 
 /** The problem of the store's files, if that is known. */
-export type StoreErrorCode = Extract<PoolErrorCode, 'store_failed' | 'disk_full' | 'read_only' | 'corrupt'>
+export type StoreErrorCode = Extract<
+  PoolErrorCode,
+  'store_failed' | 'disk_full' | 'read_only' | 'corrupt' | 'schema_newer'
+>
 
 /**
  * The store could not read or write. What it had acknowledged is still there, and it goes on as soon as it can.
- * `disk_full`, `read_only` and `corrupt` say why; everything else is `store_failed`.
+ * `disk_full`, `read_only`, `corrupt` and `schema_newer` (a newer release has changed the schema) say why; everything else is `store_failed`.
  */
 export class StoreError extends PoolError {
   declare readonly code: StoreErrorCode
@@ -305,6 +309,7 @@ const STORE_ADVICE: Readonly<Record<StoreErrorCode, string>> = {
   disk_full: '; make room on its disk, then go on',
   read_only: '; let this process write there, then go on',
   corrupt: '; end the pool and put a backup in its place (claude-agent-pool backup, docs/durability.md)',
+  schema_newer: '',
 }
 
 /** The StoreError for what went wrong with `place`. One that is a StoreError already stays as it is. */

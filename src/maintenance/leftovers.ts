@@ -41,9 +41,16 @@ export class Leftovers {
    * is. What stays is noted, and the work goes on.
    */
   async remove(records: readonly SessionRecord[], look: Look): Promise<number> {
-    const { clock, retention, files, sessions } = this.#context
-    if (!Number.isFinite(retention.leftoversMs)) return 0
-    const before = calendarOf(clock).earliest - retention.leftoversMs
+    const before = this.#before
+    if (before === undefined) return 0
+    return (await this.removeLocal(records, look)) + (await this.#removeCopies({ ...look, before }))
+  }
+
+  /** The same for what is on the disk of this host. */
+  async removeLocal(records: readonly SessionRecord[], look: Look): Promise<number> {
+    const { files, sessions } = this.#context
+    const before = this.#before
+    if (before === undefined) return 0
     let removed = 0
     for (const [tenant, ofTenant] of Map.groupBy(records, (record) => record.tenant)) {
       if (look.stopped()) return removed
@@ -54,9 +61,14 @@ export class Leftovers {
         look.problems.take(error)
       }
     }
-    removed += await this.#removeCopies({ ...look, before })
     const tenants = new Set([...records, ...sessions.inUse].map(({ tenant }) => tenant))
     return removed + (await files.removeUnknownTenants(tenants, { ...look, before }))
+  }
+
+  /** What was used since then stays; undefined: all of it does. */
+  get #before(): number | undefined {
+    const { clock, retention } = this.#context
+    return Number.isFinite(retention.leftoversMs) ? calendarOf(clock).earliest - retention.leftoversMs : undefined
   }
 
   async #removeWorkspaces(

@@ -3,7 +3,7 @@ import { FilesError } from '../errors.ts'
 import type { FileProblem } from '../errors.ts'
 import { Problems } from '../files/problem.ts'
 import type { RetentionRule } from '../options/retention.ts'
-import type { SessionRecord } from '../store/store.ts'
+import type { HostMember, SessionRecord } from '../store/store.ts'
 import { formatDuration } from '../units.ts'
 import { EventTrim } from './trim-events.ts'
 import type { PoolEmitter, Removal } from '../events.ts'
@@ -29,7 +29,15 @@ export interface PruneReport {
 
 export interface PruneContext extends LeftoversContext {
   emitter: PoolEmitter
+  /** This host, which shares the store with others if that has `hosts`. */
+  member: Pick<HostMember, 'id'>
 }
+
+/** One host of those that share a store does what concerns them all. */
+const JOB = 'retention'
+
+/** It has the job until the look after the next one: a host that is slow keeps it. */
+const LOOKS_WITH_JOB = 3
 
 const PAGE = 200
 
@@ -68,7 +76,7 @@ export class Prune {
   tend(): void {
     const { clock, retention, emitter } = this.#context
     if (this.#stopped || this.#look !== undefined || clock.now() < this.#nextLookAt) return
-    this.#look = this.prune({ dryRun: false })
+    this.#look = this.#lookAtOwn()
       .then(({ more }) => {
         this.#nextLookAt = clock.now() + (more ? 0 : retention.intervalMs)
       })
@@ -86,6 +94,22 @@ export class Prune {
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#look
+  }
+
+  /** What is due at this host: all of it if it has the job, else only what is in its own folders. */
+  async #lookAtOwn(): Promise<PruneReport> {
+    const { store, member, retention, emitter } = this.#context
+    const { hosts } = store
+    if (hosts === undefined) return this.prune({ dryRun: false })
+    if (await hosts.takeJob(JOB, member.id, LOOKS_WITH_JOB * retention.intervalMs)) {
+      await hosts.forgetGone()
+      return this.prune({ dryRun: false })
+    }
+    const problems = new Problems()
+    const look = { dryRun: false, stopped: () => this.#stopped, problems }
+    const leftovers = await this.#leftovers.removeLocal(await this.#records(), look)
+    emitter.warnOf('not all that has outlived its retention could be removed or counted', problems)
+    return { sessions: [], events: 0, leftovers, more: false, problems: problems.found }
   }
 
   async prune({ dryRun }: { dryRun: boolean }): Promise<PruneReport> {

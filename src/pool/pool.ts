@@ -188,7 +188,7 @@ export class Pool implements AsyncDisposable {
     this.#queries = new Queries({ clock, store, sessions: this.#sessions, agents, driver, emitter })
     const { retention } = settings
     this.#maintenance = {
-      pruning: new Prune({ clock, files, store, driver, retention, tenantFiles, sessions: stored, emitter }),
+      pruning: new Prune({ clock, files, store, driver, retention, tenantFiles, sessions: stored, emitter, member }),
       backup: new Backup({ store, files, emitter }),
       erasure: new TenantErasure({ store, files, sessions: stored }),
       exporting: new SessionExport({ clock, store, sessions: stored, transcripts, tenantFiles, files, emitter }),

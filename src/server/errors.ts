@@ -110,6 +110,7 @@ const TRANSLATIONS: Readonly<Record<PoolErrorCode, Translation>> = {
   disk_full: STORE,
   read_only: STORE,
   corrupt: STORE,
+  schema_newer: STORE,
   files_failed: FILES,
   files_left: FILES,
   bad_archive: { type: 'invalid_request_error', retry: false },

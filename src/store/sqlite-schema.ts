@@ -103,6 +103,7 @@ export function schemaAge(database: DatabaseSync, path: string): number {
   if (version > MIGRATIONS.length) {
     throw new StoreError(
       `${path} has schema version ${version}, newer than the ${MIGRATIONS.length} of this release; upgrade claude-agent-pool`,
+      { code: 'schema_newer' },
     )
   }
   return MIGRATIONS.length - version

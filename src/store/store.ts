@@ -327,6 +327,13 @@ export interface HostDirectory {
   list(): Promise<HostInfo[]>
   /** Has a host drain, which learns of it with its next beat. False: there is no such host. */
   drain(id: string): Promise<boolean>
+  /**
+   * Gives a job to this host for a time, in milliseconds. False: another host has it that is there. A host that has it already keeps
+   * it. It is free when its time is over, or its host is gone.
+   */
+  takeJob(name: string, id: string, forMs: number): Promise<boolean>
+  /** Removes what is known of hosts that are gone for a day, and frees their sessions. */
+  forgetGone(): Promise<void>
 }
 
 /** This host among those of its store. */

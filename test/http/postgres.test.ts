@@ -90,3 +90,15 @@ test('A password in --store is warned of, and a database that cannot be reached 
   expect(stdout + stderr).toContain('postgres://user@127.0.0.1:1/db: connect ECONNREFUSED 127.0.0.1:1')
   expect(stdout + stderr).not.toContain('hunter2')
 })
+
+test('serve --migrate-only makes the schema, and commands on hosts do not', async () => {
+  const cwd = await temporaryFolder()
+  const env = { CLAUDE_AGENT_POOL_STORE: server.url('migrated') }
+  const early = await run(['hosts'], { cwd, env })
+  expect([early.code, early.stderr]).toEqual([1, expect.stringContaining('no host was ever started')])
+  const made = await run(['serve', '--migrate-only'], { cwd, env })
+  expect([made.code, made.stdout]).toEqual([0, expect.stringMatching(/"migrated" was made\. It has version \d/)])
+  expect(made.stdout + made.stderr).not.toContain(password)
+  const hosts = await run(['hosts', '--json'], { cwd, env })
+  expect([hosts.code, hosts.stdout.trim()]).toEqual([0, '[]'])
+})

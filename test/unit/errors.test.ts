@@ -23,6 +23,7 @@ const samples: [string, errors.PoolError][] = [
   ['disk_full', new errors.StoreError('no room', { code: 'disk_full' })],
   ['read_only', new errors.StoreError('no write', { code: 'read_only' })],
   ['corrupt', new errors.StoreError('no sense', { code: 'corrupt' })],
+  ['schema_newer', new errors.StoreError('too new', { code: 'schema_newer' })],
   ['bad_archive', new errors.ArchiveError('line 2')],
   ['pool_closed', new errors.PoolClosedError()],
 ]

@@ -34,7 +34,7 @@ async function withHosts<T>(flags: HostFlags, work: (hosts: HostDirectory) => Pr
   const { store } = withStore(options, flags) as { store?: unknown }
   if (store === undefined || isStore(store))
     throw new ConfigError('--store', 'names no database, so there is one host at a time; give postgres://…')
-  const opened = await PostgresStore.open(readPostgres(store))
+  const opened = await PostgresStore.open(readPostgres(store), { migrates: false })
   try {
     return await work(opened.hosts)
   } finally {

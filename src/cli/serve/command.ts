@@ -3,7 +3,7 @@ import { hideSecrets } from '../shared/secrets.ts'
 import type { ServeFlags } from '../shared/serve-plan.ts'
 
 const HELP = `
-Every flag but --check, --simulate and --json is also an environment variable, such as CLAUDE_AGENT_POOL_PORT; a flag wins over
+Every flag but --check, --migrate-only, --simulate and --json is also an environment variable, such as CLAUDE_AGENT_POOL_PORT; a flag wins over
 that, and that over the config. CLAUDE_AGENT_POOL_API_KEYS is "tenant=key,tenant=key", and
 CLAUDE_AGENT_POOL_OPERATOR_KEYS is "name=key,name=key".
 
@@ -32,6 +32,7 @@ export function serveCommand(): Command {
     .option('--log-level <level>', 'debug, info, warn, error or silent (default: info; warn on a terminal)')
     .option('--simulate', 'use the simulated model, also where there is a key')
     .option('--check', 'check the config as a start would, say what it means, and serve nothing')
+    .option('--migrate-only', 'bring the schema of the store up to date, and serve nothing')
     .option('--json', 'say where it listens, or what was checked, as one line of JSON')
     .addHelpText('after', HELP)
     .action(async (flags: ServeFlags) => {

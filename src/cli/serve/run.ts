@@ -34,7 +34,10 @@ function forServer(
   return { logger, ...rest, agents: Object.fromEntries(adapted) as PoolOptions['agents'] }
 }
 
-/** Serves until a signal, and resolves with the exit code; no process is left then. With `--check`: checks the config and serves nothing. */
+/**
+ * Serves until a signal, and resolves with the exit code; no process is left then. With
+ * `--check` or `--migrate-only`: does that, and serves nothing.
+ */
 export async function serve(given: ServeFlags): Promise<number> {
   const flags = fromEnvironment(given)
   const logger = jsonLog(levelOf(flags.logLevel))
@@ -42,6 +45,11 @@ export async function serve(given: ServeFlags): Promise<number> {
   const plan = await readPlan(flags)
   if (flags.check === true) return check(plan, flags)
   if (showsPassword(given)) logger.warn(PASSWORD_ON_COMMAND_LINE, {})
+  if (flags.migrateOnly === true) {
+    const { migrateOnly } = await import('./migrate.ts')
+    await migrateOnly(plan, flags)
+    return EXIT.done
+  }
   const tracing = await startTracing(process.env, logger)
   try {
     return await host({ flags, logger, signals, plan })

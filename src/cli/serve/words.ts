@@ -63,7 +63,7 @@ export function describePlan(
   const keys = (options.keys ?? []).length > 0 || options.jwt !== undefined
   const hasCredential = credentialSource(config.options as unknown as PoolOptions, process.env) !== undefined
   const simulated = simulate === true || !hasCredential
-  const own = database === undefined ? {} : { store: database }
+  const own = database === undefined ? {} : { store: database.shown }
   if (json === true)
     return console.log(
       JSON.stringify({
@@ -87,5 +87,5 @@ export function describePlan(
   isolated  ${isolation.mode}, network ${saysEgress(isolation.egress)}
   keys    ${keys ? 'needed' : 'none: every program on this machine may use it'}
   listens on ${host}, port ${port}
-  data in ${dataDir}${database === undefined ? '' : `\n  sessions in ${database}`}`)
+  data in ${dataDir}${database === undefined ? '' : `\n  sessions in ${database.shown}`}`)
 }

@@ -17,6 +17,7 @@ import {
 } from '../../server/index.ts'
 import type { LogLevel, OperationsOptions, ServerConfig, ServerOptions } from '../../server/index.ts'
 import { isStore, readPostgres } from '../../options/store.ts'
+import type { PostgresAddress } from '../../options/store.ts'
 import { parseDuration } from '../../units.ts'
 import type { PoolFlags } from './open-pool.ts'
 import { servedIsolation } from './serve-isolation.ts'
@@ -29,6 +30,7 @@ export interface ServeFlags extends PoolFlags {
   port?: string
   logLevel?: string
   check?: true
+  migrateOnly?: true
   json?: true
 }
 
@@ -41,8 +43,8 @@ export interface ServePlan {
   readonly isolation: ServedIsolation
   /** Absolute. */
   readonly dataDir: string
-  /** The address of the database, without its password; undefined: sessions are in the data directory. */
-  readonly database: string | undefined
+  /** The database that keeps the sessions; undefined: they are in the data directory. */
+  readonly database: PostgresAddress | undefined
   /** Of `createServer()`, the keys of the environment included. */
   readonly options: ServerOptions
   readonly graceMs: number
@@ -117,7 +119,7 @@ export function planOf(flags: ServeFlags, config: Config): ServePlan {
       operations,
       isolation,
       dataDir: resolve(pool.dataDir ?? DEFAULT_DATA_DIR),
-      database: pool.store === undefined || isStore(pool.store) ? undefined : readPostgres(pool.store).shown,
+      database: pool.store === undefined || isStore(pool.store) ? undefined : readPostgres(pool.store),
       options,
       graceMs: parseDuration('server.grace', grace),
       answerWithinMs: parseDuration('server.answerWithin', answerWithin),

@@ -20,6 +20,7 @@ export class Database {
       this.#database.close()
       throw new StoreError(
         `${path} was written by a newer release (schema ${found}, this one reads ${version}); run that release`,
+        { code: 'schema_newer' },
       )
     }
     this.#database.exec(`${schema} PRAGMA user_version = ${version}`)

@@ -1,6 +1,7 @@
 import type Pg from 'pg'
 import type { Beat, HostDirectory, HostInfo, HostReport } from '../store.ts'
 import type { Claims } from './claims.ts'
+import { LONG_QUERY_MS } from './connections.ts'
 import type { Connections } from './connections.ts'
 
 /** A beat without an answer for so long has failed: the next one is due. */
@@ -33,6 +34,27 @@ dead AS (
     FOR UPDATE OF h SKIP LOCKED) RETURNING id)
 SELECT ${COLUMNS}, (SELECT state FROM me) AS own_state FROM pool.hosts
 WHERE state <> 'gone' AND id NOT IN (SELECT id FROM dead) ORDER BY id`
+
+/** The time is the database's. Another owner raises the fence, so that the row says how often the job has moved. */
+const TAKE_JOB = `
+INSERT INTO pool.jobs AS j (name, owner, fence, until)
+SELECT $1, id, 1, clock_timestamp() + $3 * interval '1 ms' FROM pool.hosts WHERE id = $2 AND state = 'ready'
+ON CONFLICT (name) DO UPDATE SET
+  owner = excluded.owner, until = excluded.until, fence = j.fence + CASE WHEN j.owner = excluded.owner THEN 0 ELSE 1 END
+WHERE j.owner IS NULL OR j.owner = excluded.owner OR j.until < clock_timestamp()
+  OR NOT EXISTS (SELECT 1 FROM pool.hosts h WHERE h.id = j.owner AND h.state <> 'gone')
+RETURNING fence`
+
+const LONG_GONE = `state = 'gone' AND coalesce(beat_at, '-infinity') < clock_timestamp() - interval '1 day'`
+
+/** What such a host has left in a turn is taken over as before. */
+const FREE_SESSIONS = `
+UPDATE pool.sessions SET owner = NULL WHERE id IN (
+  SELECT s.id FROM pool.sessions s JOIN pool.hosts h ON h.id = s.owner WHERE ${LONG_GONE} FOR UPDATE OF s SKIP LOCKED)`
+
+/** One that a session still names stays for the next time. */
+const FORGET_GONE = `
+DELETE FROM pool.hosts h WHERE ${LONG_GONE} AND NOT EXISTS (SELECT 1 FROM pool.sessions s WHERE s.owner = h.id)`
 
 interface Row extends Omit<HostReport, 'state'> {
   id: number
@@ -98,6 +120,16 @@ export class Hosts implements HostDirectory {
   async drain(id: string): Promise<boolean> {
     const text = `UPDATE pool.hosts SET state = 'draining' WHERE id = $1 AND state <> 'gone' RETURNING 1`
     return (await this.#connections.persist(() => this.#connections.once({ text, values: [Number(id)] }))).length > 0
+  }
+
+  async takeJob(name: string, id: string, forMs: number): Promise<boolean> {
+    const statement = { name: 'take job', text: TAKE_JOB, values: [name, Number(id), forMs] }
+    return (await this.#connections.persist(() => this.#connections.once(statement))).length > 0
+  }
+
+  async forgetGone(): Promise<void> {
+    for (const text of [FREE_SESSIONS, FORGET_GONE])
+      await this.#connections.persist(() => this.#connections.once({ text, timeoutMs: LONG_QUERY_MS }))
   }
 
   async close(): Promise<void> {

@@ -26,7 +26,8 @@ import { Lanes } from './lanes.ts'
 import { COLUMNS, FACTS, factsOf, toRecord } from './rows.ts'
 import { usageText } from '../usage-json.ts'
 import type { SessionRow } from './rows.ts'
-import { migrate } from './schema.ts'
+import { checkMigrated, migrate } from './schema.ts'
+import type { Migrated } from './schema.ts'
 import { escape, unescape } from './text.ts'
 import { Transcripts } from './transcripts.ts'
 
@@ -78,16 +79,32 @@ export class PostgresStore implements Store {
     this.api = new PostgresApiStore(connections, () => this.#claims.host)
   }
 
-  /** Connects, and brings the schema up to date. Rejects with StoreError: `pg` is missing, or the database cannot be used. */
-  static async open(address: PostgresAddress): Promise<PostgresStore> {
+  /**
+   * Connects, and brings the schema up to date unless `migrates` is false. Rejects with StoreError: `pg` is missing, or the database
+   * cannot be used.
+   */
+  static async open(
+    address: PostgresAddress,
+    { migrates = true }: { migrates?: boolean } = {},
+  ): Promise<PostgresStore> {
     const connections = await Connections.open(address)
     try {
-      await migrate(connections)
+      await (migrates ? migrate(connections) : checkMigrated(connections))
     } catch (error) {
       await connections.close()
       throw error
     }
     return new PostgresStore(connections)
+  }
+
+  /** Brings the schema up to date, and does nothing else. Rejects with StoreError. */
+  static async migrate(address: PostgresAddress): Promise<Migrated> {
+    const connections = await Connections.open(address)
+    try {
+      return await migrate(connections)
+    } finally {
+      await connections.close()
+    }
   }
 
   get(tenant: string, key: string): Promise<SessionRecord | undefined> {

@@ -140,6 +140,11 @@ const MIGRATIONS: readonly string[] = [
     expires_at bigint NOT NULL
   );
   CREATE INDEX browser_tokens_by_tenant ON pool.browser_tokens (tenant, expires_at)`,
+
+  // A job is done by one host at a time, which has it until then.
+  `ALTER TABLE pool.jobs ADD COLUMN owner bigint;
+  ALTER TABLE pool.jobs ADD COLUMN fence bigint NOT NULL DEFAULT 0;
+  ALTER TABLE pool.jobs ADD COLUMN until timestamptz`,
 ]
 
 const OLDEST_SERVER = 140_000
@@ -187,6 +192,7 @@ function checkVersion({ needs }: Version, { place, schema }: Connections): void 
   if (needs <= MIGRATIONS.length) return
   throw new StoreError(
     `${place} has the schema "${schema}", which needs a release with version ${needs}, newer than the ${MIGRATIONS.length} of this one; upgrade claude-agent-pool`,
+    { code: 'schema_newer' },
   )
 }
 
@@ -206,15 +212,41 @@ async function checkServer(connections: Connections): Promise<void> {
 /** A program that starts tells soon that its database cannot be reached. */
 const OPENING_MS = 5_000
 
+/**
+ * Rejects with StoreError for a schema that is not there, or that this release has to bring up to date first. Changes nothing. For
+ * programs that look at a database of hosts and are none themselves.
+ */
+export async function checkMigrated(connections: Connections): Promise<void> {
+  await checkServer(connections)
+  const found = await versionOf(connections)
+  const { place, schema } = connections
+  if (found === undefined)
+    throw new StoreError(`${place} has no schema "${schema}": no host was ever started with this database`)
+  checkVersion(found, connections)
+  if (found.version >= MIGRATIONS.length) return
+  throw new StoreError(
+    `${place} has the schema "${schema}" with version ${found.version}, older than the ${MIGRATIONS.length} of this release; ` +
+      'use the release that its hosts run, or bring it up to date with "serve --migrate-only"',
+  )
+}
+
+/** What a migration has done to a schema. */
+export interface Migrated {
+  /** 0: the schema was not there. */
+  from: number
+  to: number
+}
+
 /** Brings the schema up to date, all steps as a whole, one host at a time. Throws StoreError for that of a newer release. */
-export async function migrate(connections: Connections): Promise<void> {
+export async function migrate(connections: Connections): Promise<Migrated> {
   await checkServer(connections)
   const before = await versionOf(connections)
   if (before === undefined) await makeJobs(connections)
   else checkVersion(before, connections)
   // That of the next release has all of this one.
-  if (before !== undefined && before.version >= MIGRATIONS.length) return
-  await connections.persist(() =>
+  if (before !== undefined && before.version >= MIGRATIONS.length) return { from: before.version, to: before.version }
+  const to = MIGRATIONS.length
+  return connections.persist(() =>
     connections.session(async (run) => {
       await run({ text: 'BEGIN' })
       // Held until the end of the transaction, also by a host that dies in it.
@@ -224,9 +256,10 @@ export async function migrate(connections: Connections): Promise<void> {
       for (const step of MIGRATIONS.slice(row.version)) await run({ text: step, timeoutMs: LONG_QUERY_MS })
       await run({
         text: `UPDATE pool.jobs SET version = greatest(version, $1) WHERE name = 'schema'`,
-        values: [MIGRATIONS.length],
+        values: [to],
       })
       await run({ text: 'COMMIT' })
+      return { from: row.version, to: Math.max(row.version, to) }
     }),
   )
 }

@@ -39,6 +39,12 @@ class FakeDirectory implements HostDirectory {
   async drain(): Promise<boolean> {
     return false
   }
+
+  async takeJob(): Promise<boolean> {
+    return false
+  }
+
+  async forgetGone(): Promise<void> {}
 }
 
 async function member() {

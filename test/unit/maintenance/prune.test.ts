@@ -7,6 +7,7 @@ import { event } from '../../conformance/events.ts'
 import { OneHost } from '../../conformance/one-host.ts'
 import { MemoryStore } from '../../../src/testing/index.ts'
 import { answer, fakes, keys, NO_SPARES, used } from '../../fixtures/fakes.ts'
+import { SharedStore } from '../../fixtures/shared-store.ts'
 import { SettableClock } from '../../fixtures/settable-clock.ts'
 import { temporaryFolder } from '../../fixtures/temporary-folder.ts'
 
@@ -26,6 +27,25 @@ test('removes by itself what nobody has used for its time, and says so', async (
   expect(expired).toMatchObject([{ tenant: 'default', key: 'old', agent: 'assistant', reason: 'age' }])
   expect(setup.told('session.deleted')).toHaveLength(1)
   expect(existsSync(cwd ?? '')).toBe(false)
+})
+
+test('is the work of one host of those that share a store, and of another when that is gone', async () => {
+  const store = new SharedStore()
+  const options = { store, retention: { maxAge: '30s', interval: '2s' } }
+  const [one, other] = [await fakes(options), await fakes(options)]
+  const expired: string[] = []
+  for (const [name, { pool }] of Object.entries({ one, other }))
+    pool.on('session.expired', ({ key }) => expired.push(`${key} by ${name}`))
+  for (const { clock } of [one, other]) await clock.advance(2_500)
+  await used(one, 'a')
+  for (const { clock } of [other, one, other]) await clock.advance(34_000)
+  await vi.waitFor(() => expect(expired).toEqual(['a by one']))
+  await used(other, 'b')
+  const [first] = await store.hosts.list()
+  await one.pool.close()
+  await store.lose(first?.id ?? '')
+  await other.clock.advance(34_000)
+  await vi.waitFor(() => expect(expired).toEqual(['a by one', 'b by other']))
 })
 
 test('never touches a session that has a process', async () => {

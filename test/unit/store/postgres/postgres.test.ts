@@ -12,6 +12,9 @@ import type { PostgresServer } from '../../../fixtures/postgres-server.ts'
 
 const TABLES = ['sessions', 'hosts', 'transcripts', 'accounts', 'spendings']
 
+/** Jobs of hosts. */
+const JOBS = `jobs WHERE name <> 'schema'`
+
 const SCHEMA = `unit_${process.pid}`
 
 let server: PostgresServer
@@ -22,7 +25,7 @@ const openStore = (schema = SCHEMA): Promise<PostgresStore> =>
 /** A store without anything in it. */
 async function emptyStore(): Promise<PostgresStore> {
   const store = await openStore()
-  for (const table of TABLES) await server.query(`DELETE FROM "${SCHEMA}".${table}`)
+  for (const table of [...TABLES, JOBS]) await server.query(`DELETE FROM "${SCHEMA}".${table}`)
   return store
 }
 
@@ -61,6 +64,19 @@ describe('a schema', () => {
     expect(await server.query(`SELECT version::int, needs::int FROM "${schema}".jobs`)).toEqual([
       { version: 999, needs: 999 },
     ])
+  })
+
+  test('is neither made nor changed by a program that only looks at the hosts', async () => {
+    const schema = `${SCHEMA}_looked_at`
+    const address = readPostgres({ postgres: server.url(schema) })
+    const look = (): Promise<PostgresStore> => PostgresStore.open(address, { migrates: false })
+    await expect(look()).rejects.toThrow('no host was ever started with this database')
+    expect(await server.query(`SELECT 1 FROM pg_namespace WHERE nspname = '${schema}'`)).toEqual([])
+    const { from, to } = await PostgresStore.migrate(address)
+    expect([from, await PostgresStore.migrate(address)]).toEqual([0, { from: to, to }])
+    await (await look()).close()
+    await server.query(`UPDATE "${schema}".jobs SET version = 1 WHERE name = 'schema'`)
+    await expect(look()).rejects.toThrow(/with version 1, older than the \d+ of this release/)
   })
 
   test('holds its tables alone: a database may have others', async () => {
@@ -139,6 +155,30 @@ describe('hosts', () => {
     expect(ids((await store.hosts.beat(here, REPORT)).hosts)).toEqual([here])
     expect(await store.hosts.beat(there, REPORT)).toMatchObject({ isMember: false })
     await expect(store.claim('nobody', there)).rejects.toBeInstanceOf(StoreError)
+  })
+
+  test('do a job one at a time: it is kept by the host that has it, and goes to another when that is gone or its time is over', async () => {
+    expect(await store.hosts.takeJob('j', here, 60_000)).toBe(true)
+    expect(await store.hosts.takeJob('j', there, 60_000)).toBe(false)
+    expect(await store.hosts.takeJob('j', here, 60_000)).toBe(true)
+    expect(await store.hosts.takeJob('other', there, 60_000)).toBe(true)
+    await server.query(`UPDATE "${SCHEMA}".hosts SET state = 'gone' WHERE id = $1`, [here])
+    expect(await store.hosts.takeJob('j', there, 0)).toBe(true)
+    expect(await store.hosts.takeJob('j', here, 60_000)).toBe(false)
+    const again = await store.hosts.join('again', FACTS)
+    expect(await store.hosts.takeJob('j', again, 60_000)).toBe(true)
+    expect(await server.query(`SELECT fence::int FROM "${SCHEMA}".jobs WHERE name = 'j'`)).toEqual([{ fence: 3 }])
+  })
+
+  test('that are gone for a day are forgotten, and their sessions are free', async () => {
+    const claim = (await store.create(record('t', 'k'), there)) as SessionClaim
+    const young = await store.hosts.join('young', FACTS)
+    await server.query(`UPDATE "${SCHEMA}".hosts SET state = 'gone' WHERE id <> $1`, [here])
+    await silence(there, 25 * 60 * 60_000)
+    await store.hosts.forgetGone()
+    const left = await server.query(`SELECT id::text FROM "${SCHEMA}".hosts ORDER BY id`)
+    expect(left).toEqual([{ id: here }, { id: young }])
+    expect((await store.claim(claim.uid, here)).claim.fence).toBe(2)
   })
 
   test('stay members through an outage, which silences all of them', async () => {
