@@ -57,6 +57,7 @@ const apiSees = [
 
 /** What a command may use, from a file of src/cli. */
 const commandSees = [
+  '../agents/remotes.ts',
   '../node-version.ts',
   '../package-version.ts',
   '../package-version.ts',
@@ -90,7 +91,7 @@ const commandSees = [
 ]
 const commandLibraries = ['commander', 'cli-table3', '@opentelemetry/*']
 const commandSays =
-  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, options/api, options/isolation, options/egress, options/store, driver/environment, driver/executable, driver/processes, sessions/session-info and telemetry/verdict.'
+  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, agents/remotes, options/api, options/isolation, options/egress, options/store, driver/environment, driver/executable, driver/processes, sessions/session-info and telemetry/verdict.'
 
 interface Border {
   files: string[]

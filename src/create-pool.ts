@@ -244,6 +244,7 @@ function readOptions(options: PoolOptions): ReadOptions {
   const isolation = readIsolation(options.isolation)
   const confinements = new Confinements(isolation)
   checkSandboxed(options, agents, confinements)
+  checkRemotes(options, agents, isolation)
   return {
     agents,
     path,
@@ -284,6 +285,16 @@ function checkSandboxed(options: PoolOptions, agents: Agents, confinements: Conf
         'cannot be kept: a sandbox is made for one directory; leave it out, or write isolation.mode "none"',
       )
   }
+}
+
+function checkRemotes({ driver }: PoolOptions, agents: Agents, { credentials }: Isolation): void {
+  const agent = agents.own.find(({ remotes }) => remotes.length > 0)
+  if (agent === undefined || (driver === undefined && credentials === 'proxy')) return
+  const why =
+    driver === undefined
+      ? 'leave out isolation.credentials, or set it to "proxy"'
+      : 'it serves the Agent SDK alone, not your own driver'
+  throw new ConfigError(`agents.${agent.name}.remotes`, `need the credential proxy; ${why}`)
 }
 
 function budgetsOf(options: PoolOptions, { credentials }: Isolation, api: ApiOptions): Budgets {

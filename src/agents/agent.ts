@@ -5,6 +5,8 @@ import { readAgentLimits } from '../options/limits.ts'
 import type { AgentLimitOptions, TurnLimits } from '../options/limits.ts'
 import { readAgentIsolation } from '../options/isolation.ts'
 import type { AgentIsolation, AgentIsolationOptions } from '../options/isolation.ts'
+import { readRemotes } from '../options/remotes.ts'
+import type { NamedRemote, RemoteOptions } from '../options/remotes.ts'
 import { readAgentResidency } from '../options/residency.ts'
 import type { Residency, ResidencyOptions } from '../options/residency.ts'
 import { readSpares } from '../options/spares.ts'
@@ -14,6 +16,7 @@ import { checkKeys, checkSdkOptions } from './schema.ts'
 import type { OwnedOption } from './schema.ts'
 import type { SessionRef } from '../store/store.ts'
 import type { Permissions } from './permissions.ts'
+import { hasRemotes } from './remotes.ts'
 
 /** Variables that would let an agent out of its tenant, or keep the CLI from starting. */
 const OWNED_VARIABLES = [
@@ -93,6 +96,11 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
   unboundSpares?: SpareOptions
   /** How this agent is isolated more strictly than its pool. Default: not. */
   isolation?: AgentIsolationOptions
+  /**
+   * Places that need a credential, by name. The processes of this agent reach each at a local address of their own, which adds the
+   * credential; the processes never have it. Needs the credential proxy.
+   */
+  remotes?: Readonly<Record<string, RemoteOptions>>
   /** The limits of this agent's turns and workers. Default: the pool's. */
   limits?: AgentLimitOptions
   /**
@@ -123,6 +131,7 @@ const POOL_KEYS = [
   'spares',
   'unboundSpares',
   'isolation',
+  'remotes',
   'limits',
   'residency',
   'onStaleResume',
@@ -142,6 +151,9 @@ export interface Agent {
   readonly unboundSpares: SpareBounds
   /** Undefined: as the pool says. */
   readonly isolation: AgentIsolation | undefined
+  readonly remotes: readonly NamedRemote[]
+  /** Its processes need a local address, if they are what the options say. */
+  readonly hasRemotes: boolean
   readonly limits: Partial<TurnLimits>
   /** Undefined: the pool's. */
   readonly workerMemoryBytes: number | undefined
@@ -209,6 +221,7 @@ export function readAgent(
     spares,
     unboundSpares,
     isolation,
+    remotes,
     limits: _,
     residency: own,
     onStaleResume,
@@ -224,6 +237,8 @@ export function readAgent(
     spares: spareless ?? readSpares(`${path}.spares`, spares),
     unboundSpares: spareless ?? readSpares(`${path}.unboundSpares`, unboundSpares),
     isolation: readAgentIsolation(`${path}.isolation`, isolation),
+    remotes: readRemotes(`${path}.remotes`, remotes),
+    hasRemotes: hasRemotes(options),
     limits: limits.turns,
     workerMemoryBytes: limits.workerMemoryBytes,
     residency: own === undefined ? undefined : readAgentResidency(`${path}.residency`, own, residency),

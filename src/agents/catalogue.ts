@@ -112,7 +112,8 @@ export class Agents {
   fingerprintOf(agent: Agent, tenant: string): string {
     let hash = this.#hashes.get(agent)
     if (hash === undefined) {
-      hash = fingerprintOf({ name: agent.name, options: agent.processOptions, isolation: agent.isolation })
+      const { name, processOptions: options, isolation, remotes } = agent
+      hash = fingerprintOf({ name, options, isolation, remotes })
       this.#hashes.set(agent, hash)
     }
     return `${hash}:${tenant}`

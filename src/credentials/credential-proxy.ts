@@ -10,6 +10,7 @@ import type { Traffic } from '../egress/traffic.ts'
 import { hasBudget } from '../options/budgets.ts'
 import type { Budgets } from '../options/budgets.ts'
 import { makePrivateFolder } from '../private-file.ts'
+import type { Remote } from '../options/remotes.ts'
 import type { Budget, BudgetAccount, Spending, Store } from '../store/store.ts'
 import { tokensOf } from './budget.ts'
 import type { AccountState } from './budget.ts'
@@ -18,7 +19,9 @@ import { Ledger } from './ledger.ts'
 import { ProxyChild } from './proxy-child.ts'
 import { accountsOf, idOf } from './protocol.ts'
 import type { Charged, News, Order } from './protocol.ts'
-import { placementOf } from './placement.ts'
+import { placementOf, runsProxy } from './placement.ts'
+import { RemoteGrants, accessAt, accessByBridge } from './remote-grants.ts'
+import type { RemoteAccess } from './remote-grants.ts'
 import { onLoopback } from './take-credential.ts'
 import type { Taken } from './take-credential.ts'
 import { takesSocket } from './tested.ts'
@@ -35,6 +38,8 @@ export interface NewWorker {
   executable: string | undefined
   /** Where it may go beside the model; undefined: this process is not its way. */
   egress?: EgressLists | undefined
+  /** Places that it reaches at local addresses, which add a credential. Default: none. */
+  remotes?: readonly Remote[] | undefined
 }
 
 /** What a worker gets. */
@@ -44,6 +49,8 @@ export interface Grant {
   lateEnv?: Promise<Record<string, string>>
   /** Where an HTTP proxy listens that leads to allowed places; undefined: there is none for it. */
   egressSocket?: string
+  /** How it reaches its remotes; undefined: it has none, or this runtime has no proxy. */
+  remotes?: Promise<RemoteAccess>
   /** Resolves when its calls are passed on. Rejects with StartError. */
   ready: Promise<void>
 }
@@ -89,6 +96,7 @@ export class CredentialProxy {
   readonly #child: ProxyChild
   readonly #ledger: Ledger
   readonly #grants = new Map<string, Granted>()
+  readonly #remotes = new RemoteGrants()
   #listeners: ProxyListeners = {
     trouble: () => undefined,
     traffic: () => undefined,
@@ -140,8 +148,25 @@ export class CredentialProxy {
     return this.#child.pid
   }
 
-  /** Gives a worker its own way to the model. An environment without a credential stays as it is. */
+  /** Gives a worker its own way to the model, and to its remotes. An environment without a credential stays as it is. */
   grant(worker: NewWorker, environment: () => Record<string, string>): Grant {
+    const remotes = this.#grantRemotes(worker)
+    return { ...this.#grantModel(worker, environment), ...(remotes === undefined ? {} : { remotes }) }
+  }
+
+  #grantRemotes({ id, tenant, agent, session, egress, remotes = [] }: NewWorker): Promise<RemoteAccess> | undefined {
+    if (remotes.length === 0 || !runsProxy()) return undefined
+    const confined = egress !== undefined
+    const { order, tokens } = this.#remotes.add(id, { charged: { tenant, agent, session }, confined, remotes })
+    if (!confined) this.#listenOnLoopback()
+    this.#child.start()
+    this.#child.tell(order)
+    return confined
+      ? Promise.resolve(accessByBridge(tokens))
+      : this.#listens.promise.then((port) => accessAt(port, tokens))
+  }
+
+  #grantModel(worker: NewWorker, environment: () => Record<string, string>): Grant {
     const token = `cap-${randomBytes(32).toString('base64url')}`
     const env = environment()
     const taken = placementOf(env, token)
@@ -181,6 +206,7 @@ export class CredentialProxy {
 
   /** A worker without a session has got one. */
   bind(id: string, session: string): void {
+    if (this.#remotes.bind(id, session)) this.#child.tell({ do: 'bindRemotes', worker: id, session })
     const granted = this.#grants.get(id)
     if (granted === undefined || granted.charged.session === session) return
     granted.charged = { ...granted.charged, session }
@@ -189,8 +215,12 @@ export class CredentialProxy {
 
   /** Ends what a worker may do. */
   revoke(id: string): void {
+    const hadRemotes = this.#remotes.remove(id)
     const granted = this.#grants.get(id)
-    if (granted === undefined) return
+    if (granted === undefined) {
+      if (hadRemotes) this.#child.tell({ do: 'revoke', worker: id })
+      return
+    }
     this.#grants.delete(id)
     granted.acknowledged.reject(new Error(`worker ${id} is gone`))
     this.#child.tell({ do: 'revoke', worker: id })
@@ -289,6 +319,7 @@ export class CredentialProxy {
 
   *#allOrders(): Generator<Order> {
     yield this.#beginning()
+    yield* this.#remotes.orders()
     for (const [worker, granted] of this.#grants) {
       if (!granted.told) continue
       const accounts = accountsOf(granted.charged).flatMap((account) => this.#ledger.known(account) ?? [])

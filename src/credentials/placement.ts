@@ -16,11 +16,16 @@ function knowsProxies(): boolean {
 const isBehindProxy = (env: Readonly<Record<string, string>>): boolean =>
   Object.entries(env).some(([name, value]) => /^https?_proxy$/i.test(name) && value !== '')
 
+const otherRuntime = (): string | undefined => ['bun', 'deno'].find((runtime) => runtime in process.versions)
+
+/** Whether this runtime can run the proxy. */
+export const runsProxy = (): boolean => otherRuntime() === undefined
+
 /** What becomes of the credential in the environment of an agent. */
 export function placementOf(env: Readonly<Record<string, string>>, token = 'token'): Taken {
   const taken = takeCredential(env, { token, readFile })
   if (taken.kind !== 'taken') return taken
-  const other = ['bun', 'deno'].find((runtime) => runtime in process.versions)
+  const other = otherRuntime()
   if (other !== undefined)
     return { kind: 'kept', because: `the credential proxy runs in Node alone, and this is ${other}` }
   if (!isBehindProxy(env) || knowsProxies()) return taken

@@ -1,4 +1,5 @@
 import type { Budget, BudgetAccount, Spending } from '../store/store.ts'
+import type { Remote } from '../options/remotes.ts'
 import type { Counted, Price } from './prices.ts'
 import type { EgressLists } from '../egress/rules.ts'
 import type { Traffic } from '../egress/traffic.ts'
@@ -9,6 +10,12 @@ export interface Charged {
   tenant: string
   agent: string
   session: string | undefined
+}
+
+/** A remote of one worker, with the hash of the token that it is asked with. */
+export interface RemoteGrant {
+  remote: Remote
+  tokenHash: string
 }
 
 /** What a host tells its proxy, one line of JSON each. */
@@ -35,7 +42,10 @@ export type Order =
       /** Its way to other places than the model; undefined: none by this process. */
       egress: { socket: string; lists: EgressLists } | undefined
     }
+  /** Places that a worker reaches at local addresses, which add a credential. */
+  | { do: 'remotes'; worker: string; charged: Charged; confined: boolean; remotes: readonly RemoteGrant[] }
   | { do: 'bind'; worker: string; session: string }
+  | { do: 'bindRemotes'; worker: string; session: string }
   | { do: 'upstream'; worker: string; upstream: Upstream }
   | { do: 'revoke'; worker: string }
   | { do: 'account'; account: BudgetAccount; budget: Budget | undefined; spent: Spending }

@@ -17,8 +17,10 @@ import { costOf, priceOf } from './prices.ts'
 import type { Counted, Price } from './prices.ts'
 import { line } from './protocol.ts'
 import type { News, Order } from './protocol.ts'
+import { Remotes } from './remotes.ts'
 import { refuse } from './reply.ts'
 import { routeOf } from './routes.ts'
+import type { Traffic } from '../egress/traffic.ts'
 import { AccessTokens } from './service-account.ts'
 
 /** Calls of one worker at a time: of these its budget may be overdrawn. */
@@ -41,15 +43,18 @@ let prices: Readonly<Record<string, Price>> = {}
 let needsSession = false
 let loopback: Promise<number> | undefined
 
-const egress = new EgressPorts(systemClock, ({ worker, charged }, traffic) =>
-  tell({ says: 'traffic', worker, charged, traffic }),
-)
+const tellTraffic = ({ worker, charged }: Pick<Grant, 'worker' | 'charged'>, traffic: Traffic[]): void =>
+  tell({ says: 'traffic', worker, charged, traffic })
+
+const remotes = new Remotes(systemClock, tellTraffic)
+const egress = new EgressPorts(systemClock, tellTraffic, (worker, ...asked) => remotes.serve(...asked, worker))
 
 const tell = (news: News): void => void process.stdout.write(line(news))
 
 async function serve(request: IncomingMessage, response: ServerResponse, grant: Grant | undefined): Promise<void> {
   response.on('error', () => undefined)
   request.on('error', () => undefined)
+  if (grant === undefined && remotes.serve(request, response, request.url ?? '')) return
   if (grant === undefined || forwarder === undefined)
     return refuse(response, 401, 'this is not the token of a worker that runs')
   const route = routeOf(request.method ?? '', request.url ?? '', grant.base, grant.upstream)
@@ -91,6 +96,7 @@ async function hasSession(grant: Grant): Promise<boolean> {
 }
 
 async function begin(order: Extract<Order, { do: 'begin' }>): Promise<void> {
+  remotes.begin(order.proxies)
   forwarder ??= new Forwarder(systemClock, new AccessTokens(), order.proxies)
   prices = order.prices
   needsSession = order.needsSession
@@ -122,6 +128,10 @@ function obey(order: Order): void {
       return void begin(order)
     case 'grant':
       return void grant(order)
+    case 'remotes':
+      return remotes.add(order)
+    case 'bindRemotes':
+      return remotes.bind(order.worker, order.session)
     case 'bind':
       return grants.bind(order.worker, order.session)
     case 'upstream': {
@@ -131,6 +141,7 @@ function obey(order: Order): void {
     }
     case 'revoke': {
       egress.close(order.worker)
+      remotes.remove(order.worker)
       const gone = grants.remove(order.worker)
       if (gone !== undefined) tellIfOver(gone)
       return

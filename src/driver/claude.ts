@@ -125,6 +125,7 @@ class ClaudeProcess implements AgentProcess {
   readonly #exited = once<ExitFacts>()
   readonly #startedAt: number
   #env: Record<string, string>
+  #lateOptions: Options = {}
   #query: Query | undefined
   #spare: SpareProcess | undefined
   #child: GatedProcess | undefined
@@ -275,8 +276,9 @@ class ClaudeProcess implements AgentProcess {
 
   /** What it needs is made while it starts: it asks for nothing before its first turn. */
   async #startPrepared(): Promise<void> {
-    const { lateEnv, prepared } = this.#spec
+    const { lateEnv, lateOptions, prepared } = this.#spec
     if (lateEnv !== undefined) this.#env = { ...this.#env, ...(await lateEnv) }
+    if (lateOptions !== undefined) this.#lateOptions = await lateOptions
     // A sandbox shows what is there when it begins.
     if (this.#spec.confinement !== undefined) await prepared
     await Promise.all([this.#start(), prepared])
@@ -313,6 +315,7 @@ class ClaudeProcess implements AgentProcess {
     const { options, conversation, cwd } = this.#spec
     return {
       ...options,
+      ...this.#lateOptions,
       ...identityOf(conversation),
       ...(conversation.kind === 'unbound' ? {} : { cwd }),
       // With it the SDK would mark commands, too: so each prompt is marked here.

@@ -60,6 +60,8 @@ export interface StartSpec {
   env: Record<string, string>
   /** Variables that are known only later. The process starts after them; a rejection fails its start. */
   lateEnv?: Promise<Record<string, string>>
+  /** Options that are known only later, as `lateEnv`. They replace those of `options`. */
+  lateOptions?: Promise<Options>
   conversation: StartMode
   /** What the process can reach; undefined: all that the host's user can. */
   confinement?: Confinement

@@ -1,11 +1,12 @@
 import { createServer, request as requestHttp } from 'node:http'
-import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { connect, isIP } from 'node:net'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { lookupOf, publicTarget } from '../addresses.ts'
 import type { Resolve } from '../addresses.ts'
-import { allows, placeOf, placeOfUrl, textOf } from './rules.ts'
+import { withoutHops } from './hops.ts'
+import { BRIDGE_PORT, allows, placeOf, placeOfUrl, textOf } from './rules.ts'
 import type { EgressLists, Place } from './rules.ts'
 import type { Connection } from './traffic.ts'
 
@@ -17,19 +18,6 @@ const CONNECT_MS = 10_000
 /** A connection on which nothing comes in either direction is ended. */
 const IDLE_MS = 10 * 60_000
 
-/** What belongs to one connection and not to the message. */
-const HOP_BY_HOP = [
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]
-
 /** Where a place leads once its name is resolved. */
 type Way = { addresses: readonly string[] } | { refusal: string } | { failure: string }
 
@@ -37,9 +25,14 @@ export interface EgressPortOptions {
   lists: EgressLists
   /** Called when a connection is over, or was not made. */
   over: (place: Place | undefined, connection: Connection) => void
+  /** Answers what is asked of this listener itself, at the port of the bridge. False: it has no such address. */
+  own?: (request: IncomingMessage, response: ServerResponse, path: string) => boolean
   /** Default: the name servers of the machine. */
   resolve?: Resolve | undefined
 }
+
+/** In a sandbox, whose loopback is its own, the bridge from there listens at this port. */
+const OWN: Place = { host: '127.0.0.1', port: BRIDGE_PORT }
 
 /** The way out of one sandbox: an HTTP proxy that leads to allowed places alone. It listens where its owner says. */
 export class EgressPort {
@@ -130,8 +123,11 @@ export class EgressPort {
   async #forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.on('error', () => undefined)
     request.on('error', () => undefined)
-    const url = URL.canParse(request.url ?? '') ? new URL(request.url ?? '') : undefined
+    const asked = request.url ?? ''
+    const url = URL.canParse(asked) ? new URL(asked) : undefined
     const place = url?.protocol === 'http:' ? placeOfUrl(url) : undefined
+    const path = asked.startsWith('/') ? asked : place && textOf(place) === textOf(OWN) ? pathOf(asked) : undefined
+    if (path !== undefined && this.#options.own?.(request, response, path) === true) return
     const way =
       place === undefined
         ? { refusal: 'this is a proxy for http:// URLs, and CONNECT for all else' }
@@ -186,12 +182,8 @@ export class EgressPort {
   }
 }
 
-const withoutHops = (headers: IncomingHttpHeaders): IncomingHttpHeaders => {
-  const named = (headers.connection ?? '').toLowerCase().split(/\s*,\s*/)
-  return Object.fromEntries(
-    Object.entries(headers).filter(([name]) => !HOP_BY_HOP.includes(name) && !named.includes(name)),
-  )
-}
+/** As it was asked for, so that what is in it can be checked. */
+const pathOf = (asked: string): string => /^https?:\/\/[^/?]*(.*)$/i.exec(asked)?.[1] ?? '/'
 
 const STATUS: Readonly<Record<number, string>> = { 403: 'Forbidden', 501: 'Not Implemented', 502: 'Bad Gateway' }
 

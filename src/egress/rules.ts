@@ -4,6 +4,9 @@ import { canonicalHost } from '../addresses.ts'
 /** Lists of `host:port`, `*.domain:port`, `1.2.3.4:port` and `[v6]:port`; a target must be on each of them. None: everything is allowed. */
 export type EgressLists = readonly (readonly string[])[]
 
+/** In a sandbox, whose loopback is its own, a bridge listens at this port of 127.0.0.1. */
+export const BRIDGE_PORT = 3_128
+
 /** Where a connection is to lead. The host is a lower-case name, or an address without brackets. */
 export interface Place {
   host: string

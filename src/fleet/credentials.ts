@@ -1,5 +1,6 @@
 import type { Budget, BudgetAccount, Spending } from '../store/store.ts'
 import type { EgressTraffic, PoolEmitter } from '../events.ts'
+import type { Remote } from '../options/remotes.ts'
 
 type Charged = Pick<EgressTraffic, 'tenant' | 'agent' | 'session'>
 type Traffic = Omit<EgressTraffic, 'worker' | keyof Charged>
@@ -20,12 +21,14 @@ export interface Credentials {
       session: string | undefined
       executable: string | undefined
       egress?: readonly (readonly string[])[] | undefined
+      remotes?: readonly Remote[] | undefined
     },
     environment: () => Record<string, string>,
   ): {
     env: Record<string, string>
     lateEnv?: Promise<Record<string, string>>
     egressSocket?: string
+    remotes?: Promise<{ base: string; tokens: Readonly<Record<string, string>> }>
     ready: Promise<void>
   }
   /** A process has become that of a session. */

@@ -20,7 +20,9 @@ import { formatDuration } from '../units.ts'
 import type { Agent, PrepareTurn } from '../agents/agent.ts'
 import { sdkOptions } from '../agents/process-options.ts'
 import type { CallbackListeners } from '../agents/process-options.ts'
+import { remotesOf } from '../agents/remotes.ts'
 import type { Credentials } from './credentials.ts'
+import { startedWith, wayOut } from './remotes.ts'
 import { checkCwd } from './working-directory.ts'
 import type { WorkerPurpose } from '../worker/warmth.ts'
 import { shareOfMaxAge } from './resident.ts'
@@ -148,21 +150,20 @@ export class Starter {
     const preparations: PrepareTurn[] = []
     const environment = (): Record<string, string> => host.environment(places, agent, tenant)
     const executable = agent.options.pathToClaudeCodeExecutable
+    const options = this.#optionsOf(request, made, preparations)
+    const servers = remotesOf(options.mcpServers)
+    const remotes = [...agent.remotes, ...servers.values()]
     const lists = host.confinements?.isSandboxed(agent) === true ? host.confinements.listsOf(agent, tenant) : undefined
-    const egress = lists?.every((list) => list.length > 0) === true && lists.length > 0 ? lists : undefined
     const granted = host.credentials?.grant(
-      { id, agent: agent.name, tenant, session: owner?.ref.key, executable, egress },
+      { id, agent: agent.name, tenant, session: owner?.ref.key, executable, egress: wayOut(lists, remotes), remotes },
       environment,
     )
     const confinement = lists && { network: networkOf(lists, granted?.egressSocket) }
     const process = host.driver.start({
       workerId: id,
-      options: this.#optionsOf(request, made, preparations),
       cwd,
       tmpDir: places.tmpDir,
-      env: granted?.env ?? environment(),
-      ...(granted?.lateEnv === undefined ? {} : { lateEnv: granted.lateEnv }),
-      ...(granted === undefined ? {} : { prepared: granted.ready }),
+      ...startedWith({ agent, options, servers, env: granted?.env ?? environment(), granted }),
       conversation,
       ...(confinement === undefined ? {} : { confinement }),
       initializeTimeoutMs: starts.timeoutMs,

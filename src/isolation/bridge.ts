@@ -1,9 +1,7 @@
 import { basename, dirname } from 'node:path'
+import { BRIDGE_PORT } from '../egress/rules.ts'
 import type { EgressLists } from '../egress/rules.ts'
 import type { SandboxedCommand } from './sandbox.ts'
-
-/** In a sandbox, whose loopback is its own. */
-export const BRIDGE_PORT = 3_128
 
 /** Connections at a time. */
 const MAX_CHILDREN = 128

@@ -16,6 +16,8 @@ interface PoolRules {
 interface ConfinedAgent {
   readonly name: string
   readonly isolation: { readonly mode: 'bubblewrap' | undefined; readonly egress: Egress } | undefined
+  /** It needs local addresses that add a credential: a bridge, if its network is closed. */
+  readonly hasRemotes?: boolean
 }
 
 /** What a boundary must be able to do: share the network, close it, or lead out to listed places. Each can do what those before it can. */
@@ -46,11 +48,12 @@ export class Confinements {
   needs(agents: readonly ConfinedAgent[]): Network | undefined {
     if (this.#rules.mode === 'none' && !agents.some((agent) => this.isSandboxed(agent))) return undefined
     const { egress, tenants } = this.#rules
-    return networkFor([
+    const network = networkFor([
       egress,
       ...Object.values(tenants),
       ...agents.map(({ isolation }) => isolation?.egress ?? 'open'),
     ])
+    return network === 'closed' && agents.some(({ hasRemotes }) => hasRemotes === true) ? 'bridged' : network
   }
 
   isSandboxed({ isolation }: Pick<ConfinedAgent, 'isolation'>): boolean {

@@ -66,7 +66,10 @@ export class Boundary {
     if (typeof network === 'string') return { ...this.#sandbox.wrap(whole), env: inner.env }
     const socat = this.#socat
     if (socat === undefined)
-      throw new StartError('isolation', 'the pool was created without socat, which this process needs')
+      throw new StartError(
+        'isolation',
+        'this process needs socat, and the pool was created when no agent did: isolation.egress lists no place, and no agent of the options has remotes or MCP servers with headers',
+      )
     const beside = bridged(whole, { socat, socket: network.socket })
     return { ...this.#sandbox.wrap(whole, beside), env: { ...inner.env, ...proxyVariables(network.allow) } }
   }
@@ -88,7 +91,10 @@ export async function tryBoundary({ network, paths }: BoundaryRules, places: Bou
   const [program, socat] = ['bwrap', 'socat'].map((name) => programOf(name, places.path))
   if (program === undefined) return { problem: 'bwrap is not installed (Debian: apt-get install bubblewrap)' }
   if (network === 'bridged' && socat === undefined)
-    return { problem: 'isolation.egress.allow needs socat, which is not installed (Debian: apt-get install socat)' }
+    return {
+      problem:
+        'isolation.egress.allow, remotes and MCP servers with headers need socat, which is not installed (Debian: apt-get install socat)',
+    }
   const bridge = network === 'bridged' ? socat : undefined
   const read = bridge === undefined ? paths.read : [...paths.read, dirname(bridge)]
   const sandbox = new Sandbox({ program, dataDir: places.dataDir, read, write: paths.write })

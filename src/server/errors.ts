@@ -1,4 +1,4 @@
-import { CapacityError, PoolClosedError, PoolError } from '../errors.ts'
+import { CapacityError, PoolClosedError, PoolError, StartError } from '../errors.ts'
 import type { PoolErrorCode } from '../errors.ts'
 
 /** The kinds of error that Anthropic's API knows, and the status of each. */
@@ -133,6 +133,8 @@ export function toApiError(error: unknown): ApiError {
   // The prompt may have run: trying again by itself could run it twice.
   if (error instanceof PoolClosedError && error.duringTurn)
     return new ApiError('overloaded_error', error.message, { headers: NO_RETRY, cause: error })
+  if (error instanceof StartError && error.phase === 'isolation')
+    return new ApiError('invalid_request_error', cannotBeConfined(error), { headers: NO_RETRY, cause: error })
   if (!(error instanceof PoolError)) {
     return new ApiError('api_error', 'something went wrong in the server; its log has the details', { cause: error })
   }
@@ -142,6 +144,13 @@ export function toApiError(error: unknown): ApiError {
     ...(retry === false ? { headers: NO_RETRY } : {}),
     cause: error,
   })
+}
+
+/** Names the MCP server. The paths that it needs are the operator's. */
+function cannotBeConfined({ message }: StartError): string {
+  const server = /\bthe MCP server "([^"]+)"/.exec(message)?.[1]
+  const what = server === undefined ? 'this agent cannot run' : `the MCP server "${server}" of this agent cannot run`
+  return `${what} in the sandbox of this server; the log of the server says why; nothing was sent`
 }
 
 /** Clients that were told the same moment would come back as one: each is told up to half as long again. */

@@ -99,6 +99,36 @@ async function text(answer: Readable): Promise<string> {
 
 const spentOf = async (proxy: CredentialProxy): Promise<number> => (await proxy.budget('t')).spent.tokens
 
+test('A remote is reached with the token of its worker until that is gone, also by a proxy that was started again', async () => {
+  const { proxy } = await setting()
+  const far = createServer((incoming, response) => void response.end(incoming.headers.authorization)).listen(
+    0,
+    '127.0.0.1',
+  )
+  await once(far, 'listening')
+  onTestFinished(() => void far.close())
+  const url = `http://127.0.0.1:${(far.address() as AddressInfo).port}/api`
+  const remote = { id: 'remote:app', mount: '/app', prefix: '/api', url, headers: { authorization: 'Bearer far' } }
+  const grantTo = async (id: string) => {
+    const worker = { id, agent: 'a', tenant: 't', session: id, executable: undefined, remotes: [remote] }
+    const { base, tokens } = (await proxy.grant(worker, () => ({})).remotes) ?? { base: '', tokens: {} }
+    return async (token = tokens['remote:app']): Promise<[number, string]> => {
+      const answer = await fetch(`${base}/app/x`, { headers: { authorization: `Bearer ${token}` } })
+      return [answer.status, await answer.text()]
+    }
+  }
+  const [mine, other] = [await grantTo('w-2'), await grantTo('w-3')]
+  expect([await mine(), await mine('car-other')]).toEqual([
+    [200, 'Bearer far'],
+    [401, expect.any(String)],
+  ])
+  process.kill(proxy.pid ?? 0, 'SIGKILL')
+  await until(async () => expect(await mine()).toEqual([200, 'Bearer far']))
+  proxy.revoke('w-2')
+  await until(async () => expect((await mine())[0]).toBe(401))
+  expect((await other())[0]).toBe(200)
+})
+
 const sse = (events: readonly object[]): string => events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join('')
 
 const EVENTS = messageEvents('claude-sonnet-5', 'hello')

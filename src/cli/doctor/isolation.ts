@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { tryBoundary } from '../../isolation/isolation.ts'
 import type { PoolOptions } from '../../index.ts'
+import { hasRemotes } from '../../agents/remotes.ts'
 import { Confinements } from '../../isolation/confinement.ts'
 import { readAgentIsolation, readIsolation } from '../../options/isolation.ts'
 import { saysEgress } from '../shared/serve-isolation.ts'
@@ -19,6 +20,7 @@ export async function boundaryProblem(
   const read = Object.entries(agents).map(([name, agent]) => ({
     name,
     isolation: readAgentIsolation(`agents.${name}.isolation`, agent.isolation),
+    hasRemotes: hasRemotes(agent),
   }))
   const network = new Confinements(isolation).needs(read) ?? 'open'
   const dataDir = mkdtempSync(join(tmpdir(), 'claude-agent-pool-doctor-'))

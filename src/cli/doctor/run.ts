@@ -35,6 +35,7 @@ import {
 } from './machine.ts'
 import { checkExposure, checkPlacement } from './credentials.ts'
 import { credentialsOf, placementsOf } from './credential-facts.ts'
+import { checkServerSecrets, secretPlacesOf } from './server-secrets.ts'
 import { checkServers, tryServers } from './servers.ts'
 import { checkClaude, checkConfig, checkCredential, checkEnvironment, checkNode, checkSdk } from './software.ts'
 import type { ConfigFacts } from './software.ts'
@@ -87,6 +88,8 @@ async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> 
   const memory = readMemory()
   const options = config.options ?? { agents: {} }
   const servers = await tryServers(options)
+  const { credentials } = readIsolation(options.isolation)
+  const secrets = checkServerSecrets(secretPlacesOf(options, credentials))
   return [
     checkNode(process.versions.node),
     checkSdk(sdk),
@@ -96,7 +99,8 @@ async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> 
     checkEnvironment(secretsIn(process.env)),
     ...(servers === undefined ? [] : [checkServers(servers)]),
     checkIsolation(config.isolation, await boundaryProblem(config.isolation, options)),
-    checkPlacement(readIsolation(options.isolation).credentials, placementsOf(options)),
+    checkPlacement(credentials, placementsOf(options)),
+    ...(secrets === undefined ? [] : [secrets]),
     checkExposure({
       ownPid: process.pid,
       exposures: exposuresOf(credentialsOf(options)),

@@ -54,6 +54,13 @@ describe('The boundary that is needed', () => {
     expect(confinements(options).needs([one])).toBe(needed)
   })
 
+  test('has a bridge for an agent with remotes whose network is closed', () => {
+    const needs = (options: IsolationOptions) => confinements(options).needs([{ ...agent(), hasRemotes: true }])
+    expect(needs({ mode: 'bubblewrap', egress: 'none' })).toBe('bridged')
+    expect(needs({ mode: 'bubblewrap' })).toBe('open')
+    expect(needs({})).toBe(undefined)
+  })
+
   test('must be there for an agent that comes later', () => {
     const path = 'agents.a.isolation'
     const none = confinements({})

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { CapacityError, PoolClosedError } from '../../../src/errors.ts'
+import { CapacityError, PoolClosedError, StartError } from '../../../src/errors.ts'
 import { retryAfter, toApiError } from '../../../src/server/errors.ts'
 
 afterEach(() => void vi.restoreAllMocks())
@@ -43,4 +43,16 @@ describe('what the pool says to programs is said to clients in their words', () 
     const suspended = new CapacityError('suspended', 'call pool.resume()', 1_000, { running: 0, limit: 1, waiting: 0 })
     expect(toApiError(suspended).message).toBe('the server takes no turns for now; try again later')
   })
+})
+
+test('an agent that its sandbox keeps from running is no failure of the server, and the client learns which MCP server it is', () => {
+  const hidden = new StartError(
+    'isolation',
+    'the MCP server "shop" needs /srv/shop.js, which sandboxed processes do not see',
+  )
+  const said = toApiError(hidden)
+  expect([said.status, said.type, said.headers]).toEqual([400, 'invalid_request_error', { 'x-should-retry': 'false' }])
+  expect(said.message).toContain('the MCP server "shop" of this agent cannot run in the sandbox')
+  expect(said.message).not.toContain('/srv')
+  expect(toApiError(new StartError('spawn', 'no claude')).status).toBe(500)
 })
