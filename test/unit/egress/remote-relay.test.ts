@@ -40,7 +40,7 @@ async function setting(url: string, options: Partial<RemoteRelayOptions> = {}): 
     mount: '/shop',
     prefix: pathname.replace(/\/+$/, ''),
     url,
-    headers: { authorization: SECRET },
+    headers: { authorization: SECRET, 'x-key': 'far-key' },
   }
   const relay = new RemoteRelay({
     remote,
@@ -76,11 +76,22 @@ describe('A request at a local address', () => {
       response.setHeader('x-own', 'yes').end('hello')
     })
     const { ask, told } = await setting(`http://127.0.0.1:${far}/mcp`)
-    const headers = { authorization: 'Bearer token', te: 'trailers', 'proxy-authorization': 'Basic x', accept: 'a/b' }
+    const headers = {
+      authorization: 'Bearer token',
+      te: 'trailers',
+      'proxy-authorization': 'Basic x',
+      'x-key': 'own',
+      accept: 'a/b',
+    }
     const answer = await ask('/shop/list?page=2', { headers })
     expect([answer.statusCode, answer.headers['x-own'], await text(answer)]).toEqual([200, 'yes', 'hello'])
     expect(heard.map(({ url }) => url)).toEqual(['/mcp/list?page=2'])
-    expect(heard[0]?.headers).toMatchObject({ authorization: SECRET, accept: 'a/b', host: `127.0.0.1:${far}` })
+    expect(heard[0]?.headers).toMatchObject({
+      authorization: SECRET,
+      'x-key': 'far-key',
+      accept: 'a/b',
+      host: `127.0.0.1:${far}`,
+    })
     expect(heard[0]?.headers).not.toHaveProperty('te')
     expect(heard[0]?.headers).not.toHaveProperty('proxy-authorization')
     await expect.poll(() => told).toEqual(['127.0.0.1 passed true true '])
@@ -118,7 +129,9 @@ describe('A request at a local address', () => {
 
   test('is refused beyond the largest body, announced or not', async () => {
     let whole = 0
+    const begun: unknown[] = []
     const far = await listen(async (asked, response) => {
+      begun.push(asked.headers['transfer-encoding'])
       await text(asked).then(
         () => (whole += 1),
         () => undefined,
@@ -135,6 +148,7 @@ describe('A request at a local address', () => {
     expect([announced.statusCode, streamed.statusCode]).toEqual([413, 413])
     const fits = await ask('/shop', { method: 'POST', body: 'x'.repeat(10) })
     expect([fits.statusCode, whole]).toEqual([200, 1])
+    expect(begun.length).toBeLessThanOrEqual(2)
     await expect.poll(() => told.filter((line) => line.includes('at most 10 bytes')).length).toBe(2)
   })
 
@@ -153,6 +167,18 @@ describe('A request at a local address', () => {
     expect([away.statusCode, away.headers.location]).toEqual([307, `http://127.0.0.1:${other}/x`])
     expect([here.statusCode, here.headers.location]).toEqual([307, '/shop/here?a=1'])
     expect(asked).toEqual([])
+  })
+
+  test('ends at the far side when its caller leaves', async () => {
+    const ended = Promise.withResolvers<void>()
+    const far = await listen((_asked, response) => {
+      response.on('close', () => ended.resolve())
+      response.writeHead(200).flushHeaders()
+    })
+    const { ask } = await setting(`http://127.0.0.1:${far}/mcp`)
+    const answer = await ask('/shop')
+    answer.on('error', () => undefined).destroy()
+    await ended.promise
   })
 
   test('ends when its process is gone, and is told', async () => {
@@ -220,7 +246,12 @@ describe('The path of a local address', () => {
     '/shop/%252e%252e%252fx',
     '/shop/x\\..\\..\\y',
     '/shop/./x',
+    '/shop/.\t./x',
   ])('%s leads nowhere', (path) => {
     expect(aimOf(remote, path)).toHaveProperty('problem')
+  })
+
+  test('of another remote is not there', () => {
+    expect(aimOf(remote, '/shopping')).toMatchObject({ status: 404 })
   })
 })
