@@ -43,6 +43,7 @@ test('What a tool takes is its worker’s, and learned as what a turn needs', as
   const need = pool.stats().memory.agents['a']?.runningBytes ?? 0
   expect(need / MIB).toBeGreaterThan(350)
   expect(need / MIB).toBeLessThan(800)
+  // The tool's process may end after the turn does.
+  await until(() => expect(pool.workers()[0]?.memoryBytes ?? Infinity).toBeLessThan(300 * MIB))
   expect(pool.workers()[0]?.memoryBytes ?? 0).toBeGreaterThan(60 * MIB)
-  expect(pool.workers()[0]?.memoryBytes ?? Infinity).toBeLessThan(300 * MIB)
 })
