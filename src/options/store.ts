@@ -27,7 +27,8 @@ export interface PostgresAddress {
   /** The schema that has the tables. */
   readonly schema: string
   readonly tls: {
-    readonly mode: TlsMode
+    /** Undefined: as `PGSSLMODE` says, else without TLS. */
+    readonly mode: TlsMode | undefined
     readonly rootCert: string | undefined
     readonly cert: string | undefined
     readonly key: string | undefined
@@ -88,7 +89,7 @@ function parametersOf(url: URL): Partial<Record<Parameter, string>> {
 function tlsOf({ sslmode, sslrootcert, sslcert, sslkey }: Partial<Record<Parameter, string>>): PostgresAddress['tls'] {
   const files = { rootCert: sslrootcert, cert: sslcert, key: sslkey }
   if (sslmode === undefined) {
-    const mode = Object.values(files).some((file) => file !== undefined) ? 'verify-full' : 'disable'
+    const mode = Object.values(files).some((file) => file !== undefined) ? 'verify-full' : undefined
     return { mode, ...files }
   }
   if (sslmode === 'allow' || sslmode === 'prefer')

@@ -3,9 +3,8 @@ import type { SessionClaim, StoredEvent } from '../store.ts'
 import { notThere } from './claims.ts'
 import type { Claims } from './claims.ts'
 import type { Connections } from './connections.ts'
-import { StatementError } from './statement-error.ts'
+import { isRefusal, StatementError } from './statement-error.ts'
 import { escape } from './text.ts'
-import { isRefusal } from './statement-error.ts'
 
 /** What one statement takes at most: of sessions, and of JSON. One append may be larger. */
 const MOST_APPENDS = 200

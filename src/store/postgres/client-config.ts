@@ -29,7 +29,8 @@ function passwordOf({ password, passwordFile }: PostgresAddress): ClientConfig['
 /** TLS as libpq understands `sslmode`. */
 function tlsOf({ tls }: PostgresAddress): ClientConfig['ssl'] {
   // Left out, `pg` does as PGSSLMODE says: an operator who asks for TLS there gets it.
-  if (tls.mode === 'disable') return undefined
+  if (tls.mode === undefined) return undefined
+  if (tls.mode === 'disable') return false
   const files = {
     ...(tls.rootCert === undefined ? {} : { ca: read(tls.rootCert, 'sslrootcert') }),
     ...(tls.cert === undefined ? {} : { cert: read(tls.cert, 'sslcert') }),

@@ -17,7 +17,7 @@ test('A URL says where the database is, and is shown without its password', () =
     database: 'agents',
     schema: 'other',
     applicationName: 'a',
-    tls: { mode: 'disable' },
+    tls: { mode: undefined },
     isPooled: false,
   })
 })

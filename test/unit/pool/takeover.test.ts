@@ -101,6 +101,28 @@ test('A host that is gone leaves its turns to another: a begun one ends with a n
   for (const turn of waiting) expect(await outcome(turn)).toBe('fenced')
 })
 
+test('A session that cannot be taken over is given back, and taken over with a later beat', async () => {
+  const { store, first, second, one } = await twoHosts()
+  const session = await first.session('k')
+  session.send('begun')
+  await first.driver.until(() => first.driver.processes[0]?.unanswered === 1)
+  const failing = vi.spyOn(store, 'appendEvents').mockRejectedValueOnce(new Error('the disk is full'))
+  await store.lose(one)
+  await vi.waitFor(async () => {
+    await beats(second)
+    expect(failing.mock.calls.length).toBeGreaterThan(1)
+    expect(second.told('session.takenOver')).toHaveLength(1)
+  })
+  const here = await second.session('k')
+  expect(await typesOf(here)).toEqual([
+    'user.message',
+    'session.status_running',
+    'the host ended during this turn; w',
+    'session.status_idle',
+  ])
+  expect(second.told('warning')).toMatchObject([{ message: expect.stringContaining('could not be taken over') }])
+})
+
 test('A host that the others hold for gone ends its turns and processes, and goes on as another host', async () => {
   const { store, first, one } = await twoHosts()
   const turn = (await first.session('k')).send('hello')

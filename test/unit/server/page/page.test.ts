@@ -340,6 +340,23 @@ describe('the stream', () => {
     expect(types().filter((type) => type === 'user.message')).toHaveLength(2)
   })
 
+  test('of a session that has not begun it says so, and has its events when the page asks again', async () => {
+    const all = await served()
+    const place = { tenant: 'default', key: 'later' }
+    const reader = await openPage(all, { session: place })
+    await reader.until(() => typeof reader.sections['session']?.['problem'] === 'string')
+    await (await all.session('later')).send('hello').result
+    const show = await all.ask('POST', '/page/view', {
+      body: { stream: reader.hello?.stream, view: { session: place } },
+      headers: OWN,
+    })
+    expect(show.status).toBe(204)
+    await reader.until(() =>
+      reader.deltas.some(({ events = [] }) => events.some(({ event }) => event.type === 'user.message')),
+    )
+    expect(reader.sections['session']?.['problem'] ?? null).toBeNull()
+  })
+
   test('a text of megabytes in an event is cut before it is sent', async () => {
     const all = await served()
     const session = await all.session('one')
