@@ -89,7 +89,14 @@ const commandSees = [
   '../telemetry/verdict.ts',
   '../disk-use.ts',
 ]
-const commandLibraries = ['commander', 'cli-table3', '@opentelemetry/*']
+const commandLibraries = [
+  'commander',
+  'cli-table3',
+  '@opentelemetry/*',
+  '@ag-ui/core',
+  '@ag-ui/core/schemas',
+  'eventsource-parser/stream',
+]
 const commandSays =
   'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, agents/remotes, options/api, options/isolation, options/egress, options/store, driver/environment, driver/executable, driver/processes, sessions/session-info and telemetry/verdict.'
 

@@ -35,6 +35,8 @@ import { Queries } from '../queries/queries.ts'
 import { openQuery } from '../queries/query.ts'
 import type { QueryPrompt } from '../queries/query.ts'
 import type { QueryOptions } from '../queries/query-options.ts'
+import { DiskUse } from '../maintenance/disk-use.ts'
+import type { TenantDiskUse } from '../maintenance/disk-use.ts'
 import { SessionExport } from '../maintenance/export-session.ts'
 import { SessionImport } from '../maintenance/import-session.ts'
 import type { Session } from '../sessions/session.ts'
@@ -45,7 +47,7 @@ import type { SessionOptions } from '../sessions/sessions.ts'
 import { TranscriptCopies } from '../sessions/transcript-copies.ts'
 import { storedBytes } from '../maintenance/stored-bytes.ts'
 import type { MemorySource } from '../memory/source.ts'
-import { watchedStore } from '../store/watched-store.ts'
+import { watchStore } from '../store/watched-store.ts'
 import { Housekeeper } from './housekeeper.ts'
 import { Takeover } from './takeover.ts'
 import { StoreHealth } from './store-health.ts'
@@ -71,8 +73,8 @@ export interface PoolStats {
   workers: Record<WorkerState, number> & { total: number; spares: number }
   starts: { running: number; waiting: number }
   memory: MemoryStats
-  /** Whether the store can write. */
-  store: StoreHealthStats
+  /** Whether the store can write, and how long its oldest unfinished call has been running, in milliseconds. */
+  store: StoreHealthStats & { lagMs: number }
   /** What separates agents from the host, as resolved when the pool was created. */
   isolation: IsolationStats
   /** Sessions that this host works on now. */
@@ -140,6 +142,7 @@ export class Pool implements AsyncDisposable {
   readonly #emitter = new PoolEmitter()
   readonly #counters: Counters
   readonly #storeHealth: StoreHealth
+  readonly #storeLagMs: () => number
   readonly #fleet: Fleet
   readonly #sessions: Sessions
   readonly #queries: Queries
@@ -158,10 +161,12 @@ export class Pool implements AsyncDisposable {
     this.#counters = new Counters(emitter)
     this.#storeHealth = new StoreHealth({ clock, emitter, files })
     const storeHealth = this.#storeHealth
-    const store = watchedStore(parts.store, clock, (call) => {
+    const watched = watchStore(parts.store, clock, (call) => {
       if (call.failed) storeHealth.recordFailure(call.error)
       emitter.tell('store.called', call)
     })
+    const { store } = watched
+    this.#storeLagMs = watched.lagMs
     this.#fleet = new Fleet({
       clock,
       emitter,
@@ -191,6 +196,7 @@ export class Pool implements AsyncDisposable {
       pruning: new Prune({ clock, files, store, driver, retention, tenantFiles, sessions: stored, emitter, member }),
       backup: new Backup({ store, files, emitter }),
       erasure: new TenantErasure({ store, files, sessions: stored }),
+      diskUse: new DiskUse({ clock, store, files, emitter }),
       exporting: new SessionExport({ clock, store, sessions: stored, transcripts, tenantFiles, files, emitter }),
       importing: new SessionImport({ store, driver, sessions: stored, transcripts, files, tenantFiles, agents }),
     }
@@ -300,6 +306,14 @@ export class Pool implements AsyncDisposable {
     return this.#maintenance.erasure.erase(tenant)
   }
 
+  /**
+   * What the files of each tenant with sessions take on the disk of this host: its workspaces, config directories and home, of 1,000
+   * tenants at most. As last counted: nothing at first. A call starts a count if the last one is ten minutes old.
+   */
+  diskUse(): readonly TenantDiskUse[] {
+    return this.#maintenance.diskUse.read()
+  }
+
   /** Bytes of a tenant's events, and of its copies of transcripts, as they are about now. Looks at each of its sessions. */
   storedBytes(tenant = 'default'): Promise<number> {
     return storedBytes(this.#parts.store, tenant)
@@ -400,7 +414,7 @@ export class Pool implements AsyncDisposable {
       workers: { ...states, total, spares },
       starts: { running: starting, waiting: startsWaiting },
       memory: this.#fleet.memory(),
-      store: this.#storeHealth.stats,
+      store: { ...this.#storeHealth.stats, lagMs: this.#storeLagMs() },
       isolation: isolationOf(this.#parts.host),
       activeSessions: this.#sessions.active.size,
       totals: this.#counters.snapshot(),
@@ -483,6 +497,7 @@ export class Pool implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#fleet.stop()
     this.#housekeeper.stop()
+    this.#maintenance.diskUse.stop()
     const takeover = this.#takeover?.stop()
     const turns = this.#sessions.close(
       new PoolClosedError('the pool was closed during the turn; its session goes on with the next one', {
@@ -522,6 +537,7 @@ function tenantOf(method: string, options: { tenant?: string }): string | undefi
 /** How what is kept is bounded, and gets out and in. */
 interface Maintenance {
   pruning: Prune
+  diskUse: DiskUse
   backup: Backup
   erasure: TenantErasure
   exporting: SessionExport

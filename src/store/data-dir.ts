@@ -228,6 +228,10 @@ export class DataDir implements PoolFiles {
     return checkDisk(tenant === undefined ? this.path : join(this.#tenants, folderOf(tenant)), { thorough })
   }
 
+  sizeOf(tenant: string, problems: Problems): Promise<number> {
+    return this.tenantFiles.size(join(this.#tenants, folderOf(tenant)), problems)
+  }
+
   async removeTenant(tenant: string, problems: Problems): Promise<void> {
     await this.tenantFiles.remove(join(this.#tenants, folderOf(tenant)), problems)
   }

@@ -179,6 +179,8 @@ export interface TranscriptStores {
 
 /** The files that a pool owns beside its store. */
 export interface PoolFiles extends Places {
+  /** Bytes of all files of a tenant; 0 where there are none. What cannot be counted is noted. */
+  sizeOf(tenant: string, problems: Problems): Promise<number>
   /** Removes all directories of a tenant. What stays is noted. */
   removeTenant(tenant: string, problems: Problems): Promise<void>
   /**

@@ -123,6 +123,12 @@ const READINGS: readonly [kind: Kind, name: string, says: string, read: (stats: 
     'Whether something keeps the store from working now: 1, by the code of its error; 0 where all is well',
     ({ store }) => ({ label: 'code', values: { [store.trouble ?? 'none']: store.trouble === undefined ? 0 : 1 } }),
   ],
+  [
+    'gauge',
+    'store_lag_seconds',
+    'For how long the oldest call of the store has been running; 0 if none runs',
+    ({ store }) => store.lagMs / 1_000,
+  ],
   ['gauge', 'disk_free_bytes', 'Free on the disk of the data directory', ({ store }) => store.freeBytes ?? Number.NaN],
   [
     'counter',

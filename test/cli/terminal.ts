@@ -16,12 +16,15 @@ export class Terminal {
   #screen = ''
   #heard = new Set<() => void>()
 
-  constructor(args: readonly string[], { cwd, columns = 80 }: { cwd: string; columns?: number }) {
+  constructor(
+    args: readonly string[],
+    { cwd, columns = 80, env = {} }: { cwd: string; columns?: number; env?: Record<string, string> },
+  ) {
     const words = [process.execPath, main, ...args].map(quoted).join(' ')
     const { PATH = '', HOME = '' } = process.env
     this.#child = spawn('script', ['-qec', `stty cols ${columns} rows 50; exec ${words}`, '/dev/null'], {
       cwd,
-      env: { PATH, HOME, TERM: 'xterm', NO_COLOR: '1', SHELL: '/bin/sh' },
+      env: { PATH, HOME, TERM: 'xterm', NO_COLOR: '1', SHELL: '/bin/sh', ...env },
       stdio: ['pipe', 'pipe', 'inherit'],
     })
     this.#child.stdin.on('error', () => undefined)

@@ -13,13 +13,14 @@ export function chatCommand(): Command {
     .description('Talk to an agent in the terminal; the conversation outlives the command')
     .option('--agent <name>', 'agent of the config; needed for a new conversation if there are several')
     .option('--session <key>', 'which conversation', 'chat')
-    .option('--tenant <name>', 'whose conversation', 'default')
+    .option('--tenant <name>', 'whose conversation (default: "default")')
     .option('--data-dir <dir>', 'where conversations are kept (default: as configured, else ./.claude-agent-pool)')
     .option(
       '--config <file>',
       'config file (default: ./claude-agent-pool.config.{ts,js,mjs,yaml,yml}, if there is one)',
     )
     .option('--simulate', 'use the simulated model, also where there is a key')
+    .option('--server <url>', 'talk to an agent of this server; CLAUDE_AGENT_POOL_KEY is the key, if it needs one')
     .addHelpText('after', HELP)
     .action(async (flags: ChatFlags) => {
       const { chat } = await import('./run.ts')

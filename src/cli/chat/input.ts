@@ -1,5 +1,6 @@
 import { type Interface, createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
+import { printable } from '../shared/style.ts'
 
 /** What readline shows of the typing. Silent while a turn writes to the same screen. */
 class Echo extends Writable {
@@ -54,19 +55,24 @@ export class ChatInput implements Disposable {
 
   /** Asks for a yes. Everything else is a no, and so is the end of the input or of `signal`. */
   async confirm(question: string, signal: AbortSignal): Promise<boolean> {
-    if (this.#closed || signal.aborted) return false
+    return /^y(es)?$/i.test((await this.ask(question, signal))?.trim() ?? '')
+  }
+
+  /** The answer to a question; undefined at the end of the input or of `signal`. */
+  async ask(question: string, signal: AbortSignal): Promise<string | undefined> {
+    if (this.#closed || signal.aborted) return undefined
     // What was typed ahead is no answer to a question that was not there.
     this.#readline.write(null, { ctrl: true, name: 'u' })
     this.#echo.silent = false
-    const { promise, resolve } = Promise.withResolvers<string>()
-    this.#refuse = () => resolve('')
+    const { promise, resolve } = Promise.withResolvers<string | undefined>()
+    this.#refuse = () => resolve(undefined)
     signal.addEventListener('abort', this.#refuse, { once: true })
-    this.#readline.question(question, { signal }, resolve)
+    this.#readline.question(printable(question), { signal }, resolve)
     const answer = await promise
     signal.removeEventListener('abort', this.#refuse)
     this.#refuse = undefined
     this.#echo.silent = true
-    return /^y(es)?$/i.test(answer.trim())
+    return answer
   }
 
   close(): void {

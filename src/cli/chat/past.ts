@@ -23,7 +23,8 @@ const MOST_LINES = 60
 /** Of one message. */
 const LINES_EACH = 20
 
-function linesOf(text: string): string[] {
+/** The lines of one message that are shown. */
+export function linesOf(text: string): string[] {
   const lines = text.trimEnd().split('\n')
   if (lines.length <= LINES_EACH) return lines
   return [...lines.slice(0, LINES_EACH - 1), `… ${lines.length - LINES_EACH + 1} more lines`]
@@ -47,20 +48,25 @@ function entryOf(event: SessionEvent): PastEntry | undefined {
   }
 }
 
+/** As much of it as is shown, in order. `entries`: the newest first. */
+export function cutPast(entries: Iterable<PastEntry>): Past {
+  const shown: PastEntry[] = []
+  let lines = 0
+  for (const entry of entries) {
+    lines += entry.lines.length
+    if (lines > MOST_LINES && shown.length > 0) return { entries: shown.toReversed(), cut: true }
+    shown.push(entry)
+  }
+  return { entries: shown.toReversed(), cut: false }
+}
+
 /** The end of what was said in a session; undefined where no events are kept. */
 export async function pastOf(session: Session): Promise<Past | undefined> {
   try {
     const newest = await session.history({ types: SHOWN, descending: true, limit: MOST_EVENTS })
-    const entries: PastEntry[] = []
-    let lines = 0
-    for (const { event } of newest) {
-      const entry = entryOf(event)
-      if (entry === undefined) continue
-      lines += entry.lines.length
-      if (lines > MOST_LINES && entries.length > 0) return { entries: entries.toReversed(), cut: true }
-      entries.push(entry)
-    }
-    return { entries: entries.toReversed(), cut: newest.length === MOST_EVENTS }
+    const entries = newest.map(({ event }) => entryOf(event)).filter((entry) => entry !== undefined)
+    const past = cutPast(entries)
+    return { ...past, cut: past.cut || newest.length === MOST_EVENTS }
   } catch (error) {
     if (error instanceof ConfigError) return undefined
     throw error

@@ -29,6 +29,24 @@ export class ChatScreen {
     this.#showsCost = showsCost
   }
 
+  /** Which conversation it is. */
+  greet(key: string, { turns, agent }: { turns: number; agent: string }): void {
+    if (turns > 0) this.note(`Continuing session ${key}, ${turns} ${turns === 1 ? 'turn' : 'turns'}.`)
+    else this.note(`New session ${key} with agent ${agent}.`)
+  }
+
+  /** Another text of the agent begins. */
+  beginText(): void {
+    this.#endLine()
+  }
+
+  /** A piece of what the agent says. */
+  text(text: string): void {
+    if (text === '') return
+    process.stdout.write(printable(text))
+    this.#lineIsOpen = !text.endsWith('\n')
+  }
+
   /** Something beside the conversation. */
   note(text: string): void {
     this.#endLine()
@@ -42,7 +60,7 @@ export class ChatScreen {
       if (kind === 'prompt')
         for (const [index, line] of lines.entries()) this.note(`${index === 0 ? '>' : '…'} ${line}`)
       else if (kind === 'tool') for (const line of lines) this.note(`· ${line}`)
-      else this.#write(`${lines.join('\n')}\n`)
+      else this.text(`${lines.join('\n')}\n`)
     }
   }
 
@@ -73,7 +91,7 @@ export class ChatScreen {
     if (parent !== null) return
     if (event.type === 'message_start') this.#streamed.add(event.message.id)
     else if (event.type === 'content_block_start') this.#endLine()
-    else if (event.type === 'content_block_delta' && event.delta.type === 'text_delta') this.#write(event.delta.text)
+    else if (event.type === 'content_block_delta' && event.delta.type === 'text_delta') this.text(event.delta.text)
   }
 
   #showAnswer({ message, parent_tool_use_id: parent }: AssistantMessage): void {
@@ -86,13 +104,7 @@ export class ChatScreen {
   #showWhole(block: Block): void {
     if (block.type !== 'text') return
     this.#endLine()
-    this.#write(block.text)
-  }
-
-  #write(text: string): void {
-    if (text === '') return
-    process.stdout.write(printable(text))
-    this.#lineIsOpen = !text.endsWith('\n')
+    this.text(block.text)
   }
 
   #endLine(): void {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import packageJson from '../../../package.json' with { type: 'json' }
+import { MemoryStore } from '../../../src/testing/index.ts'
 import { served } from '../../fixtures/server.ts'
 import type { ServedFakes } from '../../fixtures/server.ts'
 
@@ -56,7 +57,6 @@ test('what runs, waits, was shed and has left is there, as the pool counts it', 
 })
 
 test('a call of the store that fails is counted, and its error comes through', async () => {
-  const { MemoryStore } = await import('../../../src/testing/index.ts')
   class Failing extends MemoryStore {
     override create(): Promise<never> {
       return Promise.reject(new Error('no'))
@@ -65,6 +65,24 @@ test('a call of the store that fails is counted, and its error comes through', a
   const all = await served({}, { store: new Failing() })
   await expect(all.session('one')).rejects.toThrow('no')
   expect(await scrape(all)).toMatchObject({ 'store_failures_total{operation="create"}': 1 })
+})
+
+test('a call of the store that does not come back shows as lag', async () => {
+  const held = Promise.withResolvers<[]>()
+  class Slow extends MemoryStore {
+    override list(): Promise<[]> {
+      return held.promise
+    }
+  }
+  const all = await served({}, { store: new Slow() })
+  expect(await scrape(all)).toHaveProperty('store_lag_seconds', 0)
+  const listed = all.pool.sessions()
+  await all.clock.advance(3_000)
+  expect((await scrape(all))['store_lag_seconds']).toBeGreaterThanOrEqual(3)
+  held.resolve([])
+  await listed
+  await all.clock.settle()
+  expect(await scrape(all)).toHaveProperty('store_lag_seconds', 0)
 })
 
 test('nothing that is measured names a tenant or a session', async () => {

@@ -1,6 +1,8 @@
 import { createServer as createSocket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { ConfigError } from '../../../src/errors.ts'
 import { createServer } from '../../../src/server/app.ts'
@@ -36,7 +38,19 @@ const metricsFor = async ({ ask }: ServedFakes, key?: string): Promise<string> =
 const COST = 'claude_agent_pool_cost_usd_total{tenant="acme",agent="assistant"} 0.5'
 const TOKENS = 'claude_agent_pool_tokens_total{tenant="acme",agent="assistant",kind="cache_read"} 0'
 
+const DISK = /^claude_agent_pool_disk_used_bytes\{tenant="acme"\} (\d+)$/m
+
 describe('Figures by tenant', () => {
+  test('have what the files of each take on the disk, from the second look on', async () => {
+    const all = await used({ keys, operators })
+    const { cwd = '' } = await (await all.pool.session('one', { tenant: 'acme' })).info()
+    await writeFile(join(cwd, 'large'), 'x'.repeat(100_000))
+    await metricsFor(all, OPERATOR)
+    await all.clock.settle()
+    expect(Number(DISK.exec(await metricsFor(all, OPERATOR))?.[1])).toBeGreaterThanOrEqual(100_000)
+    expect(await metricsFor(all, KEY)).not.toMatch(DISK)
+  })
+
   test('are in /metrics for the key of an operator, and for no other caller', async () => {
     const all = await used({ keys, operators })
     expect((await metricsFor(all, OPERATOR)).split('\n')).toEqual(expect.arrayContaining([COST, TOKENS]))
