@@ -190,9 +190,17 @@ const borders: Border[] = [
   },
   {
     files: ['src/driver/driver.ts'],
-    imports: ['!node:*', '!node:*/*', '!./**', '../errors.ts', '../process/terminate.ts', sdk],
-    types: ['../process/terminate.ts', sdk],
-    says: 'driver/driver holds types: it sees errors and the types of process/terminate and of the SDK.',
+    imports: [
+      '!node:*',
+      '!node:*/*',
+      '!./**',
+      '../errors.ts',
+      '../options/cgroup-limits.ts',
+      '../process/terminate.ts',
+      sdk,
+    ],
+    types: ['../options/cgroup-limits.ts', '../process/terminate.ts', sdk],
+    says: 'driver/driver holds types: it sees errors and the types of options/cgroup-limits, process/terminate and the SDK.',
   },
   {
     files: ['src/store/**'],

@@ -7,6 +7,7 @@ import { ControlSocket } from './control/server.ts'
 import { CredentialProxy } from './credentials/credential-proxy.ts'
 import { checkBudgets } from './credentials/placement.ts'
 import { ClaudeDriver } from './driver/claude.ts'
+import { openCgroups } from './driver/worker-cgroups.ts'
 import { claudeVersion, findClaudeExecutable } from './driver/executable.ts'
 import type { Driver } from './driver/driver.ts'
 import { agentEnvironment, hostEnvironment, telemetryEnvironment } from './driver/environment.ts'
@@ -148,13 +149,16 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     network === undefined ? Promise.resolve(undefined) : openBoundary({ network, paths: isolation.paths }, places)
   probing.catch(ignored)
   opened.defer(() => probing.then(ignored, ignored))
+  const cgroup = options.driver === undefined ? openCgroups(confinements.limited(agents.own)) : undefined
+  opened.defer(() => cgroup?.remove())
+  confinements.controllers = cgroup?.facts.controllers ?? []
   const credentials = await openProxy(options, read, { clock, store, dataDir })
   opened.defer(() => credentials?.close())
   const boundary = await probing
   confinements.boundary = boundary
   const files = tenantFiles
   const compileCache = process.env['NODE_COMPILE_CACHE']
-  const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, compileCache }
+  const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, cgroup, compileCache }
   const driver = options.driver ?? new ClaudeDriver(own)
   const ledger = new UsageLedger({ clock, driver, places: dataDir })
   const membership =
@@ -178,7 +182,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       ...environmentFor(settings.starts, read),
       credentials,
       claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
-      isolation: { mode: isolation.mode, egress: writtenEgress(isolation.egress) },
+      isolation: { mode: isolation.mode, egress: writtenEgress(isolation.egress), cgroup: cgroup?.facts },
       confinements,
       transcripts: {
         copied: transcripts === 'store',
@@ -273,6 +277,12 @@ function checkSandboxed(options: PoolOptions, agents: Agents, confinements: Conf
   for (const agent of agents.own) {
     const { name } = agent
     confinements.check(`agents.${name}.isolation`, agent)
+    const [limit] = confinements.limited([agent])
+    if (options.driver !== undefined && limit !== undefined)
+      throw new ConfigError(
+        `isolation.${limit}`,
+        'is for processes of the Agent SDK, not for those of your own driver; leave it out',
+      )
     if (!confinements.isSandboxed(agent)) continue
     if (options.driver !== undefined)
       throw new ConfigError(

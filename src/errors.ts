@@ -115,6 +115,8 @@ export interface ExitFacts {
   signal: string | null
   /** The problem of its output, if the pool ended it for that. */
   violation?: string
+  /** The limit of its own cgroup, in bytes, if the kernel killed it for that. */
+  memoryLimitBytes?: number
   /** The last lines of its stderr (at most 8 KiB). */
   stderr: string
 }
@@ -142,15 +144,15 @@ export class WorkerExitedError extends PoolError {
 }
 
 /**
- * The pool ended the agent's process during the turn, because it and its tools used too much memory. `limit: 'worker'`:
- * more than its own limit. `limit: 'host'`: the host was about to run out. The prompt may have run and is not sent
+ * The agent's process was ended during the turn, because it and its tools used too much memory. `limit: 'worker'`: more than its
+ * own limit, by the pool or by the kernel. `limit: 'host'`: the host was about to run out. The prompt may have run and is not sent
  * again; the session's next turn resumes.
  */
 export class WorkerMemoryError extends PoolError {
   readonly limit: 'worker' | 'host'
   /** What the process and all it started used, in bytes. */
   readonly usedBytes: number
-  /** `limits.workerMemory`, or the limit of host and workers together; in bytes. */
+  /** `limits.workerMemory`, `isolation.memory`, or the limit of host and workers together; in bytes. */
   readonly limitBytes: number
 
   constructor(limit: 'worker' | 'host', usedBytes: number, limitBytes: number, message: string) {

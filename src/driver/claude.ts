@@ -74,6 +74,8 @@ export interface ClaudeDriverOptions {
   spoolLimitBytes: number
   /** Around each process. Default: none. */
   boundary?: Boundary | undefined
+  /** Where processes get cgroups of their own. Default: made when a pool uses the driver, if there can be one. The driver removes it. */
+  cgroup?: HostCgroup | undefined
   /** Where Node caches compiled code, for the sentinel. Default: it does not. */
   compileCache?: string | undefined
 }
@@ -329,13 +331,13 @@ class ClaudeProcess implements AgentProcess {
     this.#spawning = true
     // The SDK may spawn after the process was told to end: nothing would end it then.
     if (this.#terminating !== undefined) throw new Error('the process was told to go before it was started')
-    const { workerId, cwd, confinement } = this.#spec
+    const { workerId, cwd, confinement, limits } = this.#spec
     const { spoolDir, spoolLimitBytes } = this.#driver
     checkHandOver('', handedOver(args, env))
     const inside = { command, args, cwd, env }
     const outside = confinement === undefined ? inside : this.#sandboxed(inside, confinement)
     const child = new GatedProcess(
-      { ...inside, ...outside, workerId },
+      { ...inside, ...outside, workerId, limits },
       {
         clock: this.#clock,
         oom: this.#shared.oom,
@@ -423,8 +425,8 @@ export class ClaudeDriver implements Driver {
     this.#trouble = trouble
     const { clock, runDir, compileCache } = this.#options
     this.#files.attach(trouble)
-    this.#cgroup = HostCgroup.make()
-    this.#guard = new Guard(clock, { runDir, cgroup: this.#cgroup?.path, compileCache }, trouble)
+    this.#cgroup = this.#options.cgroup ?? HostCgroup.make()
+    this.#guard = new Guard(clock, { runDir, cgroups: this.#cgroup?.paths, compileCache }, trouble)
     this.#reaper = new Reaper(clock, runDir, reaped)
     this.#cancelPreload = clock.after(PRELOAD_AFTER_MS, agentSdk)
   }

@@ -8,6 +8,7 @@ import type {
   SDKUserMessage,
   SessionStore,
 } from '@anthropic-ai/claude-agent-sdk'
+import type { WorkerLimits } from '../options/cgroup-limits.ts'
 import type { Graces, TerminateReport } from '../process/terminate.ts'
 
 export type { ExitFacts }
@@ -65,6 +66,8 @@ export interface StartSpec {
   conversation: StartMode
   /** What the process can reach; undefined: all that the host's user can. */
   confinement?: Confinement
+  /** What it and all that it starts may use, by its cgroup; undefined: as much as the host. It does not start without these limits. */
+  limits?: WorkerLimits | undefined
   /** Settles when what the process needs beside it is there. It is not ready before; a rejection fails its start. */
   prepared?: Promise<void>
   /** How long the process may take until it is initialised, in milliseconds. */

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { Clock } from '../clock.ts'
 import type { ExitCause } from '../errors.ts'
-import type { OomWatch } from '../memory/oom.ts'
+import type { OomCount, OomWatch } from '../memory/oom.ts'
 import type { HostCgroup } from '../process/cgroup.ts'
 import { spawnOwned } from '../process/spawn.ts'
 import type { OwnedExit, OwnedProcess, SpawnRequest } from '../process/spawn.ts'
@@ -46,6 +46,9 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
   readonly #clock: Clock
   readonly #oom: OomWatch
   readonly #onBroken: () => void
+  /** What the kernel has killed in its cgroup. */
+  readonly #ownKills: OomCount | undefined
+  readonly #memoryLimitBytes: number | undefined
   #lastOutputAt: number
   #violation = ''
   #endedByUs = false
@@ -57,6 +60,9 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
     this.#onBroken = onBroken
     this.#lastOutputAt = clock.now()
     this.#owned = spawnOwned(request, clock, cgroup)
+    this.#memoryLimitBytes = request.limits?.memory
+    const enclosure = this.#owned.cgroup
+    this.#ownKills = enclosure && oom.count(() => enclosure.oomKills)
     this.stdin = this.#owned.child.stdin
     this.startup = new StartupOutput(this.#owned.child.stdout)
     this.stdout = new ConversationGate(this.#owned.child.stdout, spool, {
@@ -135,14 +141,27 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
     this.#clock.after(STDOUT_DRAIN_MS, () => this.stdout.endOfSource(), { keepAlive: true })
     if (this.stdout.readableEnded || this.stdout.destroyed) this.#announce(exit)
     else this.stdout.once('close', () => this.#announce(exit))
-    return { ...exit, cause: this.#causeOf(exit), ...(this.#violation === '' ? {} : { violation: this.#violation }) }
+    const cause = this.#causeOf(exit)
+    this.#ownKills?.stop()
+    const limit =
+      cause === 'out_of_memory' && this.#owned.cgroup?.reachedMemoryLimit ? this.#memoryLimitBytes : undefined
+    return {
+      ...exit,
+      cause,
+      ...(limit === undefined ? {} : { memoryLimitBytes: limit }),
+      ...(this.#violation === '' ? {} : { violation: this.#violation }),
+    }
   }
 
   #causeOf({ spawnError, exitCode, signal }: OwnedExit): ExitCause {
     if (spawnError !== undefined) return 'not_started'
     if (this.#endedByUs) return 'ended'
-    if (signal !== null) return signal === 'SIGKILL' && this.#oom.killedJustNow() ? 'out_of_memory' : 'signal'
+    if (signal !== null) return signal === 'SIGKILL' && this.#wasShortOfMemory ? 'out_of_memory' : 'signal'
     return exitCode === 0 ? 'normal' : 'crash'
+  }
+
+  get #wasShortOfMemory(): boolean {
+    return this.#ownKills?.killedJustNow() === true || this.#oom.killedJustNow()
   }
 
   #announce({ spawnError, exitCode, signal }: OwnedExit): void {

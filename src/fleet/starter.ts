@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
-import type { Confinement, Driver, Options, SessionStore, StartMode } from '../driver/driver.ts'
+import type { Confinement, Driver, Options, SessionStore, StartMode, StartSpec } from '../driver/driver.ts'
 import { ConfigError, StartError } from '../errors.ts'
 import type { TenantFiles } from '../files/tenant-files.ts'
 import type { Starts } from '../options/starts.ts'
@@ -45,6 +45,8 @@ export interface ProcessHost {
 /** Says how processes are confined. */
 export interface Confines {
   isSandboxed(agent: Agent): boolean
+  /** What its processes may use; undefined: as much as the host. */
+  limitsOf(agent: Agent): StartSpec['limits']
   /** Lists of `host:port`, each of which must name a place; none: everything is allowed. */
   listsOf(agent: Agent, tenant: string): readonly (readonly string[])[]
 }
@@ -166,6 +168,7 @@ export class Starter {
       ...startedWith({ agent, options, servers, env: granted?.env ?? environment(), granted }),
       conversation,
       ...(confinement === undefined ? {} : { confinement }),
+      limits: host.confinements?.limitsOf(agent),
       initializeTimeoutMs: starts.timeoutMs,
     })
     made.worker = new Worker(factsOf(id, request), process, {

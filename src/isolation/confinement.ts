@@ -1,4 +1,6 @@
 import { ConfigError } from '../errors.ts'
+import { NO_LIMITS, limitsIn, stricter } from '../options/cgroup-limits.ts'
+import type { WorkerLimits } from '../options/cgroup-limits.ts'
 import { allows, placeOfUrl } from '../egress/rules.ts'
 import type { EgressLists } from '../egress/rules.ts'
 
@@ -11,11 +13,14 @@ interface PoolRules {
   readonly egress: Egress
   readonly tenants: Readonly<Record<string, Egress>>
   readonly credentials: 'proxy' | 'environment'
+  readonly limits: WorkerLimits
 }
 
 interface ConfinedAgent {
   readonly name: string
-  readonly isolation: { readonly mode: 'bubblewrap' | undefined; readonly egress: Egress } | undefined
+  readonly isolation:
+    | { readonly mode: 'bubblewrap' | undefined; readonly egress: Egress; readonly limits: WorkerLimits }
+    | undefined
   /** It needs local addresses that add a credential: a bridge, if its network is closed. */
   readonly hasRemotes?: boolean
 }
@@ -34,6 +39,8 @@ export class Confinements {
   readonly #rules: PoolRules
   /** What the boundary can do; undefined: there is none. */
   #boundary: { readonly network: Network } | undefined
+  /** What cgroups can limit here. */
+  #controllers: readonly (keyof WorkerLimits)[] = []
 
   constructor(rules: PoolRules) {
     this.#rules = rules
@@ -56,6 +63,22 @@ export class Confinements {
     return network === 'closed' && agents.some(({ hasRemotes }) => hasRemotes === true) ? 'bridged' : network
   }
 
+  /** What cgroups can limit from now on. */
+  set controllers(controllers: readonly (keyof WorkerLimits)[]) {
+    this.#controllers = controllers
+  }
+
+  /** What these agents need cgroups for. */
+  limited(agents: readonly ConfinedAgent[]): (keyof WorkerLimits)[] {
+    return [...new Set(agents.flatMap((agent) => limitsIn(this.#both(agent))).concat(limitsIn(this.#rules.limits)))]
+  }
+
+  /** What the processes of an agent may use; undefined: as much as the host. */
+  limitsOf(agent: Pick<ConfinedAgent, 'isolation'>): WorkerLimits | undefined {
+    const limits = this.#both(agent)
+    return limitsIn(limits).length === 0 ? undefined : limits
+  }
+
   isSandboxed({ isolation }: Pick<ConfinedAgent, 'isolation'>): boolean {
     return this.#rules.mode !== 'none' || isolation?.mode !== undefined
   }
@@ -75,6 +98,7 @@ export class Confinements {
   check(path: string, agent: ConfinedAgent): void {
     const { isolation } = agent
     if (isolation === undefined) return
+    this.#checkLimits(path, isolation.limits)
     if (isolation.egress !== 'open' && !this.isSandboxed(agent))
       throw new ConfigError(`${path}.egress`, `needs a boundary that holds it: set ${path}.mode to "bubblewrap"`)
     if (isolation.egress !== 'open' && this.#rules.credentials === 'environment')
@@ -87,10 +111,31 @@ export class Confinements {
   /** Throws ConfigError for an agent that came later, and needs what was not tried when the pool was created. */
   checkLater(path: string, agent: ConfinedAgent): void {
     this.check(path, agent)
+    const unlimited = this.limited([agent]).find((name) => !this.#controllers.includes(name))
+    if (unlimited !== undefined)
+      throw new ConfigError(
+        `${path}.${unlimited}`,
+        'needs a cgroup that this pool was created without; create it again',
+      )
     const needed = this.needs([agent])
     if (needed === undefined) return
     if (this.#boundary === undefined || NETWORKS.indexOf(this.#boundary.network) < NETWORKS.indexOf(needed))
       throw new ConfigError(path, 'needs a boundary that this pool was created without; create it again')
+  }
+
+  #both({ isolation }: Pick<ConfinedAgent, 'isolation'>): WorkerLimits {
+    return stricter(this.#rules.limits, isolation?.limits ?? NO_LIMITS)
+  }
+
+  #checkLimits(path: string, limits: WorkerLimits): void {
+    for (const name of limitsIn(limits)) {
+      const [own, outer] = [limits[name], this.#rules.limits[name]]
+      if (own !== undefined && outer !== undefined && own > outer)
+        throw new ConfigError(
+          `${path}.${name}`,
+          `${own} is more than the ${outer} of isolation.${name}: an agent can only be isolated more strictly`,
+        )
+    }
   }
 
   #ofTenant(tenant: string): Egress {

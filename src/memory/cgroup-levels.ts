@@ -17,6 +17,9 @@ const MOUNTS: Record<CgroupLevel['version'], string[]> = {
 /** The file that shows where the memory controller is. The root of v2 has none: it has no limit either. */
 const USAGE: Record<CgroupLevel['version'], string> = { 1: 'memory.usage_in_bytes', 2: 'memory.current' }
 
+/** Where a host moves aside so that its cgroup can be divided (`HOST_LEAF` of process/cgroup-tree): its workers are beside it. */
+const HOST_LEAF = 'claude-agent-pool.host'
+
 /** The cgroups that bound a process whose `/proc/PID/cgroup` reads `membership`: its own first, then up the tree. */
 export function cgroupLevels(membership: string, read: ReadFile): CgroupLevel[] {
   return membership.split('\n').flatMap((line) => {
@@ -34,7 +37,8 @@ function levelsOf(version: CgroupLevel['version'], path: string, read: ReadFile)
     const start = own.startsWith(mount) && read(`${own}/cgroup.procs`) !== undefined ? own : mount
     const levels: CgroupLevel[] = []
     for (let level = start; level.startsWith(mount); level = posix.dirname(level)) {
-      if (read(`${level}/${USAGE[version]}`) !== undefined) levels.push({ version, path: level })
+      if (posix.basename(level) !== HOST_LEAF && read(`${level}/${USAGE[version]}`) !== undefined)
+        levels.push({ version, path: level })
     }
     if (levels.length > 0) return levels
   }

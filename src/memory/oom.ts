@@ -52,37 +52,78 @@ function readCounter(file: string): number | undefined {
 /** How often the counter is read, in milliseconds; a small file, 30 µs. */
 const SAMPLE_INTERVAL_MS = 1_000
 
-/** Tells whether the kernel has just killed for memory: the evidence for a SIGKILL that the pool did not send. */
-export class OomWatch {
-  readonly #read: () => number | undefined
-  #previous: number | undefined
-  #latest: number | undefined
-  #cancel: CancelTimer | undefined
+/** How often a counter has gone up lately. */
+export interface OomCount {
+  /** True when the count has gone up within the last two samples. */
+  killedJustNow(): boolean
+  stop(): void
+}
 
-  constructor(clock: Clock, read: () => number | undefined = oomKills) {
+class Counter {
+  readonly #read: () => number | undefined
+  #latest: number | undefined
+  #previous: number | undefined
+
+  constructor(read: () => number | undefined) {
     this.#read = read
     this.#latest = read()
     this.#previous = this.#latest
-    if (this.#latest !== undefined)
-      this.#cancel = repeatedly(
-        clock,
-        () => SAMPLE_INTERVAL_MS,
-        () => this.#sample(),
-      )
   }
 
-  /** True when the count has gone up within the last two samples. */
+  /** False: the kernel does not count here. */
+  get counts(): boolean {
+    return this.#latest !== undefined
+  }
+
   killedJustNow(): boolean {
     const now = this.#read()
     return now !== undefined && this.#previous !== undefined && now > this.#previous
   }
 
-  stop(): void {
-    this.#cancel?.()
-  }
-
-  #sample(): void {
+  sample(): void {
     this.#previous = this.#latest
     this.#latest = this.#read()
+  }
+}
+
+/** Tells whether the kernel has just killed for memory: the evidence for a SIGKILL that the pool did not send. */
+export class OomWatch implements OomCount {
+  readonly #clock: Clock
+  readonly #host: Counter
+  readonly #counters = new Set<Counter>()
+  #cancel: CancelTimer | undefined
+
+  constructor(clock: Clock, read: () => number | undefined = oomKills) {
+    this.#clock = clock
+    this.#host = new Counter(read)
+    this.#add(this.#host)
+  }
+
+  killedJustNow(): boolean {
+    return this.#host.killedJustNow()
+  }
+
+  /** Watches one more counter, until it is stopped. */
+  count(read: () => number | undefined): OomCount {
+    const counter = new Counter(read)
+    this.#add(counter)
+    return { killedJustNow: () => counter.killedJustNow(), stop: () => this.#counters.delete(counter) }
+  }
+
+  stop(): void {
+    this.#cancel?.()
+    this.#cancel = () => undefined
+  }
+
+  #add(counter: Counter): void {
+    if (!counter.counts) return
+    this.#counters.add(counter)
+    this.#cancel ??= repeatedly(
+      this.#clock,
+      () => SAMPLE_INTERVAL_MS,
+      () => {
+        for (const each of this.#counters) each.sample()
+      },
+    )
   }
 }

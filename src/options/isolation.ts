@@ -1,12 +1,14 @@
 import { z } from 'zod'
 import { isAbsolute } from 'node:path'
 import { ConfigError } from '../errors.ts'
+import { LIMIT_SHAPES, NO_LIMITS, readWorkerLimits } from './cgroup-limits.ts'
+import type { CgroupLimitOptions, WorkerLimits } from './cgroup-limits.ts'
 import { egressSchema, readEgress } from './egress.ts'
 import type { Egress, EgressOptions } from './egress.ts'
 import { validate } from './section.ts'
 
 /** What keeps agents apart from the host and from each other. */
-export interface IsolationOptions {
+export interface IsolationOptions extends CgroupLimitOptions {
   /**
    * The boundary around each process. `"none"`: none; it has the rights of the host's user. `"bubblewrap"`: a mount, process and
    * user namespace of its own by `bwrap`, in which it sees the system, its tenant's home, its own directory, and nothing else.
@@ -31,7 +33,7 @@ export interface IsolationOptions {
 }
 
 /** How an agent is isolated more strictly than its pool. */
-export interface AgentIsolationOptions {
+export interface AgentIsolationOptions extends CgroupLimitOptions {
   /** Puts this agent's processes behind a boundary, if the pool's `isolation.mode` is `"none"`. */
   mode?: 'bubblewrap'
   /** What this agent's processes reach. A place must be allowed here, by the pool and for the tenant. Default: no further limit. */
@@ -44,11 +46,13 @@ export interface Isolation {
   readonly tenants: Readonly<Record<string, Egress>>
   readonly paths: { readonly read: readonly string[]; readonly write: readonly string[] }
   readonly credentials: 'proxy' | 'environment'
+  readonly limits: WorkerLimits
 }
 
 export interface AgentIsolation {
   readonly mode: 'bubblewrap' | undefined
   readonly egress: Egress
+  readonly limits: WorkerLimits
 }
 
 const folders = z.array(z.string().refine((path) => isAbsolute(path), { error: 'is not an absolute path' })).optional()
@@ -59,6 +63,7 @@ const schema = z.strictObject({
   tenants: z.record(z.string(), z.strictObject({ egress: egressSchema })).optional(),
   paths: z.strictObject({ read: folders, write: folders }).optional(),
   credentials: z.enum(['proxy', 'environment'], { error: 'is neither "proxy" nor "environment"' }).optional(),
+  ...LIMIT_SHAPES,
 })
 
 const agentSchema = z.strictObject({
@@ -66,6 +71,7 @@ const agentSchema = z.strictObject({
     .literal('bubblewrap', { error: 'must be "bubblewrap": an agent can only be isolated more strictly' })
     .optional(),
   egress: egressSchema.optional(),
+  ...LIMIT_SHAPES,
 })
 
 export function readIsolation(input: IsolationOptions | undefined): Isolation {
@@ -88,14 +94,16 @@ export function readIsolation(input: IsolationOptions | undefined): Isolation {
     tenants,
     paths: { read, write },
     credentials,
+    limits: input === undefined ? NO_LIMITS : readWorkerLimits('isolation', given),
   })
 }
 
 /** Throws ConfigError for options that are not valid by themselves. */
 export function readAgentIsolation(path: string, input: AgentIsolationOptions | undefined): AgentIsolation | undefined {
   if (input === undefined) return undefined
-  const { mode, egress = 'open' } = validate(path, agentSchema, input)
-  return Object.freeze({ mode, egress: readEgress(egress) })
+  const given = validate(path, agentSchema, input)
+  const { mode, egress = 'open' } = given
+  return Object.freeze({ mode, egress: readEgress(egress), limits: readWorkerLimits(path, given) })
 }
 
 /** Throws ConfigError for a limit that nothing would hold. */

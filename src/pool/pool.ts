@@ -61,6 +61,8 @@ export interface IsolationStats {
   mode: 'none' | 'bubblewrap'
   /** Of processes whose tenant and agent have no list of their own. */
   egress: EgressOptions
+  /** The cgroups that each worker has, and what they can limit; undefined: none. */
+  cgroup: { version: 1 | 2; controllers: ('memory' | 'pids' | 'cpu')[] } | undefined
 }
 
 /** What `pool.stats()` shows: one synchronous pass, so its numbers agree with each other. */
@@ -133,7 +135,9 @@ export interface PoolParts {
   host: PoolHost
 }
 
-const isolationOf = ({ isolation = { mode: 'none', egress: 'open' } }: PoolHost): IsolationStats => ({ ...isolation })
+const isolationOf = ({
+  isolation = { mode: 'none', egress: 'open', cgroup: undefined },
+}: PoolHost): IsolationStats => ({ ...isolation })
 
 /** Sessions, and the processes that run them. Made by `createPool()`. */
 export class Pool implements AsyncDisposable {

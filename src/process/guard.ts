@@ -25,7 +25,7 @@ const RUNTIME_WORDS: readonly string[] = 'deno' in process.versions ? ['run', '-
 /** Keeps a sentinel beside this host, so that its processes do not outlive it. */
 export class Guard {
   readonly #clock: Clock
-  readonly #cgroup: string | undefined
+  readonly #cgroups: readonly string[]
   readonly #compileCache: string | undefined
   readonly #runDir: string
   readonly #onTrouble: (message: string, error: unknown) => void
@@ -39,13 +39,13 @@ export class Guard {
     clock: Clock,
     {
       runDir,
-      cgroup,
+      cgroups = [],
       compileCache,
-    }: { runDir: string; cgroup?: string | undefined; compileCache?: string | undefined },
+    }: { runDir: string; cgroups?: readonly string[] | undefined; compileCache?: string | undefined },
     onTrouble: (message: string, error: unknown) => void,
   ) {
     this.#clock = clock
-    this.#cgroup = cgroup
+    this.#cgroups = cgroups
     this.#compileCache = compileCache
     this.#runDir = runDir
     this.#onTrouble = onTrouble
@@ -61,15 +61,7 @@ export class Guard {
     const { pid, startTime, bootId } = thisHost
     const sentinel = spawn(
       process.execPath,
-      [
-        ...RUNTIME_WORDS,
-        script,
-        String(pid),
-        startTime,
-        bootId,
-        this.#runDir,
-        ...(this.#cgroup === undefined ? [] : [this.#cgroup]),
-      ],
+      [...RUNTIME_WORDS, script, String(pid), startTime, bootId, this.#runDir, ...this.#cgroups],
       {
         stdio: ['pipe', 'ignore', 'ignore'],
         detached: true,

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { systemClock } from '../clock.ts'
 import { sameStart, startTimeOf } from './start-time.ts'
 
@@ -62,3 +62,12 @@ export const isSameHost = (a: HostIdentity, b: HostIdentity): boolean => prefixO
 /** True while that very process runs. */
 export const hostLives = ({ pid, startTime, bootId }: HostIdentity): boolean =>
   bootId === thisHost.bootId && sameStart(startTimeOf(pid), startTime)
+
+/** The pid namespace in which this process sees others, by the kernel's number; `0` if the kernel does not say. */
+export function pidNamespace(pid: number | 'self' = 'self'): string {
+  try {
+    return /\d+/.exec(readlinkSync(`/proc/${pid}/ns/pid`))?.[0] ?? '0'
+  } catch {
+    return '0'
+  }
+}

@@ -1,7 +1,8 @@
-import { readlinkSync } from 'node:fs'
 import { repeatedly } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
-import { hostLives } from './marker.ts'
+import { abandonedCgroups } from './cgroup.ts'
+import { pidsIn, removeCgroup } from './cgroup-tree.ts'
+import { hostLives, pidNamespace } from './marker.ts'
 import { pruneRuns, registerRuns } from './run-files.ts'
 import { sweep } from './sweep.ts'
 import { ProcessTable } from './table.ts'
@@ -22,34 +23,36 @@ export interface ReapReport {
   left: number
 }
 
-function namespaceOf(pid: number | 'self'): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/pid`)
-  } catch {
-    return undefined
-  }
-}
-
 /** In another pid namespace, a container's for instance, the marker's pid is another process: nothing is known of its host. */
-const isElsewhere = (pid: number): boolean => process.platform === 'linux' && namespaceOf(pid) !== namespaceOf('self')
+const isElsewhere = (pid: number): boolean => process.platform === 'linux' && pidNamespace(pid) !== pidNamespace()
 
 /** True for a marked process whose host does not run any more. */
 export const isOrphan = ({ marker, pid }: ProcessEntry): boolean =>
   marker !== undefined && pid !== process.pid && !hostLives(marker.host) && !isElsewhere(pid)
 
-/** Marked processes whose host does not run any more. A process without a marker, or whose host lives, is never one. */
-export const findOrphans = (table: ProcessTable = new ProcessTable()): ProcessEntry[] => table.read().filter(isOrphan)
+/** Processes that carry the marker, or are in a cgroup, of a host that does not run any more. No others. */
+export function findOrphans(table: ProcessTable = new ProcessTable()): ProcessEntry[] {
+  const enclosed = new Set(abandonedCgroups().flatMap(pidsIn))
+  return table.read().filter((entry) => isOrphan(entry) || (enclosed.has(entry.pid) && entry.pid !== process.pid))
+}
 
 /** Ends all orphans of this machine that this user may signal. */
 export async function reap(clock: Clock): Promise<ReapReport> {
   const table = new ProcessTable()
   const orphans = findOrphans(table)
   const pids = orphans.map(({ pid }) => pid)
-  if (orphans.length === 0) return { pids, left: 0 }
+  try {
+    return { pids, left: orphans.length === 0 ? 0 : await endOrphans(table, clock) }
+  } finally {
+    for (const folder of abandonedCgroups()) removeCgroup(folder)
+  }
+}
+
+async function endOrphans(table: ProcessTable, clock: Clock): Promise<number> {
   const look = (): ProcessEntry[] => findOrphans(table)
   const asked = await sweep(look, 'SIGTERM', SIGTERM_GRACE_MS, clock)
   const { left } = asked.left === 0 ? asked : await sweep(look, 'SIGKILL', SIGKILL_GRACE_MS, clock)
-  return { pids, left }
+  return left
 }
 
 /** Reaps when a host starts, and now and then. */

@@ -1,10 +1,10 @@
 /*
  * A small process beside the host. It holds the end of a pipe that only the host writes to. When the host dies, however
  * that happens, the kernel closes the pipe, and the sentinel ends all processes of the host's workers: no other process would
- * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID RUN_DIR [CGROUP]
+ * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID RUN_DIR [CGROUP…]
  */
 import { repeatedly, systemClock } from '../clock.ts'
-import { removeCgroup } from './cgroup.ts'
+import { removeCgroup } from './cgroup-tree.ts'
 import type { HostIdentity } from './marker.ts'
 import { registerRuns } from './run-files.ts'
 import { pause, sweep } from './sweep.ts'
@@ -37,9 +37,9 @@ const LEASE_INTERVAL_MS = 50
 /** A tree that starts processes may have one that was not seen. */
 const FREEZES = 3
 
-const [pid = '', startTime = '', bootId = '', runDir = '', cgroup] = process.argv.slice(2)
+const [pid = '', startTime = '', bootId = '', runDir = '', ...cgroups] = process.argv.slice(2)
 const host: HostIdentity = { pid: Number(pid), startTime, bootId }
-const tree = hostTree(host, new ProcessTable(), cgroup)
+const tree = hostTree(host, new ProcessTable(), cgroups[0])
 
 const uptime = (): number => systemClock.uptime?.() ?? systemClock.now()
 
@@ -55,7 +55,7 @@ async function endAll(): Promise<void> {
     await pause(LATE_CHILD_INTERVAL_MS, systemClock)
   } while (systemClock.now() - start < LATE_CHILD_MS)
   await sweep(look, 'SIGKILL', SIGKILL_GRACE_MS, systemClock)
-  if (cgroup !== undefined) removeCgroup(cgroup)
+  for (const cgroup of cgroups) removeCgroup(cgroup)
 }
 
 function signalAll(signal: NodeJS.Signals): void {

@@ -5,9 +5,11 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import type { Writable } from 'node:stream'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
+import { StartError } from '../errors.ts'
 import type { ExitFacts } from '../errors.ts'
 import { readSmallFile } from '../small-file.ts'
-import type { HostCgroup } from './cgroup.ts'
+import type { HostCgroup, WorkerCgroup } from './cgroup.ts'
+import type { WorkerLimits } from '../options/cgroup-limits.ts'
 import { MARKER_VARIABLE, markerOf, thisHost } from './marker.ts'
 import { register } from './registered.ts'
 import { ProcessTable } from './table.ts'
@@ -36,7 +38,7 @@ export interface OwnedProcess {
   /** The child and everything it starts. */
   readonly tree: RememberedTree
   /** Its cgroup, where it could be given one. */
-  readonly cgroup: string | undefined
+  readonly cgroup: WorkerCgroup | undefined
   /** The child is a sandbox, and the process itself lives in it. */
   readonly isSandbox: boolean
   /** Calls the listener with its stderr: the last 8 KiB so far, and everything that follows. */
@@ -58,9 +60,11 @@ export interface SpawnRequest {
   env: Readonly<Record<string, string | undefined>>
   /** The command makes a sandbox: its signals and exits are those of the process inside. */
   isSandbox?: boolean
+  /** What its cgroup limits: without that it does not start. */
+  limits?: WorkerLimits | undefined
 }
 
-/** A sandbox has children at once: it starts when it is where they are to be. Without a host it does not start. */
+/** What has children at once, or limits, starts when it is in its cgroup. Without a host it does not start. */
 const GATED = 'read -r go <&3 && exec 3<&- && exec "$@"'
 
 /** Exit codes of a sandbox from here on tell of a signal to the process inside. */
@@ -94,18 +98,37 @@ function preferHostTo(pid: number): void {
   }
 }
 
-/** Starts a child in a process group of its own, marked, with its stderr always drained. Never throws. */
+/** The worker's cgroup. Without one that limits what is to be limited, nothing is started. */
+function encloses({ workerId, limits }: SpawnRequest, cgroup: HostCgroup | undefined): WorkerCgroup | undefined {
+  try {
+    if (limits !== undefined && cgroup === undefined) throw new Error('this host has no cgroup')
+    return cgroup?.enclose(workerId, limits)
+  } catch (cause) {
+    throw new StartError(
+      'isolation',
+      `the limits of isolation could not be set: ${(cause as Error).message}`,
+      undefined,
+      {
+        cause,
+      },
+    )
+  }
+}
+
+/** Starts a child in a process group of its own, marked, with its stderr always drained. Throws StartError if its limits cannot be set. */
 export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgroup): OwnedProcess {
   const { command, args, verbatim } =
     process.platform === 'win32'
       ? windowsCommand(request.command, request.args)
       : { command: request.command, args: [...request.args], verbatim: false }
-  const { isSandbox = false } = request
-  const gated = isSandbox ? ['sh', '-c', GATED, 'sh', command, ...args] : [command, ...args]
+  const { isSandbox = false, limits } = request
+  const isGated = isSandbox || limits !== undefined
+  const gated = isGated ? ['sh', '-c', GATED, 'sh', command, ...args] : [command, ...args]
+  const enclosure = encloses(request, cgroup)
   const child = spawn(gated[0] as string, gated.slice(1), {
     cwd: request.cwd,
     env: { ...request.env, [MARKER_VARIABLE]: markerOf(request.workerId) },
-    stdio: ['pipe', 'pipe', 'pipe', ...(isSandbox ? (['pipe'] as const) : [])],
+    stdio: ['pipe', 'pipe', 'pipe', ...(isGated ? (['pipe'] as const) : [])],
     detached: true,
     windowsHide: true,
     windowsVerbatimArguments: verbatim,
@@ -121,9 +144,22 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
   }
   const gate = child.stdio[3] as Writable | undefined
   gate?.on('error', () => undefined)
-  const enclosure =
-    child.pid === undefined ? undefined : cgroup?.enclose(request.workerId, child.pid, () => gate?.end('\n'))
-  if (enclosure === undefined) gate?.end('\n')
+  let problem: Error | undefined
+  const admitted = child.pid === undefined ? undefined : enclosure?.admit(child.pid)
+  if (admitted === undefined) gate?.end('\n')
+  admitted?.then(
+    () => gate?.end('\n'),
+    (error: Error) => {
+      if (limits === undefined) {
+        enclosure?.remove()
+        gate?.end('\n')
+        return
+      }
+      problem = new Error(`it could not be put into its cgroup: ${error.message}`, { cause: error })
+      // Its gate stays closed: it ends by itself.
+      gate?.end()
+    },
+  )
   // A child that is gone answers writes with EPIPE; without listeners that would end the host.
   const ignore = (): void => undefined
   for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', ignore)
@@ -136,7 +172,7 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
       const exitCode = signal === null ? code : null
       const done = (): void => {
         cancel()
-        resolve({ exitCode, signal, stderr: tail })
+        resolve({ exitCode, signal, stderr: tail, ...(problem === undefined ? {} : { spawnError: problem }) })
       }
       const cancel = clock.after(STDERR_DRAIN_MS, done, { keepAlive: true })
       if (child.stderr.readableEnded) done()
@@ -151,7 +187,7 @@ export function spawnOwned(request: SpawnRequest, clock: Clock, cgroup?: HostCgr
     },
     cgroup: enclosure,
     isSandbox,
-    tree: workerTree(request.workerId, table, enclosure),
+    tree: workerTree(request.workerId, table, enclosure?.path),
     exited,
   }
 }

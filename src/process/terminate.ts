@@ -1,5 +1,4 @@
 import type { Clock } from '../clock.ts'
-import { killCgroup, removeCgroup } from './cgroup.ts'
 import { unregister } from './registered.ts'
 import type { OwnedProcess } from './spawn.ts'
 import { settlesWithin, sweep } from './sweep.ts'
@@ -63,7 +62,7 @@ function signalTree(owned: OwnedProcess, census: Census, signal: NodeJS.Signals)
   const told = owned.isSandbox && signal === 'SIGTERM' ? members.filter(({ pid }) => pid !== owned.child.pid) : members
   for (const identity of told) signalProcess(identity, signal)
   if (members.length === 0 && !isGone(owned)) owned.child.kill(signal)
-  if (signal === 'SIGKILL' && owned.cgroup !== undefined) killCgroup(owned.cgroup)
+  if (signal === 'SIGKILL') owned.cgroup?.kill()
 }
 
 async function endChild(owned: OwnedProcess, census: Census, graces: Graces, clock: Clock): Promise<TerminateStage> {
@@ -98,7 +97,7 @@ export async function terminate(owned: OwnedProcess, graces: Graces, clock: Cloc
   const census = new Census(owned)
   const stage = await endChild(owned, census, graces, clock)
   const rest = await endStragglers(census, graces, clock)
-  if (owned.cgroup !== undefined) removeCgroup(owned.cgroup)
+  owned.cgroup?.remove()
   if (owned.child.pid !== undefined) unregister(owned.child.pid)
   return { stage, ms: clock.now() - start, processes: census.met - rest.left, ...rest }
 }

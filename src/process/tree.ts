@@ -1,4 +1,4 @@
-import { pidsIn } from './cgroup.ts'
+import { pidsIn } from './cgroup-tree.ts'
 import { thisHost } from './marker.ts'
 import type { HostIdentity, ProcessIdentity } from './marker.ts'
 import { Ownership } from './ownership.ts'

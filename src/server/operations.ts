@@ -21,6 +21,13 @@ const pressureSchema = z
     store: z.enum(['disk_full', 'read_only', 'corrupt', 'store_failed']).nullable(),
     /** What separates agents from the host. */
     isolation: z.enum(['none', 'bubblewrap']),
+    /** The cgroups of workers, and what they can limit; null: workers have none. */
+    cgroup: z
+      .object({
+        version: z.union([z.literal(1), z.literal(2)]),
+        controllers: z.array(z.enum(['memory', 'pids', 'cpu'])),
+      })
+      .nullable(),
     /** Why a turn would be refused now; null: it would not. */
     reason: z.string().nullable(),
     recentlyShed: z.int(),
@@ -167,6 +174,7 @@ export function operations({ pool, settings, shed, knowledgeOf }: OperationsCont
         memory: memory.pressure,
         store: store.trouble ?? null,
         isolation: isolation.mode,
+        cgroup: isolation.cgroup ?? null,
         reason,
         recentlyShed: shed.count,
       }

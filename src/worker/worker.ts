@@ -10,6 +10,8 @@ import type {
   TerminateReport,
 } from '../driver/driver.ts'
 import type { Residency } from '../options/residency.ts'
+import { WorkerMemoryError } from '../errors.ts'
+import { formatSize } from '../units.ts'
 import { nextState } from './lifecycle.ts'
 import type { WorkerEvent, WorkerState } from './lifecycle.ts'
 import type { SessionOwnership, SessionRef } from '../store/store.ts'
@@ -470,6 +472,7 @@ export class Worker {
     await this.#listening
     // Its driver ends by itself what breaks the protocol; here it only looks as if it had exited.
     if (reason === 'exited' && exit.violation !== undefined) this.#closeReason = 'output'
+    this.#verdict ??= killedByItsLimit(exit)
     this.#unprompted?.workerEnded(exit, this.#closeReason, this.#verdict)
     this.#sink?.workerEnded(exit, this.#closeReason, this.#verdict)
     this.#forgetTurn()
@@ -550,4 +553,12 @@ export class Worker {
     this.#state = to
     this.#listeners.changed(this, from)
   }
+}
+
+/** The kernel has held the process to `isolation.memory`. */
+function killedByItsLimit({ memoryLimitBytes: limit }: ExitFacts): WorkerMemoryError | undefined {
+  if (limit === undefined) return undefined
+  const what = `the agent process and what it started reached the ${formatSize(limit)} of isolation.memory, and the kernel killed the process`
+  const after = "the prompt may have run, and the session's next turn resumes"
+  return new WorkerMemoryError('worker', limit, limit, `${what}; ${after}`)
 }

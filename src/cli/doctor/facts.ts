@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { systemClock } from '../../clock.ts'
 import { findClaudeExecutable } from '../../driver/executable.ts'
-import { ownCgroup } from '../../process/cgroup.ts'
+import { ownPlaces } from '../../process/cgroup-tree.ts'
 import { thisHost } from '../../process/marker.ts'
 import { mayAccess } from '../shared/machine-facts.ts'
 import type { CgroupFacts, ClockFacts, NamespaceFacts, TaskFacts } from './machine.ts'
@@ -67,17 +67,9 @@ export async function readSoftware(): Promise<{ sdk: string | undefined; claude:
   return { sdk: sdk?.version, claude }
 }
 
-export function readCgroups(): CgroupFacts {
-  const path = ownCgroup()
-  const controllers = path === undefined ? '' : (textOf(join(path, 'cgroup.controllers')) ?? '')
-  return {
-    platform: process.platform,
-    v2:
-      path === undefined
-        ? undefined
-        : { path, writable: mayAccess(path, constants.W_OK), memory: controllers.split(/\s/).includes('memory') },
-    v1Memory: mayAccess('/sys/fs/cgroup/memory/memory.limit_in_bytes', constants.R_OK),
-  }
+export function readCgroups(wanted: CgroupFacts['wanted']): CgroupFacts {
+  const places = ownPlaces().map((place) => ({ ...place, writable: mayAccess(place.path, constants.W_OK) }))
+  return { platform: process.platform, places, wanted }
 }
 
 /** Where `setpriv` is, by PATH. */

@@ -8,8 +8,20 @@ import { Confinements } from '../../isolation/confinement.ts'
 import { readAgentIsolation, readIsolation } from '../../options/isolation.ts'
 import { saysEgress } from '../shared/serve-isolation.ts'
 import type { ServedIsolation } from '../shared/serve-isolation.ts'
+import type { Controller } from '../../process/cgroup-tree.ts'
 import { verdicts } from './finding.ts'
 import type { Finding } from './finding.ts'
+
+const confined = ({ agents }: Pick<PoolOptions, 'agents'>): Parameters<Confinements['needs']>[0] =>
+  Object.entries(agents).map(([name, agent]) => ({
+    name,
+    isolation: readAgentIsolation(`agents.${name}.isolation`, agent.isolation),
+    hasRemotes: hasRemotes(agent),
+  }))
+
+/** What cgroups must limit with this config. */
+export const limitedBy = (options: Pick<PoolOptions, 'agents' | 'isolation'>): Controller[] =>
+  new Confinements(readIsolation(options.isolation)).limited(confined(options))
 
 /** Tries the sandbox as `serve` with this config would; what is wrong with it, or undefined. */
 export async function boundaryProblem(
@@ -17,12 +29,7 @@ export async function boundaryProblem(
   { agents }: Pick<PoolOptions, 'agents'>,
 ): Promise<string | undefined> {
   const isolation = readIsolation(options)
-  const read = Object.entries(agents).map(([name, agent]) => ({
-    name,
-    isolation: readAgentIsolation(`agents.${name}.isolation`, agent.isolation),
-    hasRemotes: hasRemotes(agent),
-  }))
-  const network = new Confinements(isolation).needs(read) ?? 'open'
+  const network = new Confinements(isolation).needs(confined({ agents })) ?? 'open'
   const dataDir = mkdtempSync(join(tmpdir(), 'claude-agent-pool-doctor-'))
   const storeFile = join(dataDir, 'store')
   try {

@@ -1,3 +1,5 @@
+import { CONTROLLERS } from '../../process/cgroup-tree.ts'
+import type { CgroupPlace, Controller } from '../../process/cgroup-tree.ts'
 import { formatSize } from '../../units.ts'
 import type { DiskFacts, MemoryFacts } from '../shared/machine-facts.ts'
 import { verdicts } from './finding.ts'
@@ -28,10 +30,10 @@ const EARLIEST_WALL = 1_750_000_000_000
 
 export interface CgroupFacts {
   platform: NodeJS.Platform
-  /** Our own place in the v2 tree; undefined: none is mounted. */
-  v2: { path: string; writable: boolean; memory: boolean } | undefined
-  /** True where a v1 tree has a memory controller. */
-  v1Memory: boolean
+  /** The places of this process, v2 first. */
+  places: readonly (CgroupPlace & { writable: boolean })[]
+  /** What `isolation` of the config limits. */
+  wanted: readonly Controller[]
 }
 
 export interface TaskFacts {
@@ -66,15 +68,29 @@ export function checkMemory({ limitBytes, source }: MemoryFacts): Finding {
   return ok(says)
 }
 
-export function checkCgroups({ platform, v2, v1Memory }: CgroupFacts): Finding {
-  const { ok, warning } = verdicts('cgroups')
+export function checkCgroups({ platform, places, wanted }: CgroupFacts): Finding {
+  const { ok, warning, error } = verdicts('cgroups')
+  const placeOf = (name: Controller): CgroupPlace | undefined =>
+    places.find(({ writable, controllers }) => writable && controllers.includes(name))
+  const missing = wanted.filter((name) => placeOf(name) === undefined).map((name) => `isolation.${name}`)
+  if (missing.length > 0)
+    return error(
+      `${missing.join(', ')} cannot be held: no cgroup can be made that limits it`,
+      'run it as root, or with systemd’s Delegate=yes, or leave it out',
+    )
   if (platform !== 'linux') return ok(`there are none on ${platform}; the machine's memory is the limit`)
-  const memory = v2?.memory === true ? 'memory by v2' : v1Memory ? 'memory by v1' : 'no memory controller'
+  const memory = places.find(({ controllers }) => controllers.includes('memory'))
+  const counted = memory === undefined ? 'no memory controller' : `memory by v${memory.version}`
   const advice =
     'run it as root, or with systemd’s Delegate=yes; without, a process that hides and detaches at once may escape'
-  if (v2 === undefined) return warning(`${memory}; no v2 tree, so workers have no cgroups of their own`, advice)
-  if (!v2.writable) return warning(`${memory}; v2 is read-only, so workers have no cgroups of their own`, advice)
-  return ok(`${memory}; each worker has a cgroup of its own below ${v2.path}`)
+  const own = places.find(({ writable }) => writable)
+  if (own === undefined) return warning(`${counted}; none may be made, so workers have no cgroups of their own`, advice)
+  const limits = CONTROLLERS.flatMap((name) => {
+    const place = placeOf(name)
+    return place === undefined ? [] : [`${name} (v${place.version})`]
+  })
+  const holds = limits.length === 0 ? 'isolation can limit nothing by it' : `isolation can limit ${limits.join(', ')}`
+  return ok(`${counted}; each worker has a cgroup of its own below ${own.path}; ${holds}`)
 }
 
 /** The sentinel does its work, so this is never a reason to worry. */

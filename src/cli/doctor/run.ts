@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { systemClock } from '../../clock.ts'
 import { loadConfig } from '../../config/load.ts'
-import { boundaryProblem, checkIsolation } from './isolation.ts'
+import { boundaryProblem, checkIsolation, limitedBy } from './isolation.ts'
 import { exposuresOf, memoryIsOpen } from '../../credentials/exposure.ts'
 import { ConfigError } from '../../errors.ts'
 import { DEFAULT_DATA_DIR } from '../../index.ts'
@@ -107,7 +107,7 @@ async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> 
       memoryIsOpen: memoryIsOpen(),
     }),
     checkMemory(memory),
-    checkCgroups(readCgroups()),
+    checkCgroups(readCgroups(limitedBy(options))),
     checkDescriptors(readDescriptorLimit(), memory.limitBytes),
     checkTasks(readTasks(), memory.limitBytes),
     ...(process.platform === 'linux' ? [checkNamespaces(namespaces), checkSetpriv(findSetpriv())] : []),

@@ -177,6 +177,20 @@ describe('what ended a process', () => {
   })
 })
 
+test('A turn whose process the kernel kills for the limit of its own cgroup ends with WorkerMemoryError', async () => {
+  const setup = await fakes()
+  setup.driver.onStart = (process) => (process.answersAtOnce = false)
+  const turn = (await setup.session('k')).send('go')
+  await setup.driver.until(() => setup.driver.processes[0]?.unanswered === 1)
+  setup.driver.processes[0]?.exit({ cause: 'out_of_memory', signal: 'SIGKILL', memoryLimitBytes: 2 ** 30 })
+  await expect(turn.result).rejects.toMatchObject({
+    code: 'worker_memory',
+    limit: 'worker',
+    limitBytes: 2 ** 30,
+    message: expect.stringContaining('reached the 1 GiB of isolation.memory'),
+  })
+})
+
 describe('an idle worker', () => {
   test('whose input is closed leaves, as a session’s own and as a spare', async () => {
     const setup = await fakes({

@@ -83,3 +83,30 @@ test.each([
 ] as const)('a pool with %j refuses an agent with %j', (options, own, problem) => {
   expect(() => confinements(options).check('agents.a.isolation', agent(own))).toThrow(problem)
 })
+
+describe('What a worker may use', () => {
+  const rules = confinements({ memory: '2GiB', pids: 500 })
+
+  test('is the stricter of what the pool and its agent say, for each kind', () => {
+    expect(rules.limitsOf(agent({ pids: 100, cpu: 50 }))).toEqual({ memory: 2 ** 31, pids: 100, cpu: 50 })
+    expect(rules.limitsOf(agent())).toEqual({ memory: 2 ** 31, pids: 500, cpu: undefined })
+    expect(confinements({}).limitsOf(agent({ mode: 'bubblewrap' }))).toBeUndefined()
+    expect(rules.limited([agent({ cpu: 50 })])).toEqual(['memory', 'pids', 'cpu'])
+  })
+
+  test('cannot be more for an agent than for its pool', () => {
+    const path = 'agents.a.isolation'
+    expect(() => rules.check(path, agent({ pids: 501 }))).toThrow(
+      'agents.a.isolation.pids: 501 is more than the 500 of isolation.pids',
+    )
+    expect(() => rules.check(path, agent({ pids: 500, cpu: 10_000 }))).not.toThrow()
+  })
+
+  test('needs cgroups that were there when the pool was created, also for an agent that comes later', () => {
+    const path = 'agents.a.isolation'
+    expect(() => rules.checkLater(path, agent())).toThrow('agents.a.isolation.memory: needs a cgroup')
+    rules.controllers = ['memory', 'pids']
+    expect(() => rules.checkLater(path, agent())).not.toThrow()
+    expect(() => rules.checkLater(path, agent({ cpu: 50 }))).toThrow('agents.a.isolation.cpu: needs a cgroup')
+  })
+})

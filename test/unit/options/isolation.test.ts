@@ -10,7 +10,15 @@ test('without options there is no boundary, an open network, and the proxy holds
     tenants: {},
     paths: { read: [], write: [] },
     credentials: 'proxy',
+    limits: { memory: undefined, pids: undefined, cpu: undefined },
   })
+})
+
+test('what a worker may use is read with its units, for the pool and for an agent', () => {
+  const limits = { memory: 2 ** 30, pids: 200, cpu: 50 }
+  expect(readIsolation({ memory: '1GiB', pids: 200, cpu: 50 })).toMatchObject({ limits })
+  expect(readAgentIsolation('a', { memoryBytes: 2 ** 30, pids: 200, cpu: 50 })).toMatchObject({ limits })
+  expect(readIsolation({ memory: 'none' }).limits.memory).toBeUndefined()
 })
 
 test('"auto" is the strongest mode that there is', () => {
@@ -33,6 +41,13 @@ test.each([
   ],
   [{ mode: 'bubblewrap', egress: { allow: ['https://a.example:443'] } }, /allow\.0: is not of the form/],
   [{ mode: 'bubblewrap', egress: { allow: ['a.example:70000'] } }, /allow\.0: is not of the form/],
+  [{ memory: '64MiB' }, /isolation\.memory: 64 MiB is less than a claude process needs/],
+  [{ memory: 1_000 }, /isolation\.memory: must be text with a unit/],
+  [{ memory: '1GiB', memoryBytes: 1 }, /isolation\.memory: is given twice/],
+  [{ pids: 10 }, /isolation\.pids: 10 is not a whole number of at least 64/],
+  [{ cpu: 0 }, /isolation\.cpu: 0 is not a whole number of at least 1/],
+  [{ cpu: 20_000 }, /isolation\.cpu: 20000 is more than 10000/],
+  [{ memroy: '1GiB' }, /isolation\.memroy.*memory/],
   [{ tenants: { acme: { egress: 'none' } } }, /isolation\.tenants\.acme\.egress: needs a boundary/],
 ])('%j is refused', (options, problem) => {
   expect(problemOf(() => readIsolation(options as IsolationOptions))).toMatch(problem)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { v2PathOf } from '../../../src/process/cgroup.ts'
+import { v2PathOf } from '../../../src/process/cgroup-tree.ts'
 import { hostLives, markerOf, parseMarker, thisHost } from '../../../src/process/marker.ts'
 import { startTimeOf, statFields } from '../../../src/process/start-time.ts'
 import type { ProcessEntry } from '../../../src/process/table.ts'

@@ -38,6 +38,7 @@ test('pressure says what runs, what would be refused and what lately was', async
     memory: 'none',
     store: null,
     isolation: 'none',
+    cgroup: null,
     reason: 'turns',
     recentlyShed: 1,
   })

@@ -11,6 +11,8 @@ import {
   checkSetpriv,
   checkTasks,
 } from '../../../../src/cli/doctor/machine.ts'
+import type { CgroupFacts } from '../../../../src/cli/doctor/machine.ts'
+import type { Finding } from '../../../../src/cli/doctor/finding.ts'
 
 const MIB = 2 ** 20
 const GIB = 2 ** 30
@@ -25,16 +27,23 @@ describe('The doctor, about the machine', () => {
   })
 
   test('warns where workers cannot have cgroups of their own', () => {
-    const v2 = { path: '/sys/fs/cgroup/pool', writable: true, memory: true }
-    const facts = { platform: 'linux', v2, v1Memory: false } as const
-    expect(checkCgroups(facts)).toMatchObject({ verdict: 'ok', says: expect.stringContaining('memory by v2') })
-    expect(checkCgroups({ ...facts, v2: { ...v2, writable: false } })).toMatchObject({ verdict: 'warning' })
-    expect(checkCgroups({ ...facts, v2: undefined, v1Memory: true })).toMatchObject({
-      verdict: 'warning',
-      says: expect.stringContaining('memory by v1'),
+    const v2 = { version: 2, path: '/sys/fs/cgroup/pool', writable: true, controllers: ['memory', 'pids'] } as const
+    const v1 = { version: 1, path: '/sys/fs/cgroup/memory', writable: false, controllers: ['memory'] } as const
+    const says = (...places: CgroupFacts['places']): Finding => checkCgroups({ platform: 'linux', places, wanted: [] })
+    expect(says(v2)).toMatchObject({ verdict: 'ok', says: expect.stringContaining('limit memory (v2), pids (v2)') })
+    expect(says({ ...v2, writable: false })).toMatchObject({ verdict: 'warning' })
+    expect(says(v1)).toMatchObject({ verdict: 'warning', says: expect.stringContaining('memory by v1') })
+    expect(says({ ...v2, controllers: [] }).says).toContain('no memory controller')
+    expect(says({ ...v2, controllers: [] }).says).toContain('isolation can limit nothing')
+    expect(says({ ...v1, writable: true }).says).toContain('isolation can limit memory (v1)')
+    const limited = (wanted: CgroupFacts['wanted']): Finding =>
+      checkCgroups({ platform: 'linux', places: [v2, v1], wanted })
+    expect(limited(['memory', 'pids'])).toMatchObject({ verdict: 'ok' })
+    expect(limited(['memory', 'cpu'])).toMatchObject({
+      verdict: 'error',
+      says: expect.stringMatching(/^isolation\.cpu cannot be held/),
     })
-    expect(checkCgroups({ ...facts, v2: undefined }).says).toContain('no memory controller')
-    expect(checkCgroups({ ...facts, platform: 'darwin', v2: undefined })).toMatchObject({ verdict: 'ok' })
+    expect(checkCgroups({ platform: 'darwin', places: [], wanted: [] })).toMatchObject({ verdict: 'ok' })
   })
 
   test('says how many descriptors as many workers need as fit into memory', () => {
