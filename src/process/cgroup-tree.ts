@@ -139,7 +139,7 @@ export function makeFolder(path: string): boolean {
 }
 
 /** False: it was not written. */
-export function tryWrite(path: string, text: string): boolean {
+function tryWrite(path: string, text: string): boolean {
   try {
     writeFileSync(path, text)
     return true
