@@ -24,6 +24,7 @@ const ALL = [
   'hostile',
   'proxy',
   'page',
+  'observability',
 ]
 const FLAGS = ['--json', '--quick']
 
