@@ -95,6 +95,9 @@ const MIGRATIONS = [
 
   // Instead of json, if that is large: compressed, and its bytes before.
   `ALTER TABLE events ADD COLUMN packed BLOB; ALTER TABLE events ADD COLUMN bytes INTEGER`,
+
+  // Lists of all tenants are read page by page: without it, each page sorts all sessions.
+  `CREATE INDEX sessions_in_time ON sessions (created_at, tenant, key)`,
 ] as const
 
 /** How many steps the schema lacks. Throws StoreError for that of a newer release. */

@@ -145,6 +145,9 @@ const MIGRATIONS: readonly string[] = [
   `ALTER TABLE pool.jobs ADD COLUMN owner bigint;
   ALTER TABLE pool.jobs ADD COLUMN fence bigint NOT NULL DEFAULT 0;
   ALTER TABLE pool.jobs ADD COLUMN until timestamptz`,
+
+  // Lists of all tenants are read page by page: without it, each page sorts all sessions.
+  `CREATE INDEX sessions_in_time ON pool.sessions (created_at, tenant, key)`,
 ]
 
 const OLDEST_SERVER = 140_000

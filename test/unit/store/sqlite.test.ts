@@ -199,6 +199,20 @@ test('writes that follow upon one another leave the event loop its turns', async
   await store.close()
 })
 
+test('a page of the sessions by time reads no more than the page', async () => {
+  const path = newFile()
+  const prepared = vi.spyOn(DatabaseSync.prototype, 'prepare')
+  const store = new SqliteStore(path)
+  const order = { order: 'created', descending: true } as const
+  await store.list({ ...order, after: { tenant: 't', key: 'k', createdAt: 1 }, limit: 10 })
+  const listed = prepared.mock.calls.map(([sql]) => sql).find((sql) => sql.includes('ORDER BY created_at')) ?? ''
+  prepared.mockRestore()
+  await store.close()
+  using database = new DatabaseSync(path)
+  const plan = database.prepare(`EXPLAIN QUERY PLAN ${listed}`).all(1, 't', 'k', 10)
+  expect(plan).toEqual([expect.objectContaining({ detail: expect.stringMatching(/^SEARCH .*sessions_in_time/) })])
+})
+
 test('what was written last is on the disk when the store has closed', async () => {
   const path = newFile()
   const store = new SqliteStore(path)
