@@ -339,7 +339,7 @@ async function openProxy(
 function environmentFor(
   { mcpTimeoutMs }: Starts,
   { api, telemetry }: Pick<ReadOptions, 'api' | 'telemetry'>,
-): Pick<PoolHost, 'environment' | 'updateApi'> {
+): Pick<PoolHost, 'environment' | 'updateApi' | 'modelEnvironment'> {
   let current = api
   const timeout = { MCP_TIMEOUT: String(Math.round(mcpTimeoutMs)) }
   return {
@@ -348,6 +348,7 @@ function environmentFor(
       const host = { ...timeout, ...told, ...hostEnvironment(apiOf(current, tenant), process.env) }
       return agentEnvironment(host, places, agent.options.env ?? {})
     },
+    modelEnvironment: (tenant) => hostEnvironment(apiOf(current, tenant), process.env),
     updateApi: (next) => {
       current = readApi(next)
     },

@@ -31,7 +31,8 @@ import type { Upstream } from './upstream.ts'
 /** A worker that is about to be started. */
 export interface NewWorker {
   id: string
-  agent: string
+  /** Undefined: none; the tenant calls the model itself. */
+  agent: string | undefined
   tenant: string
   session: string | undefined
   /** Undefined: the one of the SDK. */

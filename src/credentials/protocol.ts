@@ -5,10 +5,10 @@ import type { EgressLists } from '../egress/rules.ts'
 import type { Traffic } from '../egress/traffic.ts'
 import type { Upstream } from './upstream.ts'
 
-/** The accounts that a worker's calls are charged to. A spare has no session yet. */
+/** The accounts that a worker's calls are charged to. A spare has no session yet; what calls for a tenant itself has no agent. */
 export interface Charged {
   tenant: string
-  agent: string
+  agent: string | undefined
   session: string | undefined
 }
 
@@ -69,7 +69,7 @@ export const idOf = ({ scope, tenant, name }: BudgetAccount): string => JSON.str
 export function accountsOf({ session, agent, tenant }: Charged): BudgetAccount[] {
   return [
     ...(session === undefined ? [] : [{ scope: 'session' as const, tenant, name: session }]),
-    { scope: 'agent', tenant: '', name: agent },
+    ...(agent === undefined ? [] : [{ scope: 'agent' as const, tenant: '', name: agent }]),
     { scope: 'tenant', tenant, name: tenant },
   ]
 }

@@ -62,7 +62,8 @@ async function serve(request: IncomingMessage, response: ServerResponse, grant: 
     return refuse(response, 404, 'the credential proxy passes on messages, their counts and models, and nothing else')
   if (!route.counts)
     return forwarder.forward({ request, response, route, upstream: grant.upstream, charge: () => undefined })
-  if (needsSession && grant.charged.session === undefined && !(await hasSession(grant)))
+  const isAgent = grant.charged.agent !== undefined
+  if (isAgent && needsSession && grant.charged.session === undefined && !(await hasSession(grant)))
     return refuse(response, 503, 'this worker has no session')
   const refusal = book.refusal(grant.charged)
   if (refusal !== undefined) {

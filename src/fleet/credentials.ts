@@ -2,7 +2,7 @@ import type { Budget, BudgetAccount, Spending } from '../store/store.ts'
 import type { EgressTraffic, PoolEmitter } from '../events.ts'
 import type { Remote } from '../options/remotes.ts'
 
-type Charged = Pick<EgressTraffic, 'tenant' | 'agent' | 'session'>
+type Charged = Pick<EgressTraffic, 'tenant' | 'session'> & { agent: string | undefined }
 type Traffic = Omit<EgressTraffic, 'worker' | keyof Charged>
 
 /** What keeps the credential of the model away from processes, and holds them to budgets. */
@@ -16,7 +16,7 @@ export interface Credentials {
   grant(
     worker: {
       id: string
-      agent: string
+      agent: string | undefined
       tenant: string
       session: string | undefined
       executable: string | undefined
@@ -47,7 +47,10 @@ export function followWorkers(emitter: PoolEmitter, credentials: Credentials): v
   credentials.attach({
     trouble: (message, error) => emitter.tell('warning', { message, error }),
     traffic: ({ worker, charged, traffic }) => {
-      for (const part of traffic) emitter.tell('egress', { worker, ...charged, ...part })
+      const { agent } = charged
+      // What calls the model for a tenant itself goes nowhere else.
+      if (agent === undefined) return
+      for (const part of traffic) emitter.tell('egress', { worker, ...charged, agent, ...part })
     },
     refused: ({ worker, account, message }) => emitter.tell('budget.reached', { worker, account, message }),
   })

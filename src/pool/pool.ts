@@ -23,6 +23,8 @@ import type { Totals } from './counters.ts'
 import { PoolEmitter } from '../events.ts'
 import type { PoolEvents, TurnInfo, WaitStats, WorkerDetails } from '../events.ts'
 import type { Credentials } from '../fleet/credentials.ts'
+import { ModelCalls } from '../fleet/model-calls.ts'
+import type { ModelAnswer, ModelRequest } from '../fleet/model-calls.ts'
 import { Fleet } from '../fleet/fleet.ts'
 import type { FleetSettings } from '../fleet/fleet.ts'
 import type { WorkerClosing } from '../fleet/close-worker.ts'
@@ -111,6 +113,8 @@ export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places' | 'confi
   control: { listen(pool: Pool): Promise<void>; close(): Promise<void> }
   /** Replaces how processes reach the model. Throws ConfigError. */
   updateApi: (api: ApiOptions) => void
+  /** Where the credential of a tenant is. */
+  modelEnvironment: (tenant: string) => Record<string, string>
   /** Default: none. */
   isolation?: IsolationStats
   /** Default: nothing is confined. */
@@ -154,6 +158,7 @@ export class Pool implements AsyncDisposable {
   readonly #housekeeper: Housekeeper
   readonly #takeover: Takeover | undefined
   readonly #listening: Promise<void>
+  readonly #modelCalls: ModelCalls
   #closing: Promise<void> | undefined
 
   constructor(parts: PoolParts) {
@@ -162,6 +167,7 @@ export class Pool implements AsyncDisposable {
     const { clock, driver, agents, memory, ledger, settings, host } = parts
     const emitter = this.#emitter
     const { files, tenantFiles, environment, credentials, claudePath, transcripts: transcriptStores } = host
+    this.#modelCalls = new ModelCalls({ credentials, environment: host.modelEnvironment })
     this.#counters = new Counters(emitter)
     this.#storeHealth = new StoreHealth({ clock, emitter, files })
     const storeHealth = this.#storeHealth
@@ -380,6 +386,16 @@ export class Pool implements AsyncDisposable {
     await this.#budgets.setBudget(tenant, budget === undefined ? undefined : readBudget('budget', budget))
   }
 
+  /**
+   * Calls the model's own API for a tenant, through the credential proxy: `tenant` pays, and its budget holds. Resolves when the
+   * headers of the answer are there. Throws ConfigError if the proxy does not hold a key of Anthropic's API, StartError if it
+   * does not start, PoolClosedError, and the error of the signal.
+   */
+  async callModel(tenant: string, request: ModelRequest): Promise<ModelAnswer> {
+    if (this.#closing !== undefined) throw new PoolClosedError()
+    return this.#modelCalls.call(tenant, request)
+  }
+
   /** Whether `isolation.egress` lets what acts for a tenant reach a URL. The host asks it for what it fetches on their behalf. */
   allowsEgress(tenant: string, url: URL): boolean {
     return this.#parts.host.confinements?.reaches(tenant, url) ?? true
@@ -517,6 +533,7 @@ export class Pool implements AsyncDisposable {
     await turns
     await upkeep
     await this.#parts.driver.close()
+    this.#modelCalls.close()
     await this.#parts.host.credentials?.close()
     await takeover
     // Until here the processes of this host need its lease.

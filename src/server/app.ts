@@ -29,6 +29,8 @@ import { parseTraceparent } from '../trace-context.ts'
 import { Quotas } from './limits.ts'
 import { DefinitionPolicy } from './managed-agents/definition-policy.ts'
 import { managedAgents } from './managed-agents/managed-agents.ts'
+import { ModelPolicy } from './managed-agents/model-policy.ts'
+import { modelRoutes } from './managed-agents/model-routes.ts'
 import { messages } from './messages.ts'
 import { Metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
@@ -168,6 +170,8 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   app.route('/', agUi({ pool, quotas, streams, runs }))
   app.route('/', browserTokenRoutes(pool, tokens))
   const context = { pool, listeners, clock, quotas, questions, streams, logger }
+  const models = new ModelPolicy(defining, () => authenticator.off)
+  app.route('/', modelRoutes({ pool, policy: models, streams }))
   app.route('/', managedAgents(context, { store, policy, behindProxy }))
   app.get('/openapi.json', openapi(app))
   app.route('/', page.route)

@@ -97,7 +97,7 @@ export interface ServerOptions {
   origins?: readonly string[]
   /** What bounds the connections that `listen()` takes. */
   connections?: ConnectionOptions
-  /** Which agents tenants may define over `/v1`. */
+  /** Which agents tenants may define over `/v1`, and which models they may call by themselves. */
   managedAgents?: ManagedAgentsOptions
   /**
    * Whether `/` is the operator's page. Default: only while the server asks for no key. With keys it needs `operators`, and

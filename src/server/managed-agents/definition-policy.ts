@@ -4,6 +4,8 @@ import type { Resolve } from '../../addresses.ts'
 import { ApiError } from '../errors.ts'
 import { builtInTools } from './definition.ts'
 import type { AgentDefinition } from './definition.ts'
+import { messagesOption } from './model-policy.ts'
+import type { Messages } from './model-policy.ts'
 import { TOOL_NAMES } from './schema.ts'
 import type { ToolName } from './schema.ts'
 
@@ -27,8 +29,10 @@ export type Define = boolean | DefinitionRules
 export interface ManagedAgentsOptions {
   /** Which tenants may define agents over `/v1`. Default: `false` once keys or `jwt` are set, else `true`. */
   define?: Define | undefined
+  /** Which models tenants may call by themselves, over `/v1/messages`. Default: `false` once keys or `jwt` are set, else `true`. */
+  messages?: Messages | undefined
   /** The same for single tenants, by name, in place of the above. */
-  tenants?: Readonly<Record<string, { define: Define }>> | undefined
+  tenants?: Readonly<Record<string, { define?: Define | undefined; messages?: Messages | undefined }>> | undefined
 }
 
 const place = z
@@ -54,7 +58,10 @@ const define: z.ZodType<Define> = z.union(
 /** The shape of `managedAgents`. */
 export const managedAgentsOptions: z.ZodType<ManagedAgentsOptions> = z.strictObject({
   define: define.optional(),
-  tenants: z.record(z.string(), z.strictObject({ define })).optional(),
+  messages: messagesOption.optional(),
+  tenants: z
+    .record(z.string(), z.strictObject({ define: define.optional(), messages: messagesOption.optional() }))
+    .optional(),
 })
 
 /** Says which agents a tenant may define, and which stored ones it may still run. */

@@ -27,7 +27,12 @@ const reader = (maxBytes: number, what: string): MiddlewareHandler<ServerEnv> =>
   jsonBody(maxBytes, `${what} has at most ${maxBytes / 2 ** 20} MB`, { optional: true })
 
 const readEvents = reader(LARGEST_EVENTS, 'a request that sends events')
+const readCall = reader(LARGEST_EVENTS, 'a call of the model')
 const readOther = reader(LARGEST_OTHER, 'a request that sends no events')
+
+/** Reads and bounds the bodies of calls of the model. */
+export const readCalls: MiddlewareHandler<ServerEnv> = (c, next) =>
+  c.req.method === 'POST' ? readCall(c, next) : next()
 
 /** Reads and bounds the bodies of the API, but for uploads. */
 export const readBodies: MiddlewareHandler<ServerEnv> = (c, next) => {

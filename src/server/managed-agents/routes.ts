@@ -29,6 +29,8 @@ interface Described {
   query?: readonly string[]
   /** A POST, which may be sent again. */
   post?: true
+  /** Body and query are those of the model's own API. */
+  other?: true
 }
 
 const KEY = {
@@ -39,7 +41,14 @@ const KEY = {
 } as const
 
 /** What a route says of itself in `/openapi.json`. Query parameters that it does not name are refused. */
-export function described({ operationId, summary, body, query = [], post }: Described): MiddlewareHandler<ServerEnv> {
+export function described({
+  operationId,
+  summary,
+  body,
+  query = [],
+  post,
+  other,
+}: Described): MiddlewareHandler<ServerEnv> {
   const description = describeRoute({
     operationId,
     summary,
@@ -60,7 +69,7 @@ export function described({ operationId, summary, body, query = [], post }: Desc
     },
   }) as MiddlewareHandler<ServerEnv>
   const checked: MiddlewareHandler<ServerEnv> = (c, next) => {
-    checkQuery(c.req.queries(), query)
+    if (other !== true) checkQuery(c.req.queries(), query)
     return description(c, next)
   }
   // The description hangs on the handler.
