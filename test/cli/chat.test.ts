@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { Command, run } from './command.ts'
 import { Terminal, hasTerminal } from './terminal.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 /** Answers with some words, and then not for a long time. */
 const LONG_TURN = '@sim say working on it\\\n@sim delay 60000\n'
@@ -98,7 +99,7 @@ describe('The command chat', () => {
     expect(await first.ended).toMatchObject({ code: 0, left: 0 })
   })
 
-  test('begins another conversation with /new', async () => {
+  test.runIf(WHOLE)('begins another conversation with /new', async () => {
     const cwd = await temporaryFolder()
     const { stdout, stderr } = await run(['chat'], {
       cwd,

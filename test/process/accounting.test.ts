@@ -14,6 +14,7 @@ import {
   until,
   workerOf,
 } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const agents = {
   a: {
@@ -104,10 +105,11 @@ test('A turn that is killed counts for what was seen of it, says so, and the nex
   expect(await usageOf(session)).toMatchObject({ inputTokens: inputs, estimated: true })
 })
 
-test.each([
+test.for([
   { which: 'that ends in order after it', processDies: false, estimated: false },
   { which: 'that is killed with it', processDies: true, estimated: true },
-])('A turn whose host is killed counts once, with a process $which', async ({ processDies, estimated }) => {
+])('A turn whose host is killed counts once, with a process $which', async ({ processDies, estimated }, { skip }) => {
+  skip(!WHOLE && processDies, 'a process that ends in order after its host is the harder case')
   const site = await openSite()
   const host = startHost(site, { agents })
   await host.open()

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import type { FloodReport, FloodRequest } from '../fixtures/flood-host.ts'
 import { event, MODEL, modelAsked, openSite, processesOf, until } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const MIB = 2 ** 20
 
@@ -57,15 +58,19 @@ test('A reader that stops costs the host hardly more than one that keeps up, and
   expect(plain.stoppedPeakBytes).toBeGreaterThan(stops.stoppedPeakBytes + ALLOWANCE_BYTES)
 }, 240_000)
 
-test('A turn whose reader has stopped is interrupted all the same, and what came before is whole', async () => {
-  const report = await flood({
-    side: 'pool',
-    reader: 'stops and interrupts',
-    prompt: `${FLOOD}\n@sim tool mcp__host__note {}\n@sim silence`,
-  })
-  expect(report.whileStopped).toEqual(['question', 'tool call', 'interrupt'])
-  expect(report).toMatchObject({ characters: FLOOD_CHARACTERS, result: 'error_during_execution' })
-}, 240_000)
+test.runIf(WHOLE)(
+  'A turn whose reader has stopped is interrupted all the same, and what came before is whole',
+  async () => {
+    const report = await flood({
+      side: 'pool',
+      reader: 'stops and interrupts',
+      prompt: `${FLOOD}\n@sim tool mcp__host__note {}\n@sim silence`,
+    })
+    expect(report.whileStopped).toEqual(['question', 'tool call', 'interrupt'])
+    expect(report).toMatchObject({ characters: FLOOD_CHARACTERS, result: 'error_during_execution' })
+  },
+  240_000,
+)
 
 test('A large turn that nobody reads ends with its result, and drops the oldest of what it could not keep', async () => {
   const site = await openSite()
@@ -79,7 +84,7 @@ test('A large turn that nobody reads ends with its result, and drops the oldest 
   expect(next).toMatchObject({ result: '[turn 2] You said: next' })
 })
 
-test('A reader that has stopped does not keep the turn beyond its time, and is told', async () => {
+test.runIf(WHOLE)('A reader that has stopped does not keep the turn beyond its time, and is told', async () => {
   const site = await openSite()
   const pool = await site.pool({
     agents: { a: { model: MODEL, includePartialMessages: true, spares: { max: 0 }, limits: { turnTimeoutMs: 4_000 } } },

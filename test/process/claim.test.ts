@@ -9,6 +9,7 @@ import type { AgentProcess } from '../../src/driver/driver.ts'
 import type { AgentOptions, Pool } from '../../src/index.ts'
 import { asked, event, MODEL, openSite, record, say } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 /** A pool that has unbound one process for conversations in directories of their callers. */
 async function parkedPool(site: Site, options: AgentOptions = {}): Promise<{ pool: Pool; pid: number }> {
@@ -65,7 +66,7 @@ test('An unbound process that dies as it is claimed gives way to a plain start, 
   expect(asked(site, 'first')).toHaveLength(1)
 })
 
-test('A directory that is reached by a link is one place for claim and resume', async () => {
+test.runIf(WHOLE)('A directory that is reached by a link is one place for claim and resume', async () => {
   const site = await openSite()
   const target = await site.directory('target')
   const link = join(site.root, 'link')
@@ -128,7 +129,7 @@ test.each([
   expect(parked.alive).toBe(false)
 })
 
-test('A claim of a process that was told to go is refused', async () => {
+test.runIf(WHOLE)('A claim of a process that was told to go is refused', async () => {
   const site = await openSite()
   const parked = await park(site)
   await parked.terminate({ eofMs: 2_000, sigtermMs: 2_000 })

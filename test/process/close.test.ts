@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { createPool } from '../../src/index.ts'
 import type { Pool } from '../../src/index.ts'
 import { event, MODEL, modelAsked, openSite, processesOf, record, say, textOf } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const closed = { name: 'PoolClosedError', code: 'pool_closed' }
 
@@ -48,7 +49,7 @@ test('Closing while processes start, for turns, ahead of them and as spares, lea
   expect(left.map(({ worker }) => worker.id).toSorted()).toEqual(started.map(({ worker }) => worker.id).toSorted())
 })
 
-test('Closing twice, or while it closes, is one close', async () => {
+test.runIf(WHOLE)('Closing twice, or while it closes, is one close', async () => {
   const site = await openSite()
   const pool = await site.pool()
   await say(await pool.session('one', { agent: 'a' }), 'first')
@@ -60,7 +61,7 @@ test('Closing twice, or while it closes, is one close', async () => {
   expect(await processesOf(site.root)).toEqual([])
 })
 
-test('A pool that goes out of scope is closed', async () => {
+test.runIf(WHOLE)('A pool that goes out of scope is closed', async () => {
   const site = await openSite()
   let kept: Pool
   {

@@ -14,6 +14,7 @@ import {
   workerOf,
 } from '../fixtures/real-pool.ts'
 import type { SDKUserMessage } from '../../src/driver/driver.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 test('An idle process that is killed is noticed at once, and the next turn resumes', async () => {
   const site = await openSite()
@@ -107,7 +108,7 @@ test('The error of a process that ended by itself has its exit code and the last
   expect(Buffer.byteLength(error.stderr)).toBeLessThanOrEqual(8 * 1024)
 })
 
-test('A process that is killed while prompts are on their way to it harms nobody', async () => {
+test.runIf(WHOLE)('A process that is killed while prompts are on their way to it harms nobody', async () => {
   const site = await openSite()
   const pool = await site.pool()
   const session = await pool.session('one', { agent: 'a' })

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { asked, event, MODEL, modelAsked, openSite, processesOf, say, transcripts } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 test('A deleted session leaves no process, no record, no transcript and no workspace', async () => {
   const site = await openSite()
@@ -22,7 +23,7 @@ test('A deleted session leaves no process, no record, no transcript and no works
   await expect(resumed.next()).rejects.toMatchObject({ name: 'ResumeError' })
 })
 
-test('A deleted session takes the conversations with it that /clear left behind', async () => {
+test.runIf(WHOLE)('A deleted session takes the conversations with it that /clear left behind', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
   const pool = await site.pool({ agents: { a: { model: MODEL, cwd, verbatimPrompts: false, spares: { max: 0 } } } })
@@ -37,7 +38,7 @@ test('A deleted session takes the conversations with it that /clear left behind'
   expect(await transcripts(site.dataDir)).toEqual([])
 })
 
-test('A handle of a deleted session says so, also when another session has its key', async () => {
+test.runIf(WHOLE)('A handle of a deleted session says so, also when another session has its key', async () => {
   const site = await openSite()
   const pool = await site.pool()
   const session = await pool.session('one', { agent: 'a' })

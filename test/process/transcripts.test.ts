@@ -5,6 +5,7 @@ import { StoreError } from '../../src/errors.ts'
 import { SqliteStore } from '../../src/store/sqlite.ts'
 import { event, openSite, record, say, transcripts, until } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const SPARELESS = { spares: { max: 0 }, unboundSpares: { max: 0 } }
 
@@ -70,7 +71,7 @@ test('Spares copy from their first turn on, and a fork has all of its conversati
   }
 })
 
-test('What the store refuses keeps the worker until it is copied', async () => {
+test.runIf(WHOLE)('What the store refuses keeps the worker until it is copied', async () => {
   const site = await openSite()
   const store = new FickleStore(join(site.root, 'own.sqlite'))
   const pool = await site.pool({
@@ -95,7 +96,7 @@ test('What the store refuses keeps the worker until it is copied', async () => {
   expect((await say(s, 'three')).text).toBe('[turn 3] You said: three')
 })
 
-test('A deleted session leaves no copy', async () => {
+test.runIf(WHOLE)('A deleted session leaves no copy', async () => {
   const site = await openSite()
   const store = new SqliteStore(join(site.root, 'own.sqlite'))
   const pool = await site.pool({ transcripts: 'store', store })
