@@ -12,7 +12,7 @@ import type { QueryHost, QuerySession } from './query.ts'
 import type { QueryPlan } from './query-options.ts'
 import { existingDirectory, newRecord, sessionGone } from '../sessions/session-record.ts'
 import type { Sessions } from '../sessions/sessions.ts'
-import type { RunningTurn } from '../turns/turn.ts'
+import type { RunningTurn } from '../turns/running-turn.ts'
 import { usageFrom } from '../usage/usage.ts'
 import { isOfQuery } from '../agents/catalogue.ts'
 import type { Agents } from '../agents/catalogue.ts'
@@ -73,9 +73,7 @@ export class Queries implements QueryHost {
     message: SDKUserMessage,
     onWorker: (worker: Worker) => Promise<void>,
   ): RunningTurn {
-    return this.#context.sessions.turns.sendForQuery(conversation, message, (turn) =>
-      Object.assign(turn, { agent, onWorker }),
-    )
+    return this.#context.sessions.turns.sendForQuery(conversation, message, (turn) => turn.runFor({ agent, onWorker }))
   }
 
   async worker({ conversation, agent }: QuerySession): Promise<Worker> {

@@ -1,5 +1,5 @@
 import type { SDKMessage } from '../driver/driver.ts'
-import { RunningTurn } from '../turns/turn.ts'
+import { RunningTurn } from '../turns/running-turn.ts'
 
 /** Messages outside of turns that wait for a reader; the oldest goes first. */
 const MAX_ASIDES = 1_000

@@ -8,7 +8,7 @@ import type { ControlMethod } from './query-controls.ts'
 import { readQueryOptions } from './query-options.ts'
 import type { QueryOptions, QueryPlan } from './query-options.ts'
 import { QueryOutput, isTurn } from './query-output.ts'
-import type { RunningTurn } from '../turns/turn.ts'
+import type { RunningTurn } from '../turns/running-turn.ts'
 
 /** What the SDK's `query()` takes as its prompt. */
 export type QueryPrompt = string | AsyncIterable<SDKUserMessage>

@@ -9,8 +9,8 @@ import type { ActiveSession } from './active-session.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { Gate } from '../admission/gate.ts'
 import type { Agents } from '../agents/catalogue.ts'
-import { RunningTurn } from '../turns/turn.ts'
-import type { TurnWorker } from '../turns/turn.ts'
+import { RunningTurn } from '../turns/running-turn.ts'
+import type { TurnWorker } from '../turns/turn-worker.ts'
 import type { TurnLimits } from '../options/limits.ts'
 
 export interface CompactionContext {

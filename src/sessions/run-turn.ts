@@ -10,7 +10,8 @@ import type { MessageContent, TurnInput } from '../turns/prompt.ts'
 import { newTurn, outcomeOf } from '../turns/send.ts'
 import type { SendOptions } from '../turns/send.ts'
 import { steer } from '../turns/steering.ts'
-import type { RunningTurn, Turn } from '../turns/turn.ts'
+import type { RunningTurn } from '../turns/running-turn.ts'
+import type { Turn } from '../turns/turn.ts'
 import type { UsageLedger } from '../usage/usage-ledger.ts'
 import type { Warmth } from '../worker/warmth.ts'
 import type { Worker } from '../worker/worker.ts'
@@ -123,7 +124,7 @@ export class TurnRunner {
     const permit = await this.#enter(session, turn)
     turn.phases.enter('starting')
     // A caller that sees the end of a turn finds its place free.
-    turn.onEnd = () => permit.release()
+    turn.releaseWith(() => permit.release())
     const startedAt = clock.now()
     let used: Worker
     try {
@@ -155,7 +156,7 @@ export class TurnRunner {
     const ended = (): boolean => turn.state === 'ended'
     try {
       if (!ended()) await Promise.all([this.#begin(session, worker, turn), worker.prepare(turn)])
-      if (!ended()) await turn.onWorker?.(worker)
+      if (!ended()) await turn.prepare(worker)
       if (ended()) return
       this.#recordStart(session, worker, warmth, turn)
       await turn.run(worker, warmth, session.takeReminders())
@@ -190,7 +191,7 @@ export class TurnRunner {
   /** The worker has all that it needs for the turn, and is about to get the prompt. */
   #recordStart(session: ActiveSession, worker: Worker, warmth: Warmth, turn: RunningTurn): void {
     const { emitter, transcripts, ledger, fleet } = this.#context
-    turn.onResult = () => transcripts.confirm(worker)
+    turn.confirmWith(() => transcripts.confirm(worker))
     worker.recordWarmth(warmth)
     fleet.residents.turnStarted(session.ref)
     emitter.tell('turn.started', { id: turn.id, session: session.ref, worker: worker.id, warmth })

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { OldestWaiter, TurnInfo, WaitStats } from '../events.ts'
 import type { SessionRef } from '../store/store.ts'
-import type { RunningTurn } from '../turns/turn.ts'
+import type { RunningTurn } from '../turns/running-turn.ts'
 
 /** A turn that waits for the one before it in its session waits for no place. */
 const OWN_SESSION = 'session'

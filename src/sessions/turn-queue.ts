@@ -1,6 +1,6 @@
 import { PoolClosedError, SessionBusyError, TurnInterruptedError } from '../errors.ts'
 import type { OnBusy } from '../turns/send.ts'
-import type { RunningTurn } from '../turns/turn.ts'
+import type { RunningTurn } from '../turns/running-turn.ts'
 
 /** Turns of one session that may wait for the one that runs. */
 const MAX_QUEUED = 16
@@ -71,9 +71,9 @@ export class TurnQueue {
     } else if (this.#waiting.length >= MAX_QUEUED) {
       turn.fail(this.#busy(`${MAX_QUEUED} turns of this session wait already`))
     } else {
-      turn.onCancel = () => {
+      turn.waitIn(() => {
         this.#waiting = this.#waiting.filter((other) => other !== admission)
-      }
+      })
       this.#enqueue(admission, onBusy === 'interrupt')
       if (onBusy === 'interrupt') void running.interrupt()
     }
@@ -95,7 +95,7 @@ export class TurnQueue {
   async #start(admission: Admission): Promise<void> {
     const { turn, run } = admission
     this.#running = admission
-    turn.onCancel = undefined
+    turn.waitIn(undefined)
     try {
       await run()
     } catch (error) {

@@ -2,8 +2,9 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { ExitFacts, SDKMessage, SDKUserMessage } from '../../../src/driver/driver.ts'
 import { AuthenticationError, TurnInterruptedError, TurnTimeoutError, WorkerExitedError } from '../../../src/errors.ts'
 import { SteeringTurn } from '../../../src/turns/steering.ts'
-import { RunningTurn } from '../../../src/turns/turn.ts'
-import type { OnLeave, TurnWorker } from '../../../src/turns/turn.ts'
+import { RunningTurn } from '../../../src/turns/running-turn.ts'
+import type { TurnWorker } from '../../../src/turns/turn-worker.ts'
+import type { OnLeave } from '../../../src/turns/turn.ts'
 import { FakeClock } from '../../../src/testing/clock.ts'
 import { assistantMessage, resultMessage } from '../../../src/testing/messages.ts'
 import type { CloseReason } from '../../../src/worker/worker.ts'
@@ -384,9 +385,9 @@ describe('an interrupt', () => {
   test('before the turn has a worker ends it at once', async () => {
     const turn = turnOf()
     let cancelled = 0
-    turn.onCancel = () => {
+    turn.waitIn(() => {
       cancelled += 1
-    }
+    })
     await turn.interrupt()
     await expect(turn.result).rejects.toThrow('the turn was interrupted before it had a worker; nothing was sent')
     expect(cancelled).toBe(1)
