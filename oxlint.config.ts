@@ -42,6 +42,7 @@ const apiSees = [
   '../http/*.ts',
   '../auth/*.ts',
   '../outbound/*.ts',
+  '../forwarding/*.ts',
   '@ag-ui/core',
   '@ag-ui/core/schemas',
   '@ag-ui/encoder',
@@ -501,6 +502,11 @@ const borders: Border[] = [
     files: ['src/server/outbound/**'],
     imports: root.map((path) => `../${path}`),
     says: 'server/outbound dials other hosts: it sees the root files.',
+  },
+  {
+    files: ['src/server/forwarding/**'],
+    imports: ['../*.ts', '../http/*.ts', ...serverSees, '!../../driver/driver.ts', 'hono'],
+    says: `server/forwarding passes requests on to other hosts: it sees server and server/http, and no wire format. ${serverSays}`,
   },
   {
     files: ['src/server/api-store/**'],

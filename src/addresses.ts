@@ -26,6 +26,12 @@ const INTERNAL: readonly [network: string, prefix: number][] = [
 const internal = new BlockList()
 for (const [network, prefix] of INTERNAL) internal.addSubnet(network, prefix, network.includes(':') ? 'ipv6' : 'ipv4')
 
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i
+
+/** True for an address or host name that means this machine alone, with or without a port. */
+export const isLoopback = (host: string): boolean =>
+  LOOPBACK.test(host.includes(':') && !host.startsWith('[') && !/^[^:]*:\d+$/.test(host) ? `[${host}]` : host)
+
 /** Names that resolve inside of a machine or a private network by convention. */
 const INTERNAL_NAME = /(?:^|\.)(?:localhost|local|internal|intranet|lan|home\.arpa|localdomain)$/
 

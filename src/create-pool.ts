@@ -2,7 +2,9 @@ import { availableParallelism } from 'node:os'
 import { calendarOf } from './calendar.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
+import { toldAddress } from './cluster/address.ts'
 import { Membership, onlyHost } from './cluster/membership.ts'
+import { openPeerPort } from './cluster/open-port.ts'
 import { ControlSocket } from './control/server.ts'
 import { CredentialProxy } from './credentials/credential-proxy.ts'
 import { checkBudgets } from './credentials/placement.ts'
@@ -23,6 +25,8 @@ import type { Budgets, BudgetsOptions } from './options/budgets.ts'
 import { Confinements } from './isolation/confinement.ts'
 import { openBoundary } from './isolation/isolation.ts'
 import { writtenEgress } from './options/egress.ts'
+import { readCluster } from './options/cluster.ts'
+import type { Cluster, ClusterOptions } from './options/cluster.ts'
 import { readIsolation } from './options/isolation.ts'
 import type { Isolation, IsolationOptions } from './options/isolation.ts'
 import { limitsOf, readLimits } from './options/limits.ts'
@@ -88,6 +92,8 @@ export interface PoolOptions {
   telemetry?: TelemetryOptions
   /** Receives a line for every closed worker, refusal and failure. Default: none. */
   logger?: Logger
+  /** How other hosts of the same database reach this one. Default: they do not, and a session at another host cannot be used here. */
+  cluster?: ClusterOptions
   /** `{ postgres: URL }`, or a store of your own. Default: SQLite in the data directory. */
   store?: Store | PostgresOptions
   /** Default: the Agent SDK's `claude`. */
@@ -113,6 +119,7 @@ const KNOWN: Record<keyof PoolOptions, true> = {
   transcripts: true,
   telemetry: true,
   logger: true,
+  cluster: true,
   store: true,
   driver: true,
   clock: true,
@@ -161,8 +168,13 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, cgroup, compileCache }
   const driver = options.driver ?? new ClaudeDriver(own)
   const ledger = new UsageLedger({ clock, driver, places: dataDir })
-  const membership =
-    store.hosts && (await Membership.join({ clock, directory: store.hosts, place, version: packageVersion() }))
+  const { hosts } = store
+  const peers = read.cluster && hosts && (await openPeerPort(read.cluster, hosts))
+  opened.defer(() => peers?.port.close())
+  const at = peers && (read.cluster?.advertise ?? peers.port.address)
+  const address = at && toldAddress(at)
+  const joining = { clock, place, version: packageVersion(), address, agents: () => agents.forms }
+  const membership = hosts && (await Membership.join({ ...joining, directory: hosts }))
   const member = membership ?? onlyHost(await store.register(place))
   // Among others, the pool takes over what hosts that are gone have left.
   if (membership === undefined) await adoptOpenTurns({ store, clock, ledger, member })
@@ -172,6 +184,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     store,
     member,
     membership,
+    peers,
     memory: options.memory ?? systemMemory(clock),
     agents,
     ledger,
@@ -226,6 +239,7 @@ interface ReadOptions {
   /** A store of the caller's own. */
   own: Store | undefined
   database: PostgresAddress | undefined
+  cluster: Cluster | undefined
 }
 
 function readOptions(options: PoolOptions): ReadOptions {
@@ -261,7 +275,17 @@ function readOptions(options: PoolOptions): ReadOptions {
     telemetry: readTelemetry(options.telemetry),
     own,
     database,
+    cluster: clusterOf(options),
   }
+}
+
+/** Throws ConfigError. */
+function clusterOf({ cluster, store }: PoolOptions): Cluster | undefined {
+  const read = readCluster(cluster)
+  const hasHosts = store !== undefined && (!isStore(store) || (store as Store).hosts !== undefined)
+  if (read !== undefined && !hasHosts)
+    throw new ConfigError('cluster', 'needs a store that hosts share; give store: { postgres: URL }, or leave it out')
+  return read
 }
 
 function storeOf(store: PoolOptions['store']): Pick<ReadOptions, 'own' | 'database'> {

@@ -9,6 +9,10 @@ export { Pool } from './pool/pool.ts'
 export type { TenantDiskUse } from './maintenance/disk-use.ts'
 export type { StoreHealthStats } from './pool/store-health.ts'
 export type { PruneReport } from './maintenance/prune.ts'
+export type { PoolCluster } from './pool/cluster.ts'
+export type { Peer, PeerAnswer, PeerCall } from './cluster/peer-client.ts'
+export type { PeerService } from './cluster/peer-port.ts'
+export type { PeerQuestion, SessionPlace } from './cluster/peers.ts'
 export type { IsolationStats, PoolStats } from './pool/pool.ts'
 export type { ModelAnswer, ModelRequest } from './fleet/model-calls.ts'
 export { Session } from './sessions/session.ts'
@@ -57,6 +61,7 @@ export type {
   EventRange,
   EventTotals,
   HostDirectory,
+  HostFacts,
   HostInfo,
   HostReport,
   Beat,
@@ -64,6 +69,7 @@ export type {
   PhaseStep,
   PhaseTimes,
   SessionClaim,
+  HostOfSession,
   SessionPage,
   SessionRecord,
   Spending,
@@ -85,6 +91,7 @@ export type {
 export type { AgentProcess, Driver, ProcessInfo, StartSpec, TerminateReport, TerminateStage } from './driver/driver.ts'
 export type { AdmissionOptions } from './options/admission.ts'
 export type { ApiOptions, TenantApiOptions } from './options/api.ts'
+export type { ClusterOptions } from './options/cluster.ts'
 export type { BudgetOptions, BudgetsOptions, PriceOptions } from './options/budgets.ts'
 export type { TelemetryOptions } from './options/telemetry.ts'
 export type { IsolationOptions } from './options/isolation.ts'

@@ -2,7 +2,7 @@ import { ConfigError } from '../errors.ts'
 import type { ResidencyOptions } from '../options/residency.ts'
 import { readAgent, readAgents } from './agent.ts'
 import type { Agent, AgentOptions } from './agent.ts'
-import { fingerprintOf } from './fingerprint.ts'
+import { fingerprintOf, formOf } from './fingerprint.ts'
 
 /** Leads the names of the agents that queries bring along: no agent of a config can have it. */
 const QUERY_AGENT = 'query:'
@@ -42,6 +42,13 @@ export class Agents {
   /** Those of the pool's options. */
   get own(): Agent[] {
     return [...this.#own.values()]
+  }
+
+  /** The definitions of the pool's own agents by name, as hashes that are the same at each host that has them. */
+  get forms(): Record<string, string> {
+    return Object.fromEntries(
+      this.own.map(({ name, processOptions, isolation }) => [name, formOf({ processOptions, isolation })]),
+    )
   }
 
   find(name: string): Agent | undefined {

@@ -23,6 +23,24 @@ function canonical(value: unknown): unknown {
   return { object: entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, entry]) => [key, canonical(entry)]) }
 }
 
+/** The same of what another process can have as well: functions and instances are alike if their names are. */
+function portable(value: unknown): unknown {
+  if (typeof value === 'function') return { function: value.name }
+  if (Array.isArray(value)) return value.map(portable)
+  if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? { bigint: `${value}` } : value
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return { instance: value.constructor?.name ?? '' }
+  const entries = Object.entries(value).filter(([, entry]) => entry !== undefined)
+  return { object: entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, entry]) => [key, portable(entry)]) }
+}
+
+/** A hash of a definition that is the same at each host that has it. */
+export const formOf = (definition: unknown): string =>
+  createHash('sha256')
+    .update(JSON.stringify(portable(definition)))
+    .digest('hex')
+    .slice(0, 16)
+
 /** A hash of everything that is fixed when a process starts. A worker serves only its own fingerprint. */
 export const fingerprintOf = (parts: unknown): string =>
   createHash('sha256')

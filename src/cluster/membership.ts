@@ -34,6 +34,10 @@ interface MembershipContext {
   directory: HostDirectory
   place: string
   version: string
+  /** Where the other hosts reach this one, `host:port`. */
+  address?: string | undefined
+  /** The definitions of the agents of this host by name, as hashes. */
+  agents?: () => Readonly<Record<string, string>>
 }
 
 /** The membership of this host: it beats, and knows until when the other hosts of the store take it for alive. */
@@ -44,6 +48,8 @@ export class Membership implements HostMember {
   #validUntil: number
   /** What the listener was told last. */
   #toldUntil: number | undefined
+  /** The time of the store is that of `Clock.uptime` and so much more, in milliseconds. */
+  #storeAhead: number | undefined
   #hosts: readonly HostInfo[] = []
   /** Names of all hosts, dead ones included. */
   readonly #names = new Map<string, string>()
@@ -62,9 +68,7 @@ export class Membership implements HostMember {
   /** Rejects with StoreError. */
   static async join(context: MembershipContext): Promise<Membership> {
     const joinedAt = uptime(context.clock)
-    const { directory, place, version } = context
-    const id = await directory.join(place, { version, ttlMs: TTL_MS })
-    return new Membership(context, id, joinedAt)
+    return new Membership(context, await join(context), joinedAt)
   }
 
   get id(): string {
@@ -74,6 +78,18 @@ export class Membership implements HostMember {
   /** The hosts that were there at the last beat. */
   get hosts(): readonly HostInfo[] {
     return this.#hosts
+  }
+
+  /** The time of the store, about, in milliseconds since the epoch: the clocks of hosts may differ. */
+  get storeTime(): number {
+    const { clock } = this.#context
+    return this.#storeAhead === undefined ? clock.wall() : uptime(clock) + this.#storeAhead
+  }
+
+  /** The agents have other definitions: what this host claims from now on is of these. Rejects with StoreError. */
+  async describe(): Promise<void> {
+    const { directory, agents } = this.#context
+    if (agents !== undefined) await directory.describe(this.#id, agents())
   }
 
   get isValid(): boolean {
@@ -147,6 +163,7 @@ export class Membership implements HostMember {
       return
     }
     try {
+      if (beat.now !== undefined) this.#storeAhead = beat.now - (begunAt + uptime(this.#context.clock)) / 2
       if (beat.isMember) this.#heard(begunAt, beat.hosts)
       else await this.#comeBack()
     } catch (error) {
@@ -177,7 +194,7 @@ export class Membership implements HostMember {
   }
 
   async #comeBack(): Promise<void> {
-    const { clock, directory, place, version } = this.#context
+    const { clock } = this.#context
     const listener = this.#listener as MembershipListener
     const before = this.#id
     this.#validUntil = -Infinity
@@ -185,13 +202,16 @@ export class Membership implements HostMember {
     await listener.lost()
     if (this.#stopped) return
     const joinedAt = uptime(clock)
-    this.#id = await directory.join(place, { version, ttlMs: TTL_MS })
+    this.#id = await join(this.#context)
     this.#drainTold = false
     // What it was has not departed: it is this host.
     this.#hosts = this.#hosts.filter(({ id }) => id !== before)
     this.#extend(joinedAt + TTL_MS - MARGIN_MS)
   }
 }
+
+const join = ({ directory, place, version, address, agents }: MembershipContext): Promise<string> =>
+  directory.join(place, { version, ttlMs: TTL_MS, address, ...(agents === undefined ? {} : { agents: agents() }) })
 
 /** With the time that the machine was suspended: the database counts that, too. */
 const uptime = (clock: Clock): number => clock.uptime?.() ?? clock.now()

@@ -7,6 +7,8 @@ import { readApi } from '../options/api.ts'
 import type { ApiOptions } from '../options/api.ts'
 import { readBudgets } from '../options/budgets.ts'
 import type { BudgetsOptions } from '../options/budgets.ts'
+import { checkCluster } from '../options/cluster.ts'
+import type { ClusterOptions } from '../options/cluster.ts'
 import { readIsolation } from '../options/isolation.ts'
 import type { IsolationOptions } from '../options/isolation.ts'
 import { readLimits } from '../options/limits.ts'
@@ -35,6 +37,7 @@ export interface ConfigOptions {
   readonly residency?: ResidencyOptions
   readonly starts?: StartOptions
   readonly retention?: RetentionOptions
+  readonly cluster?: ClusterOptions
   readonly telemetry?: TelemetryOptions
   /** `store` is `{ postgres }` or an object. `logger`, `driver`, `clock`: objects that only code can give. */
   readonly [other: string]: unknown
@@ -54,7 +57,7 @@ const shape = z.looseObject(
 
 /** Checks all but the agents' own options, and takes relative paths as relative to the config's folder. Throws ConfigError. */
 export function checkShape(value: unknown, folder: string): ConfigOptions {
-  const { agents, dataDir, store, ...rest } = validate('', shape, value) as ConfigOptions
+  const { agents, dataDir, store, cluster, ...rest } = validate('', shape, value) as ConfigOptions
   readLimits(rest.limits)
   readAdmission(rest.admission)
   readResidency(rest.residency)
@@ -67,6 +70,7 @@ export function checkShape(value: unknown, folder: string): ConfigOptions {
   return {
     ...rest,
     ...(store === undefined ? {} : { store: placedStore(store, folder) }),
+    ...(cluster === undefined ? {} : { cluster: placedCluster(cluster, folder) }),
     ...(dataDir === undefined ? {} : { dataDir: resolve(folder, dataDir) }),
     agents: Object.fromEntries(Object.entries(agents).map(([name, agent]) => [name, placed(name, agent, folder)])),
   }
@@ -78,6 +82,12 @@ function placedStore(store: unknown, folder: string): unknown {
   readPostgres(store)
   const { passwordFile, ...database } = store as PostgresOptions
   return passwordFile === undefined ? database : { ...database, passwordFile: resolve(folder, passwordFile) }
+}
+
+/** Whether a secret is needed is checked with what the environment says. */
+function placedCluster(cluster: unknown, folder: string): ClusterOptions {
+  const { secretFile, ...others } = checkCluster(cluster)
+  return secretFile === undefined ? others : { ...others, secretFile: resolve(folder, secretFile) }
 }
 
 function placed(name: string, agent: Readonly<Record<string, unknown>>, folder: string): Record<string, unknown> {

@@ -119,6 +119,10 @@ export class Journal {
     return this.#writing || this.#additions.length > 0 || this.#listeners.size > 0
   }
 
+  get isFollowed(): boolean {
+    return this.#listeners.size > 0
+  }
+
   /** Now, as events tell it. */
   get time(): string {
     return formatWall(this.#clock.wall())
@@ -207,6 +211,16 @@ export class Journal {
     await this.#loadOwned()
     this.#handOver()
     await this.append([], this.turnAfter)
+  }
+
+  /** Ends a prompt that an earlier host has stored and that cannot run, and says why. Rejects with StoreError. */
+  async endPrompt({ number, event }: NumberedEvent, why: string): Promise<void> {
+    const end = [sessionError('unknown_error', why, 'exhausted'), idle({ type: 'retries_exhausted' })]
+    const processed = entryOf({ ...event, processed_at: this.time } as SessionEvent, number)
+    this.#ahead += end.length
+    const ended = this.#add([processed, ...this.#complete(end)], this.turnAfter)
+    this.#hurry()
+    await ended
   }
 
   /** Resolves when all that is kept survives the machine's end, too. Rejects with StoreError. */

@@ -18,6 +18,8 @@ import type { Agent, AgentOptions } from '../agents/agent.ts'
 import type { Agents } from '../agents/catalogue.ts'
 import type { Clock } from '../clock.ts'
 import type { Membership } from '../cluster/membership.ts'
+import type { ClusterPort } from '../cluster/open-port.ts'
+import { PoolCluster } from './cluster.ts'
 import { Counters } from './counters.ts'
 import type { Totals } from './counters.ts'
 import { PoolEmitter } from '../events.ts'
@@ -132,6 +134,8 @@ export interface PoolParts {
   member: HostMember
   /** It beats, if there may be other hosts. */
   membership?: Membership | undefined
+  /** Where the other hosts reach this one. Default: nowhere. */
+  peers?: ClusterPort | undefined
   memory: MemorySource
   agents: Agents
   ledger: UsageLedger
@@ -157,6 +161,7 @@ export class Pool implements AsyncDisposable {
   readonly #maintenance: Maintenance
   readonly #housekeeper: Housekeeper
   readonly #takeover: Takeover | undefined
+  readonly #cluster: PoolCluster | undefined
   readonly #listening: Promise<void>
   readonly #modelCalls: ModelCalls
   #closing: Promise<void> | undefined
@@ -198,7 +203,20 @@ export class Pool implements AsyncDisposable {
     const transcripts = new TranscriptCopies({ clock, driver, emitter, files, transcripts: transcriptStores })
     const services = { clock, emitter, agents }
     const { member, membership } = parts
-    this.#sessions = new Sessions({ store, member, driver, fleet, ledger, settings, transcripts, services, host })
+    this.#cluster = this.#openCluster()
+    const peers = this.#cluster
+    this.#sessions = new Sessions({
+      store,
+      member,
+      driver,
+      fleet,
+      ledger,
+      settings,
+      transcripts,
+      services,
+      host,
+      peers,
+    })
     const { stored } = this.#sessions
     this.#queries = new Queries({ clock, store, sessions: this.#sessions, agents, driver, emitter })
     const { retention } = settings
@@ -218,13 +236,38 @@ export class Pool implements AsyncDisposable {
     recordRuns(emitter, host.runFiles)
     if (membership !== undefined) {
       const sessions = this.#sessions
-      this.#takeover = new Takeover({ clock, driver, store, emitter, gate: fleet.gate, ledger, sessions, member })
+      const onDeparted = (id: string): void => this.#cluster?.departed(id)
+      const { gate } = fleet
+      this.#takeover = new Takeover({ clock, driver, store, emitter, gate, ledger, sessions, member, onDeparted })
       membership.start(this.#takeover)
     }
     for (const agent of agents.own) fleet.keepSpares(agent, 'default')
     this.#listening = host.control.listen(this).catch((error: unknown) => {
       emitter.tell('warning', { message: 'other processes cannot ask this pool', error })
     })
+  }
+
+  #openCluster(): PoolCluster | undefined {
+    const { clock, membership, peers, store } = this.#parts
+    if (peers === undefined || membership === undefined || store.hosts === undefined) return undefined
+    return new PoolCluster({
+      ...peers,
+      clock,
+      membership,
+      directory: store.hosts,
+      sessions: () => this.#sessions,
+      trouble: (message, error) => this.#emitter.tell('warning', { message, error }),
+    })
+  }
+
+  /** Whether sessions have events: the option `events`. */
+  get keepsEvents(): boolean {
+    return this.#parts.settings.keepsEvents
+  }
+
+  /** The other hosts, for a server that passes requests on to them; undefined without `cluster`. */
+  get cluster(): PoolCluster | undefined {
+    return this.#cluster
   }
 
   /**
@@ -286,6 +329,9 @@ export class Pool implements AsyncDisposable {
     for (const agent of next) this.#parts.host.confinements?.checkLater(`agents.${agent.name}.isolation`, agent)
     if (this.#closing !== undefined) throw new PoolClosedError()
     this.#agents.update(next)
+    void this.#parts.membership?.describe().catch((error: unknown) => {
+      this.#emitter.tell('warning', { message: 'the other hosts do not know of the new agents yet', error })
+    })
   }
 
   /**
@@ -536,6 +582,7 @@ export class Pool implements AsyncDisposable {
     this.#modelCalls.close()
     await this.#parts.host.credentials?.close()
     await takeover
+    await this.#cluster?.close()
     // Until here the processes of this host need its lease.
     await this.#parts.membership?.stop()
     await this.#parts.store.close()

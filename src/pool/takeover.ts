@@ -18,6 +18,8 @@ interface TakeoverContext {
   ledger: UsageLedger
   sessions: Sessions
   member: HostMember
+  /** Another host is gone. */
+  onDeparted: (id: string) => void
 }
 
 /** Sessions that one host takes in one statement. */
@@ -43,6 +45,7 @@ export class Takeover implements MembershipListener {
   report(): HostReport {
     const { running, waiting, limit, draining } = this.#facts
     if (this.#isDue && !this.#isWaiting) void this.#take()
+    void this.#context.sessions.returns.again()
     return { state: draining ? 'draining' : 'ready', running, waiting, free: Math.max(0, limit - running - waiting) }
   }
 
@@ -61,8 +64,11 @@ export class Takeover implements MembershipListener {
   }
 
   departed(hosts: readonly HostInfo[]): void {
-    const { clock, emitter } = this.#context
-    for (const { id, place } of hosts) emitter.tell('host.departed', { id, place })
+    const { clock, emitter, onDeparted } = this.#context
+    for (const { id, place } of hosts) {
+      emitter.tell('host.departed', { id, place })
+      onDeparted(id)
+    }
     this.#isDue = true
     this.#isWaiting = true
     this.#cancel?.()

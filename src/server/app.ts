@@ -20,10 +20,12 @@ import { Operators, knowsAll } from './auth/operators.ts'
 import type { KnowsTenant } from './auth/operators.ts'
 import type { ServerEnv, ServerSettings, ServerState } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
+import { Forwarding } from './forwarding/forwarding.ts'
 import { Bodies } from './http/bodies.ts'
 import { readConnectionLimits } from './http/connections.ts'
 import type { ConnectionLimits } from './http/connections.ts'
 import { crossOrigin } from './http/origins.ts'
+import { readPassedOn } from './http/passed-on.ts'
 import { inRequest } from '../telemetry/request-scope.ts'
 import { parseTraceparent } from '../trace-context.ts'
 import { Quotas } from './limits.ts'
@@ -159,23 +161,28 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     { pool, clock, settings, quotas, streams, feeds, questions, shed, recent, logger, drain },
     gate,
   )
-  const note = noted(clock, logger, gate, new Bodies((tenant, bytes) => storage.add(tenant, bytes)))
+  const bodies = new Bodies((tenant, bytes) => storage.add(tenant, bytes))
+  bodies.keepsBytes = pool.cluster !== undefined
+  const note = noted(clock, logger, gate, bodies)
   const app = new Hono<ServerEnv>()
+  const forwarding = new Forwarding({ pool, clock, streams, fetch: (request, env) => app.fetch(request, env) })
   app.use(note)
   app.use(crossOrigin(origins))
   app.use(guarded(quotas, authenticator, gate, origins))
   app.route('/', operations({ pool, settings, shed, knowledgeOf }))
   app.route('/', measured.route(knowledgeOf))
-  app.route('/', messages({ pool, quotas, feeds, streams, settings, disconnectGraceMs: graceOf(onDisconnect) }))
-  app.route('/', agUi({ pool, quotas, streams, runs }))
+  const disconnectGraceMs = graceOf(onDisconnect)
+  app.route('/', messages({ pool, quotas, feeds, streams, settings, forwarding, disconnectGraceMs }))
+  app.route('/', agUi({ pool, quotas, streams, runs, forwarding }))
   app.route('/', browserTokenRoutes(pool, tokens))
-  const context = { pool, listeners, clock, quotas, questions, streams, logger }
+  const context = { pool, listeners, clock, quotas, questions, streams, logger, forwarding }
   const models = new ModelPolicy(defining, () => authenticator.off)
   app.route('/', modelRoutes({ pool, policy: models, streams }))
   app.route('/', managedAgents(context, { store, policy, behindProxy }))
   app.get('/openapi.json', openapi(app))
   app.route('/', page.route)
   answerFailures(app, logger)
+  pool.cluster?.serve(async (request, { id }) => app.fetch(request, { passedOn: readPassedOn(request.headers, id) }))
   return {
     app,
     fetch: (request) => app.fetch(request),
@@ -251,7 +258,8 @@ function fail(error: ApiError, requestId: string): Response {
 function noted(clock: Clock, logger: Logger, gate: PageGate, bodies: Bodies): MiddlewareHandler<ServerEnv> {
   return async function note(c, next) {
     const begunAt = clock.now()
-    const requestId = `req_${randomBytes(12).toString('hex')}`
+    const passedOn = c.env?.passedOn?.requestId ?? ''
+    const requestId = passedOn === '' ? `req_${randomBytes(12).toString('hex')}` : passedOn
     c.set('requestId', requestId)
     c.set('bodies', bodies)
     const traceparent = c.req.header('traceparent')
@@ -285,11 +293,13 @@ function guarded(
       await next()
       return
     }
-    if (authenticator.off) refuseStrangers(c.req.raw.headers, origins)
+    const isPassedOn = c.env?.passedOn !== undefined
+    if (authenticator.off && !isPassedOn) refuseStrangers(c.req.raw.headers, origins)
     c.set('caller', await authenticator.authenticate(c.req.raw.headers))
     const { tenant, scope } = c.var.caller
     if (scope !== undefined) checkScope(scope, c.req.method, c.req.path)
-    quotas.request(tenant)
+    // The host that the client has asked has counted it.
+    if (!isPassedOn) quotas.request(tenant)
     const done = quotas.begin(tenant)
     try {
       await next()

@@ -11,9 +11,32 @@ export interface ServerSettings {
   defaultAgent: string | undefined
 }
 
+/** Another host has taken this request from a client, and has passed it on. */
+export interface PassedOn {
+  /** The host's id. */
+  from: string
+  requestId: string
+  mint: Mint
+  /** A stream is opened again behind this id. */
+  reopens: boolean
+}
+
+/** Makes the ids of the events that a request adds, the same ones each time that it is tried. */
+export interface Mint {
+  /** Random, in hex. */
+  seed: string
+  /** An earlier try may have done what is asked. */
+  isRepeat: boolean
+}
+
 /** What a request knows. */
 export interface ServerEnv {
+  Bindings: { passedOn?: PassedOn }
   Variables: {
+    /** Undefined without other hosts. */
+    mint: Mint | undefined
+    /** Keeps the session at this host while the answer is a stream. */
+    held: Disposable | undefined
     requestId: string
     bodies: Bodies
     caller: Caller

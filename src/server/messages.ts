@@ -4,9 +4,11 @@ import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
 import { refuseIdempotencyKey } from './http/idempotency.ts'
 import { bodyOf, jsonBody } from './http/json-body.ts'
-import type { Pool } from '../index.ts'
+import type { Pool, Session } from '../index.ts'
 import type { ServerEnv, ServerSettings } from './context.ts'
 import { ApiError, toApiError } from './errors.ts'
+import type { Forwarding } from './forwarding/forwarding.ts'
+import { SAID, mintedId, storedEvent } from './http/passed-on.ts'
 import { errorAnswers } from './openapi.ts'
 import { PING, frame } from './http/stream.ts'
 import type { Quotas } from './limits.ts'
@@ -41,6 +43,7 @@ interface MessagesContext {
   feeds: TurnFeeds
   streams: Streams
   settings: ServerSettings
+  forwarding: Forwarding
   /** How long a turn goes on whose reader has gone, in milliseconds. */
   disconnectGraceMs: number
 }
@@ -48,6 +51,7 @@ interface MessagesContext {
 /** The hosting cookbook's contract: `POST /sessions/{id}/messages`. `GET` of the same goes on with the turn that runs. */
 export function messages(context: MessagesContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
+  const forwarded = context.forwarding.route(() => 'turn')
   app.post(
     '/sessions/:id/messages',
     describeRoute({
@@ -67,6 +71,7 @@ export function messages(context: MessagesContext): Hono<ServerEnv> {
     }),
     refuseIdempotencyKey,
     jsonBody(LARGEST_BODY, `a prompt has at most ${LARGEST_BODY / 1024} KiB`),
+    forwarded,
     async (c) => {
       const key = sessionId(c.req.param('id'))
       c.set('session', key)
@@ -76,7 +81,7 @@ export function messages(context: MessagesContext): Hono<ServerEnv> {
         agent: c.req.query('agent'),
         fallback: context.settings.defaultAgent ?? context.pool.agents[0] ?? '',
       })
-      const feed = context.feeds.send(session, prompt)
+      const feed = (await repeated(context, c, session)) ?? context.feeds.send(session, prompt, eventIdOf(c))
       await context.feeds.settled(feed)
       if (feed.over && feed.last === 0 && feed.failure !== undefined) throw feed.failure
       return answer(context, c, feed, 0)
@@ -104,13 +109,14 @@ export function messages(context: MessagesContext): Hono<ServerEnv> {
       },
     }),
     refuseIdempotencyKey,
+    forwarded,
     async (c) => {
       const key = sessionId(c.req.param('id'))
       c.set('session', key)
       const { tenant } = c.var.caller
       await context.pool.session(key, { tenant })
       const feed = context.feeds.find(tenant, key)
-      if (feed === undefined) return c.body(null, 204)
+      if (feed === undefined || isOther(c, feed)) return c.body(null, 204)
       return answer(context, c, feed, readAfter(feed, c.req.header('last-event-id')))
     },
   )
@@ -138,8 +144,35 @@ function readAfter(feed: TurnFeed, lastEventId: string | undefined): number {
   return turn === feed.turn.id && /^\d{1,15}$/.test(number ?? '') ? Number(number) : 0
 }
 
+/** A stream that broke between hosts goes on with its own turn alone. */
+const isOther = (c: Context<ServerEnv>, { turn }: TurnFeed): boolean =>
+  c.env?.passedOn?.reopens === true && c.req.header('last-event-id')?.split('/')[0] !== turn.id
+
+const eventIdOf = ({ var: { mint } }: Context<ServerEnv>): { eventId?: string } =>
+  mint === undefined ? {} : { eventId: mintedId(mint, 0) }
+
+/** The turn of an earlier try of this request. Throws ApiError if the prompt was taken and its turn is not here. */
+async function repeated(
+  { feeds, pool }: MessagesContext,
+  c: Context<ServerEnv>,
+  session: Session,
+): Promise<TurnFeed | undefined> {
+  const { eventId } = eventIdOf(c)
+  if (eventId === undefined || c.var.mint?.isRepeat !== true) return undefined
+  const feed = feeds.find(session.tenant, session.key)
+  if (feed?.promptId === eventId) return feed
+  if (!pool.keepsEvents || (await storedEvent(session, eventId)) !== undefined)
+    throw new ApiError(
+      'overloaded_error',
+      'the host of this session went away with this prompt, which may have run; the events of the session say what became of it',
+      { headers: { 'x-should-retry': 'false' } },
+    )
+  return undefined
+}
+
 function answer(context: MessagesContext, c: Context<ServerEnv>, feed: TurnFeed, after: number): Response {
   const reader = feed.read(after, context.disconnectGraceMs)
+  if (c.env?.passedOn !== undefined) c.header(SAID.position, `${feed.turn.id}/${after}`)
   const source = frames(feed, reader, isPartial(c.req.query('partial')))
   return context.streams.answer(c, source, { ping: PING, leave: (how) => reader.leave(how !== 'ended') })
 }

@@ -40,8 +40,9 @@ export class Streams {
     { ping, leave, contentType = 'text/event-stream', ends = false }: StreamAnswerOptions,
   ): Response {
     const { clock, logger, tokens } = this.#parts
-    const { requestId, caller, session } = c.var
+    const { requestId, caller, session, held } = c.var
     const release = this.#open(caller.tenant, leave)
+    c.set('held', undefined)
     const begunAt = clock.now()
     const cut = new AbortController()
     const unwatch =
@@ -54,6 +55,7 @@ export class Streams {
         release()
         unwatch?.()
         leave(how)
+        held?.[Symbol.dispose]()
         const facts = { request_id: requestId, tenant: caller.tenant, session, ms: Math.round(clock.now() - begunAt) }
         logger[how === 'cut' ? 'warn' : 'debug'](`stream ${how}`, facts)
       },

@@ -15,6 +15,8 @@ export interface FeedReader extends AsyncIterator<TurnMessage, undefined> {
 export class TurnFeed {
   readonly turn: Turn
   readonly session: Pick<SessionRef, 'tenant' | 'key'>
+  /** The id of its prompt's event, if the request has chosen it. */
+  readonly promptId: string | undefined
   /** Settles when the turn has a process, with its first message, or at its end. Never rejects. */
   readonly begun: Promise<void>
   /** Settles at the turn's end. Never rejects. */
@@ -29,8 +31,9 @@ export class TurnFeed {
   #over = false
   #failure: Error | undefined
 
-  constructor(turn: Turn, session: Pick<SessionRef, 'tenant' | 'key'>, clock: Clock) {
+  constructor(turn: Turn, session: Pick<SessionRef, 'tenant' | 'key'>, clock: Clock, promptId?: string) {
     this.turn = turn
+    this.promptId = promptId
     this.session = session
     this.#clock = clock
     this.begun = this.#begun.promise

@@ -38,7 +38,8 @@ export class TurnFeeds {
 
   /** Starts a turn that no leaving client ends, unless the server was told so. */
   send(session: Session, input: TurnInput, options: Omit<SendOptions, 'onLeave'> = {}): TurnFeed {
-    const feed = new TurnFeed(session.send(input, { ...options, onLeave: 'detach' }), session, this.#clock)
+    const turn = session.send(input, { ...options, onLeave: 'detach' })
+    const feed = new TurnFeed(turn, session, this.#clock, options.eventId)
     this.#beginning.set(feed.turn.id, feed)
     void feed.begun.then(() => this.#beginning.delete(feed.turn.id))
     const id = idOf(session.tenant, session.key)

@@ -16,6 +16,9 @@ import type { OnBusy, SendOptions } from '../turns/send.ts'
 import type { UsageLedger } from '../usage/usage-ledger.ts'
 import { LiveRecord } from './live-record.ts'
 import { Ownership } from './ownership.ts'
+import type { Returns } from './ownership.ts'
+import { fromOwner } from './peers.ts'
+import type { SessionPeers } from './peers.ts'
 import type { SessionFiles } from './session-files.ts'
 import { infoOf } from './session-info.ts'
 import type { TranscriptCopies } from './transcript-copies.ts'
@@ -54,6 +57,10 @@ export interface SessionServices {
   readonly transcripts: TranscriptCopies
   readonly files: SessionFiles
   readonly ledger: UsageLedger
+  /** Claims that could not be given back yet. */
+  readonly returns: Returns
+  /** The other hosts; undefined: there are none, or they are not to be asked. */
+  readonly peers: SessionPeers | undefined
   /** Runs prompts that an earlier host has stored and not begun; undefined where they only end. */
   readonly resume: ((session: ActiveSession, prompts: readonly NumberedEvent[]) => void) | undefined
   /** No turn, reader or removal uses it at present. */
@@ -78,6 +85,8 @@ export class ActiveSession implements WorkerOwner {
   #losing: Promise<void> = Promise.resolve()
   #resetting: Promise<void> = Promise.resolve()
   #held = 0
+  /** Settles when what is stored of it beside its turns is stored. */
+  #upkeep: Promise<unknown> = Promise.resolve()
   /** True for a conversation that is deleted at its end: no store knows it. */
   readonly ephemeral: boolean
   /** This host's claim of it; undefined if no store is to know it. */
@@ -90,12 +99,14 @@ export class ActiveSession implements WorkerOwner {
   constructor(record: SessionRecord, services: SessionServices, keeping: Keeping) {
     this.#services = services
     this.ephemeral = keeping.ephemeral
-    const { store, clock, member } = services
+    const { store, clock, member, returns } = services
     const listener = {
       claimed: (found: SessionRecord) => this.live.refresh(found),
       lost: (error: FencedError) => this.#lose(error),
     }
-    this.ownership = keeping.ephemeral ? undefined : new Ownership(record.uid, { store, member, listener }, keeping)
+    this.ownership = keeping.ephemeral
+      ? undefined
+      : new Ownership(record.uid, { store, member, returns, listener }, keeping)
     this.live = new LiveRecord(record, services, this.ownership)
     this.#turns = new TurnQueue(record.key, {
       idle: () => services.onIdle(this),
@@ -191,10 +202,28 @@ export class ActiveSession implements WorkerOwner {
     this.#held -= 1
   }
 
-  /** Claims it for this host before a process of it starts. Rejects with FencedError while another host owns it. */
+  /** Claims it for this host before a process of it starts. Rejects with FencedError while it is at work at another host. */
   async own(): Promise<void> {
-    if (!this.#services.member.isValid) await this.#services.member.valid()
-    if (this.ownership?.isStored === true) await this.ownership.take()
+    const { member, peers } = this.#services
+    if (!member.isValid) await member.valid()
+    const { ownership } = this
+    if (ownership?.isStored === true) await fromOwner(this.record, peers, () => ownership.take())
+  }
+
+  /** Gives it back to the store for a host that asks for it. False: something goes on with it here. */
+  async giveBack(): Promise<boolean> {
+    const { ownership } = this
+    if (this.#gone !== undefined || ownership === undefined || this.running !== undefined || this.#isInUse) return false
+    await this.hibernate()
+    await this.journal?.written()
+    await this.#upkeep
+    if (!this.quiet) return false
+    await ownership.release()
+    return true
+  }
+
+  get #isInUse(): boolean {
+    return this.#held > 0 || this.journal?.isFollowed === true || this.#unprompted?.active === true
   }
 
   /** True when nothing keeps this host from working on it: it owns the session, or no store knows it. */
@@ -429,12 +458,12 @@ export class ActiveSession implements WorkerOwner {
   /** It is not forgotten before this work is done. */
   async #keptFor(work: () => Promise<void>): Promise<void> {
     this.hold()
-    try {
-      await work()
-    } finally {
+    const done = work().finally(() => {
       this.release()
       this.#services.onIdle(this)
-    }
+    })
+    this.#upkeep = Promise.allSettled([this.#upkeep, done])
+    await done
   }
 
   /** The end of a turn does not depend on what its caller adds. */

@@ -21,8 +21,7 @@ export class ActiveSessions {
 
   constructor(services: Omit<SessionServices, 'onIdle'>, { keepsEvents }: { keepsEvents: boolean }) {
     const onIdle = (session: ActiveSession): void => this.forgetIfQuiet(session)
-    const { store, member, clock, emitter, agents, transcripts, files, ledger, resume } = services
-    this.#services = { store, member, clock, emitter, agents, transcripts, files, ledger, resume, onIdle }
+    this.#services = { ...services, onIdle }
     this.#keepsEvents = keepsEvents
   }
 

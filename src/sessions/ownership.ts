@@ -20,10 +20,47 @@ export interface OwnershipContext {
   store: Store
   /** This host. */
   member: HostMember
+  /** Gives claims back that could not be given back at first. */
+  returns?: Returns | undefined
   listener?: OwnershipListener
 }
 
 type Claimed = Pick<ClaimedSession, 'claim' | 'lastEvent'>
+
+/** Claims whose return has failed. Until they are back, no other host may take their sessions. */
+export class Returns {
+  readonly #store: Pick<Store, 'release'>
+  readonly #claims = new Set<SessionClaim>()
+  #trying = false
+
+  constructor(store: Pick<Store, 'release'>) {
+    this.#store = store
+  }
+
+  get size(): number {
+    return this.#claims.size
+  }
+
+  add(claim: SessionClaim): void {
+    this.#claims.add(claim)
+  }
+
+  /** Tries again, unless that is under way. Never rejects: what fails is left to the next time. */
+  async again(): Promise<void> {
+    if (this.#trying) return
+    this.#trying = true
+    try {
+      for (const claim of this.#claims) {
+        await this.#store.release(claim)
+        this.#claims.delete(claim)
+      }
+    } catch {
+      // The store is away for the others as well.
+    } finally {
+      this.#trying = false
+    }
+  }
+}
 
 /** This host's claim of one session. It is taken at the first write and carried by each. */
 export class Ownership implements SessionOwnership {
@@ -83,11 +120,13 @@ export class Ownership implements SessionOwnership {
     return this.#held === undefined ? this.take().then(carried) : carried(this.#held)
   }
 
-  /** Gives the session back. A later write claims it again. If that fails, it stays with this host, which does no harm. */
+  /** Gives the session back. A later write claims it again. What fails is tried again with the next beats. */
   async release(): Promise<void> {
     const held = this.#held
     this.#held = undefined
-    if (held !== undefined) await this.#context.store.release(held.claim).catch(() => undefined)
+    if (held === undefined) return
+    const { store, returns } = this.#context
+    await store.release(held.claim).catch(() => returns?.add(held.claim))
   }
 
   /** The session is another host's by now, also if no write has shown it. */

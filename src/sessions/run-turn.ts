@@ -8,7 +8,7 @@ import type { NumberedEvent } from '../journal/journal.ts'
 import type { SessionEvent } from '../journal/session-event.ts'
 import type { MessageContent, TurnInput } from '../turns/prompt.ts'
 import { newTurn, outcomeOf } from '../turns/send.ts'
-import type { SendOptions } from '../turns/send.ts'
+import type { OnBusy, SendOptions } from '../turns/send.ts'
 import { steer } from '../turns/steering.ts'
 import type { RunningTurn } from '../turns/running-turn.ts'
 import type { Turn } from '../turns/turn.ts'
@@ -18,6 +18,8 @@ import type { Worker } from '../worker/worker.ts'
 import type { ActiveSession } from './active-session.ts'
 import type { ActiveSessions } from './active-sessions.ts'
 import type { Checkout } from './checkout.ts'
+import { ownInTurn } from './peers.ts'
+import type { SessionPeers } from './peers.ts'
 import type { SessionIdentity } from './session-record.ts'
 import type { TranscriptCopies } from './transcript-copies.ts'
 import { TurnList } from './turn-list.ts'
@@ -30,6 +32,8 @@ export interface TurnRunnerContext {
   checkout: Checkout
   transcripts: TranscriptCopies
   ledger: UsageLedger
+  /** The other hosts; undefined: they are not asked. */
+  peers: SessionPeers | undefined
   /** The limits of this agent's turns. */
   limitsOf: (agent: string) => TurnLimits
 }
@@ -78,7 +82,21 @@ export class TurnRunner {
       const { content, metadata } = stored.event as Extract<SessionEvent, { type: 'user.message' }>
       const options: SendOptions = { onBusy: 'queue', ...(metadata === undefined ? {} : { metadata }) }
       const turn = this.#newTurn(content as unknown as MessageContent, options, session.record.agent)
-      this.#admit(session, turn, options, stored)
+      // Its agent is not known here, for instance.
+      if (turn.failure !== undefined) void this.#endStored(session, stored, turn.failure)
+      else this.#admit(session, turn, options, stored)
+    }
+  }
+
+  async #endStored(session: ActiveSession, stored: NumberedEvent, { message }: Error): Promise<void> {
+    const why = `this prompt could not run at the host that has taken the session over: ${message}`
+    try {
+      await session.journal?.endPrompt(stored, why)
+    } catch (error) {
+      this.#context.emitter.tell('warning', {
+        message: `a prompt of session "${session.record.key}" was not ended`,
+        error,
+      })
     }
   }
 
@@ -103,13 +121,13 @@ export class TurnRunner {
     session.keep(turn, options, stored)
     this.open.add(turn, () => session.ref)
     void turn.ended.then(() => this.#report(session, turn))
-    const { onBusy = 'reject' } = options
-    session.admit(turn, onBusy === 'steer' ? 'reject' : onBusy, () => this.#tracked(session, turn))
+    const onBusy = options.onBusy === undefined || options.onBusy === 'steer' ? 'reject' : options.onBusy
+    session.admit(turn, onBusy, () => this.#tracked(session, turn, onBusy))
   }
 
   /** Also what follows from a turn counts until it is done. */
-  async #tracked(session: ActiveSession, turn: RunningTurn): Promise<void> {
-    const run = this.#run(session, turn)
+  async #tracked(session: ActiveSession, turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>): Promise<void> {
+    const run = this.#run(session, turn, onBusy)
     const settled = run.catch(() => undefined).then(() => session.resets)
     this.#runs.add(settled)
     void settled.then(() => this.#runs.delete(settled))
@@ -117,9 +135,10 @@ export class TurnRunner {
   }
 
   /** Runs one turn from its admission to its end, and gives back what it took on every path. */
-  async #run(session: ActiveSession, turn: RunningTurn): Promise<void> {
-    const { clock, checkout } = this.#context
-    if (!session.owned) await session.own()
+  async #run(session: ActiveSession, turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>): Promise<void> {
+    const { clock, peers, checkout } = this.#context
+    const isOver = (): boolean => turn.state === 'ended'
+    if (!session.owned) await ownInTurn(session.record, () => session.own(), { peers, clock, onBusy, isOver })
     if (turn.agent !== undefined) await useAgent(session, turn.agent)
     const permit = await this.#enter(session, turn)
     turn.phases.enter('starting')

@@ -1,5 +1,5 @@
 import type { Agents } from '../agents/catalogue.ts'
-import { ConfigError } from '../errors.ts'
+import { ConfigError, SessionBusyError } from '../errors.ts'
 import type { EventOptions, SessionEvents } from '../journal/event-reader.ts'
 import { EventReader } from '../journal/event-reader.ts'
 import type { TurnInput } from '../turns/prompt.ts'
@@ -15,6 +15,8 @@ import type { ActiveSessions } from './active-sessions.ts'
 import type { Checkout } from './checkout.ts'
 import type { Forks } from './fork.ts'
 import type { TurnRunner } from './run-turn.ts'
+import { fromOwner } from './peers.ts'
+import type { SessionPeers } from './peers.ts'
 import type { SessionIdentity } from './session-record.ts'
 import { checkName } from './session-record.ts'
 import type { StoredSessions } from './stored-sessions.ts'
@@ -27,6 +29,8 @@ export interface SessionDesk {
   readonly turns: TurnRunner
   readonly checkout: Checkout
   readonly forks: Forks
+  /** The other hosts; undefined: they are not asked. */
+  readonly peers: SessionPeers | undefined
 }
 
 const RANGE: Record<keyof EventRange, true> = {
@@ -82,8 +86,10 @@ export class Session {
   }
 
   /** Ends the session's process and keeps the session. Throws SessionBusyError while a turn runs. */
-  hibernate(): Promise<void> {
-    return this.#active.with(this.#identity, (session) => session.hibernate())
+  async hibernate(): Promise<void> {
+    await this.#active.with(this.#identity, (session) => session.hibernate())
+    if ((await this.#askOwner('release')) === 'busy')
+      throw new SessionBusyError(`session "${this.key}" runs a turn at another host; wait for its end or interrupt it`)
   }
 
   /**
@@ -109,7 +115,7 @@ export class Session {
       if ((error as { code?: string }).code === 'session_deleted') return undefined
       throw error
     })
-    if (session !== undefined) await this.#desk.stored.erase(this.#active.current(session))
+    if (session !== undefined) await this.#atHome(() => this.#desk.stored.erase(this.#active.current(session)))
   }
 
   /**
@@ -139,8 +145,9 @@ export class Session {
    */
   async interrupt(): Promise<boolean> {
     const { running } = await this.#active.find(this.#identity)
-    await running?.interrupt()
-    return running !== undefined
+    if (running === undefined) return (await this.#askOwner('interrupt')) === 'done'
+    await running.interrupt()
+    return true
   }
 
   /**
@@ -150,22 +157,26 @@ export class Session {
    */
   async changeAgent(agent: string): Promise<void> {
     this.#desk.agents.of(agent)
-    await this.#active.with(this.#identity, async (session) => {
-      if (session.record.agent === agent) return
-      await session.hibernate()
-      await session.live.changeAgent(agent)
-    })
+    await this.#atHome(() =>
+      this.#active.with(this.#identity, async (session) => {
+        if (session.record.agent === agent) return
+        await session.hibernate()
+        await session.live.changeAgent(agent)
+      }),
+    )
   }
 
   /** Adds events of the caller's own, which the agent does not see; resolves when they are durable. Throws as `events()`. */
   append(events: readonly NewSessionEvent[]): Promise<NumberedEvent[]> {
-    return this.#active.with(this.#identity, async (session) => {
-      const journal = journalOf(session)
-      const added = await journal.append(events)
-      for (const { event } of added) session.running?.record?.recordFromCaller(event)
-      await journal.flush()
-      return added
-    })
+    return this.#atHome(() =>
+      this.#active.with(this.#identity, async (session) => {
+        const journal = journalOf(session)
+        const added = await journal.append(events)
+        for (const { event } of added) session.running?.record?.recordFromCaller(event)
+        await journal.flush()
+        return added
+      }),
+    )
   }
 
   /** Throws SessionGoneError when it was deleted. */
@@ -174,6 +185,19 @@ export class Session {
     const { info } = session
     this.#active.forgetIfQuiet(session)
     return info
+  }
+
+  /** Does what needs the session here. */
+  #atHome<T>(work: () => Promise<T>): Promise<T> {
+    return fromOwner(this.#identity, this.#desk.peers, work)
+  }
+
+  /** Asks the host that has the session, if that is another one. */
+  async #askOwner(what: 'release' | 'interrupt'): Promise<'done' | 'busy' | 'refused'> {
+    const { tenant, key, uid } = this.#identity
+    const isHere = this.#active.inMemory(this.#identity)?.ownership?.held !== undefined
+    const { peers } = this.#desk
+    return isHere || peers === undefined ? 'refused' : peers.ask({ do: what, tenant, key, uid })
   }
 
   /** Keeps the session in memory while it is followed, so that the follower hears of what is added to it. */

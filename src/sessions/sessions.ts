@@ -19,6 +19,8 @@ import { Compaction } from './compaction.ts'
 import { Forks } from './fork.ts'
 import { TurnRunner } from './run-turn.ts'
 import { SessionFiles } from './session-files.ts'
+import { Returns } from './ownership.ts'
+import type { SessionPeers } from './peers.ts'
 import { infoOf } from './session-info.ts'
 import { checkConflict, checkName, existingDirectory, newRecord, sessionGone } from './session-record.ts'
 import type { SessionIdentity } from './session-record.ts'
@@ -59,6 +61,8 @@ export interface SessionsContext {
   settings: SessionSettings
   transcripts: TranscriptCopies
   services: { clock: Clock; emitter: PoolEmitter; agents: Agents }
+  /** The other hosts. Default: they are not asked. */
+  peers?: SessionPeers | undefined
   host: { files: PoolFiles; tenantFiles: TenantFiles }
 }
 
@@ -76,11 +80,14 @@ export class Sessions implements SessionDesk {
   readonly turns: TurnRunner
   readonly checkout: Checkout
   readonly forks: Forks
+  readonly peers: SessionPeers | undefined
+  /** Claims that could not be given back yet. */
+  readonly returns: Returns
   readonly #clock: Clock
   readonly #store: Store
 
   constructor(context: SessionsContext) {
-    const { store, member, driver, fleet, ledger, settings, transcripts, services, host } = context
+    const { store, member, driver, fleet, ledger, settings, transcripts, services, host, peers } = context
     const { clock, emitter, agents } = services
     const { limits, keepsEvents } = settings
     const places = host.files
@@ -89,17 +96,21 @@ export class Sessions implements SessionDesk {
     const resume =
       store.hosts &&
       ((session: ActiveSession, prompts: readonly NumberedEvent[]) => this.turns.resume(session, prompts))
-    const shared = { store, member, clock, emitter, agents, transcripts, files, ledger, resume }
+    const returns = new Returns(store)
+    const shared = { store, member, clock, emitter, agents, transcripts, files, ledger, returns, peers, resume }
     const active = new ActiveSessions(shared, { keepsEvents })
     const compaction = new Compaction({ clock, driver, emitter, gate: fleet.gate, ledger, agents, places, limits })
     const checkout = new Checkout({ fleet, agents, emitter, transcripts, compaction, ledger, places })
     const { turnTimeoutMs, inactivityTimeoutMs } = limits
     const limitsOf = (agent: string): TurnLimits => ({ turnTimeoutMs, inactivityTimeoutMs, ...agents.of(agent).limits })
-    this.turns = new TurnRunner({ clock, emitter, fleet, active, checkout, transcripts, ledger, limitsOf })
+    const running = { clock, emitter, fleet, active, checkout, transcripts, ledger, peers, limitsOf }
+    this.turns = new TurnRunner(running)
     this.forks = new Forks({ clock, emitter, active, files })
     this.stored = new StoredSessions({ active, store, emitter, files, fleet })
     this.agents = agents
     this.active = active
+    this.peers = peers
+    this.returns = returns
     this.checkout = checkout
     this.#clock = clock
     this.#store = store

@@ -305,6 +305,8 @@ export interface HostInfo extends HostReport {
   place: string
   /** The release that it runs. */
   version: string
+  /** Where the other hosts reach it, `host:port`. Undefined: they do not. */
+  address?: string | undefined
   /** How long ago it was heard of last, in milliseconds. */
   silentMs: number
 }
@@ -315,6 +317,26 @@ export interface Beat {
   isMember: boolean
   /** The hosts that are not gone, this one included. */
   hosts: HostInfo[]
+  /** The time of the store, in milliseconds since the epoch. Default: that of the host. */
+  now?: number
+}
+
+/** What a host says of itself when it joins. */
+export interface HostFacts {
+  /** The release that it runs. */
+  version: string
+  /** How long it is a member without a beat. */
+  ttlMs: number
+  /** Where the other hosts reach it, `host:port`. */
+  address?: string | undefined
+  /** The definitions of its agents by name, as hashes. */
+  agents?: Readonly<Record<string, string>>
+}
+
+/** The host that a session belongs to now. */
+export interface HostOfSession extends Pick<HostInfo, 'id' | 'place' | 'address'> {
+  /** False: no host owns the session, but this one has its agent in the form that the session had last. */
+  owns: boolean
 }
 
 /**
@@ -323,7 +345,16 @@ export interface Beat {
  */
 export interface HostDirectory {
   /** Adds a host, and returns its id. The host that was at this place before is gone from then on. */
-  join(place: string, facts: { version: string; ttlMs: number }): Promise<string>
+  join(place: string, facts: HostFacts): Promise<string>
+  /** The agents of a host have other definitions now. */
+  describe(id: string, agents: Readonly<Record<string, string>>): Promise<void>
+  /**
+   * The host that owns a session, if it is not gone. If none does, and the asking host may not claim it: one that may. Undefined: the
+   * asking host may claim it, or there is no such session.
+   */
+  hostOf(tenant: string, key: string, asker: string): Promise<HostOfSession | undefined>
+  /** A random secret that this store keeps for its hosts. */
+  secret(): Promise<string>
   /** Is heard of. Declares silent hosts gone. Rejects at once if the store cannot be reached. */
   beat(id: string, report: HostReport): Promise<Beat>
   list(): Promise<HostInfo[]>

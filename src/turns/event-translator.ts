@@ -1,6 +1,6 @@
 import { CLIENT_TOOLS } from '../agents/question.ts'
 import type { SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
-import { isContext, metadataOf } from './prompt.ts'
+import { factsOf, isContext } from './prompt.ts'
 import type {
   EventContent,
   EventPreview,
@@ -256,9 +256,7 @@ export function toolUseEvent(
 
 /** The event of a prompt. */
 export function promptEvent(prompt: SDKUserMessage): NewSessionEvent {
-  const metadata = metadataOf(prompt)
-  const content = contentOf(prompt.message.content)
-  return { type: 'user.message', content, ...(metadata === undefined ? {} : { metadata }) }
+  return { type: 'user.message', content: contentOf(prompt.message.content), ...factsOf(prompt) }
 }
 
 const errorType = (error: Failure): SessionErrorType => ERROR_TYPES[error] ?? 'model_request_failed_error'

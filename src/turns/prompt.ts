@@ -22,11 +22,18 @@ function contextBlock(text: string): { type: 'text'; text: string } {
 /** What a caller keeps with a prompt. */
 export type PromptMetadata = Readonly<Record<string, unknown>>
 
-/** By what the SDK's message carries: its copies carry the same. */
-const kept = new WeakMap<object, PromptMetadata>()
+/** What the event of a prompt says of it besides its content. */
+export interface PromptFacts {
+  /** The id of the event. */
+  id?: string
+  metadata?: PromptMetadata
+}
 
-/** What the caller of `send()` keeps with this prompt. */
-export const metadataOf = ({ message }: SDKUserMessage): PromptMetadata | undefined => kept.get(message)
+/** By what the SDK's message carries: its copies carry the same. */
+const kept = new WeakMap<object, PromptFacts>()
+
+/** What the caller of `send()` has said of this prompt. */
+export const factsOf = ({ message }: SDKUserMessage): PromptFacts => kept.get(message) ?? {}
 
 /** Characters of JSON. */
 const LARGEST_METADATA = 64 * 1024
@@ -35,17 +42,24 @@ const LARGEST_METADATA = 64 * 1024
 interface PromptExtras {
   context?: readonly string[] | undefined
   metadata?: PromptMetadata | undefined
+  eventId?: string | undefined
 }
 
 /**
  * Makes the SDK's message of what a caller sends, `context` before it. Throws ConfigError for nothing at all, and for
  * metadata that is not JSON or too large.
  */
-export function toUserMessage(input: TurnInput, { context = [], metadata }: PromptExtras = {}): SDKUserMessage {
+export function toUserMessage(
+  input: TurnInput,
+  { context = [], metadata, eventId }: PromptExtras = {},
+): SDKUserMessage {
   const whole = withContext(toPrompt(input), context)
-  if (metadata === undefined) return whole
+  if (metadata === undefined && eventId === undefined) return whole
   const carrying = { ...whole, message: { ...whole.message } }
-  kept.set(carrying.message, checkedMetadata(metadata))
+  kept.set(carrying.message, {
+    ...(eventId === undefined ? {} : { id: eventId }),
+    ...(metadata === undefined ? {} : { metadata: checkedMetadata(metadata) }),
+  })
   return carrying
 }
 

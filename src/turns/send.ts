@@ -34,6 +34,11 @@ export interface SendOptions {
    * The agent does not see it.
    */
   metadata?: PromptMetadata
+  /**
+   * The id of the prompt's event, for a caller that may have to send the prompt again and looks for it first. 1 to 128 letters, digits, `_`
+   * and `-`. Default: a random one.
+   */
+  eventId?: string
   /** The limits of this turn. Default: the agent's. */
   limits?: TurnLimitOptions
   /** False: the session's events do not show the prompt, for a prompt that no user has sent. Default `true`. */
@@ -85,6 +90,7 @@ const SEND_OPTIONS: Record<keyof SendOptions, true> = {
   onLeave: true,
   context: true,
   metadata: true,
+  eventId: true,
   lastEvents: true,
   showPrompt: true,
   limits: true,
@@ -99,7 +105,7 @@ const ON_LEAVE = ['interrupt', 'detach']
 /** Checks the options of `send()`. Throws ConfigError. */
 export function checkSendOptions(options: SendOptions): void {
   checkOptions('send()', options, SEND_OPTIONS)
-  const { signal, onBusy, onLeave, context, traceparent } = options
+  const { signal, onBusy, onLeave, context, eventId, traceparent } = options
   if (onBusy !== undefined && !ON_BUSY.includes(onBusy)) throw new ConfigError('onBusy', notOneOf(onBusy, ON_BUSY))
   if (onLeave !== undefined && !ON_LEAVE.includes(onLeave))
     throw new ConfigError('onLeave', notOneOf(onLeave, ON_LEAVE))
@@ -107,6 +113,8 @@ export function checkSendOptions(options: SendOptions): void {
     throw new ConfigError('signal', 'must be an AbortSignal, such as the signal of an AbortController')
   if (context !== undefined && !(Array.isArray(context) && context.every((text) => typeof text === 'string')))
     throw new ConfigError('context', 'must be a list of texts')
+  if (eventId !== undefined && !(typeof eventId === 'string' && /^[\w-]{1,128}$/.test(eventId)))
+    throw new ConfigError('eventId', 'must have 1 to 128 letters, digits, "_" and "-"')
   if (traceparent !== undefined && parseTraceparent(traceparent) === undefined)
     throw new ConfigError('traceparent', `is not a W3C traceparent, such as ${EXAMPLE_TRACEPARENT}`)
 }

@@ -20,6 +20,7 @@ export interface HostFlags extends DataDirFlags {
 const COLUMNS: readonly Column[] = [
   { head: 'id', align: 'right' },
   { head: 'place', title: true, least: 12 },
+  { head: 'address', least: 12 },
   { head: 'state' },
   { head: 'version' },
   { head: 'running', align: 'right' },
@@ -47,9 +48,11 @@ export async function listHosts({ json, ...flags }: HostFlags): Promise<void> {
   const hosts = await withHosts(flags, (directory) => directory.list())
   if (json === true) return console.log(JSON.stringify(hosts))
   if (hosts.length === 0) return console.log('No host shares this database now.')
-  const rows = hosts.map(({ id, place, state, version, running, waiting, free, silentMs }) => [
+  const rows = hosts.map(({ id, place, address, state, version, running, waiting, free, silentMs }) => [
     id,
     place,
+    // What follows it names a network.
+    address?.split('#')[0] ?? '-',
     state,
     version,
     running,

@@ -11,6 +11,7 @@ import { refuseIdempotencyKey } from '../http/idempotency.ts'
 import { jsonBody } from '../http/json-body.ts'
 import type { ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
+import type { Forwarding } from '../forwarding/forwarding.ts'
 import type { Quotas } from '../limits.ts'
 import { errorAnswers } from '../openapi.ts'
 import type { Streams } from '../streams.ts'
@@ -31,11 +32,12 @@ interface AgUiContext {
   quotas: Quotas
   streams: Streams
   runs: Runs
+  forwarding: Forwarding
 }
 
 /** `POST /ag-ui/{agent}`: a run of AG-UI. Its thread is the session of that key, of the caller's tenant. */
 export function agUi(context: AgUiContext): Hono<ServerEnv> {
-  const { pool, runs, streams } = context
+  const { pool, runs, streams, forwarding } = context
   const app = new Hono<ServerEnv>()
   app.post(
     '/ag-ui/:agent',
@@ -56,6 +58,10 @@ export function agUi(context: AgUiContext): Hono<ServerEnv> {
     }),
     refuseIdempotencyKey,
     jsonBody(LARGEST_BODY, `a run has at most ${LARGEST_BODY / 2 ** 20} MiB`),
+    forwarding.route(
+      () => 'run',
+      (c) => readRun(c.req.raw).threadId,
+    ),
     async (c) => {
       const agent = c.req.param('agent')
       if (!pool.agents.includes(agent)) throw new ApiError('not_found_error', `there is no agent "${agent}"`)

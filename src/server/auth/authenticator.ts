@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isLoopback } from '../../addresses.ts'
 import type { Clock } from '../../clock.ts'
 import type { BrowserTokens } from './browser-tokens.ts'
 import { BROWSER_TOKEN } from './caller.ts'
@@ -78,12 +79,6 @@ export class Authenticator {
   }
 }
 
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i
-
-/** True for an address or host name that means this machine alone. */
-export const isLoopback = (host: string): boolean =>
-  LOOPBACK.test(host.includes(':') && !host.startsWith('[') ? `[${host}]` : host)
-
 /**
  * Without keys the server trusts every caller that reaches it: programs of this machine. A web page in its browser is none of them,
  * whether it posts across origins or has bent a name to loopback, unless `server.origins` names it. Throws ApiError
@@ -92,7 +87,7 @@ export const isLoopback = (host: string): boolean =>
 export function refuseStrangers(headers: Headers, origins: readonly string[]): void {
   const host = headers.get('host')
   const origin = headers.get('origin')
-  if (host !== null && !LOOPBACK.test(host))
+  if (host !== null && !isLoopback(host))
     throw new ApiError('permission_error', `without API keys this server answers on loopback only, not as ${host}`)
   if (origin !== null) {
     // The page may be this server's own, where it is mounted into one that has pages.

@@ -12,6 +12,8 @@ const COME_BACK_MS = 1_000
 /** Counts the bytes of all bodies that are read or worked on. */
 export class Bodies {
   readonly #room: number
+  /** Whether the bytes of bodies are kept as they came, for another host. */
+  keepsBytes = false
   /** A tenant has sent a body of so many bytes. */
   readonly onRead: (tenant: string, bytes: number) => void
   readonly #byTenant = new Map<string, number>()

@@ -12,8 +12,13 @@ const parsed = new WeakMap<Request, unknown>()
 
 const hashes = new WeakMap<Request, string>()
 
+const raw = new WeakMap<Request, Buffer>()
+
 /** The JSON body of a request that {@link jsonBody} has passed. */
 export const bodyOf = (request: Request): unknown => parsed.get(request)
+
+/** The bytes of the body of a request that {@link jsonBody} has passed, if `Bodies.keepsBytes`. */
+export const bytesOf = (request: Request): Buffer | undefined => raw.get(request)
 
 /** The SHA-256, in hex, of the body of a request that {@link jsonBody} has passed. */
 export const bodyHashOf = (request: Request): string | undefined => hashes.get(request)
@@ -32,8 +37,14 @@ export function jsonBody(
     const { tenant } = caller
     const share = new Share((bytes) => bodies.hold(tenant, bytes))
     try {
-      const { value, size, hash } = await readJson(c.req.raw, { maxBytes, tooLarge, optional }, share)
+      const { keepsBytes } = bodies
+      const { value, size, hash, bytes } = await readJson(
+        c.req.raw,
+        { maxBytes, tooLarge, optional, keepsBytes },
+        share,
+      )
       bodies.onRead(tenant, size)
+      if (bytes !== undefined) raw.set(c.req.raw, bytes)
       parsed.set(c.req.raw, value)
       hashes.set(c.req.raw, hash)
       await next()
@@ -66,11 +77,18 @@ class Share {
   }
 }
 
+interface Reading {
+  maxBytes: number
+  tooLarge: string
+  optional: boolean
+  keepsBytes: boolean
+}
+
 async function readJson(
   request: Request,
-  { maxBytes, tooLarge, optional }: { maxBytes: number; tooLarge: string; optional: boolean },
+  { maxBytes, tooLarge, optional, keepsBytes }: Reading,
   share: Share,
-): Promise<{ value: unknown; size: number; hash: string }> {
+): Promise<{ value: unknown; size: number; hash: string; bytes: Buffer | undefined }> {
   const refuse = (): never => {
     throw new ApiError('request_too_large', tooLarge)
   }
@@ -79,18 +97,20 @@ async function readJson(
   const hash = createHash('sha256')
   const decoder = new TextDecoder()
   const pieces: string[] = []
+  const bytes: Uint8Array[] = []
   let size = 0
   for await (const piece of piecesOf(request)) {
     size += piece.length
     if (size > maxBytes) refuse()
-    share.grow(size)
+    share.grow(keepsBytes ? 2 * size : size)
     scan.push(piece)
     hash.update(piece)
+    if (keepsBytes) bytes.push(piece)
     // Piece by piece, so that a large body does not hold up the event loop at its end.
     pieces.push(decoder.decode(piece, { stream: true }))
   }
   pieces.push(decoder.decode())
-  const all = { size, hash: hash.digest('hex') }
+  const all = { size, hash: hash.digest('hex'), bytes: keepsBytes ? Buffer.concat(bytes) : undefined }
   if (optional && size === 0) return { value: undefined, ...all }
   try {
     return { value: JSON.parse(pieces.join('')), ...all }

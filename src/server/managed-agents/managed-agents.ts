@@ -5,6 +5,7 @@ import type { Logger } from '../../telemetry/log.ts'
 import type { ApiStore } from '../../store/api-store.ts'
 import type { ServerEnv } from '../context.ts'
 import { Idempotency } from '../http/idempotency.ts'
+import type { Forwarding } from '../forwarding/forwarding.ts'
 import type { Quotas } from '../limits.ts'
 import type { PoolListeners } from '../pool-listeners.ts'
 import type { Questions } from '../questions.ts'
@@ -34,6 +35,7 @@ interface ManagedAgentsContext {
   questions: Questions
   streams: Streams
   logger: Logger
+  forwarding: Forwarding
 }
 
 interface ManagedAgentsParts {
@@ -45,7 +47,7 @@ interface ManagedAgentsParts {
 
 /** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/sessions`. */
 export function managedAgents(
-  { pool, listeners, clock, quotas, questions, streams, logger }: ManagedAgentsContext,
+  { pool, listeners, clock, quotas, questions, streams, logger, forwarding }: ManagedAgentsContext,
   { store: { resources, answers }, policy, behindProxy }: ManagedAgentsParts,
 ): Hono<ServerEnv> {
   const now = (): number => clock.wall()
@@ -73,7 +75,11 @@ export function managedAgents(
   })
   listeners.on('turn.ended', ({ session }) => questions.turnEnded(session))
   const app = new Hono<ServerEnv>()
-  app.use('/v1/*', refuseWorkspace, readBodies, new Idempotency({ clock, answers, warn }).handle)
+  app.use('/v1/*', refuseWorkspace, readBodies)
+  // The host of the session knows whether the request has come before.
+  const forwarded = forwarding.route((c) => (c.req.path.endsWith('/events/stream') ? 'events' : undefined))
+  app.use('/v1/sessions/:id/*', forwarded)
+  app.use('/v1/*', new Idempotency({ clock, answers, warn }).handle)
   const agentsOf = agentRoutes(agents, async (tenant, params, id) => {
     await policy.check(tenant, await agents.drafted(tenant, params, id))
     quotas.define(tenant, 'definitions', await resources.count('agent', tenant))

@@ -15,29 +15,44 @@ INSERT INTO pool.hosts (place) VALUES ($1) RETURNING id`
 /** Repeated after an unknown outcome it finds what it has made. */
 const CREATE = `
 WITH made AS (
-  INSERT INTO pool.sessions (uid, owner, tenant, key, fence, ${FACTS})
-  VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+  INSERT INTO pool.sessions (uid, owner, tenant, key, fence, ${FACTS}, agent_form)
+  VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+    (SELECT m.agents ->> $5 FROM pool.hosts m WHERE m.id = $2))
   ON CONFLICT (tenant, key) DO NOTHING RETURNING uid)
 SELECT uid FROM made
 UNION ALL SELECT uid FROM pool.sessions WHERE tenant = $3 AND key = $4 AND uid = $1 AND owner = $2 AND fence = 1 AND $14`
 
-const IS_GONE = `EXISTS (SELECT 1 FROM pool.hosts h WHERE h.id = s.owner AND h.state = 'gone')`
+export const IS_GONE = `EXISTS (SELECT 1 FROM pool.hosts h WHERE h.id = s.owner AND h.state = 'gone')`
+
+/** Host m has the session's agent in the form that the session had last, or nothing says which form that was. */
+export const HAS_FORM = `(s.agent_form IS NULL OR m.agents IS NULL OR m.agents ->> s.agent = s.agent_form)`
+
+/** A form that no other ready host has is that of a config that is no more. */
+const FITS = `(${HAS_FORM} OR NOT EXISTS (
+  SELECT 1 FROM pool.hosts o WHERE o.state = 'ready' AND o.id <> m.id AND o.agents ->> s.agent = s.agent_form))`
+
+const NEW_FORM = `coalesce(m.agents ->> s.agent, s.agent_form)`
 
 /** Free, of this host, or of a host that is gone: a new fence. */
 const CLAIM = `
-UPDATE pool.sessions s SET owner = $2, fence = s.fence + 1
-WHERE s.uid = $1 AND (s.owner IS NULL OR s.owner = $2 OR ${IS_GONE})
-  AND EXISTS (SELECT 1 FROM pool.hosts m WHERE m.id = $2 AND m.state = 'ready')
+UPDATE pool.sessions s SET owner = $2, fence = s.fence + 1, agent_form = ${NEW_FORM} FROM pool.hosts m
+WHERE s.uid = $1 AND (s.owner = $2 OR ((s.owner IS NULL OR ${IS_GONE}) AND ${FITS})) AND m.id = $2 AND m.state = 'ready'
 RETURNING ${CLAIM_COLUMNS}`
+
+/** Whose the session is; of no host: one that may claim it while host $2 may not. */
+const REFUSAL = `
+SELECT CASE WHEN s.owner IS NULL OR ${IS_GONE} THEN (
+  SELECT o.id FROM pool.hosts o WHERE o.state = 'ready' AND o.id <> m.id AND o.agents ->> s.agent = s.agent_form
+    AND NOT ${HAS_FORM} LIMIT 1) ELSE s.owner END AS owner
+FROM pool.sessions s LEFT JOIN pool.hosts m ON m.id = $2 WHERE s.uid = $1`
 
 /** Several hosts take some each. `$3`: what this host knows to own, which it did not adopt in an attempt of unknown outcome. */
 const ADOPT = `
 WITH few AS (
-  SELECT s.id FROM pool.sessions s
-  WHERE s.open_turn AND (s.owner IS NULL OR ${IS_GONE} OR (s.owner = $1 AND s.uid <> ALL ($3::text[])))
-    AND EXISTS (SELECT 1 FROM pool.hosts m WHERE m.id = $1 AND m.state = 'ready')
+  SELECT s.id, ${NEW_FORM} AS form FROM pool.sessions s JOIN pool.hosts m ON m.id = $1 AND m.state = 'ready'
+  WHERE s.open_turn AND (((s.owner IS NULL OR ${IS_GONE}) AND ${FITS}) OR (s.owner = $1 AND s.uid <> ALL ($3::text[])))
   ORDER BY s.id LIMIT $2 FOR UPDATE OF s SKIP LOCKED)
-UPDATE pool.sessions s SET owner = $1, fence = s.fence + 1 FROM few WHERE s.id = few.id
+UPDATE pool.sessions s SET owner = $1, fence = s.fence + 1, agent_form = few.form FROM few WHERE s.id = few.id
 RETURNING ${CLAIM_COLUMNS}`
 
 /** Absolute fences: an attempt that arrives late changes nothing. */
@@ -146,7 +161,7 @@ export class Claims {
     const [row] = await this.#connections.persist(() =>
       this.#connections.once<ClaimRow>({ name: 'claim', text: CLAIM, values: [uid, Number(owner)] }),
     )
-    if (row === undefined) throw (await this.refusal(uid)) ?? notThere(uid)
+    if (row === undefined) throw (await this.refusal(uid, owner)) ?? notThere(uid)
     const claimed = toClaimed(row)
     this.#note(claimed.claim, claimed.lastEvent)
     return claimed
@@ -184,9 +199,9 @@ export class Claims {
   }
 
   /** Why a write of this session has changed nothing; undefined if the session is not there. Rejects with StoreError. */
-  async refusal(uid: string): Promise<FencedError | undefined> {
-    const text = 'SELECT owner FROM pool.sessions WHERE uid = $1'
-    const [row] = await this.#connections.read<{ owner: number | null }>({ text, values: [uid] })
+  async refusal(uid: string, claimant?: string): Promise<FencedError | undefined> {
+    const values = [uid, claimant === undefined ? null : Number(claimant)]
+    const [row] = await this.#connections.read<{ owner: number | null }>({ text: REFUSAL, values })
     return row && new FencedError(uid, row.owner === null ? undefined : String(row.owner))
   }
 

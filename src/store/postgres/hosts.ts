@@ -1,5 +1,7 @@
 import type Pg from 'pg'
-import type { Beat, HostDirectory, HostInfo, HostReport } from '../store.ts'
+import { StoreError } from '../../errors.ts'
+import type { Beat, HostDirectory, HostFacts, HostInfo, HostReport, HostOfSession } from '../store.ts'
+import { HAS_FORM, IS_GONE } from './claims.ts'
 import type { Claims } from './claims.ts'
 import { LONG_QUERY_MS } from './connections.ts'
 import type { Connections } from './connections.ts'
@@ -10,10 +12,10 @@ const BEAT_MS = 900
 /** Retires the host that was at this place before. */
 const JOIN = `
 WITH before AS (UPDATE pool.hosts SET state = 'gone' WHERE place = $1 AND state <> 'gone')
-INSERT INTO pool.hosts (place, version, ttl_ms, beat_at, steady_since)
-VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp()) RETURNING id`
+INSERT INTO pool.hosts (place, version, ttl_ms, address, agents, beat_at, steady_since)
+VALUES ($1, $2, $3, $4, $5, clock_timestamp(), clock_timestamp()) RETURNING id`
 
-const COLUMNS = `id, place, state, coalesce(version, '') AS version, running, waiting, free,
+const COLUMNS = `id, place, address, state, coalesce(version, '') AS version, running, waiting, free,
   coalesce(extract(epoch FROM clock_timestamp() - beat_at) * 1000, 0)::bigint AS silent_ms`
 
 /**
@@ -32,7 +34,7 @@ dead AS (
     SELECT h.id FROM pool.hosts h, me WHERE h.id <> me.id AND h.state <> 'gone' AND h.ttl_ms IS NOT NULL
     AND greatest(h.beat_at, me.steady_since) < clock_timestamp() - h.ttl_ms * interval '1 ms'
     FOR UPDATE OF h SKIP LOCKED) RETURNING id)
-SELECT ${COLUMNS}, (SELECT state FROM me) AS own_state FROM pool.hosts
+SELECT ${COLUMNS}, (SELECT state FROM me) AS own_state, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now FROM pool.hosts
 WHERE state <> 'gone' AND id NOT IN (SELECT id FROM dead) ORDER BY id`
 
 /** The time is the database's. Another owner raises the fence, so that the row says how often the job has moved. */
@@ -56,18 +58,40 @@ UPDATE pool.sessions SET owner = NULL WHERE id IN (
 const FORGET_GONE = `
 DELETE FROM pool.hosts h WHERE ${LONG_GONE} AND NOT EXISTS (SELECT 1 FROM pool.sessions s WHERE s.owner = h.id)`
 
+/** The owner; else, for a session that `$3` may not claim, a ready host that may, the one with most room. */
+const HOST_OF = `
+SELECT h.id, h.place, h.address, coalesce(h.id = s.owner, false) AS owns FROM pool.sessions s
+JOIN pool.hosts h ON h.id = s.owner OR (h.state = 'ready' AND h.id <> $3 AND h.agents ->> s.agent = s.agent_form)
+WHERE s.tenant = $1 AND s.key = $2 AND h.state <> 'gone'
+  AND (h.id = s.owner OR ((s.owner IS NULL OR ${IS_GONE})
+    AND NOT EXISTS (SELECT 1 FROM pool.hosts m WHERE m.id = $3 AND ${HAS_FORM})))
+ORDER BY h.free DESC LIMIT 1`
+
 interface Row extends Omit<HostReport, 'state'> {
   id: number
   place: string
   state: HostReport['state']
+  address: string | null
   version: string
   silent_ms: number
+  now?: number
   own_state?: HostReport['state'] | null
 }
 
-const infoOf = ({ id, place, state, version, running, waiting, free, silent_ms: silentMs }: Row): HostInfo => ({
+const infoOf = ({
+  id,
+  place,
+  address,
+  state,
+  version,
+  running,
+  waiting,
+  free,
+  silent_ms: silentMs,
+}: Row): HostInfo => ({
   id: String(id),
   place,
+  ...(address === null ? {} : { address }),
   state,
   version,
   running,
@@ -88,10 +112,9 @@ export class Hosts implements HostDirectory {
     this.#claims = claims
   }
 
-  async join(place: string, { version, ttlMs }: { version: string; ttlMs: number }): Promise<string> {
-    const [host] = await this.#connections.persist(() =>
-      this.#connections.once<{ id: number }>({ text: JOIN, values: [place, version, ttlMs] }),
-    )
+  async join(place: string, { version, ttlMs, address, agents }: HostFacts): Promise<string> {
+    const values = [place, version, ttlMs, address ?? null, agents === undefined ? null : JSON.stringify(agents)]
+    const [host] = await this.#connections.persist(() => this.#connections.once<{ id: number }>({ text: JOIN, values }))
     this.#claims.recordHost(host?.id as number)
     return String(host?.id)
   }
@@ -105,11 +128,38 @@ export class Hosts implements HostDirectory {
       const own = first?.own_state ?? null
       // The rows are as they were before this statement.
       const hosts = rows.map(infoOf).map((host) => (host.id === id && own !== null ? { ...host, state: own } : host))
-      return { isMember: own !== null, hosts }
+      return { isMember: own !== null, hosts, ...(first?.now === undefined ? {} : { now: first.now }) }
     } catch (error) {
       this.#drop(client)
       throw error
     }
+  }
+
+  async describe(id: string, agents: Readonly<Record<string, string>>): Promise<void> {
+    const text = 'UPDATE pool.hosts SET agents = $2 WHERE id = $1'
+    await this.#connections.persist(() =>
+      this.#connections.once({ text, values: [Number(id), JSON.stringify(agents)] }),
+    )
+  }
+
+  async hostOf(tenant: string, key: string, asker: string): Promise<HostOfSession | undefined> {
+    const values = [tenant, key, Number(asker)]
+    const [row] = await this.#connections.read<Pick<Row, 'id' | 'place' | 'address'> & { owns: boolean }>({
+      name: 'host of',
+      text: HOST_OF,
+      values,
+    })
+    if (row === undefined) return undefined
+    const { id, place, address, owns } = row
+    return { id: String(id), place, owns, ...(address === null ? {} : { address }) }
+  }
+
+  async secret(): Promise<string> {
+    const text = `SELECT value FROM pool.secrets WHERE name = 'peers'`
+    const [row] = await this.#connections.read<{ value: string }>({ text })
+    if (row === undefined)
+      throw new StoreError(`${this.#connections.place} has lost its row "peers" of the table secrets`)
+    return row.value
   }
 
   async list(): Promise<HostInfo[]> {

@@ -148,6 +148,13 @@ const MIGRATIONS: readonly string[] = [
 
   // Lists of all tenants are read page by page: without it, each page sorts all sessions.
   `CREATE INDEX sessions_in_time ON pool.sessions (created_at, tenant, key)`,
+
+  // `agents` and `agent_form`: hashes of definitions, so that no host goes on with a session under another definition of its agent.
+  `ALTER TABLE pool.hosts ADD COLUMN address text;
+  ALTER TABLE pool.hosts ADD COLUMN agents jsonb;
+  ALTER TABLE pool.sessions ADD COLUMN agent_form text;
+  CREATE TABLE pool.secrets (name text PRIMARY KEY, value text NOT NULL);
+  INSERT INTO pool.secrets (name, value) VALUES ('peers', gen_random_uuid()::text || gen_random_uuid()::text)`,
 ]
 
 const OLDEST_SERVER = 140_000

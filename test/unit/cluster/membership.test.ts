@@ -45,6 +45,14 @@ class FakeDirectory implements HostDirectory {
   }
 
   async forgetGone(): Promise<void> {}
+
+  async describe(): Promise<void> {}
+
+  async hostOf(): Promise<undefined> {}
+
+  async secret(): Promise<string> {
+    return ''
+  }
 }
 
 async function member() {

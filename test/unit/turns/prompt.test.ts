@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../../src/errors.ts'
-import { metadataOf, toUserMessage } from '../../../src/turns/prompt.ts'
+import { factsOf, toUserMessage } from '../../../src/turns/prompt.ts'
 import { checkName } from '../../../src/sessions/session-record.ts'
 
 describe('a prompt', () => {
@@ -54,7 +54,7 @@ describe('metadata of a prompt', () => {
 
   test('goes with it and its copies, and not to the agent', () => {
     const prompt = toUserMessage('Hello', { metadata: { id: 'm1' } })
-    expect(metadataOf({ ...prompt, priority: 'now' })).toEqual({ id: 'm1' })
+    expect(factsOf({ ...prompt, priority: 'now' }).metadata).toEqual({ id: 'm1' })
     expect(JSON.stringify(prompt)).not.toContain('m1')
   })
 
@@ -62,7 +62,7 @@ describe('metadata of a prompt', () => {
     const metadata = { id: 'm1' }
     const prompt = toUserMessage('Hello', { metadata })
     metadata.id = 'm2'
-    expect(metadataOf(prompt)).toEqual({ id: 'm1' })
+    expect(factsOf(prompt).metadata).toEqual({ id: 'm1' })
   })
 
   test.each<[unknown, string]>([

@@ -50,23 +50,39 @@ export class CallAnswers {
   }
 
   /** Throws ApiError when the call does not wait for it. */
-  confirm(found: Found, { tool_use_id, result, deny_message }: Confirmation, by: string): Promise<SessionEvent> {
+  confirm(
+    found: Found,
+    { tool_use_id, result, deny_message }: Confirmation,
+    by: string,
+    named: { id?: string } = {},
+  ): Promise<SessionEvent> {
     const message = typeof deny_message === 'string' ? { deny_message } : {}
     return this.#take(found, by, {
       callId: tool_use_id,
       field: 'tool_use_id',
-      event: { type: 'user.tool_confirmation', tool_use_id, result, ...message },
+      event: { type: 'user.tool_confirmation', tool_use_id, result, ...message, ...named },
       answer: { allow: result === 'allow', ...(typeof deny_message === 'string' ? { message: deny_message } : {}) },
     })
   }
 
   /** Throws ApiError when the call does not wait for it. */
-  result(found: Found, { custom_tool_use_id, content = [], is_error }: Result, by: string): Promise<SessionEvent> {
+  result(
+    found: Found,
+    { custom_tool_use_id, content = [], is_error }: Result,
+    by: string,
+    named: { id?: string } = {},
+  ): Promise<SessionEvent> {
     const failed = is_error ?? false
     return this.#take(found, by, {
       callId: custom_tool_use_id,
       field: 'custom_tool_use_id',
-      event: { type: 'user.custom_tool_result', custom_tool_use_id, content, is_error: failed } as NewSessionEvent,
+      event: {
+        type: 'user.custom_tool_result',
+        custom_tool_use_id,
+        content,
+        is_error: failed,
+        ...named,
+      } as NewSessionEvent,
       answer: { allow: !failed, content: { content } },
     })
   }

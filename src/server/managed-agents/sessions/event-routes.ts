@@ -4,6 +4,7 @@ import type { Clock } from '../../../clock.ts'
 import type { ServerEnv } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 import { refuseIdempotencyKey } from '../../http/idempotency.ts'
+import { SAID } from '../../http/passed-on.ts'
 import { PING } from '../../http/stream.ts'
 import type { Streams } from '../../streams.ts'
 import { TIME_BOUNDS, readList } from '../query.ts'
@@ -36,7 +37,7 @@ export function eventRoutes({ sessions, sent, streams, clock }: EventRoutes): Ho
     async (c) => {
       const found = await findSession(sessions, c)
       const { events } = await readBody(c.req.raw, eventSend)
-      return c.json({ data: await sent.sendAll(found, events, c.var.caller.name) })
+      return c.json({ data: await sent.sendAll(found, events, c.var.caller.name, c.var.mint) })
     },
   )
   app.get(
@@ -60,6 +61,7 @@ export function eventRoutes({ sessions, sent, streams, clock }: EventRoutes): Ho
       const previews = readList(c.req.queries(), 'event_deltas', PREVIEWED)
       const { session } = await findSession(sessions, c)
       const after = await readPosition(c, session)
+      if (c.env?.passedOn !== undefined) c.header(SAID.position, String(after))
       const reader = session.events({ after, previews: previews !== undefined })
       return streams.answer(c, new Frames(reader, previews ?? NONE, clock), {
         ping: PING,

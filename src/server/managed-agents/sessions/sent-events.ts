@@ -2,6 +2,8 @@ import type { NewSessionEvent, NumberedEvent, Session, SessionEvent, TurnInput }
 import { SessionBusyError } from '../../../index.ts'
 import type { ContentBlock } from '../../content-block.ts'
 import { ApiError, toApiError } from '../../errors.ts'
+import type { Mint } from '../../context.ts'
+import { mintedId, storedEvent } from '../../http/passed-on.ts'
 import type { Quotas } from '../../limits.ts'
 import type { Questions } from '../../questions.ts'
 import { CallAnswers } from './call-answers.ts'
@@ -28,12 +30,12 @@ export class SentEvents {
 
   /**
    * Takes the events in their order, in the name of `by`. What was taken before one that is refused stays, and the error says
-   * so. Throws ApiError.
+   * so. Their ids come from `mint`; what an earlier try of the request has added is not added again. Throws ApiError.
    */
-  async sendAll(found: Found, events: readonly SentEvent[], by: string): Promise<SessionEvent[]> {
+  async sendAll(found: Found, events: readonly SentEvent[], by: string, mint?: Mint): Promise<SessionEvent[]> {
     const taken: SessionEvent[] = []
     try {
-      await this.send(found, events, by, taken)
+      await this.send(found, events, by, { taken, mint })
     } catch (error) {
       throw taken.length === 0 ? error : afterSome(toApiError(error), taken.length)
     }
@@ -41,29 +43,39 @@ export class SentEvents {
   }
 
   /** The same, for a caller that undoes what was `taken` when an error is thrown. */
-  async send(found: Found, events: readonly SentEvent[], by: string, taken: SessionEvent[] = []): Promise<void> {
+  async send(
+    found: Found,
+    events: readonly SentEvent[],
+    by: string,
+    { taken = [], mint }: { taken?: SessionEvent[]; mint?: Mint | undefined } = {},
+  ): Promise<void> {
     const { resource } = found
     if (resource.archived_at !== null) throw new ApiError('invalid_request_error', `session ${resource.id} is archived`)
-    for (const event of events) taken.push(await this.#take(found, event, by))
-  }
-
-  #take(found: Found, event: SentEvent, by: string): Promise<SessionEvent> {
-    switch (event.type) {
-      case 'user.message':
-        return this.#message(found, event.content)
-      case 'user.interrupt':
-        return this.#interrupt(found)
-      case 'user.tool_confirmation':
-        return this.#answers.confirm(found, event, by)
-      case 'user.custom_tool_result':
-        return this.#answers.result(found, event, by)
-      case 'system.message':
-        this.#context.quotas.keep(found.tenant)
-        return append(found.session, { ...event, processed_at: null })
+    for (const [index, event] of events.entries()) {
+      const id = mint && mintedId(mint, index)
+      const before = id !== undefined && mint?.isRepeat === true ? await storedEvent(found.session, id) : undefined
+      taken.push(before ?? (await this.#take(found, event, by, id)))
     }
   }
 
-  async #message(found: Found, content: ContentBlock[]): Promise<SessionEvent> {
+  #take(found: Found, event: SentEvent, by: string, id: string | undefined): Promise<SessionEvent> {
+    const named = id === undefined ? {} : { id }
+    switch (event.type) {
+      case 'user.message':
+        return this.#message(found, event.content, id)
+      case 'user.interrupt':
+        return this.#interrupt(found, named)
+      case 'user.tool_confirmation':
+        return this.#answers.confirm(found, event, by, named)
+      case 'user.custom_tool_result':
+        return this.#answers.result(found, event, by, named)
+      case 'system.message':
+        this.#context.quotas.keep(found.tenant)
+        return append(found.session, { ...event, ...named, processed_at: null })
+    }
+  }
+
+  async #message(found: Found, content: ContentBlock[], id: string | undefined): Promise<SessionEvent> {
     const { sessions, questions, quotas, budgets } = this.#context
     const { tenant, session } = found
     quotas.keep(tenant)
@@ -76,10 +88,11 @@ export class SentEvents {
       )
     const context = await pendingSystemMessages(session)
     const input = content as TurnInput
+    const eventId = id === undefined ? {} : { eventId: id }
     // A message to a turn that runs goes to that turn; behind one that is ending it waits.
     for (const onBusy of ['steer', 'queue'] as const) {
       const turn = budgets.start(found, (lastEvents) =>
-        session.send(input, { context, onBusy, onLeave: 'detach', lastEvents }),
+        session.send(input, { context, onBusy, onLeave: 'detach', lastEvents, ...eventId }),
       )
       try {
         const accepted = await turn.promptStored
@@ -91,8 +104,8 @@ export class SentEvents {
     throw new ApiError('invalid_request_error', 'the server keeps no events, so that this API cannot be served')
   }
 
-  async #interrupt({ session }: Found): Promise<SessionEvent> {
-    const event = await append(session, { type: 'user.interrupt' })
+  async #interrupt({ session }: Found, named: { id?: string }): Promise<SessionEvent> {
+    const event = await append(session, { type: 'user.interrupt', ...named })
     await session.interrupt()
     return event
   }

@@ -1,0 +1,97 @@
+import type { Clock } from '../clock.ts'
+import { Peers } from '../cluster/peers.ts'
+import type { PeerQuestion, PeerReply, SessionPlace } from '../cluster/peers.ts'
+import type { Membership } from '../cluster/membership.ts'
+import type { Peer, PeerAnswer, PeerCall } from '../cluster/peer-client.ts'
+import type { ClusterPort } from '../cluster/open-port.ts'
+import type { PeerService } from '../cluster/peer-port.ts'
+import type { SessionPeers } from '../sessions/peers.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import type { HostDirectory } from '../store/store.ts'
+
+interface ClusterContext extends ClusterPort {
+  clock: Clock
+  membership: Membership
+  directory: HostDirectory
+  sessions: () => Sessions
+  trouble: (message: string, error: unknown) => void
+}
+
+/** The other hosts of the store, for servers that pass requests on to the owner of a session. */
+export class PoolCluster implements SessionPeers {
+  readonly #membership: Membership
+  readonly #sessions: () => Sessions
+  readonly #peers: Peers
+
+  constructor({ sessions, ...context }: ClusterContext) {
+    this.#membership = context.membership
+    this.#sessions = sessions
+    this.#peers = new Peers({ ...context, answer: (question) => this.#answer(question) })
+  }
+
+  /** False: the others may hold this host for gone by now. */
+  get isValid(): boolean {
+    return this.#membership.isValid
+  }
+
+  /** Where a session is now. Asks the store unless this host has the session. Rejects with StoreError. */
+  async placeOf(tenant: string, key: string): Promise<SessionPlace> {
+    const isHere = this.#sessions().active.get({ tenant, key })?.ownership?.held !== undefined
+    return isHere && this.isValid ? 'here' : this.#peers.placeOf(tenant, key)
+  }
+
+  /**
+   * Claims a session for this host, and keeps it until it is given back. Undefined: there is no such session. Rejects with
+   * SessionElsewhereError and StoreError.
+   */
+  async hold(tenant: string, key: string): Promise<Disposable | undefined> {
+    const { active } = this.#sessions()
+    const found = await active.load({ tenant, key })
+    if (found === undefined) return undefined
+    const held = active.hold(found)
+    try {
+      await this.#membership.valid()
+      if (held.conversation.ownership?.isStored === true) await held.conversation.ownership.take()
+      return held
+    } catch (error) {
+      held[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  /** Sends a request to the server of another host. Never rejects. The answer must be read or destroyed. */
+  call(peer: Peer, call: PeerCall): Promise<PeerAnswer> {
+    return this.#peers.call(peer, call)
+  }
+
+  /** Answers requests that other hosts pass on. */
+  serve(service: PeerService): void {
+    this.#peers.serve(service)
+  }
+
+  ask(question: PeerQuestion): Promise<PeerReply> {
+    return this.#peers.ask(question)
+  }
+
+  /** Another host is gone: requests to it end. */
+  departed(id: string): void {
+    this.#peers.departed(id)
+  }
+
+  close(): Promise<void> {
+    return this.#peers.close()
+  }
+
+  /** Another host asks about a session that is here. */
+  async #answer({ do: what, tenant, key, uid }: PeerQuestion): Promise<PeerReply> {
+    const session = this.#sessions().active.get({ tenant, key })
+    if (session?.record.uid !== uid || !this.isValid) return 'refused'
+    const { running } = session
+    if (what === 'interrupt') {
+      await running?.interrupt()
+      return running === undefined ? 'refused' : 'done'
+    }
+    if (await session.giveBack()) return 'done'
+    return session.running === undefined ? 'refused' : 'busy'
+  }
+}

@@ -1,0 +1,236 @@
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { SqliteApiStore } from '../../../../src/server/api-store/sqlite.ts'
+import { readPassedOn } from '../../../../src/server/http/passed-on.ts'
+import { passing, testHosts } from '../../../fixtures/hosts.ts'
+import type { TestHost } from '../../../fixtures/hosts.ts'
+import { Frames } from '../../../fixtures/server.ts'
+
+/** Two hosts. The first one has the session `ada`, unless the test says otherwise. */
+async function twoHosts({ begun = true } = {}) {
+  const apiStore = new SqliteApiStore(':memory:')
+  onTestFinished(() => apiStore.close())
+  const all = await testHosts(2, { options: { apiStore } })
+  const [first, second] = all.hosts as [TestHost, TestHost]
+  if (begun) await new Frames(await say(first, 'hello')).rest()
+  const { id: firstId = '' } = first.pool.hosts().find(({ isThisHost }) => isThisHost) ?? {}
+  return { ...all, first, second, firstId }
+}
+
+const say = (host: TestHost, prompt: string): Promise<Response> =>
+  host.ask('POST', '/sessions/ada/messages', { body: { prompt } })
+
+const promptsOf = ({ driver }: TestHost): unknown[] =>
+  driver.processes.flatMap(({ prompts }) => prompts.map(({ message }) => message.content))
+
+/** A session of `/v1`, made at this host. */
+async function made(host: TestHost): Promise<string> {
+  const answer = await host.ask('POST', '/v1/sessions', {
+    body: { agent: 'agent_assistant', environment_id: 'env_local' },
+  })
+  return ((await answer.json()) as { id: string }).id
+}
+
+const message = (text: string): object => ({ events: [{ type: 'user.message', content: [{ type: 'text', text }] }] })
+
+/** The events of a session, as one host lists them. */
+async function eventsOf(host: TestHost, id: string): Promise<{ id: string; type: string }[]> {
+  const answer = await host.ask('GET', `/v1/sessions/${id}/events?limit=100`)
+  return ((await answer.json()) as { data: { id: string; type: string }[] }).data
+}
+
+describe('a request for a session that another host has', () => {
+  test('is answered by that host: messages, their stream, and AG-UI', async () => {
+    const { first, second } = await twoHosts()
+    const answer = await say(second, 'again')
+    expect(answer.status).toBe(200)
+    const frames = await new Frames(answer).rest()
+    expect(frames.at(-1)).toMatchObject({ event: 'done' })
+    const resumed = await second.ask('GET', '/sessions/ada/messages', {
+      headers: { 'last-event-id': frames[0]?.id ?? '' },
+    })
+    expect((await new Frames(resumed).rest()).map(({ id }) => id)).toEqual(frames.slice(1).map(({ id }) => id))
+    const run = {
+      runId: 'r',
+      threadId: 'ada',
+      tools: [],
+      context: [],
+      messages: [{ id: 'm', role: 'user', content: 'of AG-UI' }],
+    }
+    const said = await (await second.ask('POST', '/ag-ui/assistant', { body: run })).text()
+    expect(said).toContain('RUN_FINISHED')
+    expect(promptsOf(first)).toHaveLength(3)
+    expect(second.driver.processes).toEqual([])
+  })
+
+  test('keeps its own status, headers and request id', async () => {
+    const { first, second, clock } = await twoHosts({ begun: false })
+    const id = await made(first)
+    first.driver.onStart = (process) => (process.answersAtOnce = false)
+    await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('hello') })
+    await first.driver.until(() => first.driver.processes[0]?.unanswered === 1)
+    const refused = await second.ask('POST', `/v1/sessions/${id}/archive`)
+    expect(refused.status).toBe(400)
+    expect(await refused.json()).toMatchObject({
+      error: { message: `session ${id} is running; interrupt it first` },
+      request_id: refused.headers.get('request-id'),
+    })
+    const shown = await second.ask('GET', `/v1/sessions/${id}`)
+    expect(await shown.json()).toMatchObject({ id, status: 'running' })
+    const interrupt = { events: [{ type: 'user.interrupt' }] }
+    const interrupted = await passing(clock, second.ask('POST', `/v1/sessions/${id}/events`, { body: interrupt }))
+    expect(interrupted.status).toBe(200)
+    expect(first.driver.processes[0]?.interrupts).toBe(1)
+  })
+
+  test('is not passed on again: a host that does not have the session says so', async () => {
+    const { first, second } = await twoHosts()
+    const passedOn = readPassedOn(new Headers(), '1')
+    const request = new Request('http://localhost/sessions/ada/messages', {
+      method: 'POST',
+      body: JSON.stringify({ prompt: 'again' }),
+    })
+    expect((await second.server.app.fetch(request, { passedOn })).status).toBe(421)
+    expect(promptsOf(first)).toHaveLength(1)
+  })
+
+  test('takes what a client writes into the headers of hosts for nothing', async () => {
+    const { second } = await twoHosts({ begun: false })
+    const id = await made(second)
+    const headers = { 'x-claude-agent-pool-seed': '0', 'x-claude-agent-pool-repeat': '1' }
+    for (let times = 0; times < 2; times += 1)
+      expect((await second.ask('POST', `/v1/sessions/${id}/events`, { body: message('hello'), headers })).status).toBe(
+        200,
+      )
+    expect(promptsOf(second)).toHaveLength(2)
+  })
+})
+
+describe('a host that cannot be reached', () => {
+  test('is tried for five seconds; then the client is told when to come back', async () => {
+    const { first, second, clock } = await twoHosts()
+    await first.pool.cluster?.close()
+    const before = clock.now()
+    const answer = await passing(clock, say(second, 'again'))
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, expect.stringMatching(/^[12]$/)])
+    expect(clock.now() - before).toBeGreaterThanOrEqual(5_000)
+    expect(clock.now() - before).toBeLessThan(6_000)
+  })
+
+  test('loses the session to the host that the client has asked, once it is gone', async () => {
+    const { store, first, second, firstId, clock } = await twoHosts()
+    await first.pool.cluster?.close()
+    const answer = say(second, 'again')
+    await store.lose(firstId)
+    expect((await passing(clock, answer)).status).toBe(200)
+    expect(promptsOf(second)).toEqual(['again'])
+  })
+})
+
+describe('a request whose host goes away with it', () => {
+  /** The first host does what it is asked, and breaks off before its answer, so many times. */
+  function breaksOff({ pool, server }: TestHost, times: number): void {
+    let left = times
+    pool.cluster?.serve(async (request, { id }) => {
+      const answer = await server.app.fetch(request, { passedOn: readPassedOn(request.headers, id) })
+      if ((left -= 1) < 0) return answer
+      await answer.text()
+      throw new Error('broken off')
+    })
+  }
+
+  test('is done once: its events have the same ids each time', async () => {
+    const { first, second, clock } = await twoHosts({ begun: false })
+    const id = await made(first)
+    await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('first') })
+    breaksOff(first, 2)
+    const events = { events: [...(message('second') as { events: object[] }).events, { type: 'user.interrupt' }] }
+    const answer = await passing(clock, second.ask('POST', `/v1/sessions/${id}/events`, { body: events }))
+    expect(answer.status).toBe(200)
+    const { data } = (await answer.json()) as { data: { id: string; type: string }[] }
+    const all = await eventsOf(first, id)
+    expect(all.filter(({ type }) => type === 'user.message')).toHaveLength(2)
+    expect(all.filter(({ type }) => type === 'user.interrupt')).toHaveLength(1)
+    expect(data.every((event) => all.some((stored) => stored.id === event.id))).toBe(true)
+    expect(promptsOf(first)).toHaveLength(2)
+  })
+
+  test('gets the turn of the first try', async () => {
+    const { first, second, clock } = await twoHosts()
+    breaksOff(first, 1)
+    const answer = await passing(clock, say(second, 'again'))
+    const frames = await new Frames(answer).rest()
+    expect(frames.at(-1)).toMatchObject({ event: 'done' })
+    expect(promptsOf(first)).toEqual(['hello', 'again'])
+  })
+})
+
+describe('a stream of another host', () => {
+  test('goes on at the next host, without an event lost or shown twice', async () => {
+    const { store, first, second, firstId, clock } = await twoHosts({ begun: false })
+    const id = await made(first)
+    await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('first') })
+    const stream = new Frames(
+      await second.ask('GET', `/v1/sessions/${id}/events/stream`, { headers: { 'last-event-id': '0' } }),
+    )
+    const shown: (string | undefined)[] = []
+    const read = async (type: string): Promise<void> => {
+      for (;;) {
+        const frame = await stream.next()
+        if (frame?.id !== undefined) shown.push(frame.id)
+        if (frame === undefined || frame.event === type) return
+      }
+    }
+    await read('session.status_idle')
+    await store.lose(firstId)
+    // The others learn of it with their next beats.
+    await clock.advance(1_200)
+    await passing(clock, second.ask('POST', `/v1/sessions/${id}/events`, { body: message('second') }))
+    await passing(clock, read('session.status_idle'))
+    await stream.leave()
+    expect(shown).toEqual(shown.map((_id, index) => String(index + 1)))
+    expect(shown.length).toBe((await eventsOf(second, id)).length)
+    expect(promptsOf(second)).toHaveLength(1)
+  })
+
+  test('goes on when its host gives the session up', async () => {
+    const { first, second, clock } = await twoHosts({ begun: false })
+    const id = await made(first)
+    await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('first') })
+    const stream = new Frames(await second.ask('GET', `/v1/sessions/${id}/events/stream`))
+    await passing(clock, first.pool.close())
+    await passing(clock, second.ask('POST', `/v1/sessions/${id}/events`, { body: message('second') }))
+    let frame = await passing(clock, stream.next())
+    while (frame !== undefined && frame.event !== 'user.message') frame = await passing(clock, stream.next())
+    expect(frame).toMatchObject({ data: { content: [{ text: 'second' }] } })
+    await stream.leave()
+  })
+
+  test('of a turn ends with a word on what became of it when its host is gone', async () => {
+    const { store, first, second, firstId, clock } = await twoHosts()
+    const [process] = first.driver.processes
+    if (process !== undefined) process.answersAtOnce = false
+    const asked = say(second, 'again')
+    await first.driver.until(() => process?.unanswered === 1)
+    const stream = new Frames(await passing(clock, asked))
+    await store.lose(firstId)
+    await clock.advance(1_200)
+    const frames = await passing(clock, stream.rest())
+    expect(frames.at(-1)).toMatchObject({
+      event: 'error',
+      data: {
+        message: expect.stringMatching(/another server has taken the session over|the host of this session is gone/),
+      },
+    })
+  })
+
+  test('ends at its host when the client leaves', async () => {
+    const { first, second } = await twoHosts({ begun: false })
+    const id = await made(first)
+    await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('first') })
+    const stream = new Frames(await second.ask('GET', `/v1/sessions/${id}/events/stream`))
+    const open = async (): Promise<string> => (await first.ask('GET', '/metrics')).text()
+    expect(await open()).toMatch(/streams_open 1/)
+    await stream.leave()
+    await vi.waitFor(async () => expect(await open()).toMatch(/streams_open 0/))
+  })
+})
