@@ -302,18 +302,33 @@ function Hosts() {
       <h2>Hosts</h2>
       <div class="scroll" tabIndex={0} role="region" aria-label="Hosts">
         <table>
-          <Columns of={[['Host'], ['Pid', 'number'], ['State'], ['Version'], ['Started'], ['Memory', 'number']]} />
+          <Columns
+            of={[
+              ['Host'],
+              ['State'],
+              ['Running', 'number'],
+              ['Waiting', 'number'],
+              ['Free', 'number'],
+              ['Version'],
+              ['Started'],
+              ['Memory', 'number'],
+            ]}
+          />
           <tbody>
-            {hosts.map((host) => (
-              <tr key={host.pid}>
-                <td>{host.name}</td>
-                <td class="number">{host.pid}</td>
-                <td>{host.state}</td>
+            {hosts.map(({ name, state, running, waiting, free, version, here }) => (
+              <tr key={name}>
                 <td>
-                  {host.version} <span class="quiet">Node {host.node}</span>
+                  {name} {here !== undefined && <span class="quiet">this host, pid {here.pid}</span>}
                 </td>
-                <td>{dateAndTime(host.startedAt)}</td>
-                <td class="number">{size(host.rssBytes)}</td>
+                <td>{state}</td>
+                <td class="number">{running}</td>
+                <td class="number">{waiting}</td>
+                <td class="number">{free}</td>
+                <td>
+                  {version} {here !== undefined && <span class="quiet">Node {here.node}</span>}
+                </td>
+                <td>{here === undefined ? '' : dateAndTime(here.startedAt)}</td>
+                <td class="number">{here === undefined ? '' : size(here.rssBytes)}</td>
               </tr>
             ))}
           </tbody>

@@ -10,7 +10,7 @@ import type { Questions } from '../questions.ts'
 import { encode, NOTHING } from './delta.ts'
 import type { Encoded, SectionName } from './delta.ts'
 import type { Recent } from './recent.ts'
-import { agentRows, hostRow, overviewOf, workerRows } from './sections.ts'
+import { agentRows, hostRows, overviewOf, workerRows } from './sections.ts'
 import { SessionIndex } from './session-index.ts'
 import type { Sample } from './wire.ts'
 
@@ -184,7 +184,8 @@ export class Hub {
       sessions,
     })
     this.#shared.set('overview', encode(overview))
-    this.#shared.set('hosts', encode({ [process.pid]: hostRow(settings.state, this.version, recent.startedAt) }))
+    const host = { state: settings.state, version: this.version, startedAt: recent.startedAt }
+    this.#shared.set('hosts', encode(hostRows(pool.hosts(), stats, host)))
     this.#shared.set('agents', encode(agentRows(pool, stats, this.#workers, this.#turns)))
     this.#shared.set('workers', encode(workerRows(this.#workers, this.#turns)))
     this.#shared.set('notices', encode(Object.fromEntries(recent.notices)))

@@ -84,13 +84,33 @@ export function agentRows(
   return rows
 }
 
-export const hostRow = (state: string, version: string, startedAt: number): HostRow => ({
-  name: hostname(),
-  pid: process.pid,
-  state,
-  version,
-  node: process.version,
-  startedAt,
-  // Coarse, so that it is not news each time.
-  rssBytes: Math.round(process.memoryUsage.rss() / 2 ** 20) * 2 ** 20,
-})
+/** This host, and those that share its database. By a name that stays. */
+export function hostRows(
+  hosts: ReturnType<Pool['hosts']>,
+  { turns: { running, waiting, limit } }: Pick<PoolStats, 'turns'>,
+  { state, version, startedAt }: { state: string; version: string; startedAt: number },
+): Record<string, HostRow> {
+  const own = hosts.find(({ isThisHost }) => isThisHost)
+  const here: HostRow = {
+    name: own?.place ?? hostname(),
+    state,
+    version,
+    running,
+    waiting,
+    free: Math.max(0, limit - running - waiting),
+    here: {
+      pid: process.pid,
+      node: process.version,
+      startedAt,
+      // Coarse, so that it is not news each time.
+      rssBytes: Math.round(process.memoryUsage.rss() / 2 ** 20) * 2 ** 20,
+    },
+  }
+  const others = hosts.filter((host) => host !== own)
+  return {
+    [own?.id ?? 'here']: here,
+    ...Object.fromEntries(
+      others.map(({ id, place, isThisHost: _, silentMs: __, ...host }) => [id, { name: place, ...host }]),
+    ),
+  }
+}

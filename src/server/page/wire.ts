@@ -90,15 +90,18 @@ export interface Notice {
   worker?: string
 }
 
-/** A host of the sessions. */
+/** A host of the sessions: this one, or one that shares its database, as of its last beat. */
 export interface HostRow {
+  /** The machine's name, or the place of a host among others. */
   name: string
-  pid: number
   state: string
   version: string
-  node: string
-  startedAt: number
-  rssBytes: number
+  running: number
+  waiting: number
+  /** Turns that it has room for. */
+  free: number
+  /** What only the host itself knows. */
+  here?: { pid: number; node: string; startedAt: number; rssBytes: number }
 }
 
 /** One point of the charts. */

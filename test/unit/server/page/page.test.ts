@@ -1,7 +1,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { hashKey } from '../../../../src/server/auth/authenticator.ts'
 import { Questions } from '../../../../src/server/questions.ts'
-import type { Action, Delta, Hello, SessionRow, View } from '../../../../src/server/page/wire.ts'
+import type { Action, Delta, Hello, HostRow, SessionRow, View } from '../../../../src/server/page/wire.ts'
+import { fakes } from '../../../fixtures/fakes.ts'
+import { SharedStore } from '../../../fixtures/shared-store.ts'
 import { Frames, served } from '../../../fixtures/server.ts'
 import type { ServedFakes } from '../../../fixtures/server.ts'
 
@@ -251,6 +253,30 @@ describe('the stream', () => {
     const changed = reader.deltas.at(-1)?.sections?.overview?.set ?? {}
     expect(changed).toHaveProperty('totals')
     expect(changed).not.toHaveProperty('suspended')
+  })
+
+  test('has this host and those that share its database, with what each does', async () => {
+    const store = new SharedStore()
+    const other = await fakes({ store })
+    const all = await served({}, { store })
+    other.driver.onStart = (process) => (process.answersAtOnce = false)
+    const turn = (await other.session('there')).send('go')
+    await other.driver.until(() => other.driver.processes[0]?.unanswered === 1)
+    const reader = await openPage(all)
+    for (let beat = 0; beat < 3; beat += 1) for (const { clock } of [other, all]) await clock.advance(1_000)
+    await reader.until(() => Object.keys(reader.sections['hosts'] ?? {}).length === 2)
+    await reader.until(() =>
+      Object.values(reader.sections['hosts'] ?? {}).some((host) => (host as HostRow).running === 1),
+    )
+    const hosts = Object.values(reader.sections['hosts'] ?? {}) as HostRow[]
+    expect(hosts.find(({ here }) => here !== undefined)).toMatchObject({
+      state: 'ready',
+      running: 0,
+      here: { pid: process.pid },
+    })
+    expect(hosts.find(({ here }) => here === undefined)).toMatchObject({ state: 'ready', running: 1, waiting: 0 })
+    other.driver.processes[0]?.finish()
+    await turn.result
   })
 
   test('of a reader that takes nothing it holds no queue: all that has happened comes as one delta', async () => {
