@@ -70,11 +70,13 @@ const commandSees = [
   '../config/*.ts',
   '../options/file-problem.ts',
   '../server/index.ts',
+  '../server/api-store/sqlite.ts',
   '../simulator/*.ts',
   '../process/*.ts',
   '../memory/*.ts',
   '../files/*.ts',
   '../store/*.ts',
+  '../store/copy/*.ts',
   '../store/postgres/postgres.ts',
   '../control/*.ts',
   '../credentials/*.ts',
@@ -83,6 +85,7 @@ const commandSees = [
   '../options/store.ts',
   '../options/isolation.ts',
   '../options/egress.ts',
+  '../driver/conversation-files.ts',
   '../driver/environment.ts',
   '../driver/executable.ts',
   '../driver/processes.ts',
@@ -99,7 +102,7 @@ const commandLibraries = [
   'eventsource-parser/stream',
 ]
 const commandSays =
-  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, agents/remotes, options/api, options/isolation, options/egress, options/store, driver/environment, driver/executable, driver/processes, sessions/session-info and telemetry/verdict.'
+  'A command does not import another one; cli/shared has what several need. It sees the public surface, errors, options/file-problem, units, unwinding, config, server, simulator, and what it operates: process, memory, files, store, control, credentials, isolation, agents/remotes, options/api, options/isolation, options/egress, options/store, driver/conversation-files, driver/environment, driver/executable, driver/processes, sessions/session-info and telemetry/verdict.'
 
 interface Border {
   files: string[]
@@ -220,6 +223,11 @@ const borders: Border[] = [
     ],
     types: ['../api-store.ts'],
     says: 'store/postgres sees the ports of store, what its stores share (events, usage-json), pg and the root files.',
+  },
+  {
+    files: ['src/store/copy/**'],
+    imports: [...root.map((path) => `../${path}`), '../*.ts', '../postgres/*.ts'],
+    says: 'store/copy copies one store into another: it sees store, store/postgres and the root files.',
   },
   {
     files: ['src/store/store.ts'],

@@ -16,6 +16,7 @@ import { serveCommand } from './serve/command.ts'
 import { backupCommand, sessionsCommand } from './sessions/command.ts'
 import { simulateCommand } from './simulate.ts'
 import { sizeCommand } from './size/command.ts'
+import { storeCommand } from './store/command.ts'
 import { topCommand } from './top/command.ts'
 import { outliveReaders } from './shared/streams.ts'
 
@@ -60,6 +61,7 @@ function program(): Command {
     suspendCommand(),
     resumeCommand(),
     backupCommand(),
+    storeCommand(),
     sizeCommand(),
     simulateCommand(),
   ]) {

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { startSimulator } from '../../src/simulator/server.ts'
 import type { Simulator } from '../../src/simulator/server.ts'
 import { Command, run } from '../cli/command.ts'
 import { placesOf } from '../fixtures/credentials.ts'
+import { unpackOldData } from '../fixtures/old-data/unpack.ts'
 import { startOwnPostgres } from '../fixtures/postgres-server.ts'
 import type { OwnServer } from '../fixtures/postgres-server.ts'
 import { Frames } from '../fixtures/server.ts'
@@ -101,4 +102,39 @@ test('serve --migrate-only makes the schema, and commands on hosts do not', asyn
   expect(made.stdout + made.stderr).not.toContain(password)
   const hosts = await run(['hosts', '--json'], { cwd, env })
   expect([hosts.code, hosts.stdout.trim()]).toEqual([0, '[]'])
+})
+
+test('store copy brings a data directory of an earlier release into the database, and another host goes on with it', async () => {
+  const { root, local } = unpackOldData()
+  onTestFinished(() => rm(root, { recursive: true, force: true, maxRetries: 3 }))
+  const [dir, cwd] = [join(root, 'local'), await temporaryFolder()]
+  await writeFile(join(cwd, 'password'), password, { mode: 0o600 })
+  const url = new URL(server.url('copied'))
+  url.password = ''
+  const env = { CLAUDE_AGENT_POOL_STORE_PASSWORD_FILE: join(cwd, 'password') }
+  const copied = await run(['store', 'copy', '--from', dir, '--to', url.href], { cwd, env })
+  expect([copied.code, copied.stderr]).toEqual([0, ''])
+  expect(copied.stdout).toContain(`Done: ${local.length} sessions.`)
+  expect(copied.stdout).not.toContain(password)
+  const again = await run(['store', 'copy', '--from', dir, '--to', url.href], { cwd, env })
+  expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('is not empty: it has sessions')])
+  const { url: api } = await model()
+  const config = `agents: { plain: { ${AGENT} } }\napi: { baseUrl: '${api}', key: simulated }\nstore: { postgres: '${url.href}' }`
+  const serving = await serve(config, { env })
+  const old = local.find(
+    ({ tenant, key, agent }) => tenant === 'default' && agent === 'plain' && !key.startsWith('sesn_'),
+  )
+  const frames = await new Frames(await post(serving, old?.key ?? '', 'hello again')).rest()
+  const turn = Number(/^\[turn (\d+)\]/.exec(old?.last ?? '')?.[1]) + 1
+  const results = frames.map(({ data }) => (data as { result?: string }).result)
+  expect(results).toContain(`[turn ${turn}] You said: hello again`)
+})
+
+test('store copy warns of a password in an address, and shows it nowhere', async () => {
+  const cwd = await temporaryFolder()
+  const words = ['store', 'copy', '--from', 'postgres://user:hunter2@127.0.0.1:1/db', '--to', 'back']
+  const { code, stdout, stderr } = await run(words, { cwd })
+  expect(code).toBe(1)
+  expect(stderr).toContain('every process of this machine sees the password')
+  expect(stdout + stderr).not.toContain('hunter2')
 })

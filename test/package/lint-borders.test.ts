@@ -78,6 +78,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
     ['../process/tree.ts', '../driver/driver.ts', '../driver/claude.ts', 'node:child_process', 'node:perf_hooks'],
   ],
   ['src/store/sqlite.ts', ['../pool/pool.ts', '../worker/worker.ts', '../driver/claude.ts', '../config/load.ts', sdk]],
+  ['src/store/copy/copy.ts', ['../../pool/pool.ts', '../../server/index.ts', '../../driver/claude.ts']],
   ['src/store/store.ts', ['./sqlite.ts', '../process/tree.ts', '../options/limits.ts', 'node:fs']],
   ['src/driver/driver.ts', ['./claude.ts', '../process/tree.ts', '../store/store.ts', 'node:fs']],
   [
@@ -403,6 +404,7 @@ const allowedImports: [from: string, imports: string[]][] = [
     ['../sessions/sessions.ts', '../turns/prompt.ts', '../usage/usage.ts', '../agents/agent.ts'],
   ],
   ['src/maintenance/prune.ts', ['../sessions/stored-sessions.ts', '../agents/catalogue.ts', '../events.ts', 'zod']],
+  ['src/store/copy/copy.ts', ['./tables.ts', '../sqlite.ts', '../postgres/connections.ts', '../../errors.ts']],
   ['src/store/sqlite.ts', ['./store.ts', '../errors.ts', '../process/marker.ts', '../sqlite.ts']],
   ['src/driver/claude.ts', ['./agent-sdk.ts', '../process/spawn.ts', './environment.ts']],
   ['src/driver/environment.ts', ['../options/limits.ts', '../files/tenant-files.ts']],

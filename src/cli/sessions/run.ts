@@ -11,7 +11,7 @@ import type { DataDirFlags } from '../shared/running-host.ts'
 import { printable } from '../shared/style.ts'
 import { tableOf } from '../shared/table.ts'
 import type { Column } from '../shared/table.ts'
-import { columnsOf } from '../shared/text.ts'
+import { columnsOf, tellProblems } from '../shared/text.ts'
 import { phaseWords } from '../shared/phase-words.ts'
 
 /** The flags of the commands on one session. */
@@ -95,11 +95,6 @@ export async function show(key: string, { tenant, json, ...flags }: SessionFlags
     ['cost', `${cost(usage)}${usage.estimated ? ', a part of it reckoned' : ''}`],
   ]
   for (const [name, value] of rows) console.log(`${name.padEnd(14)}${value}`)
-}
-
-/** Says what an operation has left alone, beside what it prints. */
-function tellProblems(what: string, problems: readonly FileProblem[]): void {
-  for (const { path, detail } of problems) console.error(`${what}: ${path} ${detail}`)
 }
 
 /** A host of an earlier release tells nothing. */

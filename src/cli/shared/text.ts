@@ -1,3 +1,5 @@
+import type { FileProblem } from '../../index.ts'
+
 /** How wide a line may be: as the terminal is, or as COLUMNS says. A pipe or file takes any. */
 export function columnsOf(stream: NodeJS.WriteStream): number {
   const said = Number(process.env['COLUMNS'])
@@ -24,3 +26,8 @@ export function pack(items: readonly string[], separator: string, width: number)
 /** The same for the words of a text. */
 export const wrap = (text: string, width: number): string[] =>
   text.length <= width ? [text] : pack(text.split(' '), ' ', width)
+
+/** Says what an operation has left alone, beside what it prints. */
+export function tellProblems(what: string, problems: readonly FileProblem[]): void {
+  for (const { path, detail } of problems) console.error(`${what}: ${path} ${detail}`)
+}

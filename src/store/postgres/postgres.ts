@@ -26,7 +26,7 @@ import { Lanes } from './lanes.ts'
 import { COLUMNS, FACTS, factsOf, toRecord } from './rows.ts'
 import { usageText } from '../usage-json.ts'
 import type { SessionRow } from './rows.ts'
-import { checkMigrated, migrate } from './schema.ts'
+import { checkMigrated, checkWhole, migrate } from './schema.ts'
 import type { Migrated } from './schema.ts'
 import { escape, unescape } from './text.ts'
 import { Transcripts } from './transcripts.ts'
@@ -80,16 +80,17 @@ export class PostgresStore implements Store {
   }
 
   /**
-   * Connects, and brings the schema up to date unless `migrates` is false. Rejects with StoreError: `pg` is missing, or the database
+   * Connects, and brings the schema up to date unless `migrates` is false. `isCopy`: it may be an unfinished copy. Rejects with StoreError: `pg` is missing, or the database
    * cannot be used.
    */
   static async open(
     address: PostgresAddress,
-    { migrates = true }: { migrates?: boolean } = {},
+    { migrates = true, isCopy = false }: { migrates?: boolean; isCopy?: boolean } = {},
   ): Promise<PostgresStore> {
     const connections = await Connections.open(address)
     try {
       await (migrates ? migrate(connections) : checkMigrated(connections))
+      if (!isCopy) await checkWhole(connections)
     } catch (error) {
       await connections.close()
       throw error

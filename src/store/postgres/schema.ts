@@ -155,6 +155,9 @@ const MIGRATIONS: readonly string[] = [
   ALTER TABLE pool.sessions ADD COLUMN agent_form text;
   CREATE TABLE pool.secrets (name text PRIMARY KEY, value text NOT NULL);
   INSERT INTO pool.secrets (name, value) VALUES ('peers', gen_random_uuid()::text || gen_random_uuid()::text)`,
+
+  // How far a job has come.
+  `ALTER TABLE pool.jobs ADD COLUMN note text`,
 ]
 
 const OLDEST_SERVER = 140_000
@@ -237,6 +240,16 @@ export async function checkMigrated(connections: Connections): Promise<void> {
   throw new StoreError(
     `${place} has the schema "${schema}" with version ${found.version}, older than the ${MIGRATIONS.length} of this release; ` +
       'use the release that its hosts run, or bring it up to date with "serve --migrate-only"',
+  )
+}
+
+/** Rejects with StoreError while a copy into this schema is not finished. */
+export async function checkWhole(connections: Connections): Promise<void> {
+  const text = `SELECT 1 FROM pool.jobs WHERE name = 'copy'`
+  if ((await connections.read({ text })).length === 0) return
+  const { place, schema } = connections
+  throw new StoreError(
+    `${place} has an unfinished copy in the schema "${schema}"; finish it with "claude-agent-pool store copy", then start the host`,
   )
 }
 
