@@ -162,8 +162,8 @@ const MIGRATIONS: readonly string[] = [
 
 const OLDEST_SERVER = 140_000
 
-/** Codes of what another host has made at the same time: a table, a schema, a row of the catalogue. */
-const MADE_MEANWHILE: ReadonlySet<string> = new Set(['42P07', '42P06', '23505'])
+/** Codes of what another host has made at the same time: a table, a schema, a type, a row of the catalogue. */
+const MADE_MEANWHILE: ReadonlySet<string> = new Set(['42P07', '42P06', '42710', '23505'])
 
 /** Makes the table whose rows are the locks of jobs that one host does at a time. */
 async function makeJobs(connections: Connections): Promise<void> {
