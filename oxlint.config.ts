@@ -18,6 +18,7 @@ const root = [
   '../listen-problem.ts',
   '../addresses.ts',
   '../sqlite.ts',
+  '../tenant-folder.ts',
 ]
 const ports = ['../driver/driver.ts', '../store/store.ts']
 /** Files that agents can shape are reached through files/ alone. */
@@ -50,6 +51,7 @@ const apiSees = [
   '@modelcontextprotocol/sdk/server/mcp.js',
   '@modelcontextprotocol/sdk/shared/transport.js',
   '@modelcontextprotocol/sdk/types.js',
+  '@fastify/busboy',
   'hono',
   'hono/*',
   'hono-openapi',
@@ -58,6 +60,7 @@ const apiSees = [
 
 /** What a command may use, from a file of src/cli. */
 const commandSees = [
+  '../tenant-folder.ts',
   '../agents/remotes.ts',
   '../node-version.ts',
   '../package-version.ts',
@@ -577,10 +580,10 @@ const borders: Border[] = [
     says: 'page/vite.config sees vite.',
   },
   {
-    files: ['src/server/managed-agents/sessions/**'],
+    files: ['src/server/managed-agents/sessions/**', 'src/server/managed-agents/files/**'],
     imports: ['../*.ts', ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path))],
     types: serverTypes.map((path) => `../${path}`),
-    says: `server/managed-agents/sessions sees server/managed-agents and what that sees. ${serverSays}`,
+    says: `server/managed-agents/sessions and server/managed-agents/files see server/managed-agents and what that sees. ${serverSays}`,
   },
   {
     files: ['src/simulator/**'],

@@ -176,6 +176,8 @@ export interface PoolEvents {
   'turn.refused': [{ id: string; session: SessionRef; error: CapacityError }]
   'session.created': [{ session: SessionRef }]
   'session.deleted': [{ session: SessionRef }]
+  /** All that a tenant had is removed. */
+  'tenant.erased': [{ tenant: string }]
   /** Retention removed it. */
   'session.expired': [Removal]
   /** Its conversation was gone, and it started again, as `onStaleResume: 'fresh'` says. */

@@ -358,8 +358,9 @@ export class Pool implements AsyncDisposable {
    * Ends all processes of a tenant, and removes its sessions and directories. It may start again then. Throws
    * FilesError if files stay: everything else is gone. Repeat it until they are gone too.
    */
-  eraseTenant(tenant: string): Promise<void> {
-    return this.#maintenance.erasure.erase(tenant)
+  async eraseTenant(tenant: string): Promise<void> {
+    await this.#maintenance.erasure.erase(tenant)
+    this.#emitter.tell('tenant.erased', { tenant })
   }
 
   /**

@@ -68,6 +68,11 @@ export interface ServerParts {
   /** Keeps the same in place of `resourceFile`. The caller owns it, and closes it after the server. */
   apiStore?: ApiStore
   /**
+   * The folder that holds the contents of the files which tenants upload to `/v1/files`: `files` of the pool's data directory, so that
+   * backups and the erasure of a tenant have them. Default: none; uploads are refused.
+   */
+  fileDir?: string
+  /**
    * Agents reach the network through a proxy, and the proxy decides which addresses are allowed. Default `false`: the
    * host itself dials the MCP servers that tenants name, at public addresses alone.
    */
@@ -118,6 +123,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     clientTools,
     resourceFile,
     apiStore,
+    fileDir,
     drain,
     ...given
   } = options
@@ -178,7 +184,7 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const context = { pool, listeners, clock, quotas, questions, streams, logger, forwarding }
   const models = new ModelPolicy(defining, () => authenticator.off)
   app.route('/', modelRoutes({ pool, policy: models, streams }))
-  app.route('/', managedAgents(context, { store, policy, behindProxy }))
+  app.route('/', managedAgents(context, { store, policy, behindProxy, fileDir, fileLimits: limits }))
   app.get('/openapi.json', openapi(app))
   app.route('/', page.route)
   answerFailures(app, logger)

@@ -65,6 +65,12 @@ export interface TenantLimitOptions {
   environments?: number
   /** What it keeps in events and definitions. Default `"10GiB"`. */
   storage?: string
+  /** Files that it has uploaded to `/v1/files`. Default 10000. */
+  files?: number
+  /** What all of these take. Default `"10GiB"`. */
+  fileStorage?: string
+  /** What one of them takes. Default `"2GiB"`. */
+  fileSize?: string
 }
 
 /** How front ends that speak AG-UI are served. */
@@ -120,10 +126,14 @@ export interface ServerConfig extends ServerOptions {
   answerWithin?: string
 }
 
+type Sizes = 'storage' | 'fileStorage' | 'fileSize'
+
 /** `tenantLimits`, resolved. */
-export interface TenantLimits extends Required<Omit<TenantLimitOptions, 'storage'>> {
+export interface TenantLimits extends Required<Omit<TenantLimitOptions, Sizes>> {
   /** Bytes. */
   storage: number
+  fileStorage: number
+  fileSize: number
 }
 
 /** `agUi`, resolved. */
@@ -183,6 +193,9 @@ const optionsShape = {
       definitions: positive.optional(),
       environments: positive.optional(),
       storage: z.string().optional(),
+      files: positive.optional(),
+      fileStorage: z.string().optional(),
+      fileSize: z.string().optional(),
     })
     .optional(),
   connections: z.strictObject({ max: positive.optional(), perAddress: positive.optional() }).optional(),
@@ -270,6 +283,9 @@ export const readTenantLimits = (input: TenantLimitOptions = {}): TenantLimits =
   definitions: input.definitions ?? 10_000,
   environments: input.environments ?? 1_000,
   storage: parseSize('server.tenantLimits.storage', input.storage ?? '10GiB'),
+  files: input.files ?? 10_000,
+  fileStorage: parseSize('server.tenantLimits.fileStorage', input.fileStorage ?? '10GiB'),
+  fileSize: parseSize('server.tenantLimits.fileSize', input.fileSize ?? '2GiB'),
 })
 
 /** A key as it is handed to a client. Short keys can be guessed without their hash. */

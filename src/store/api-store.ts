@@ -9,7 +9,7 @@ export interface ApiStore {
 }
 
 /** What the API keeps as resources. */
-export type ResourceKind = 'agent' | 'environment' | 'session'
+export type ResourceKind = 'agent' | 'environment' | 'session' | 'file'
 
 /** One resource of the API, in its newest version. Times are milliseconds since the epoch. */
 export interface Resource {

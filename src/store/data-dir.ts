@@ -20,6 +20,7 @@ import { ConfigError, FilesError, HostRunningError, StoreError, storeError } fro
 import type { Problems } from '../files/problem.ts'
 import { TenantFiles } from '../files/tenant-files.ts'
 import { makePrivateFile } from '../private-file.ts'
+import { UPLOADS, folderOf } from '../tenant-folder.ts'
 import { closedBy, isForbidden } from './access.ts'
 import { checkDisk } from './disk-check.ts'
 import type { DiskState, PoolFiles, TenantPlaces } from './store.ts'
@@ -44,16 +45,6 @@ const LONGEST_SOCKET_PATH = 103
 
 /** The folder of a data directory that tells which workers there are. */
 export const RUN_DIR = 'run'
-
-/** A tenant's folder: its name where every file system takes it as it is, else a readable part and a hash. */
-function folderOf(tenant: string): string {
-  if (/^[a-z0-9][a-z0-9._-]{0,63}$/.test(tenant)) return tenant
-  const readable = tenant
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9]+/g, '-')
-    .slice(0, 32)
-  return `${readable}~${createHash('sha256').update(tenant).digest('hex').slice(0, 16)}`
-}
 
 function unusable(path: string, cause: unknown): StoreError {
   const who = isForbidden(cause) ? closedBy(path) : undefined
@@ -121,6 +112,8 @@ export class DataDir implements PoolFiles {
   readonly controlSecret: string = randomBytes(32).toString('hex')
   /** The way to what tenants have made below it. */
   readonly tenantFiles: TenantFiles
+  /** The way to what they have uploaded. */
+  readonly #uploads: TenantFiles
   readonly #lock: DatabaseSync
   readonly #clock: Pick<Clock, 'wall'>
   /** Directories of tenants that are being removed. */
@@ -132,6 +125,7 @@ export class DataDir implements PoolFiles {
     this.path = resolve(path)
     checkComposed(this.path)
     this.tenantFiles = new TenantFiles(this.#tenants)
+    this.#uploads = new TenantFiles(join(this.path, UPLOADS))
     try {
       makeDirectory(this.path)
       makeOwn(this.path)
@@ -218,7 +212,13 @@ export class DataDir implements PoolFiles {
       }
       const tenants = join(path, TENANTS)
       mkdirSync(tenants, { mode: PRIVATE })
-      for (const name of await namesIn(this.#tenants)) await this.#copyTenant(name, tenants, problems)
+      for (const name of await namesIn(this.#tenants))
+        await copied(this.tenantFiles, { from: join(this.#tenants, name), to: join(tenants, name) }, problems)
+      const uploads = join(path, UPLOADS)
+      for (const name of await namesIn(join(this.path, UPLOADS))) {
+        mkdirSync(uploads, { recursive: true, mode: PRIVATE })
+        await copied(this.#uploads, { from: join(this.path, UPLOADS, name), to: join(uploads, name) }, problems)
+      }
     } catch (error) {
       throw storeError(`the backup ${path} cannot be written`, error)
     }
@@ -228,12 +228,14 @@ export class DataDir implements PoolFiles {
     return checkDisk(tenant === undefined ? this.path : join(this.#tenants, folderOf(tenant)), { thorough })
   }
 
-  sizeOf(tenant: string, problems: Problems): Promise<number> {
-    return this.tenantFiles.size(join(this.#tenants, folderOf(tenant)), problems)
+  async sizeOf(tenant: string, problems: Problems): Promise<number> {
+    const uploaded = await this.#uploads.size(join(this.path, UPLOADS, folderOf(tenant)), problems)
+    return uploaded + (await this.tenantFiles.size(join(this.#tenants, folderOf(tenant)), problems))
   }
 
   async removeTenant(tenant: string, problems: Problems): Promise<void> {
     await this.tenantFiles.remove(join(this.#tenants, folderOf(tenant)), problems)
+    await this.#uploads.remove(join(this.path, UPLOADS, folderOf(tenant)), problems)
   }
 
   async removeUnknownTenants(
@@ -294,16 +296,6 @@ export class DataDir implements PoolFiles {
     this.#lock.close()
   }
 
-  /** One that cannot be copied keeps no other one back. */
-  async #copyTenant(name: string, to: string, problems: Problems): Promise<void> {
-    const from = join(this.#tenants, name)
-    try {
-      await this.tenantFiles.copyOut(from, join(to, name), { problems, except: TEMPORARY })
-    } catch (error) {
-      problems.take(error)
-    }
-  }
-
   get #tenants(): string {
     return join(this.path, TENANTS)
   }
@@ -341,6 +333,19 @@ export class DataDir implements PoolFiles {
     } catch {
       return undefined
     }
+  }
+}
+
+/** One that cannot be copied keeps no other one back. */
+async function copied(
+  files: TenantFiles,
+  { from, to }: { from: string; to: string },
+  problems: Problems,
+): Promise<void> {
+  try {
+    await files.copyOut(from, to, { problems, except: TEMPORARY })
+  } catch (error) {
+    problems.take(error)
   }
 }
 

@@ -68,6 +68,7 @@ export function logPool(pool: Pool, logger: Logger): void {
   pool.on('session.restarted', (event) => logger.warn('session began anew: its transcript was gone', event))
   pool.on('session.compacted', (event) => logger.info('session compacted: its transcript had grown too large', event))
   pool.on('session.deleted', (event) => logger.info('session deleted', event))
+  pool.on('tenant.erased', (event) => logger.info('tenant erased', event))
   pool.on('session.expired', (event) => logger.info(`session expired: ${event.reason}`, event))
   pool.on('transcript.copyFailed', (event) =>
     logger.warn(`the transcript of a session is not safe: ${event.error}`, event),

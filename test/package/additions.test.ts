@@ -118,7 +118,7 @@ import { createTestPool } from './src/testing/index.ts'
 await using test = await createTestPool({ agents: { a: { model: 'large' }, b: { model: 'small' }, c: { model: 'large' } } })
 const server = createServer(test.pool)
 const answers = []
-for (const path of ['/v1/models', '/v1/models?page=2', '/openapi.json']) {
+for (const path of ['/v1/catalogue', '/v1/catalogue?page=2', '/openapi.json']) {
   const answer = await server.fetch(new Request('http://localhost' + path))
   answers.push({ status: answer.status, body: await answer.json() })
 }
@@ -135,7 +135,7 @@ test('a /v1 endpoint in one file answers and is described, with two lines elsewh
   }[]
   expect(models).toEqual({ status: 200, body: { data: ['large', 'small'].map((id) => ({ type: 'model', id })) } })
   expect(unknown?.status).toBe(400)
-  expect(openapi?.body.paths).toHaveProperty(['/v1/models'])
+  expect(openapi?.body.paths).toHaveProperty(['/v1/catalogue'])
 })
 
 /** Two processes are idle, the newer one is larger, and a third session needs the room of one: prints who leaves. */

@@ -4,6 +4,7 @@ import { ConfigError } from '../../errors.ts'
 import type { Logger, PoolOptions } from '../../index.ts'
 import { ClientTools, Questions, createServer, currentRequest, jsonLog, listen } from '../../server/index.ts'
 import type { Listening } from '../../server/index.ts'
+import { UPLOADS } from '../../tenant-folder.ts'
 import { readDisk } from '../shared/machine-facts.ts'
 import { EXIT } from '../shared/exit.ts'
 import { openPool } from '../shared/open-pool.ts'
@@ -82,6 +83,7 @@ async function host({ flags, logger, signals, plan }: Start): Promise<number> {
     ...(clientTools === undefined ? {} : { clientTools }),
     // Hosts that share a database share these, too.
     ...(opened.pool.apiStore === undefined ? { resourceFile: join(plan.dataDir, RESOURCE_FILE) } : {}),
+    fileDir: join(plan.dataDir, UPLOADS),
     drain: () => signals.drain(),
     behindProxy: PROXIES.some((name) => (process.env[name] ?? '') !== ''),
   })

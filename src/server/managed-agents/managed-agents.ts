@@ -17,6 +17,10 @@ import { Environments } from './environments.ts'
 import { anyAddresses, publicFetch } from '../outbound/public-fetch.ts'
 import type { Exchange } from '../outbound/public-fetch.ts'
 import type { FetchOf } from './agent-options.ts'
+import { FileContents } from './files/file-contents.ts'
+import { fileRoutes } from './files/file-routes.ts'
+import { Files } from './files/files.ts'
+import type { FileLimits } from './files/files.ts'
 import { PoolAgents } from './pool-agents.ts'
 import { readBodies, refuseWorkspace } from './request.ts'
 import { agentRoutes, environmentRoutes } from './routes.ts'
@@ -43,12 +47,15 @@ interface ManagedAgentsParts {
   policy: DefinitionPolicy
   /** Whether agents reach the network through a proxy. */
   behindProxy: boolean
+  /** Undefined: this server keeps no files. */
+  fileDir: string | undefined
+  fileLimits: FileLimits
 }
 
-/** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/sessions`. */
+/** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/files`, `/v1/sessions`. */
 export function managedAgents(
   { pool, listeners, clock, quotas, questions, streams, logger, forwarding }: ManagedAgentsContext,
-  { store: { resources, answers }, policy, behindProxy }: ManagedAgentsParts,
+  { store: { resources, answers }, policy, behindProxy, fileDir, fileLimits }: ManagedAgentsParts,
 ): Hono<ServerEnv> {
   const now = (): number => clock.wall()
   const warn = (message: string, error: unknown): void => logger.warn(message, { error })
@@ -64,6 +71,8 @@ export function managedAgents(
   }
   const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), fetchOf)
   const sessions = new ApiSessions({ pool, store: resources, agents, environments, poolAgents, policy, quotas, now })
+  const contents = fileDir === undefined ? undefined : new FileContents(fileDir)
+  const files = new Files({ store: resources, contents, limits: fileLimits, clock, warn })
   const budgets = new Budgets({ sessions, warn })
   const sent = new SentEvents({ sessions, questions, quotas, budgets })
   // Sessions also go by retention, by the command line, and by other routes.
@@ -72,6 +81,9 @@ export function managedAgents(
     void Promise.all(forgotten).catch((error: unknown) =>
       warn('what the API kept of a deleted session was not removed', error),
     )
+  })
+  listeners.on('tenant.erased', ({ tenant }) => {
+    void files.forget(tenant).catch((error: unknown) => warn('files of an erased tenant were not removed', error))
   })
   listeners.on('turn.ended', ({ session }) => questions.turnEnded(session))
   const app = new Hono<ServerEnv>()
@@ -89,6 +101,7 @@ export function managedAgents(
   })
   app.route('/v1/agents', agentsOf)
   app.route('/v1/environments', environmentsOf)
+  app.route('/v1/files', fileRoutes({ files, quotas }))
   app.route('/v1/sessions', sessionRoutes({ sessions, budgets, sent }))
   app.route('/v1/sessions', eventRoutes({ sessions, sent, streams, clock }))
   return app

@@ -31,6 +31,8 @@ interface Described {
   post?: true
   /** Body and query are those of the model's own API. */
   other?: true
+  /** A form with a file. */
+  upload?: true
 }
 
 const KEY = {
@@ -38,6 +40,12 @@ const KEY = {
   in: 'header',
   description: 'A request that is sent again with the same key gets the first answer, for 24 hours',
   schema: { type: 'string', maxLength: 255 },
+} as const
+
+const FORM = {
+  type: 'object',
+  required: ['file'],
+  properties: { file: { type: 'string', format: 'binary' }, expires_in_seconds: { type: 'integer' } },
 } as const
 
 /** What a route says of itself in `/openapi.json`. Query parameters that it does not name are refused. */
@@ -48,6 +56,7 @@ export function described({
   query = [],
   post,
   other,
+  upload,
 }: Described): MiddlewareHandler<ServerEnv> {
   const description = describeRoute({
     operationId,
@@ -57,6 +66,9 @@ export function described({
       ...query.map((name) => ({ name, in: 'query', schema: { type: 'string' } }) as const),
       ...(post === true || body !== undefined ? [KEY] : []),
     ],
+    ...(upload === true
+      ? { requestBody: { required: true, content: { 'multipart/form-data': { schema: FORM as never } } } }
+      : {}),
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: resolver(body) as never } } } }),

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import fc from 'fast-check'
@@ -10,6 +10,7 @@ import { ConfigError, HostRunningError, StoreError } from '../../../src/errors.t
 import { Problems } from '../../../src/files/problem.ts'
 import { DataDir } from '../../../src/store/data-dir.ts'
 import { SqliteStore } from '../../../src/store/sqlite.ts'
+import { UPLOADS, folderOf } from '../../../src/tenant-folder.ts'
 import { record } from '../../conformance/sessions.ts'
 import { OneHost } from '../../conformance/one-host.ts'
 
@@ -208,3 +209,21 @@ test.skipIf(process.platform === 'darwin')(
     new DataDir(join(folder, 'caf\u00e9')).release()
   },
 )
+
+test('Files that tenants have uploaded are counted, copied into a backup, and removed with their tenant', async () => {
+  const dir = taken()
+  for (const tenant of ['acme', 'Beta Ltd.']) {
+    const uploads = join(path, UPLOADS, folderOf(tenant))
+    await mkdir(uploads, { recursive: true })
+    await writeFile(join(uploads, 'file_1'), 'x'.repeat(100_000))
+  }
+  const problems = new Problems()
+  expect(await dir.sizeOf('Beta Ltd.', problems)).toBeGreaterThanOrEqual(100_000)
+  const copy = join(folder, 'copy')
+  await mkdir(copy)
+  await dir.copyFiles(copy, problems)
+  await dir.removeTenant('Beta Ltd.', problems)
+  expect(problems.count).toBe(0)
+  expect(await readFile(join(copy, UPLOADS, folderOf('Beta Ltd.'), 'file_1'), 'utf8')).toHaveLength(100_000)
+  expect(await readdir(join(path, UPLOADS))).toEqual(['acme'])
+})
