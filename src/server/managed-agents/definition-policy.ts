@@ -60,7 +60,14 @@ export const managedAgentsOptions: z.ZodType<ManagedAgentsOptions> = z.strictObj
   define: define.optional(),
   messages: messagesOption.optional(),
   tenants: z
-    .record(z.string(), z.strictObject({ define: define.optional(), messages: messagesOption.optional() }))
+    .record(
+      z.string(),
+      z
+        .strictObject({ define: define.optional(), messages: messagesOption.optional() })
+        .refine(({ define: own, messages }) => own !== undefined || messages !== undefined, {
+          error: 'has neither define nor messages',
+        }),
+    )
     .optional(),
 })
 

@@ -53,10 +53,10 @@ export function modelRoutes({ pool, policy, streams }: ModelRoutesContext): Hono
   }
   app.use('/v1/messages/*', refuseIdempotencyKey, refuseWorkspace, readCalls)
   app.use('/v1/models/*', refuseWorkspace)
-  app.post('/v1/messages', described({ operationId: 'createMessage', summary: 'Call a model', other: true }), post)
+  app.post('/v1/messages', described({ operationId: 'createMessage', summary: 'Call a model' }), post)
   app.post(
     '/v1/messages/count_tokens',
-    described({ operationId: 'countTokens', summary: 'Count the tokens of a call', other: true }),
+    described({ operationId: 'countTokens', summary: 'Count the tokens of a call' }),
     post,
   )
   app.all('/v1/messages/batches/*', () => {

@@ -29,8 +29,6 @@ interface Described {
   query?: readonly string[]
   /** A POST, which may be sent again. */
   post?: true
-  /** Body and query are those of the model's own API. */
-  other?: true
   /** A form with a file. */
   upload?: true
 }
@@ -55,7 +53,6 @@ export function described({
   body,
   query = [],
   post,
-  other,
   upload,
 }: Described): MiddlewareHandler<ServerEnv> {
   const description = describeRoute({
@@ -81,7 +78,7 @@ export function described({
     },
   }) as MiddlewareHandler<ServerEnv>
   const checked: MiddlewareHandler<ServerEnv> = (c, next) => {
-    if (other !== true) checkQuery(c.req.queries(), query)
+    checkQuery(c.req.queries(), query)
     return description(c, next)
   }
   // The description hangs on the handler.
