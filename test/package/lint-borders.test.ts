@@ -462,7 +462,7 @@ const allowedImports: [from: string, imports: string[]][] = [
     ['./live/run.ts', '../shared/exit.ts', '../../index.ts', '../../process/reaper.ts', 'node:child_process'],
   ],
   ['src/cli/doctor/live/run.ts', ['./wire.ts', '../../shared/style.ts', '../../../index.ts', sdk]],
-  ['src/cli/chat/server-client.ts', ['../../errors.ts', '@ag-ui/core', 'eventsource-parser/stream']],
+  ['src/cli/shared/server-client.ts', ['../../errors.ts', '@ag-ui/core', 'eventsource-parser/stream']],
 ]
 
 /** Every way to depend on a module: all must be seen. */

@@ -1,7 +1,6 @@
 import { loadConfig } from '../../config/load.ts'
 import { ConfigError } from '../../index.ts'
 import type { AgentOptions, Pool, PoolCanUseTool, PoolOptions, Session } from '../../index.ts'
-import { EXIT } from '../shared/exit.ts'
 import { openPool } from '../shared/open-pool.ts'
 import type { PoolFlags } from '../shared/open-pool.ts'
 import { listenForStop } from '../shared/stop.ts'
@@ -89,19 +88,13 @@ async function chatThere(
   for (const [flag, written] of Object.entries(OWN_POOL))
     if (flags[flag as keyof typeof OWN_POOL] !== undefined)
       throw new ConfigError(written, 'is for a pool of this process; with --server the server decides')
-  const { KEY_VARIABLE, RequestProblem, ServerClient, readServer } = await import('./server-client.ts')
+  const { KEY_VARIABLE, ServerClient, readServer } = await import('../shared/server-client.ts')
   const { ServerConversation } = await import('./server-conversation.ts')
   const client = new ServerClient(readServer(address), process.env[KEY_VARIABLE])
   const screen = new ChatScreen({ interactive, showsCost: false })
-  try {
-    const agent = flags.agent ?? onlyOne(await client.agents(stop))
-    const conversation = new ServerConversation({ client, agent, session: flags.session, input, screen, interactive })
-    return await begin(new Chat({ conversation, input, screen, interactive }))
-  } catch (error) {
-    if (!(error instanceof RequestProblem)) throw error
-    screen.problem(`claude-agent-pool: ${error.message}`)
-    return EXIT.failed
-  }
+  const agent = flags.agent ?? onlyOne(await client.agents(stop))
+  const conversation = new ServerConversation({ client, agent, session: flags.session, input, screen, interactive })
+  return begin(new Chat({ conversation, input, screen, interactive }))
 }
 
 function onlyOne(names: readonly string[]): string {

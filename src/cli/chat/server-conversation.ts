@@ -8,8 +8,8 @@ import type { ChatInput } from './input.ts'
 import { cutPast, linesOf } from './past.ts'
 import type { PastEntry } from './past.ts'
 import type { ChatScreen } from './screen.ts'
-import { RequestProblem } from './server-client.ts'
-import type { ServerClient } from './server-client.ts'
+import { RequestProblem } from '../shared/request-problem.ts'
+import type { ServerClient } from '../shared/server-client.ts'
 import { toolWords } from './tool-words.ts'
 
 /** Input of a tool that is shown. */

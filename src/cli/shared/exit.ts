@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander'
 import { ConfigError, PoolError } from '../../errors.ts'
 import { fileProblem } from '../../options/file-problem.ts'
+import { RequestProblem } from './request-problem.ts'
 
 /** What a command's exit code says. */
 export const EXIT = {
@@ -25,6 +26,7 @@ export function report(error: unknown): number {
   }
   if (error instanceof ConfigError) return say(error.message, EXIT.usage)
   if (error instanceof PoolError) return say(`${error.message} (${error.code})`, EXIT.failed)
+  if (error instanceof RequestProblem) return say(error.message, EXIT.failed)
   const system = systemProblem(error)
   if (system !== undefined) return say(system, EXIT.failed)
   console.error(error)

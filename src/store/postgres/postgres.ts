@@ -98,6 +98,11 @@ export class PostgresStore implements Store {
     return new PostgresStore(connections)
   }
 
+  /** Removes the schema with all its tables. */
+  async dropSchema(): Promise<void> {
+    await this.#connections.once({ text: `DROP SCHEMA "${this.#connections.schema}" CASCADE` })
+  }
+
   /** Brings the schema up to date, and does nothing else. Rejects with StoreError. */
   static async migrate(address: PostgresAddress): Promise<Migrated> {
     const connections = await Connections.open(address)

@@ -2,23 +2,13 @@ import { EventSourceParserStream } from 'eventsource-parser/stream'
 import type { AGUIEvent, RunAgentInput } from '@ag-ui/core'
 import { EventSchema } from '@ag-ui/core/schemas'
 import { ConfigError } from '../../errors.ts'
+import { RequestProblem } from './request-problem.ts'
 
 /** The key of the caller: an option would show it to everyone who may list processes. */
 export const KEY_VARIABLE = 'CLAUDE_AGENT_POOL_KEY'
 
 /** Events that a server may send in one frame. Larger ones end the run. */
 const LARGEST_FRAME = 64 * 2 ** 20
-
-/** A request that the server has refused, or could not answer. */
-export class RequestProblem extends Error {
-  /** Undefined: no answer came. */
-  readonly status: number | undefined
-
-  constructor(message: string, status?: number) {
-    super(message)
-    this.status = status
-  }
-}
 
 /** Reads the address of a server. Throws ConfigError. */
 export function readServer(text: string): URL {
