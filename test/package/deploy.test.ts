@@ -103,11 +103,20 @@ test('The config of the pods is one that serve takes', async () => {
   const cluster = { ...(config.options['cluster' as never] as object), secret }
   const plan = planOf(flags, { ...config, options: { ...config.options, cluster } } as typeof config)
   const port = container.ports?.find((one) => one.name === 'peers')?.containerPort
-  expect(text).toContain(`'0.0.0.0:${port}'`)
-  expect(text).toContain(`.${stateful.spec?.serviceName}:${port}`)
+  expect(text).toContain(`'0.0.0.0:${port ?? ''}'`)
+  expect(text).toContain(`.${stateful.spec?.serviceName ?? ''}:${port ?? ''}`)
   const sleepMs = (container.lifecycle?.preStop?.sleep?.seconds ?? 0) * 1_000
   expect((pod?.terminationGracePeriodSeconds ?? 0) * 1_000).toBeGreaterThan(plan.graceMs + sleepMs)
   expect(container.args?.at(-1)).toBe(`/etc/agents/${name}`)
+})
+
+test('The autoscaler scales by figures that the rules of the adapter give', () => {
+  const { rules } = yaml(join(PROJECT, 'deploy', 'prometheus', 'adapter.yaml')) as {
+    rules: { seriesQuery: string; name?: { as: string } }[]
+  }
+  const { spec } = named<HorizontalPodAutoscaler>('HorizontalPodAutoscaler')
+  const given = rules.map(({ seriesQuery, name }) => name?.as ?? seriesQuery.replace(/\{.*/, ''))
+  expect(spec?.metrics?.map(({ pods }) => pods?.metric.name)).toEqual(given)
 })
 
 test('Services, budget, network and autoscaler are about the pods, by the same labels, ports and names', () => {
@@ -144,7 +153,8 @@ test('compose.cluster.yaml has three hosts with data of their own, a database, a
     [1, 2, 3].map((number) => [`host-${number}`, `host-${number}`]),
   )
   const volumes = Object.values(compose.services).flatMap((service) => service.volumes ?? [])
-  expect(volumes.map((volume) => volume.split(':')[0]).toSorted()).toEqual(Object.keys(compose.volumes).toSorted())
+  expect(new Set(volumes.map((volume) => volume.split(':')[0]))).toEqual(new Set(Object.keys(compose.volumes)))
+  expect(volumes).toHaveLength(Object.keys(compose.volumes).length)
   for (const [name, { stop_grace_period: grace = '0s' }] of hosts) {
     expect(compose.configs['balancer']?.content).toContain(`server ${name} ${name}:8080`)
     expect(parseDuration('stop_grace_period', grace)).toBeGreaterThan(30_000)
