@@ -82,7 +82,7 @@ async function compiled(objects: readonly Manifest[]): Promise<string> {
   const tsc = join(PROJECT, 'node_modules', 'typescript', 'bin', 'tsc')
   return promisify(execFile)(process.execPath, [tsc, ...options]).then(
     () => '',
-    (error: { stdout?: string }) => error.stdout ?? String(error),
+    ({ stdout, message }: Error & { stdout?: string }) => stdout ?? message,
   )
 }
 
