@@ -1,7 +1,5 @@
 /** The pool over HTTP, beside the library: what that costs a turn, and how a server begins and ends. */
 import { once } from 'node:events'
-import { Agent, request } from 'node:http'
-import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Session } from '../src/index.ts'
 import { createServer, listen } from '../src/server/index.ts'
@@ -11,29 +9,9 @@ import { startPool } from './shared/conversation.ts'
 import { streamOf } from './shared/http-host.ts'
 import type { Round, Row } from './shared/report.ts'
 import { serve } from './shared/serving.ts'
+import { connections, turnOverHttp } from './shared/turn-over-http.ts'
 
 const WARM_UP_TURNS = 10
-
-const agent = new Agent({ keepAlive: true })
-
-/** Sends a prompt, and gives the milliseconds to the first frame and to the first one of the assistant. */
-async function turnOverHttp(url: string, key: string): Promise<{ first: number; assistant: number }> {
-  const since = performance.now()
-  const sent = request(`${url}/sessions/${key}/messages`, { method: 'POST', agent })
-  sent.end('{"prompt":"ping"}')
-  const [response] = (await once(sent, 'response')) as [IncomingMessage]
-  let all = ''
-  const times: { first?: number; assistant?: number } = {}
-  for await (const chunk of response) {
-    all += String(chunk)
-    if (all.includes('\n\n')) times.first ??= performance.now() - since
-    if (all.includes('"type":"assistant"')) times.assistant ??= performance.now() - since
-  }
-  const { first, assistant } = times
-  if (first === undefined || assistant === undefined || !all.includes('event: done'))
-    throw new Error(`the turn failed: ${all}`)
-  return { first, assistant }
-}
 
 async function turnInLibrary(session: Session): Promise<{ first: number; assistant: number }> {
   const since = performance.now()
@@ -71,7 +49,7 @@ async function firstEvent(target: Bench): Promise<Row[]> {
     assistant.push(assistants)
     await session.delete()
   }
-  agent.destroy()
+  connections.destroy()
   await pool.close()
   server.close()
   const sides = { ours: 'HTTP', theirs: 'library', unit: 'ms', compare: 'ours - theirs', reach: { atMost: 3 } } as const

@@ -25,6 +25,7 @@ const ALL = [
   'proxy',
   'page',
   'observability',
+  'cluster',
 ]
 const FLAGS = ['--json', '--quick']
 

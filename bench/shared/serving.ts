@@ -22,8 +22,8 @@ export interface Serving {
 
 let served = 0
 
-/** Starts it in a folder of its own, with so many spares, and resolves when it is ready. */
-export async function serve(target: Bench, spares = 0): Promise<Serving> {
+/** Starts it in a folder of its own, with so many spares and these variables, and resolves when it is ready. */
+export async function serve(target: Bench, spares = 0, env: Record<string, string> = {}): Promise<Serving> {
   served += 1
   const mark = `${target.dir}:serve${served}:`
   const folder = join(target.dir, `serve-${served}`)
@@ -39,7 +39,7 @@ export async function serve(target: Bench, spares = 0): Promise<Serving> {
   const since = performance.now()
   const child = spawn(process.execPath, [main, 'serve', '--port', String(port), '--log-level', 'error'], {
     cwd: folder,
-    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], [MARK]: mark },
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], [MARK]: mark, ...env },
     stdio: ['ignore', 'ignore', 'inherit'],
   })
   target.owned.defer(() => void child.kill('SIGKILL'))

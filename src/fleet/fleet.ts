@@ -44,6 +44,8 @@ export interface FleetContext {
   settings: FleetSettings
   memory: MemorySource
   host: ProcessHost
+  /** False while the other hosts may hold this one for gone: nothing is started then. */
+  mayStart: () => boolean
 }
 
 /** All workers of a pool: what admits, starts, keeps and ends them. */
@@ -63,7 +65,7 @@ export class Fleet implements WorkerListeners {
 
   constructor(context: FleetContext) {
     this.#context = context
-    const { clock, emitter, agents, settings, memory, host } = context
+    const { clock, emitter, agents, settings, memory, host, mayStart } = context
     const { limits, starts } = settings
     const registry = this.#registry
     const governor = governorOf(limits, memory, registry, clock)
@@ -73,7 +75,8 @@ export class Fleet implements WorkerListeners {
     const placement = new Placement({ clock, registry, governor, gate, residents, emitter })
     const rules = { residency: settings.residency, memoryLimitBytes: limits.workerMemoryBytes }
     const starter = new Starter({ clock, host, starts, rules, listeners: registry })
-    const spares = new Spares({ clock, registry, gate, launcher, starter, placement, places: host.places, emitter })
+    const { places } = host
+    const spares = new Spares({ clock, registry, gate, launcher, starter, placement, places, emitter, mayStart })
     this.gate = gate
     this.launcher = launcher
     this.placement = placement

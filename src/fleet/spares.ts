@@ -55,6 +55,8 @@ export interface SpareContext {
   placement: Placement
   places: Places
   emitter: PoolEmitter
+  /** False while the other hosts may hold this one for gone. */
+  mayStart: () => boolean
 }
 
 const idOf = ({ fingerprint, kind }: SpareGroup): string => `${kind}:${fingerprint}`
@@ -179,11 +181,12 @@ export class Spares {
   }
 
   #fill(keeping: Keeping, target: number): void {
-    const { clock, gate, starter, placement } = this.#context
+    const { clock, gate, starter, placement, mayStart } = this.#context
     const now = clock.now()
     if (
       now < keeping.startFrom ||
       gate.suspended ||
+      !mayStart() ||
       !placement.fitsSpare(keeping.agent.name) ||
       starter.heldBack(keeping.fingerprint, now)
     )

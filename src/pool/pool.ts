@@ -188,6 +188,7 @@ export class Pool implements AsyncDisposable {
       agents,
       settings,
       memory,
+      mayStart: () => parts.member.isValid,
       host: {
         driver,
         places: files,
@@ -563,6 +564,8 @@ export class Pool implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#fleet.stop()
+    // A database that is away must not hold up the end of this host for as long as it would hold up a turn.
+    this.#parts.store.hurry?.()
     this.#housekeeper.stop()
     this.#maintenance.diskUse.stop()
     const takeover = this.#takeover?.stop()

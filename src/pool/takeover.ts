@@ -46,7 +46,14 @@ export class Takeover implements MembershipListener {
     const { running, waiting, limit, draining } = this.#facts
     if (this.#isDue && !this.#isWaiting) void this.#take()
     void this.#context.sessions.returns.again()
+    if (draining) this.#giveBackIdle()
     return { state: draining ? 'draining' : 'ready', running, waiting, free: Math.max(0, limit - running - waiting) }
+  }
+
+  /** Other hosts go on with sessions at once that nothing goes on with here. */
+  #giveBackIdle(): void {
+    for (const session of this.#context.sessions.active)
+      session.giveBack().catch((error: unknown) => this.trouble('a session was not given back yet', error))
   }
 
   extended(until: number): void {

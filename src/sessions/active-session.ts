@@ -214,7 +214,12 @@ export class ActiveSession implements WorkerOwner {
   async giveBack(): Promise<boolean> {
     const { ownership } = this
     if (this.#gone !== undefined || ownership === undefined || this.running !== undefined || this.#isInUse) return false
-    await this.hibernate()
+    try {
+      await this.hibernate()
+    } catch (error) {
+      if (error instanceof SessionBusyError) return false
+      throw error
+    }
     await this.journal?.written()
     await this.#upkeep
     if (!this.quiet) return false
@@ -223,7 +228,8 @@ export class ActiveSession implements WorkerOwner {
   }
 
   get #isInUse(): boolean {
-    return this.#held > 0 || this.journal?.isFollowed === true || this.#unprompted?.active === true
+    const isFollowed = this.journal?.isFollowed === true || this.#followers.size > 0
+    return this.#held > 0 || isFollowed || this.#unprompted?.active === true
   }
 
   /** True when nothing keeps this host from working on it: it owns the session, or no store knows it. */

@@ -221,6 +221,8 @@ export class Checkout {
 
   async #start(session: ActiveSession, start: Start): Promise<Worker> {
     const { fleet, places } = this.#context
+    // While the start waited for others, the lease of this host may have run out.
+    if (!session.owned) await session.own()
     const tenantPlaces = await places.makePlaces(session.record.tenant)
     const mode = await this.#prepare(session, start.agent, tenantPlaces)
     const worker = await fleet.placement.place(start.agent.name, start.priority, () =>

@@ -499,6 +499,8 @@ export interface Store {
 
   /** Resolves when all writes that have resolved before are on the disk, or wherever else they outlast a power cut. */
   flush(): Promise<void>
+  /** The host is about to end: what cannot be done within seconds fails. */
+  hurry?(): void
   /** Writes a copy as of now to a new file while work goes on. A store without it is backed up by its own means. */
   backup?(path: string): Promise<void>
   close(): Promise<void>

@@ -268,8 +268,12 @@ export class PostgresStore implements Store {
     // A statement has resolved when its commit is on the server's disk.
   }
 
-  async close(): Promise<void> {
+  hurry(): void {
     this.#connections.hurry()
+  }
+
+  async close(): Promise<void> {
+    this.hurry()
     await this.#lanes.settled()
     // A database that is away frees the sessions when this host has been silent.
     await this.#claims.leave().catch(() => undefined)

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { answer, outcome } from '../../fixtures/fakes.ts'
 import { passing, testHosts } from '../../fixtures/hosts.ts'
 import type { TestHost } from '../../fixtures/hosts.ts'
@@ -75,4 +75,73 @@ describe('a session at another host', () => {
     await next
     expect(await outcome(here.send('here'))).toBe('success')
   })
+})
+
+describe('a host that drains', () => {
+  test('gives idle sessions back at once, and goes on with a turn', async () => {
+    const { clock, first, second, turn, process } = await running()
+    const idle = await first.session('idle')
+    expect(await outcome(idle.send('hello'))).toBe('success')
+    const drained = first.pool.drain()
+    const elsewhere = await second.session('idle')
+    expect(await passing(clock, outcome(elsewhere.send('go on', { onBusy: 'queue' })))).toBe('success')
+    process?.sayText('done')
+    process?.finish()
+    expect(await answer(turn)).toBe('done')
+    await passing(clock, drained)
+  })
+})
+
+test('A session whose release failed is free for others with a later beat', async () => {
+  const { clock, store, first, second, there } = await twoHosts()
+  store.failingReleases = 2
+  await there.hibernate()
+  await vi.waitFor(async () => {
+    await clock.advance(600)
+    expect(await second.pool.cluster?.placeOf('default', 'k')).toBe('free')
+  })
+  expect(store.failingReleases).toBe(0)
+  expect(first.driver.living).toEqual([])
+})
+
+test('A host starts no spare while the others may hold it for gone', async () => {
+  const { store, clock, hosts } = await testHosts(1, {
+    pool: { agents: { assistant: { spares: { min: 2, max: 2 } } } },
+  })
+  const [host] = hosts as [TestHost]
+  await passing(clock, host.pool.ready())
+  expect(host.driver.living).toHaveLength(2)
+  store.isAway = true
+  await clock.advance(3_000)
+  host.driver.living[0]?.exit()
+  await clock.advance(60_000)
+  expect(host.driver.living).toHaveLength(1)
+  store.isAway = false
+  await clock.advance(60_000)
+  expect(host.driver.living).toHaveLength(2)
+})
+
+test('A prompt that waited at a host that died ends with a word on why, if its agent is not known at the next one', async () => {
+  const { store, clock, hosts } = await testHosts(2)
+  const [first, second] = hosts as [TestHost, TestHost]
+  first.pool.defineAgent('own', { spares: { max: 0 }, unboundSpares: { max: 0 } })
+  first.driver.onStart = (process) => {
+    process.answersAtOnce = false
+  }
+  const session = await first.pool.session('k', { agent: 'own' })
+  session.send('begun')
+  await first.driver.until(() => first.driver.processes[0]?.unanswered === 1)
+  await session.send('waiting', { onBusy: 'queue' }).promptStored
+  await store.lose(first.pool.hosts().find(({ isThisHost }) => isThisHost)?.id ?? '')
+  const here = await second.pool.session('k')
+  await vi.waitFor(async () => {
+    await clock.advance(600)
+    const events = await here.history({ limit: 100 })
+    const errors = events.flatMap(({ event }) => (event.type === 'session.error' ? event.error.message : []))
+    expect(errors.at(-1)).toMatch(/this prompt could not run at the host .* there is no agent "own"/)
+    expect(events.at(-1)?.event.type).toBe('session.status_idle')
+    const prompts = events.flatMap(({ event }) => (event.type === 'user.message' ? [event.processed_at] : []))
+    expect(prompts).toEqual([expect.any(String), expect.any(String)])
+  })
+  expect(second.driver.processes).toEqual([])
 })
