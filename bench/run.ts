@@ -23,6 +23,7 @@ const ALL = [
   'streams',
   'hostile',
   'proxy',
+  'density',
   'page',
   'observability',
   'cluster',

@@ -156,7 +156,8 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     network === undefined ? Promise.resolve(undefined) : openBoundary({ network, paths: isolation.paths }, places)
   probing.catch(ignored)
   opened.defer(() => probing.then(ignored, ignored))
-  const cgroup = options.driver === undefined ? openCgroups(confinements.limited(agents.own)) : undefined
+  const freezes = [settings, ...agents.own].some(({ residency }) => residency?.freezes)
+  const cgroup = options.driver === undefined ? openCgroups(confinements.limited(agents.own), { freezes }) : undefined
   opened.defer(() => cgroup?.remove())
   confinements.controllers = cgroup?.facts.controllers ?? []
   const credentials = await openProxy(options, read, { clock, store, dataDir })

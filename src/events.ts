@@ -32,6 +32,8 @@ export interface WorkerInfo {
   turns: number
   /** Private memory of its process and everything it started, in bytes, as last measured; undefined until then. */
   memoryBytes: number | undefined
+  /** What it has paged out, in bytes; undefined unless it is frozen. */
+  swappedBytes: number | undefined
   /** What keeps it from being closed. */
   pinnedBy: { tasks: number; permissionRequests: number; transcript: boolean; unprompted: boolean } | undefined
 }

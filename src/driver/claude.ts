@@ -40,6 +40,7 @@ import type {
   Graces,
   TerminateReport,
 } from './driver.ts'
+import { Freezing } from './frozen-tree.ts'
 import { GatedProcess } from './gated-process.ts'
 import { PromptInput } from './input.ts'
 import { inOrder } from './processes.ts'
@@ -85,6 +86,7 @@ interface Shared {
   files: ConversationFiles
   oom: OomWatch
   cgroup: HostCgroup | undefined
+  freezing: Freezing
   trouble: DriverListeners['trouble']
 }
 
@@ -224,6 +226,22 @@ class ClaudeProcess implements AgentProcess {
     await this.#query?.mcpServerStatus()
   }
 
+  get freezes(): boolean {
+    return this.#child?.frozen?.isPossible === true
+  }
+
+  get swappedBytes(): number | undefined {
+    return this.#child?.frozen?.swappedBytes
+  }
+
+  freeze(): void {
+    this.#child?.frozen?.freeze()
+  }
+
+  thaw(): void {
+    this.#child?.frozen?.thaw()
+  }
+
   consumed(): void {
     this.#child?.stdout.consumed()
   }
@@ -342,6 +360,7 @@ class ClaudeProcess implements AgentProcess {
         clock: this.#clock,
         oom: this.#shared.oom,
         cgroup: this.#shared.cgroup,
+        freezing: this.#shared.freezing,
         spool: new Spool(join(spoolDir, `${workerId}.jsonl`), spoolLimitBytes),
         onBroken: () => void this.terminate(BROKEN_GRACES),
         onHeldBack: (heldBack) => this.#onHeldBack?.(heldBack),
@@ -410,6 +429,7 @@ export class ClaudeDriver implements Driver {
   readonly #oom: OomWatch
   readonly #table = new ProcessTable()
   #cgroup: HostCgroup | undefined
+  readonly #freezing = new Freezing((message, error) => this.#trouble(message, error))
   #trouble: DriverListeners['trouble'] = () => undefined
   #guard: Guard | undefined
   #reaper: Reaper | undefined
@@ -437,6 +457,7 @@ export class ClaudeDriver implements Driver {
       files: this.#files,
       oom: this.#oom,
       cgroup: this.#cgroup,
+      freezing: this.#freezing,
       trouble: this.#trouble,
     })
   }

@@ -138,6 +138,14 @@ export interface AgentProcess {
   prepare(): Promise<void>
   /** Resolves when the process answers a question that costs nothing. An unbound one is not asked. */
   probe(): Promise<void>
+  /** True if it can be frozen now. Undefined: never, by this driver. */
+  readonly freezes?: boolean
+  /** Stops the process and all it started until `thaw()`, and has their memory paged out. What is said to it meanwhile waits. */
+  freeze?(): void
+  /** Lets a frozen process go on, at once. */
+  thaw?(): void
+  /** Bytes of it and all it started that are paged out; undefined if they are not counted. */
+  readonly swappedBytes?: number | undefined
   /** Reports that everything read so far was consumed, so more may come. */
   consumed(): void
   /** Ends the process and all it started, and resolves when that is verified. Repeated calls share one promise. */

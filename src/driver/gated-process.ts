@@ -8,6 +8,8 @@ import type { OwnedExit, OwnedProcess, SpawnRequest } from '../process/spawn.ts'
 import { terminate } from '../process/terminate.ts'
 import { ConversationGate } from './conversation-gate.ts'
 import type { SpawnedProcess, Graces, TerminateReport } from './driver.ts'
+import { FrozenTree } from './frozen-tree.ts'
+import type { Freezing } from './frozen-tree.ts'
 import type { Spool } from './spool.ts'
 import { StartupOutput } from './startup-output.ts'
 
@@ -21,6 +23,7 @@ export interface GatedContext {
   clock: Clock
   oom: OomWatch
   cgroup: HostCgroup | undefined
+  freezing: Freezing
   spool: Spool
   /** Its output is over or cannot be understood, although it lives: it is to be ended. */
   onBroken: () => void
@@ -40,6 +43,8 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
   readonly stdin: SpawnedProcess['stdin']
   readonly stdout: ConversationGate
   readonly startup: StartupOutput
+  /** Undefined: it cannot be frozen. */
+  readonly frozen: FrozenTree | undefined
   /** Settles when the child is gone. Never rejects. */
   readonly gone: Promise<GatedExit>
   readonly #owned: OwnedProcess
@@ -53,7 +58,10 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
   #violation = ''
   #endedByUs = false
 
-  constructor(request: SpawnRequest, { clock, oom, cgroup, spool, onBroken, onHeldBack, onCut }: GatedContext) {
+  constructor(
+    request: SpawnRequest,
+    { clock, oom, cgroup, freezing, spool, onBroken, onHeldBack, onCut }: GatedContext,
+  ) {
     super()
     this.#clock = clock
     this.#oom = oom
@@ -63,6 +71,7 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
     this.#memoryLimitBytes = request.limits?.memory
     const enclosure = this.#owned.cgroup
     this.#ownKills = enclosure && oom.count(() => enclosure.oomKills)
+    this.frozen = enclosure && new FrozenTree(enclosure, freezing, clock)
     this.stdin = this.#owned.child.stdin
     this.startup = new StartupOutput(this.#owned.child.stdout)
     this.stdout = new ConversationGate(this.#owned.child.stdout, spool, {
@@ -116,6 +125,7 @@ export class GatedProcess extends EventEmitter implements SpawnedProcess {
 
   terminate(graces: Graces): Promise<TerminateReport> {
     this.#endedByUs ||= this.#runs
+    this.frozen?.thaw()
     return terminate(this.#owned, graces, this.#clock)
   }
 

@@ -17,6 +17,7 @@ import { followWorkers } from './credentials.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { Placement } from './placement.ts'
 import { Registry } from './registry.ts'
+import { isDueToFreeze } from './freezer.ts'
 import { closeWorker } from './close-worker.ts'
 import type { WorkerClosing } from './close-worker.ts'
 import { Residents } from './residents.ts'
@@ -193,12 +194,20 @@ export class Fleet implements WorkerListeners {
   tend(): void {
     const full = this.#governor.full
     for (const worker of this.#registry) this.#look(worker, full)
+    this.#freezeOne()
     this.spares.tend()
+  }
+
+  /** One a round: paging out takes the kernel a good part of a second. */
+  #freezeOne(): void {
+    const now = this.#context.clock.now()
+    for (const worker of this.#registry) if (isDueToFreeze(worker, now)) return worker.freeze()
   }
 
   #look(worker: Worker, full: boolean): void {
     // A process whose input is closed serves no turn any more, even before it notices.
-    if (worker.state === 'idle' && !worker.reserved && !worker.process.alive) void worker.close('exited')
+    const isResting = worker.state === 'idle' || worker.state === 'frozen'
+    if (isResting && !worker.reserved && !worker.process.alive) void worker.close('exited')
     this.#health.check(worker)
     if (worker.state === 'idle') worker.owner?.idle(worker)
     const reason = this.residents.retirementReason(worker, full)

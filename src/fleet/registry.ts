@@ -28,7 +28,7 @@ export class Registry implements WorkerListeners {
   }
 
   byState(): Record<WorkerState, number> {
-    const counts = { starting: 0, idle: 0, busy: 0, closing: 0, closed: 0 }
+    const counts = { starting: 0, idle: 0, frozen: 0, busy: 0, closing: 0, closed: 0 }
     for (const worker of this.#workers.values()) counts[worker.state] += 1
     return counts
   }

@@ -33,9 +33,9 @@ export interface ResidencyPolicy {
 export const isPinned = ({ pin, residency }: Resident, now: number): boolean =>
   pin !== undefined && now - pin.sinceMs < residency.pinLimitMs
 
-/** True for a worker that is idle, about to be used by no one, and without work of its own. */
+/** True for a worker that is idle or frozen, about to be used by no one, and without work of its own. */
 export const mayLeave = (worker: Resident, now: number): boolean =>
-  worker.state === 'idle' && !worker.reserved && !isPinned(worker, now)
+  (worker.state === 'idle' || worker.state === 'frozen') && !worker.reserved && !isPinned(worker, now)
 
 /** True when it was last used longer ago than `idleTtl`. */
 export const isOverdue = ({ lastUsedAt, residency }: Resident, now: number): boolean =>

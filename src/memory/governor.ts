@@ -262,7 +262,7 @@ export class Governor {
     if (state === 'busy') return running.bytes
     if (state === 'starting') return this.#needToStart(agent, purpose === 'turn' ? 'turn' : 'ahead')
     // One that does nothing does not grow; nor does one that leaves.
-    return state === 'idle' ? (memoryBytes ?? idle.bytes) : 0
+    return state === 'idle' || state === 'frozen' ? (memoryBytes ?? idle.bytes) : 0
   }
 
   #needToStart(agent: string, purpose: 'turn' | 'ahead'): number {

@@ -6,7 +6,7 @@ import type { MemorySource } from './source.ts'
 export interface Occupant {
   readonly id: string
   readonly agent: string
-  readonly state: 'starting' | 'idle' | 'busy' | 'closing' | 'closed'
+  readonly state: 'starting' | 'idle' | 'frozen' | 'busy' | 'closing' | 'closed'
   /** `turn`: it was started for one that waits. */
   readonly purpose: string
   readonly process: { readonly pid: number | undefined }

@@ -48,6 +48,14 @@ export interface ResidencyOptions {
   /** How long background tasks or open permission requests may keep a worker from being closed. Default `"4h"`. */
   pinLimit?: string
   pinLimitMs?: number
+  /**
+   * `"auto"`: an idle process is stopped and paged out instead of kept in memory, if workers have cgroups and the machine has swap.
+   * Its next turn goes on in it (warmth `"thawed"`). Default `"off"`.
+   */
+  freeze?: 'auto' | 'off'
+  /** Idle for this long, it is frozen; under pressure earlier. Default `"20s"`. */
+  freezeAfter?: string
+  freezeAfterMs?: number
 }
 
 /** `residency`, resolved. */
@@ -62,15 +70,21 @@ export interface Residency {
   maxTurnsPerWorker: number
   maxMemoryBytes: number
   pinLimitMs: number
+  /** Idle processes are frozen, if that is possible. */
+  freezes: boolean
+  freezeAfterMs: number
 }
 
 const patternSchema = z.enum(Object.keys(PATTERNS) as [Pattern, ...Pattern[]])
 
+const freezeSchema = z.enum(['auto', 'off'], { error: 'is neither "auto" nor "off"' }).default('off')
+
 export function readResidency(input: ResidencyOptions | undefined, path = 'residency'): Residency {
-  const { pattern: named, ...rest } = validate(path, z.looseObject({}), input ?? {}) as ResidencyOptions
+  const { pattern: named, freeze, ...rest } = validate(path, z.looseObject({}), input ?? {}) as ResidencyOptions
   const pattern = validate(`${path}.pattern`, patternSchema.default('adaptive'), named)
   const preset = PATTERNS[pattern]
-  const resolved = readSection<Omit<Residency, 'pattern' | 'learns' | 'ttlUntilLearned'>>(
+  const freezes = validate(`${path}.freeze`, freezeSchema, freeze) === 'auto'
+  const resolved = readSection<Omit<Residency, 'pattern' | 'learns' | 'ttlUntilLearned' | 'freezes'>>(
     path,
     {
       idleTtlMs: duration('idleTtl', preset.idleTtl, [NONE]),
@@ -78,13 +92,14 @@ export function readResidency(input: ResidencyOptions | undefined, path = 'resid
       maxTurnsPerWorker: count('maxTurnsPerWorker', preset.maxTurnsPerWorker, 1, [NONE]),
       maxMemoryBytes: size('maxMemory', '1GiB', [NONE]),
       pinLimitMs: duration('pinLimit', '4h'),
+      freezeAfterMs: duration('freezeAfter', '20s'),
     },
     rest,
   )
   checkPattern(path, pattern, resolved.maxTurnsPerWorker)
   const { learns } = preset
   const ttlUntilLearned = learns && rest.idleTtl === undefined && rest.idleTtlMs === undefined
-  return Object.freeze({ pattern, learns, ttlUntilLearned, ...resolved })
+  return Object.freeze({ pattern, learns, ttlUntilLearned, freezes, ...resolved })
 }
 
 function checkPattern(path: string, pattern: Pattern, maxTurnsPerWorker: number): void {

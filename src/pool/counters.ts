@@ -28,7 +28,7 @@ export interface Totals {
 /** Counts what the pool tells. */
 export class Counters {
   readonly #totals: Totals = {
-    turnsByWarmth: { live: 0, primed: 0, spare: 0, resumed: 0, cold: 0 },
+    turnsByWarmth: { live: 0, thawed: 0, primed: 0, spare: 0, resumed: 0, cold: 0 },
     turnsByOutcome: {},
     refusedByReason: {},
     starts: 0,

@@ -1,5 +1,7 @@
 import { join } from 'node:path'
 import { textOf } from './cgroup-tree.ts'
+import { lineOf } from './cgroup-memory.ts'
+import type { MemoryGroup } from './cgroup-memory.ts'
 import type { Controller } from './cgroup-tree.ts'
 
 interface LimitFile {
@@ -28,16 +30,6 @@ export const LIMIT_FILES: Readonly<Record<Controller, (limit: number, version: 1
 
 const needed = (file: string, value: number): LimitFile => ({ file, text: String(value), isNeeded: true })
 const optional = (file: string, value: number): LimitFile => ({ file, text: String(value), isNeeded: false })
-
-interface MemoryGroup {
-  version: 1 | 2
-  path: string
-}
-
-const lineOf = (text: string | undefined, name: string): number | undefined => {
-  const value = new RegExp(`^${name} (\\d+)$`, 'm').exec(text ?? '')?.[1]
-  return value === undefined ? undefined : Number(value)
-}
 
 /** Processes that the kernel has killed in a memory cgroup; undefined if it does not count. */
 export const oomKillsIn = ({ version, path }: MemoryGroup): number | undefined =>

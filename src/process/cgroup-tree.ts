@@ -98,6 +98,15 @@ export function killCgroup(path: string): void {
   }
 }
 
+/** Stops what is in a v2 cgroup; since Linux 5.2. */
+export const FREEZE = 'cgroup.freeze'
+
+/** Lets go on what was frozen in the cgroups below this one. */
+export function thawBelow(path: string): void {
+  for (const folder of subfolders(path))
+    if (textOf(join(folder, FREEZE)) !== undefined) tryWrite(join(folder, FREEZE), '0')
+}
+
 /** Removes a cgroup and those below it. False while something lives in it. */
 export function removeCgroup(path: string): boolean {
   for (const folder of subfolders(path)) removeCgroup(folder)

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFile, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import {
   CONTROLLERS,
+  FREEZE,
   aboveLeaf,
   handDown,
   killCgroup,
@@ -16,6 +17,7 @@ import {
 } from './cgroup-tree.ts'
 import type { CgroupPlace, Controller } from './cgroup-tree.ts'
 import { LIMIT_FILES, oomKillsIn, reachedLimit } from './cgroup-limits.ts'
+import type { MemoryGroup } from './cgroup-memory.ts'
 import { NO_LIMITS, limitsIn } from '../options/cgroup-limits.ts'
 import type { WorkerLimits } from '../options/cgroup-limits.ts'
 import { hostLives, pidNamespace, thisHost } from './marker.ts'
@@ -76,6 +78,25 @@ export class WorkerCgroup {
     await Promise.all(this.#groups.map(({ path }) => written(join(path, 'cgroup.procs'), String(pid))))
   }
 
+  /** True if its processes can be stopped all at once, and what they hold can be paged out. */
+  get canFreeze(): boolean {
+    return this.#freezing !== undefined && this.#memory !== undefined
+  }
+
+  /** Stops all its processes. SIGKILL still ends them; other signals wait. */
+  freeze(): void {
+    this.#setFrozen('1')
+  }
+
+  thaw(): void {
+    this.#setFrozen('0')
+  }
+
+  /** The cgroup by which its memory is counted. */
+  get memory(): MemoryGroup | undefined {
+    return this.#memory
+  }
+
   /** Kills all that lives there, if the kernel can do that in one stroke. */
   kill(): void {
     for (const { path } of this.#groups) killCgroup(path)
@@ -88,14 +109,29 @@ export class WorkerCgroup {
 
   /** Processes that the kernel has killed there for memory; undefined if it does not count. */
   get oomKills(): number | undefined {
-    const memory = this.#groups.find(({ controllers }) => controllers.includes('memory'))
-    return memory && oomKillsIn(memory)
+    return this.#memory && oomKillsIn(this.#memory)
   }
 
   /** True if its own limit of memory was reached, and not one above it. */
   get reachedMemoryLimit(): boolean {
-    const memory = this.#groups.find(({ controllers }) => controllers.includes('memory'))
-    return memory !== undefined && reachedLimit(memory)
+    return this.#memory !== undefined && reachedLimit(this.#memory)
+  }
+
+  get #memory(): Group | undefined {
+    return this.#groups.find(({ controllers }) => controllers.includes('memory'))
+  }
+
+  get #freezing(): string | undefined {
+    const file = this.#groups.find(({ version }) => version === 2)?.path
+    return file === undefined || textOf(join(file, FREEZE)) === undefined ? undefined : join(file, FREEZE)
+  }
+
+  #setFrozen(value: '0' | '1'): void {
+    try {
+      if (this.#freezing !== undefined) writeFileSync(this.#freezing, value)
+    } catch {
+      // It has gone meanwhile.
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { repeatedly } from '../clock.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import { abandonedCgroups } from './cgroup.ts'
-import { pidsIn, removeCgroup } from './cgroup-tree.ts'
+import { pidsIn, removeCgroup, thawBelow } from './cgroup-tree.ts'
 import { hostLives, pidNamespace } from './marker.ts'
 import { pruneRuns, registerRuns } from './run-files.ts'
 import { sweep } from './sweep.ts'
@@ -50,6 +50,7 @@ export async function reap(clock: Clock): Promise<ReapReport> {
 
 async function endOrphans(table: ProcessTable, clock: Clock): Promise<number> {
   const look = (): ProcessEntry[] => findOrphans(table)
+  for (const folder of abandonedCgroups()) thawBelow(folder)
   const asked = await sweep(look, 'SIGTERM', SIGTERM_GRACE_MS, clock)
   const { left } = asked.left === 0 ? asked : await sweep(look, 'SIGKILL', SIGKILL_GRACE_MS, clock)
   return left

@@ -4,7 +4,7 @@
  * before the next host starts. Run as: node sentinel.js PID START_TIME BOOT_ID RUN_DIR [CGROUP…]
  */
 import { repeatedly, systemClock } from '../clock.ts'
-import { removeCgroup } from './cgroup-tree.ts'
+import { removeCgroup, thawBelow } from './cgroup-tree.ts'
 import type { HostIdentity } from './marker.ts'
 import { registerRuns } from './run-files.ts'
 import { pause, sweep } from './sweep.ts'
@@ -50,6 +50,8 @@ function look(): ProcessEntry[] {
 
 async function endAll(): Promise<void> {
   const start = systemClock.now()
+  // What its host has frozen ends by itself only when it runs. With a lease all were killed.
+  if (validUntil === undefined) for (const cgroup of cgroups) thawBelow(cgroup)
   do {
     await sweep(look, 'SIGTERM', SIGTERM_GRACE_MS, systemClock)
     await pause(LATE_CHILD_INTERVAL_MS, systemClock)

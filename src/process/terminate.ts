@@ -93,6 +93,8 @@ async function endStragglers(
 
 /** Ends a process step by step (end of input, SIGTERM, SIGKILL), then whatever it left behind, and verifies that. */
 export async function terminate(owned: OwnedProcess, graces: Graces, clock: Clock): Promise<TerminateReport> {
+  // What is stopped hears neither the end of its input nor SIGTERM.
+  owned.cgroup?.thaw()
   const start = clock.now()
   const census = new Census(owned)
   const stage = await endChild(owned, census, graces, clock)

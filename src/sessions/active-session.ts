@@ -423,7 +423,9 @@ export class ActiveSession implements WorkerOwner {
   /** What callers are told of it. */
   get info(): SessionInfo {
     const state = this.#worker?.state
-    const shown = state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
+    // Its process is there, and goes on at once.
+    const shown =
+      state === 'frozen' ? 'idle' : state === 'starting' || state === 'idle' || state === 'busy' ? state : 'hibernated'
     const { running } = this
     const turn = running && { activeMs: running.record?.activeMs, phase: running.phases.now }
     return infoOf(this.record, shown, turn)

@@ -62,7 +62,7 @@ export class Checkout {
   ): Promise<{ worker: Worker; warmth: Warmth }> {
     const before = session.worker
     // A start takes its time: what is to come is acknowledged before.
-    if (before?.state !== 'idle') void turn.record?.accept()
+    if (before?.state !== 'idle' && before?.state !== 'frozen') void turn.record?.accept()
     const worker = await this.#readyForTurn(session, permit, turn)
     const warmth = warmthOf(worker, before)
     // Cancelling a wait does not cancel a start: the worker stays, for the session's next turn.
@@ -94,6 +94,8 @@ export class Checkout {
       worker.unreserve()
       await session.saveIdentity()
       if (worker.turns === 0) await worker.process.prepare()
+      // What it needs to answer comes back from the swap.
+      else if (worker.wasFrozen) await worker.process.probe().catch(() => undefined)
     } finally {
       permit.release()
     }
@@ -149,6 +151,8 @@ export class Checkout {
           opened?.unreserve()
           opened = undefined
           opened = await session.open(() => this.#open(session, start))
+        } else if (worker.state === 'frozen' && worker.process.alive) {
+          worker.thaw()
         } else if (worker.state === 'idle' && worker.process.alive && worker.fingerprint === start.fingerprint) {
           worker.reserve()
           return worker

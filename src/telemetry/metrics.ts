@@ -16,7 +16,7 @@ const MAX_MODELS = 100
 /** A write to a disk is a millisecond, or something is wrong with it. */
 const STORE_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5]
 
-const WORKER_STATES = ['starting', 'idle', 'busy', 'closing'] as const
+const WORKER_STATES = ['starting', 'idle', 'frozen', 'busy', 'closing'] as const
 
 /** A series that is there from the beginning can be alerted on. */
 const NO_WAITS = { turns: 0, tenant: 0, memory: 0, suspended: 0, session: 0 }
@@ -27,8 +27,8 @@ type Reading = number | { label: string; values: Readonly<Record<string, number 
 type Kind = 'gauge' | 'counter'
 
 /** No value before the first turn. */
-function hitRatio({ live, primed, spare, resumed, cold }: PoolStats['totals']['turnsByWarmth']): number {
-  const hits = live + primed + spare
+function hitRatio({ live, thawed, primed, spare, resumed, cold }: PoolStats['totals']['turnsByWarmth']): number {
+  const hits = live + thawed + primed + spare
   return hits / (hits + resumed + cold)
 }
 

@@ -61,6 +61,10 @@ export class FakeProcess implements AgentProcess {
   bindRefusal: string | undefined
   /** What it uses, for the pool's fake memory. Default 100 MiB. */
   memoryBytes: number = 100 * 2 ** 20
+  /** True: it can be frozen, and keeps a quarter of its memory then. Default false. */
+  freezes = false
+  /** What it has paged out; undefined unless it is frozen. */
+  swappedBytes: number | undefined
   /** False makes it hang: it does not answer health probes. */
   answersProbes = true
   probes = 0
@@ -236,7 +240,7 @@ export class FakeProcess implements AgentProcess {
     if (!this.alive) return Promise.resolve(false)
     this.prompts.push(message)
     this.#unanswered.push(message)
-    if (this.answersAtOnce) this.#answer(message)
+    if (this.answersAtOnce && !this.frozen) this.#answer(message)
     else this.#context.changed()
     return Promise.resolve(true)
   }
@@ -294,6 +298,21 @@ export class FakeProcess implements AgentProcess {
   probe(): Promise<void> {
     this.probes += 1
     return this.answersProbes ? Promise.resolve() : new Promise(() => undefined)
+  }
+
+  get frozen(): boolean {
+    return this.swappedBytes !== undefined
+  }
+
+  freeze(): void {
+    this.swappedBytes = (this.memoryBytes * 3) / 4
+    this.memoryBytes /= 4
+  }
+
+  thaw(): void {
+    if (this.swappedBytes === undefined) return
+    this.memoryBytes += this.swappedBytes
+    this.swappedBytes = undefined
   }
 
   consumed(): void {

@@ -142,6 +142,7 @@ export class Worker {
   #lastUsedAt: number
   #turns = 0
   #warmth: Warmth | undefined
+  #wasFrozen = false
   /** Uses that are about to begin. */
   #reservations = 0
   #outdated = false
@@ -251,6 +252,29 @@ export class Worker {
 
   recordWarmth(warmth: Warmth): void {
     this.#warmth = warmth
+  }
+
+  /** True if it was frozen since its last turn. */
+  get wasFrozen(): boolean {
+    return this.#wasFrozen
+  }
+
+  /** True if it can be frozen. */
+  get freezes(): boolean {
+    return this.process.freezes === true
+  }
+
+  /** Stops its process and all it started, and has them paged out, until it is thawed. */
+  freeze(): void {
+    this.#change('freeze')
+    this.#wasFrozen = true
+    this.process.freeze?.()
+  }
+
+  /** Goes on as an idle one. */
+  thaw(): void {
+    this.process.thaw?.()
+    this.#change('thaw')
   }
 
   /** True while a use that was asked for is about to begin: the worker must not leave before. */
@@ -393,6 +417,7 @@ export class Worker {
   finish(): void {
     if (this.#state !== 'busy') return
     this.#turns += 1
+    this.#wasFrozen = false
     this.#lastUsedAt = this.#clock.now()
     this.release()
   }

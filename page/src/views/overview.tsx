@@ -14,7 +14,7 @@ const TURNS = [
 
 const MEMORY = [{ label: 'memory in use', colour: '--tool', value: ({ usedBytes }: Sample) => usedBytes }]
 
-const WARMTH = ['live', 'primed', 'spare', 'resumed', 'cold'] as const
+const WARMTH = ['live', 'thawed', 'primed', 'spare', 'resumed', 'cold'] as const
 
 const whole = (value: number): string => (Number.isInteger(value) ? count(value) : '')
 

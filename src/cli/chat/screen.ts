@@ -81,7 +81,8 @@ export class ChatScreen {
   /** The turn is over. */
   finish(result: Extract<Message, { type: 'result' }>, turn: Turn, ms: number): void {
     this.#endLine()
-    const cost = turn.warmth === 'live' ? result.total_cost_usd - this.#costOfProcess : result.total_cost_usd
+    const isSameProcess = turn.warmth === 'live' || turn.warmth === 'thawed'
+    const cost = isSameProcess ? result.total_cost_usd - this.#costOfProcess : result.total_cost_usd
     this.#costOfProcess = result.total_cost_usd
     const facts = [formatDuration(ms), turn.warmth, ...(this.#showsCost ? [`$${cost.toFixed(4)}`] : [])]
     this.note(`· ${facts.join(' · ')}`)

@@ -93,6 +93,28 @@ export function checkCgroups({ platform, places, wanted }: CgroupFacts): Finding
   return ok(`${counted}; each worker has a cgroup of its own below ${own.path}; ${holds}`)
 }
 
+export interface FreezingFacts {
+  places: CgroupFacts['places']
+  swap: { totalBytes: number; freeBytes: number }
+}
+
+/** Whether idle processes can be frozen, if the config wants that. */
+export function checkFreezing({ places, swap }: FreezingFacts): Finding {
+  const { ok, warning } = verdicts('freezing')
+  const may = places.filter(({ writable }) => writable)
+  if (swap.totalBytes === 0)
+    return warning(
+      'idle processes are not frozen: there is no swap',
+      'add swap, or memorySwap: LimitedSwap in Kubernetes',
+    )
+  if (!may.some(({ version }) => version === 2) || !may.some(({ controllers }) => controllers.includes('memory')))
+    return warning(
+      'idle processes are not frozen: workers have no v2 cgroup, or none that counts memory',
+      'run it as root, or with systemd’s Delegate=yes',
+    )
+  return ok(`idle processes are frozen; ${formatSize(swap.freeBytes)} of ${formatSize(swap.totalBytes)} swap are free`)
+}
+
 /** The sentinel does its work, so this is never a reason to worry. */
 export function checkSetpriv(path: string | undefined): Finding {
   const { ok } = verdicts('setpriv')

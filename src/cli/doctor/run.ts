@@ -8,6 +8,7 @@ import { DEFAULT_DATA_DIR } from '../../index.ts'
 import type { PoolOptions } from '../../index.ts'
 import { readIsolation } from '../../options/isolation.ts'
 import { PROXY_ID } from '../../process/marker.ts'
+import { swapSpace } from '../../process/cgroup-memory.ts'
 import { findOrphans, reap } from '../../process/reaper.ts'
 import { registerRuns } from '../../process/run-files.ts'
 import type { ProcessEntry } from '../../process/table.ts'
@@ -24,6 +25,7 @@ import {
 import type { Finding, Verdict } from './finding.ts'
 import {
   checkCgroups,
+  checkFreezing,
   checkClock,
   checkDescriptors,
   checkDisk,
@@ -86,6 +88,7 @@ async function readConfig(file: string | undefined): Promise<ReadConfig> {
 async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> {
   const [{ sdk, claude }, namespaces, clock] = await Promise.all([readSoftware(), tryNamespace(), readClock()])
   const memory = readMemory()
+  const cgroups = readCgroups(limitedBy(config.options ?? { agents: {} }))
   const options = config.options ?? { agents: {} }
   const servers = await tryServers(options)
   const { credentials } = readIsolation(options.isolation)
@@ -107,7 +110,8 @@ async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> 
       memoryIsOpen: memoryIsOpen(),
     }),
     checkMemory(memory),
-    checkCgroups(readCgroups(limitedBy(options))),
+    checkCgroups(cgroups),
+    ...(freezes(options) ? [checkFreezing({ places: cgroups.places, swap: swapSpace() })] : []),
     checkDescriptors(readDescriptorLimit(), memory.limitBytes),
     checkTasks(readTasks(), memory.limitBytes),
     ...(process.platform === 'linux' ? [checkNamespaces(namespaces), checkSetpriv(findSetpriv())] : []),
@@ -115,6 +119,9 @@ async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> 
     checkClock(clock),
   ]
 }
+
+const freezes = ({ residency, agents }: Pick<PoolOptions, 'agents' | 'residency'>): boolean =>
+  [residency, ...Object.values(agents).map((agent) => agent.residency)].some((given) => given?.freeze === 'auto')
 
 const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
 

@@ -52,6 +52,7 @@ const WORKER_FACTS = [
   'lastUsedAt',
   'turns',
   'memoryBytes',
+  'swappedBytes',
   'pinnedBy',
   'processes',
 ] as const

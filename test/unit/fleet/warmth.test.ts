@@ -46,7 +46,7 @@ describe('a turn', () => {
     expect(turns.map(({ warmth }) => warmth)).toEqual(['cold', 'live', 'resumed'])
     expect(told('turn.started').map(({ warmth }) => warmth)).toEqual(['cold', 'live', 'resumed'])
     expect(driver.processes.map(({ prepared }) => prepared)).toEqual([0, 0])
-    expect(pool.stats().totals.turnsByWarmth).toEqual({ live: 1, primed: 0, spare: 0, resumed: 1, cold: 1 })
+    expect(pool.stats().totals.turnsByWarmth).toMatchObject({ live: 1, primed: 0, spare: 0, resumed: 1, cold: 1 })
   })
 
   test('is primed where the process was asked for ahead', async () => {

@@ -42,7 +42,7 @@ describe('The places of a host', () => {
 describe('A worker’s cgroups', () => {
   test('limit memory, what of it is paged out, processes and the processor, by v2', async () => {
     const { root, read } = recordedTree(V2_SERVICE)
-    const host = openCgroups(ALL, root) as HostCgroup
+    const host = openCgroups(ALL, { root }) as HostCgroup
     expect(host.facts).toEqual({ version: 2, controllers: ALL })
     const worker = host.enclose('w-1', LIMITS)
     const [path] = placesOf(host, root)
@@ -56,7 +56,7 @@ describe('A worker’s cgroups', () => {
 
   test('limit the same by v1, each controller in its own tree, and are named by v2', async () => {
     const { root, read } = recordedTree(HYBRID)
-    const host = openCgroups(ALL, root) as HostCgroup
+    const host = openCgroups(ALL, { root }) as HostCgroup
     expect(host.facts).toEqual({ version: 2, controllers: ALL })
     const worker = host.enclose('w-1', LIMITS)
     const [unified, memory, pids, cpu] = placesOf(host, root)
@@ -82,9 +82,9 @@ describe('A worker’s cgroups', () => {
 
   test('are missing without an error where nothing is limited, and an error where something is', () => {
     const { root } = recordedTree({ ...HYBRID, '/proc/self/cgroup': '0::/elsewhere\n' })
-    expect(openCgroups([], root)).toBeUndefined()
-    expect(() => openCgroups(['pids', 'memory'], root)).toThrow(StartError)
-    expect(() => openCgroups(['pids', 'memory'], root)).toThrow(/isolation\.pids, isolation\.memory.*Delegate=yes/)
+    expect(openCgroups([], { root })).toBeUndefined()
+    expect(() => openCgroups(['pids', 'memory'], { root })).toThrow(StartError)
+    expect(() => openCgroups(['pids', 'memory'], { root })).toThrow(/isolation\.pids, isolation\.memory.*Delegate=yes/)
     const hybrid = recordedTree(HYBRID)
     const host = HostCgroup.make({ root: hybrid.root, wanted: ['pids'] }) as HostCgroup
     expect(() => host.enclose('w-1', { ...NO_LIMITS, memory: 2 ** 30 })).toThrow('no cgroup limits memory')
@@ -92,7 +92,7 @@ describe('A worker’s cgroups', () => {
 
   test('tell a kill for their own limit from one for a limit above it', () => {
     const v2 = recordedTree(V2_SERVICE)
-    const service = openCgroups(['memory'], v2.root) as HostCgroup
+    const service = openCgroups(['memory'], { root: v2.root }) as HostCgroup
     const one = service.enclose('w-1', { ...NO_LIMITS, memory: 2 ** 30 })
     const [path] = placesOf(service, v2.root)
     v2.write(`${path}/w-1/memory.events`, 'low 0\nhigh 0\nmax 12\noom 0\noom_kill 1\n')
@@ -100,7 +100,7 @@ describe('A worker’s cgroups', () => {
     v2.write(`${path}/w-1/memory.events`, 'low 0\nhigh 0\nmax 12\noom 1\noom_kill 2\n')
     expect([one?.oomKills, one?.reachedMemoryLimit]).toEqual([2, true])
     const v1 = recordedTree(HYBRID)
-    const box = openCgroups(['memory'], v1.root) as HostCgroup
+    const box = openCgroups(['memory'], { root: v1.root }) as HostCgroup
     const two = box.enclose('w-2', { ...NO_LIMITS, memory: 2 ** 30 })
     const memory = placesOf(box, v1.root)[1]
     v1.write(`${memory}/w-2/memory.oom_control`, 'oom_kill_disable 0\nunder_oom 0\noom_kill 3\n')
@@ -114,7 +114,7 @@ describe('A worker’s cgroups', () => {
 describe('A v2 cgroup with processes', () => {
   test('hands its controllers down once its host has moved aside, and memory is measured above the host', () => {
     const { root, read, write } = recordedTree(V2_SERVICE)
-    const host = openCgroups(ALL, root) as HostCgroup
+    const host = openCgroups(ALL, { root }) as HostCgroup
     expect(read(`${SERVICE}/${HOST_LEAF}/cgroup.procs`)).toBe(String(process.pid))
     expect(read(`${SERVICE}/cgroup.subtree_control`)).toBe('+memory +pids +cpu')
     expect(dirname(host.path)).toBe(join(root, SERVICE))
@@ -137,7 +137,7 @@ describe('A v2 cgroup with processes', () => {
       write(`${SERVICE}/${HOST_LEAF}/${file}`, text)
     write(`${SERVICE}/cgroup.procs`, '')
     write(`${SERVICE}/cgroup.subtree_control`, 'memory pids cpu\n')
-    expect(dirname((openCgroups(ALL, root) as HostCgroup).path)).toBe(join(root, SERVICE))
+    expect(dirname((openCgroups(ALL, { root }) as HostCgroup).path)).toBe(join(root, SERVICE))
   })
 
   test('is left alone while nothing is limited, and the root of all has no need to move', () => {
@@ -151,7 +151,7 @@ describe('A v2 cgroup with processes', () => {
       '/sys/fs/cgroup/cgroup.controllers': 'memory pids cpu\n',
       '/sys/fs/cgroup/cgroup.subtree_control': '',
     })
-    openCgroups(ALL, top.root)
+    openCgroups(ALL, { root: top.root })
     expect(existsSync(join(top.root, '/sys/fs/cgroup', HOST_LEAF))).toBe(false)
   })
 })

@@ -2,8 +2,8 @@ import { expect, test } from 'vitest'
 import { nextState } from '../../../src/worker/lifecycle.ts'
 import type { WorkerEvent, WorkerState } from '../../../src/worker/lifecycle.ts'
 
-const states: WorkerState[] = ['starting', 'idle', 'busy', 'closing', 'closed']
-const events: WorkerEvent[] = ['ready', 'begin', 'finish', 'leave', 'gone']
+const states: WorkerState[] = ['starting', 'idle', 'frozen', 'busy', 'closing', 'closed']
+const events: WorkerEvent[] = ['ready', 'begin', 'finish', 'freeze', 'thaw', 'leave', 'gone']
 
 test('these transitions are legal, and no others', () => {
   const legal = states.flatMap((state) =>
@@ -16,7 +16,10 @@ test('these transitions are legal, and no others', () => {
     'starting -ready→ idle',
     'starting -leave→ closing',
     'idle -begin→ busy',
+    'idle -freeze→ frozen',
     'idle -leave→ closing',
+    'frozen -thaw→ idle',
+    'frozen -leave→ closing',
     'busy -finish→ idle',
     'busy -leave→ closing',
     'closing -gone→ closed',

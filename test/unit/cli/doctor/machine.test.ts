@@ -5,6 +5,7 @@ import {
   checkClock,
   checkDescriptors,
   checkDisk,
+  checkFreezing,
   checkMemory,
   checkNamespaces,
   checkOrphans,
@@ -44,6 +45,22 @@ describe('The doctor, about the machine', () => {
       says: expect.stringMatching(/^isolation\.cpu cannot be held/),
     })
     expect(checkCgroups({ platform: 'darwin', places: [], wanted: [] })).toMatchObject({ verdict: 'ok' })
+  })
+
+  test('says why idle processes are not frozen, and what would make them so', () => {
+    const v2 = { version: 2, path: '/sys/fs/cgroup/pool', writable: true, controllers: ['memory'] } as const
+    const swap = { totalBytes: 4 * GIB, freeBytes: GIB }
+    expect(checkFreezing({ places: [v2], swap })).toMatchObject({
+      verdict: 'ok',
+      says: expect.stringContaining('1 GiB'),
+    })
+    expect(checkFreezing({ places: [v2], swap: { totalBytes: 0, freeBytes: 0 } })).toMatchObject({
+      verdict: 'warning',
+      says: expect.stringContaining('no swap'),
+      advice: expect.stringContaining('LimitedSwap'),
+    })
+    expect(checkFreezing({ places: [{ ...v2, writable: false }], swap })).toMatchObject({ verdict: 'warning' })
+    expect(checkFreezing({ places: [{ ...v2, version: 1 }], swap })).toMatchObject({ verdict: 'warning' })
   })
 
   test('says how many descriptors as many workers need as fit into memory', () => {
