@@ -17,6 +17,8 @@ test('without options everything has its documented default', () => {
     maxTurnsPerWorker: 200,
     maxMemoryBytes: 2 ** 30,
     pinLimitMs: 4 * 3_600_000,
+    freezes: false,
+    freezeAfterMs: 20_000,
   })
   expect(readLimits(undefined)).toMatchObject({
     memoryBytes: 'auto',
