@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { ConfigMap, Secret, Service } from 'kubernetes-models/v1'
@@ -70,7 +70,9 @@ test('The base of Kubernetes names each of its files, and each is valid by the s
 /** What the compiler says of manifests as objects of their types. */
 async function compiled(objects: readonly Manifest[]): Promise<string> {
   // Below the project, so that the package with the types is found.
-  const folder = await mkdtemp(join(PROJECT, 'node_modules', '.cache', 'manifests-'))
+  const cache = join(PROJECT, 'node_modules', '.cache')
+  await mkdir(cache, { recursive: true })
+  const folder = await mkdtemp(join(cache, 'manifests-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   const lines = objects.map((manifest) => {
     const { module, type } = kindOf(manifest)
