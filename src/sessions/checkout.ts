@@ -106,6 +106,26 @@ export class Checkout {
     if (isElsewhere(session.record, this.#context.places)) await this.warm(session)
   }
 
+  /**
+   * The workspace that the pool has made for a session, or makes now; undefined for a session that works in a directory of its
+   * caller or agent.
+   */
+  async workspace(session: ActiveSession): Promise<string | undefined> {
+    const { agents, fleet, places } = this.#context
+    await session.own()
+    await this.fetch(session)
+    // Its first process may bring one along.
+    await session.opening?.catch(() => undefined)
+    const tenantPlaces = await places.makePlaces(session.record.tenant)
+    const { cwd: directory } = agents.of(session.record.agent).options
+    await session.live.settleIdentity(directory, (id) => fleet.starter.makeWorkspace(tenantPlaces, id))
+    const { cwd, ownsCwd, begun } = session.record
+    if (cwd === undefined || !ownsCwd) return undefined
+    if ((await fleet.starter.prepareCwd({ cwd, ownsCwd })) && begun) this.#recordMadeAgain(session, cwd)
+    await session.live.save()
+    return cwd
+  }
+
   /** Makes the workspace of a live process again if an agent of the tenant has removed it. */
   async keepWorkspace(session: ActiveSession): Promise<void> {
     const { ownsCwd, cwd, begun } = session.record

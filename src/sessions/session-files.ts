@@ -27,6 +27,9 @@ function unlessReplaced(error: unknown): undefined {
   throw error
 }
 
+/** Of a file that the host puts into a workspace. */
+const PUT_MODE = 0o644
+
 const CONVERSATION_ID = /^[\w-]{1,100}$/
 
 /** True for a session whose workspace another host has made: it is there, and not here. */
@@ -43,6 +46,27 @@ export class SessionFiles {
 
   constructor(context: SessionFilesContext) {
     this.#context = context
+  }
+
+  /** Puts a file into a workspace, in the place of what is there. Throws FilesError, and what the source throws; nothing is left then. */
+  async put(workspace: string, path: string, pieces: AsyncIterable<Buffer>): Promise<void> {
+    const { tenantFiles } = this.#context
+    const at = join(workspace, path)
+    await tenantFiles.erase(at)
+    const file = await tenantFiles.create(at)
+    try {
+      for await (const piece of pieces) await file.write(piece)
+      await file.close(PUT_MODE)
+    } catch (error) {
+      file.drop()
+      await tenantFiles.erase(at).catch(() => undefined)
+      throw error
+    }
+  }
+
+  /** Removes what is there. Throws FilesError for what stays. */
+  async take(workspace: string, path: string): Promise<void> {
+    await this.#context.tenantFiles.erase(join(workspace, path))
   }
 
   /**

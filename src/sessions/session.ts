@@ -17,6 +17,7 @@ import type { Forks } from './fork.ts'
 import type { TurnRunner } from './run-turn.ts'
 import { fromOwner } from './peers.ts'
 import type { SessionPeers } from './peers.ts'
+import type { SessionFiles } from './session-files.ts'
 import type { SessionIdentity } from './session-record.ts'
 import { checkName } from './session-record.ts'
 import type { StoredSessions } from './stored-sessions.ts'
@@ -28,6 +29,7 @@ export interface SessionDesk {
   readonly stored: StoredSessions
   readonly turns: TurnRunner
   readonly checkout: Checkout
+  readonly files: SessionFiles
   readonly forks: Forks
   /** The other hosts; undefined: they are not asked. */
   readonly peers: SessionPeers | undefined
@@ -103,6 +105,31 @@ export class Session {
       return this.#desk.forks.make(session, key)
     })
     return new Session(record, this.#desk)
+  }
+
+  /**
+   * Puts a file into the workspace that the pool makes for the session, in the place of what is there. `path` is relative to the
+   * workspace. Throws ConfigError for another path, and for a session in a directory of its caller or agent; FilesError, and
+   * what `pieces` throws.
+   */
+  async putFile(path: string, pieces: AsyncIterable<Buffer>): Promise<void> {
+    const within = withinWorkspace(path)
+    await this.#inWorkspace((workspace) => this.#desk.files.put(workspace, within, pieces))
+  }
+
+  /** Removes a file from the same place. One that is not there is no error. Throws as `putFile()` does. */
+  async removeFile(path: string): Promise<void> {
+    const within = withinWorkspace(path)
+    await this.#inWorkspace((workspace) => this.#desk.files.take(workspace, within))
+  }
+
+  #inWorkspace(work: (workspace: string) => Promise<void>): Promise<void> {
+    return this.#active.with(this.#identity, async (session) => {
+      const workspace = await this.#desk.checkout.workspace(session)
+      if (workspace === undefined)
+        throw new ConfigError('path', `session "${this.key}" works in a directory that the pool did not make`)
+      await work(workspace)
+    })
   }
 
   /**
@@ -216,4 +243,24 @@ export class Session {
 function journalOf({ journal, record }: ActiveSession): Journal {
   if (journal !== undefined) return journal
   throw new ConfigError('events', `are not kept, so session "${record.key}" has none; leave out events: false`)
+}
+
+/** Bytes of one name, and of a whole path. */
+const [LONGEST_NAME, LONGEST_PATH] = [255, 1_024]
+
+/** A path as it is used within a workspace. Throws ConfigError. */
+export function withinWorkspace(path: string): string {
+  const parts = path.split('/').filter((part) => part !== '' && part !== '.')
+  const problem =
+    path.startsWith('/') || path.includes('\\')
+      ? 'is not relative, with "/" between its parts'
+      : parts.length === 0 || parts.includes('..')
+        ? 'leads out of the workspace'
+        : /\p{Cc}/u.test(path) || !path.isWellFormed()
+          ? 'has control characters'
+          : Buffer.byteLength(path) > LONGEST_PATH || parts.some((part) => Buffer.byteLength(part) > LONGEST_NAME)
+            ? `has more than ${LONGEST_NAME} bytes in a name, or ${LONGEST_PATH} in all`
+            : undefined
+  if (problem !== undefined) throw new ConfigError('path', problem)
+  return parts.join('/')
 }

@@ -79,6 +79,7 @@ export class Sessions implements SessionDesk {
   readonly stored: StoredSessions
   readonly turns: TurnRunner
   readonly checkout: Checkout
+  readonly files: SessionFiles
   readonly forks: Forks
   readonly peers: SessionPeers | undefined
   /** Claims that could not be given back yet. */
@@ -112,6 +113,7 @@ export class Sessions implements SessionDesk {
     this.peers = peers
     this.returns = returns
     this.checkout = checkout
+    this.files = files
     this.#clock = clock
     this.#store = store
   }

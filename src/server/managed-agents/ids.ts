@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto'
 
 /** What an id begins with, by what it names. */
-const PREFIXES = { agent: 'agent_', environment: 'env_', session: 'sesn_', event: 'sevt_', file: 'file_' } as const
+const PREFIXES = {
+  agent: 'agent_',
+  environment: 'env_',
+  session: 'sesn_',
+  event: 'sevt_',
+  file: 'file_',
+  resource: 'sesrsc_',
+} as const
 
 export type Named = keyof typeof PREFIXES
 

@@ -26,6 +26,8 @@ import { readBodies, refuseWorkspace } from './request.ts'
 import { agentRoutes, environmentRoutes } from './routes.ts'
 import { Budgets } from './sessions/budgets.ts'
 import { clientCalls } from './sessions/client-calls.ts'
+import { Mounting } from './sessions/file-resources.ts'
+import { resourceRoutes } from './sessions/resource-routes.ts'
 import { eventRoutes } from './sessions/event-routes.ts'
 import { SentEvents } from './sessions/sent-events.ts'
 import { sessionRoutes } from './sessions/session-routes.ts'
@@ -70,9 +72,19 @@ export function managedAgents(
     return publicFetch(isPublic ? undefined : anyAddresses, over)
   }
   const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), fetchOf)
-  const sessions = new ApiSessions({ pool, store: resources, agents, environments, poolAgents, policy, quotas, now })
   const contents = fileDir === undefined ? undefined : new FileContents(fileDir)
   const files = new Files({ store: resources, contents, limits: fileLimits, clock, warn })
+  const sessions = new ApiSessions({
+    pool,
+    store: resources,
+    agents,
+    environments,
+    poolAgents,
+    policy,
+    quotas,
+    mounting: new Mounting(files, now, fileLimits.fileStorage),
+    now,
+  })
   const budgets = new Budgets({ sessions, warn })
   const sent = new SentEvents({ sessions, questions, quotas, budgets })
   // Sessions also go by retention, by the command line, and by other routes.
@@ -103,6 +115,7 @@ export function managedAgents(
   app.route('/v1/environments', environmentsOf)
   app.route('/v1/files', fileRoutes({ files, quotas }))
   app.route('/v1/sessions', sessionRoutes({ sessions, budgets, sent }))
+  app.route('/v1/sessions', resourceRoutes(sessions))
   app.route('/v1/sessions', eventRoutes({ sessions, sent, streams, clock }))
   return app
 }

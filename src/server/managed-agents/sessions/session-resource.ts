@@ -1,6 +1,7 @@
 import type { AgentResource } from '../agents.ts'
 import { toRow } from '../kept.ts'
 import type { Resource } from '../../../store/api-store.ts'
+import type { FileResource } from './file-resources.ts'
 import type { Budget } from './session-schema.ts'
 
 /** The agent of a session: as it was when that was created. */
@@ -14,6 +15,7 @@ export interface SessionResource {
   title: string | null
   metadata: Record<string, string>
   budget: Budget | null
+  resources: FileResource[]
   created_at: string
   updated_at: string
   archived_at: string | null

@@ -2,6 +2,8 @@ import { z } from 'zod'
 import type { ContentBlock } from '../../content-block.ts'
 import { agentOverrides, metadata, metadataPatch, unsupported } from '../schema.ts'
 import type { AgentOverrides, MetadataPatch } from '../schema.ts'
+import { MAX_RESOURCES, fileMount } from './file-resources.ts'
+import type { FileMount } from './file-resources.ts'
 
 const MAX_EVENTS = 50
 
@@ -44,6 +46,7 @@ export interface SessionCreate {
   budget?: Budget | undefined
   initial_events?: Extract<SentEvent, { type: 'user.message' }>[] | undefined
   metadata?: Record<string, string> | undefined
+  resources?: FileMount[] | undefined
   title?: string | null | undefined
 }
 
@@ -64,7 +67,7 @@ const base64 = z.strictObject({ type: z.literal('base64'), data: z.string().min(
 
 const url = z.strictObject({ type: z.literal('url'), url: z.url({ protocol: /^https?$/ }) })
 
-const noFiles = 'must be base64, text or url: this server keeps no files'
+const noFiles = 'must be base64, text or url: files go into the resources of a session'
 
 const block: z.ZodType<ContentBlock> = z.discriminatedUnion(
   'type',
@@ -181,7 +184,7 @@ export const sessionCreate: z.ZodType<SessionCreate> = z.strictObject({
     .max(MAX_INITIAL_EVENTS)
     .optional(),
   metadata: metadata.optional(),
-  resources: unsupported('resources').optional(),
+  resources: z.array(fileMount).max(MAX_RESOURCES).optional(),
   title: z.string().max(512).nullish(),
   vault_ids: unsupported('vault_ids').optional(),
 })

@@ -13,6 +13,7 @@ import type { Page } from '../pages.ts'
 import type { PoolAgents } from '../pool-agents.ts'
 import { redefine } from '../definition.ts'
 import type { ResourceStore } from '../../../store/api-store.ts'
+import type { FileMount, FileResource, Mounting } from './file-resources.ts'
 import { centsOf, dollarsOf, toSessionRow } from './session-resource.ts'
 import type { SessionAgent, SessionResource, StoredSession } from './session-resource.ts'
 import { patchMetadata } from '../schema.ts'
@@ -27,7 +28,6 @@ export interface WireSession extends SessionResource {
   usage: Record<string, unknown>
   stats: { active_seconds: number; duration_seconds: number }
   outcome_evaluations: []
-  resources: []
   vault_ids: []
 }
 
@@ -53,6 +53,7 @@ interface SessionsContext {
   poolAgents: PoolAgents
   policy: DefinitionPolicy
   quotas: Quotas
+  mounting: Mounting
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -93,6 +94,7 @@ export class ApiSessions {
       title: params.title ?? null,
       metadata: params.metadata ?? {},
       budget: params.budget ?? null,
+      resources: [],
       created_at: at,
       updated_at: at,
       archived_at: null,
@@ -101,6 +103,7 @@ export class ApiSessions {
     const session = await quotas.beginSession(tenant, () =>
       pool.session(resource.id, { tenant, agent: poolAgents.nameOf(tenant, resource) }),
     )
+    if (params.resources !== undefined) resource.resources = await this.#mounted(tenant, session, params.resources)
     // Last, so that no client finds a session that the pool does not have.
     await store.create(toSessionRow(tenant, resource))
     return { tenant, resource, session }
@@ -111,7 +114,7 @@ export class ApiSessions {
     const { store, pool, poolAgents, policy } = this.#context
     const row = await store.get('session', tenant, id)
     if (row === undefined) throw notFound(id)
-    const resource = JSON.parse(row.body) as StoredSession
+    const resource = whole(JSON.parse(row.body) as StoredSession)
     // The agent may have been forgotten since, as after a restart. One that is not allowed any more has sessions to read only.
     if (poolAgents.isConfigured(resource.agent.id) || policy.permits(tenant, resource.agent))
       poolAgents.nameOf(tenant, resource)
@@ -121,6 +124,42 @@ export class ApiSessions {
       if (error instanceof SessionGoneError) throw notFound(id)
       throw error
     }
+  }
+
+  /** Puts files into the workspace of a new session. Without all of them there is no session. */
+  async #mounted(tenant: string, session: Session, mounts: readonly FileMount[]): Promise<FileResource[]> {
+    const { mounting } = this.#context
+    try {
+      const mounted: FileResource[] = []
+      for (const mount of mounts) mounted.push(await mounting.mount({ tenant, session, mounted }, mount))
+      return mounted
+    } catch (error) {
+      await session.delete()
+      throw error
+    }
+  }
+
+  /** Puts a file into the workspace of a session. Throws ApiError. */
+  async mount(found: Found, mount: FileMount): Promise<FileResource> {
+    const { tenant, session, resource } = found
+    if (resource.archived_at !== null) throw new ApiError('invalid_request_error', `session ${resource.id} is archived`)
+    const made = await this.#context.mounting.mount({ tenant, session, mounted: resource.resources }, mount)
+    await this.#change(found, async (before) => ({
+      ...before.resource,
+      resources: [...before.resource.resources, made],
+      updated_at: formatWall(this.#context.now()),
+    }))
+    return made
+  }
+
+  /** Removes a file from the workspace of a session. */
+  async unmount(found: Found, { id, mount_path: path }: FileResource): Promise<void> {
+    await this.#context.mounting.unmount(found.session, path)
+    await this.#change(found, async (before) => ({
+      ...before.resource,
+      resources: before.resource.resources.filter((other) => other.id !== id),
+      updated_at: formatWall(this.#context.now()),
+    }))
   }
 
   async show({ resource, session }: Found): Promise<WireSession> {
@@ -134,7 +173,6 @@ export class ApiSessions {
       usage: wireUsage(info),
       stats: { active_seconds: secondsOf(info.activeMs), duration_seconds: seconds },
       outcome_evaluations: [],
-      resources: [],
       vault_ids: [],
     }
   }
@@ -304,6 +342,12 @@ export class ApiSessions {
       )
   }
 }
+
+/** Earlier releases kept no resources. */
+const whole = (kept: Omit<StoredSession, 'resources'> & { resources?: FileResource[] }): StoredSession => ({
+  ...kept,
+  resources: kept.resources ?? [],
+})
 
 const notFound = (id: string): ApiError => new ApiError('not_found_error', `session ${id} was not found`)
 

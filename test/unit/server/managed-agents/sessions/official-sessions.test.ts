@@ -522,7 +522,8 @@ describe('The list of events', () => {
 
 describe('What this server has not', () => {
   test.each<[string, Partial<SessionCreateParams>, string]>([
-    ['files', { resources: [{ type: 'file', file_id: 'file_1' }] }, 'resources is not supported'],
+    ['files, where none are kept', { resources: [{ type: 'file', file_id: 'file_1' }] }, 'this server keeps no files'],
+    ['a memory store', { resources: [{ type: 'memory_store', memory_store_id: 'm' }] }, 'type must be file'],
     ['vaults', { vault_ids: ['vlt_1'] }, 'vault_ids is not supported'],
     [
       'outcomes',
@@ -538,7 +539,11 @@ describe('What this server has not', () => {
   })
 
   test.each<[string, object, string]>([
-    ['a file', { ...say(''), content: [image({ type: 'file', file_id: 'file_1' })] }, 'this server keeps no files'],
+    [
+      'a file',
+      { ...say(''), content: [image({ type: 'file', file_id: 'file_1' })] },
+      'files go into the resources of a session',
+    ],
     ['a result of the environment', { type: 'user.tool_result', tool_use_id: 't' }, 'type must be one of user.message'],
     ['no event at all', {}, 'type must be one of'],
     ['a reason for what is allowed', { ...confirmation, deny_message: 'no' }, 'events.0.deny_message: goes with'],
@@ -557,7 +562,6 @@ describe('What this server has not', () => {
     const { begin, client } = await withAgent()
     const { id } = await begin()
     for (const look of [
-      () => client.beta.sessions.resources.list(id),
       () => client.beta.sessions.threads.list(id),
       () => client.beta.files.list(),
       () => client.beta.vaults.list(),
