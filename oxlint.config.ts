@@ -581,7 +581,11 @@ const borders: Border[] = [
   },
   {
     files: ['src/server/managed-agents/sessions/**', 'src/server/managed-agents/files/**'],
-    imports: ['../*.ts', ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path))],
+    imports: [
+      '../*.ts',
+      '../files/*.ts',
+      ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path)),
+    ],
     types: serverTypes.map((path) => `../${path}`),
     says: `server/managed-agents/sessions and server/managed-agents/files see server/managed-agents and what that sees. ${serverSays}`,
   },
