@@ -249,7 +249,7 @@ function journalOf({ journal, record }: ActiveSession): Journal {
 const [LONGEST_NAME, LONGEST_PATH] = [255, 1_024]
 
 /** A path as it is used within a workspace. Throws ConfigError. */
-export function withinWorkspace(path: string): string {
+function withinWorkspace(path: string): string {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.')
   const problem =
     path.startsWith('/') || path.includes('\\')
