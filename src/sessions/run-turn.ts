@@ -122,23 +122,30 @@ export class TurnRunner {
     this.open.add(turn, () => session.ref)
     void turn.ended.then(() => this.#report(session, turn))
     const onBusy = options.onBusy === undefined || options.onBusy === 'steer' ? 'reject' : options.onBusy
-    session.admit(turn, onBusy, () => this.#tracked(session, turn, onBusy))
+    const own = (): Promise<void> => this.#own(session, turn, onBusy)
+    session.admit(turn, onBusy, () => this.#tracked(session, turn, own))
   }
 
   /** Also what follows from a turn counts until it is done. */
-  async #tracked(session: ActiveSession, turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>): Promise<void> {
-    const run = this.#run(session, turn, onBusy)
+  async #tracked(session: ActiveSession, turn: RunningTurn, own: () => Promise<void>): Promise<void> {
+    const run = own().then(() => this.#run(session, turn))
     const settled = run.catch(() => undefined).then(() => session.resets)
     this.#runs.add(settled)
     void settled.then(() => this.#runs.delete(settled))
     await run
   }
 
-  /** Runs one turn from its admission to its end, and gives back what it took on every path. */
-  async #run(session: ActiveSession, turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>): Promise<void> {
-    const { clock, peers, checkout } = this.#context
+  /** The session is this host's, or the turn ends with who has it. */
+  async #own(session: ActiveSession, turn: RunningTurn, onBusy: Exclude<OnBusy, 'steer'>): Promise<void> {
+    if (session.owned) return
+    const { clock, peers } = this.#context
     const isOver = (): boolean => turn.state === 'ended'
-    if (!session.owned) await ownInTurn(session.record, () => session.own(), { peers, clock, onBusy, isOver })
+    await ownInTurn(session.record, () => session.own(), { peers, clock, onBusy, isOver })
+  }
+
+  /** Runs one turn from its admission to its end, and gives back what it took on every path. */
+  async #run(session: ActiveSession, turn: RunningTurn): Promise<void> {
+    const { clock, checkout } = this.#context
     if (turn.agent !== undefined) await useAgent(session, turn.agent)
     const permit = await this.#enter(session, turn)
     turn.phases.enter('starting')
