@@ -26,14 +26,13 @@ export interface PeerQuestion {
 /** `done`, or why not. `busy`: a turn runs; ask again. `refused`: it will not be done, or the host cannot be reached. */
 export type PeerReply = 'done' | 'busy' | 'refused'
 
-interface PeersContext {
+export interface PeersContext {
   clock: Clock
   membership: Membership
   directory: HostDirectory
   port: PeerPort
   /** The shared secret. */
   secret: string
-  answer: (question: PeerQuestion) => Promise<PeerReply>
   trouble: (message: string, error: unknown) => void
 }
 
@@ -45,6 +44,7 @@ export class Peers {
   readonly #context: PeersContext
   readonly #client: PeerClient
   #serve: PeerService | undefined
+  #answer: ((question: PeerQuestion) => Promise<PeerReply>) | undefined
   #told = false
 
   constructor(context: PeersContext) {
@@ -57,6 +57,11 @@ export class Peers {
       serve: (request, from) => this.#take(request, from),
       refused: (why, from) => this.#refused(why, from),
     })
+  }
+
+  /** Questions of other hosts about sessions go there. Until then, they are refused. */
+  answer(answer: (question: PeerQuestion) => Promise<PeerReply>): void {
+    this.#answer = answer
   }
 
   /** Requests of other hosts that are for the HTTP server go there. */
@@ -130,7 +135,7 @@ export class Peers {
     if (!pathname.startsWith(OWN)) return (await this.#serve?.(request, from)) ?? new Response(null, { status: 501 })
     const question = (await request.json()) as PeerQuestion
     if (`${OWN}${question.do}` !== pathname) return new Response(null, { status: 400 })
-    return new Response(await this.#context.answer(question))
+    return new Response((await this.#answer?.(question)) ?? 'refused')
   }
 
   /** Once: hosts with different secrets, or clocks of the store that differ, would fill the log. */

@@ -1,32 +1,27 @@
-import type { Clock } from '../clock.ts'
-import { Peers } from '../cluster/peers.ts'
+import type { Peers } from '../cluster/peers.ts'
 import type { PeerQuestion, PeerReply, SessionPlace } from '../cluster/peers.ts'
 import type { Membership } from '../cluster/membership.ts'
 import type { Peer, PeerAnswer, PeerCall } from '../cluster/peer-client.ts'
-import type { ClusterPort } from '../cluster/open-port.ts'
 import type { PeerService } from '../cluster/peer-port.ts'
-import type { SessionPeers } from '../sessions/peers.ts'
 import type { Sessions } from '../sessions/sessions.ts'
-import type { HostDirectory } from '../store/store.ts'
 
-interface ClusterContext extends ClusterPort {
-  clock: Clock
+interface ClusterContext {
   membership: Membership
-  directory: HostDirectory
-  sessions: () => Sessions
-  trouble: (message: string, error: unknown) => void
+  peers: Peers
+  sessions: Sessions
 }
 
 /** The other hosts of the store, for servers that pass requests on to the owner of a session. */
-export class PoolCluster implements SessionPeers {
+export class PoolCluster {
   readonly #membership: Membership
-  readonly #sessions: () => Sessions
+  readonly #sessions: Sessions
   readonly #peers: Peers
 
-  constructor({ sessions, ...context }: ClusterContext) {
-    this.#membership = context.membership
+  constructor({ membership, peers, sessions }: ClusterContext) {
+    this.#membership = membership
     this.#sessions = sessions
-    this.#peers = new Peers({ ...context, answer: (question) => this.#answer(question) })
+    this.#peers = peers
+    peers.answer((question) => this.#answer(question))
   }
 
   /** False: the others may hold this host for gone by now. */
@@ -36,7 +31,7 @@ export class PoolCluster implements SessionPeers {
 
   /** Where a session is now. Asks the store unless this host has the session. Rejects with StoreError. */
   async placeOf(tenant: string, key: string): Promise<SessionPlace> {
-    const isHere = this.#sessions().active.get({ tenant, key })?.ownership?.held !== undefined
+    const isHere = this.#sessions.active.get({ tenant, key })?.ownership?.held !== undefined
     return isHere && this.isValid ? 'here' : this.#peers.placeOf(tenant, key)
   }
 
@@ -45,7 +40,7 @@ export class PoolCluster implements SessionPeers {
    * SessionElsewhereError and StoreError.
    */
   async hold(tenant: string, key: string): Promise<Disposable | undefined> {
-    const { active } = this.#sessions()
+    const { active } = this.#sessions
     const found = await active.load({ tenant, key })
     if (found === undefined) return undefined
     const held = active.hold(found)
@@ -69,22 +64,14 @@ export class PoolCluster implements SessionPeers {
     this.#peers.serve(service)
   }
 
-  ask(question: PeerQuestion): Promise<PeerReply> {
-    return this.#peers.ask(question)
-  }
-
-  /** Another host is gone: requests to it end. */
-  departed(id: string): void {
-    this.#peers.departed(id)
-  }
-
+  /** Other hosts reach this one no more. */
   close(): Promise<void> {
     return this.#peers.close()
   }
 
   /** Another host asks about a session that is here. */
   async #answer({ do: what, tenant, key, uid }: PeerQuestion): Promise<PeerReply> {
-    const session = this.#sessions().active.get({ tenant, key })
+    const session = this.#sessions.active.get({ tenant, key })
     if (session?.record.uid !== uid || !this.isValid) return 'refused'
     const { running } = session
     if (what === 'interrupt') {

@@ -19,6 +19,7 @@ import type { Agents } from '../agents/catalogue.ts'
 import type { Clock } from '../clock.ts'
 import type { Membership } from '../cluster/membership.ts'
 import type { ClusterPort } from '../cluster/open-port.ts'
+import { Peers } from '../cluster/peers.ts'
 import { PoolCluster } from './cluster.ts'
 import { Counters } from './counters.ts'
 import type { Totals } from './counters.ts'
@@ -202,22 +203,12 @@ export class Pool implements AsyncDisposable {
     })
     const fleet = this.#fleet
     const transcripts = new TranscriptCopies({ clock, driver, emitter, files, transcripts: transcriptStores })
-    const services = { clock, emitter, agents }
     const { member, membership } = parts
-    this.#cluster = this.#openCluster()
-    const peers = this.#cluster
-    this.#sessions = new Sessions({
-      store,
-      member,
-      driver,
-      fleet,
-      ledger,
-      settings,
-      transcripts,
-      services,
-      host,
-      peers,
-    })
+    const peers = openPeers(parts, emitter)
+    const services = { clock, emitter, agents, peers }
+    this.#sessions = new Sessions({ store, member, driver, fleet, ledger, settings, transcripts, services, host })
+    if (peers !== undefined && membership !== undefined)
+      this.#cluster = new PoolCluster({ membership, peers, sessions: this.#sessions })
     const { stored } = this.#sessions
     this.#queries = new Queries({ clock, store, sessions: this.#sessions, agents, driver, emitter })
     const { retention } = settings
@@ -237,7 +228,7 @@ export class Pool implements AsyncDisposable {
     recordRuns(emitter, host.runFiles)
     if (membership !== undefined) {
       const sessions = this.#sessions
-      const onDeparted = (id: string): void => this.#cluster?.departed(id)
+      const onDeparted = (id: string): void => peers?.departed(id)
       const { gate } = fleet
       this.#takeover = new Takeover({ clock, driver, store, emitter, gate, ledger, sessions, member, onDeparted })
       membership.start(this.#takeover)
@@ -245,19 +236,6 @@ export class Pool implements AsyncDisposable {
     for (const agent of agents.own) fleet.keepSpares(agent, 'default')
     this.#listening = host.control.listen(this).catch((error: unknown) => {
       emitter.tell('warning', { message: 'other processes cannot ask this pool', error })
-    })
-  }
-
-  #openCluster(): PoolCluster | undefined {
-    const { clock, membership, peers, store } = this.#parts
-    if (peers === undefined || membership === undefined || store.hosts === undefined) return undefined
-    return new PoolCluster({
-      ...peers,
-      clock,
-      membership,
-      directory: store.hosts,
-      sessions: () => this.#sessions,
-      trouble: (message, error) => this.#emitter.tell('warning', { message, error }),
     })
   }
 
@@ -607,6 +585,13 @@ function tenantOf(method: string, options: { tenant?: string }): string | undefi
 }
 
 /** How what is kept is bounded, and gets out and in. */
+/** The way to the other hosts, if there is one. */
+function openPeers({ clock, membership, peers, store }: PoolParts, emitter: PoolEmitter): Peers | undefined {
+  if (peers === undefined || membership === undefined || store.hosts === undefined) return undefined
+  const trouble = (message: string, error: unknown): void => emitter.tell('warning', { message, error })
+  return new Peers({ ...peers, clock, membership, directory: store.hosts, trouble })
+}
+
 interface Maintenance {
   pruning: Prune
   diskUse: DiskUse

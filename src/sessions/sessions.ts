@@ -60,9 +60,8 @@ export interface SessionsContext {
   ledger: UsageLedger
   settings: SessionSettings
   transcripts: TranscriptCopies
-  services: { clock: Clock; emitter: PoolEmitter; agents: Agents }
-  /** The other hosts. Default: they are not asked. */
-  peers?: SessionPeers | undefined
+  /** `peers`: the other hosts. Undefined: they are not asked. */
+  services: { clock: Clock; emitter: PoolEmitter; agents: Agents; peers: SessionPeers | undefined }
   host: { files: PoolFiles; tenantFiles: TenantFiles }
 }
 
@@ -88,8 +87,8 @@ export class Sessions implements SessionDesk {
   readonly #store: Store
 
   constructor(context: SessionsContext) {
-    const { store, member, driver, fleet, ledger, settings, transcripts, services, host, peers } = context
-    const { clock, emitter, agents } = services
+    const { store, member, driver, fleet, ledger, settings, transcripts, services, host } = context
+    const { clock, emitter, agents, peers } = services
     const { limits, keepsEvents } = settings
     const places = host.files
     const files = new SessionFiles({ driver, transcripts, places, tenantFiles: host.tenantFiles, emitter })
