@@ -15,6 +15,8 @@ import type { Round, Row } from './shared/report.ts'
 const MIB = 2 ** 20
 const TURNS_BEFORE = 3
 const PAGED_OUT_MS = 10_000
+/** After a turn its memory is read within this time. */
+const COUNTED_MS = 1_000
 
 /** Why nothing can be frozen here; undefined: it can. */
 function obstacle(): string | undefined {
@@ -27,15 +29,11 @@ function obstacle(): string | undefined {
 const workerOf = (pool: Pool, key: string): WorkerDetails | undefined =>
   pool.workers().find(({ session }) => session === key)
 
-/** Waits until the worker of a session is frozen and paged out. What it had live, and has then, in bytes. */
-async function frozen(pool: Pool, key: string): Promise<{ live: number; resident: number }> {
-  let live = 0
-  for (let worker = workerOf(pool, key); worker?.state !== 'frozen'; worker = workerOf(pool, key)) {
-    live = worker?.memoryBytes ?? live
-    await sleep(100)
-  }
+/** Waits until the worker of a session is frozen and paged out. What it has in memory then, in bytes. */
+async function frozen(pool: Pool, key: string): Promise<number> {
+  while (workerOf(pool, key)?.state !== 'frozen') await sleep(100)
   await sleep(PAGED_OUT_MS)
-  return { live, resident: workerOf(pool, key)?.memoryBytes ?? 0 }
+  return workerOf(pool, key)?.memoryBytes ?? 0
 }
 
 await bench(async (target) => {
@@ -62,9 +60,12 @@ await bench(async (target) => {
   const wakes: Round[] = []
   const memory: Round[] = []
   for (let round = 0; round < (target.quick ? 4 : 10); round += 1) {
-    const { live, resident } = await frozen(pool, 'density')
+    const resident = await frozen(pool, 'density')
     await calm()
     const { first } = await poolTurn(session, 'ping', 'thawed')
+    // Before it is frozen again.
+    await sleep(COUNTED_MS)
+    const live = workerOf(pool, 'density')?.memoryBytes ?? 0
     await calm()
     wakes.push({ ours: [first], theirs: [await resumed()] })
     memory.push({ ours: [resident / MIB], theirs: [live / MIB] })

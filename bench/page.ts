@@ -25,7 +25,7 @@ interface Measured {
 }
 
 async function measure({ dir, owned, quick }: Bench, browser: Browser): Promise<Measured> {
-  const child = startRole('page-host.ts', [dir, join(dir, 'page'), String(SESSIONS), String(TURNS_PER_SECOND)], dir)
+  const child = startRole('page-host.ts', [join(dir, 'page'), String(SESSIONS), String(TURNS_PER_SECOND)], dir)
   owned.defer(() => void (child.connected && child.disconnect()))
   const url = await reply<string>(child)
   const cpuMs = (): Promise<number> => {

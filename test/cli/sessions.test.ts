@@ -197,7 +197,7 @@ async function outdated(
     using database = new DatabaseSync(path)
     for (const column of ['usage', 'owner', 'fence']) database.exec(`ALTER TABLE sessions DROP COLUMN ${column}`)
     for (const column of ['packed', 'bytes']) database.exec(`ALTER TABLE events DROP COLUMN ${column}`)
-    database.exec('DROP TABLE accounts; DROP TABLE hosts; PRAGMA user_version = 2')
+    database.exec('DROP INDEX sessions_in_time; DROP TABLE accounts; DROP TABLE hosts; PRAGMA user_version = 2')
   }
   return { dataDir, version, files: async () => (await readdir(dataDir)).toSorted() }
 }
