@@ -6,6 +6,7 @@ import { parseScenario, startSimulator } from '../../src/simulator/server.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 import { run } from './command.ts'
 import type { Ended } from './command.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 // It starts a dozen processes, one after the other.
 vi.setConfig({ testTimeout: 300_000 })
@@ -60,7 +61,7 @@ test('With a model that does as it is told every promise is kept, each step besi
   expect(after.filter((name) => !before.includes(name))).toEqual([])
 })
 
-test('What is not as promised is named, and the exit code is 1', async () => {
+test.runIf(WHOLE)('What is not as promised is named, and the exit code is 1', async () => {
   const forgetful = OBEDIENT.map((rule) =>
     rule.match === '^What is the code' ? { ...rule, steps: ['say I do not know.'] } : rule,
   )

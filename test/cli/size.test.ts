@@ -49,30 +49,34 @@ describe.runIf(process.platform === 'linux')('The command size', () => {
     expect(await readdir(cwd)).toHaveLength(2)
   })
 
-  test('runs in a real box of the size that is asked for, and removes it', async ({ skip }) => {
-    const probe = MemoryBox.make(MIB)
-    if (probe === undefined) return skip('needs root and a memory cgroup that may be written to')
-    const parent = join(probe.path, '..')
-    probe.remove()
-    const tmp = await temporaryFolder()
-    const command = new Command(['size', ...FEW, '--memory', '640MiB'], {
-      cwd: await temporaryFolder(),
-      env: { TMPDIR: tmp },
-    })
-    await command.said(/turns 1 to 2/)
-    const box = `claude-agent-pool-box.${command.child.pid}.1`
-    expect(
-      readFileSync(join(parent, box, 'cgroup.procs'), 'latin1')
-        .trim()
-        .split('\n').length,
-    ).toBeGreaterThan(2)
-    const { code, stdout } = await command.ended
-    expect(stdout).toMatch(/In a real box of 640 MiB, \d+ conversations asking: [1-9]\d* turns at once/)
-    expect(stdout).toMatch(/OOM kills: 0/)
-    expect(code).toBe(0)
-    expect(readdirSync(parent)).not.toContain(box)
-    expect(livingIn(tmp)).toEqual([])
-  }, 120_000)
+  test.runIf(WHOLE)(
+    'runs in a real box of the size that is asked for, and removes it',
+    async ({ skip }) => {
+      const probe = MemoryBox.make(MIB)
+      if (probe === undefined) return skip('needs root and a memory cgroup that may be written to')
+      const parent = join(probe.path, '..')
+      probe.remove()
+      const tmp = await temporaryFolder()
+      const command = new Command(['size', ...FEW, '--memory', '640MiB'], {
+        cwd: await temporaryFolder(),
+        env: { TMPDIR: tmp },
+      })
+      await command.said(/turns 1 to 2/)
+      const box = `claude-agent-pool-box.${command.child.pid}.1`
+      expect(
+        readFileSync(join(parent, box, 'cgroup.procs'), 'latin1')
+          .trim()
+          .split('\n').length,
+      ).toBeGreaterThan(2)
+      const { code, stdout } = await command.ended
+      expect(stdout).toMatch(/In a real box of 640 MiB, \d+ conversations asking: [1-9]\d* turns at once/)
+      expect(stdout).toMatch(/OOM kills: 0/)
+      expect(code).toBe(0)
+      expect(readdirSync(parent)).not.toContain(box)
+      expect(livingIn(tmp)).toEqual([])
+    },
+    120_000,
+  )
 
   test.for([
     ['SIGINT', 130],

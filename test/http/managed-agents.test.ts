@@ -5,6 +5,7 @@ import { hashKey } from '../../src/server/auth/authenticator.ts'
 import { httpMcpServer } from '../fixtures/http-mcp-server.ts'
 import { official, readTurn, typesOf, wordsOf } from '../fixtures/official-client.ts'
 import { MODEL, agents, openSite, until } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const TOOLSET = { type: 'agent_toolset_20260401' as const }
 const text = (words: string) => ({ type: 'user.message' as const, content: [{ type: 'text' as const, text: words }] })
@@ -94,7 +95,7 @@ describe('A session of the official client', () => {
     expect(wordsOf(await readTurn(again)).at(-1)).toContain('still there?')
   })
 
-  test('tells the agent what a system message says, and shows the user’s own words alone', async () => {
+  test.runIf(WHOLE)('tells the agent what a system message says, and shows the user’s own words alone', async () => {
     const { client, id, site } = await begin()
     const stream = await client.beta.sessions.events.stream(id)
     await client.beta.sessions.events.send(id, {

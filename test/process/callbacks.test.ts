@@ -94,7 +94,7 @@ test('They work in a spare, and are told of the session that it came to serve', 
   expect(await callBoth(session, questions)).toBe('spare')
 })
 
-test('They work in a process that was claimed for a directory of the caller', async () => {
+test.runIf(WHOLE)('They work in a process that was claimed for a directory of the caller', async () => {
   const { site, pool, questions, ready } = await poolWith({ unboundSpares: { min: 1, max: 1 } })
   await ready
   const session = await pool.session('one', { agent: 'a', cwd: await site.directory('project') })
@@ -109,7 +109,7 @@ test.runIf(WHOLE)('Each of many sessions is told apart', async () => {
   expect(answers.map(({ text }) => text)).toEqual(['x', 'y', 'z'].map((key) => `[turn 1] tool said: of default/${key}`))
 })
 
-test('A tool of the host that throws is an answer for the agent and harms nobody', async () => {
+test.runIf(WHOLE)('A tool of the host that throws is an answer for the agent and harms nobody', async () => {
   const site = await openSite()
   const server = () =>
     createSdkMcpServer({

@@ -27,6 +27,7 @@ import {
 } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const secret = (): string => `sk-secret-${randomBytes(16).toString('hex')}`
 
@@ -64,7 +65,7 @@ describe.runIf(process.platform === 'linux')('The key of the model', () => {
     expect(await proxiesOf(site)).toEqual([])
   })
 
-  test('may be a token, or one of Foundry that an agent brings itself', async () => {
+  test.runIf(WHOLE)('may be a token, or one of Foundry that an agent brings itself', async () => {
     const { site, key } = await secretSite()
     const baseUrl = site.simulator.url
     const env = { CLAUDE_CODE_USE_FOUNDRY: '1', ANTHROPIC_FOUNDRY_API_KEY: key, ANTHROPIC_FOUNDRY_BASE_URL: baseUrl }
@@ -190,7 +191,7 @@ describe.runIf(process.platform === 'linux')('The credential proxy', () => {
     await until(async () => expect((await pool.budget()).spent.tokens).toBeGreaterThan(spent.tokens + 10_000))
   })
 
-  test('keeps the budget of a tenant, and what was used of it, over hosts', async () => {
+  test.runIf(WHOLE)('keeps the budget of a tenant, and what was used of it, over hosts', async () => {
     const site = await openSite()
     const first = await site.pool()
     await first.setBudget('acme', { tokens: 10 })

@@ -40,25 +40,29 @@ test.runIf(WHOLE)('A fork of a session that runs in a directory of its caller ru
   expect((await fork.info()).cwd).toBe(cwd)
 })
 
-test.each([
+test.for([
   ['with an accent that stands for itself', 'cafe\u0301'],
   ['with a name that the CLI cuts', `${'x'.repeat(120)}/\u00e9${'y'.repeat(90)}`],
-])('A session in a directory %s is forked, bounded and deleted where the CLI keeps it', async (_, name) => {
-  const site = await openSite()
-  const cwd = await site.directory(name)
-  const pool = await site.pool({ limits: { resumeSize: '200KiB' } })
-  const origin = await pool.session('origin', { agent: 'a', cwd })
-  await say(origin, 'first')
-  const fork = await origin.fork('fork')
-  expect((await say(fork, 'second\n@sim text 400KiB')).warmth).toBe('resumed')
-  await fork.hibernate()
-  await expect(fork.send('third').result).rejects.toMatchObject({
-    name: 'ResumeError',
-    message: expect.stringContaining('limits.resumeSize'),
-  })
-  await Promise.all([origin.delete(), fork.delete()])
-  expect(await transcripts(site.dataDir)).toEqual([])
-})
+] as const)(
+  'A session in a directory %s is forked, bounded and deleted where the CLI keeps it',
+  async ([how, name], { skip }) => {
+    skip(!WHOLE && how === 'with a name that the CLI cuts', 'an accent takes the same way')
+    const site = await openSite()
+    const cwd = await site.directory(name)
+    const pool = await site.pool({ limits: { resumeSize: '200KiB' } })
+    const origin = await pool.session('origin', { agent: 'a', cwd })
+    await say(origin, 'first')
+    const fork = await origin.fork('fork')
+    expect((await say(fork, 'second\n@sim text 400KiB')).warmth).toBe('resumed')
+    await fork.hibernate()
+    await expect(fork.send('third').result).rejects.toMatchObject({
+      name: 'ResumeError',
+      message: expect.stringContaining('limits.resumeSize'),
+    })
+    await Promise.all([origin.delete(), fork.delete()])
+    expect(await transcripts(site.dataDir)).toEqual([])
+  },
+)
 
 test('A fork has its own copy of a workspace that the pool made', async () => {
   const site = await openSite()

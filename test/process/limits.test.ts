@@ -55,7 +55,7 @@ test.runIf(WHOLE)('One turn may have other limits than its agent', async () => {
   expect(asked(site, 'second')).toEqual([])
 })
 
-test('A question that waits for its answer is not silence', async () => {
+test.runIf(WHOLE)('A question that waits for its answer is not silence', async () => {
   const site = await openSite()
   const answer = Promise.withResolvers<void>()
   const pool = await site.pool({

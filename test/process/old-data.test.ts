@@ -135,7 +135,7 @@ test('After a kill with transcripts in the store, the open turn is closed and al
   }
 })
 
-test('Sessions go out and come in elsewhere; archives of that time do, too', async () => {
+test.runIf(WHOLE)('Sessions go out and come in elsewhere; archives of that time do, too', async () => {
   const { open, root, site, local } = await unpacked()
   const pool = await open('local')
   const elsewhere = await site.pool({ agents: agentsOf(root) })

@@ -15,6 +15,7 @@ import {
   transcripts,
   until,
 } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const prompt = (content: string): SDKUserMessage => ({
   type: 'user',
@@ -88,7 +89,7 @@ test('A session is captured and resumed, also by another host, and the process o
   expect(started.filter(({ worker }) => worker.session !== undefined)).toHaveLength(1)
 })
 
-test('A session is forked, and goes on from an earlier message', async () => {
+test.runIf(WHOLE)('A session is forked, and goes on from an earlier message', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
   const pool = await site.pool()
@@ -111,7 +112,7 @@ test('A session is forked, and goes on from an earlier message', async () => {
   })
 })
 
-test('What a query told its process holds for the one that takes over', async () => {
+test.runIf(WHOLE)('What a query told its process holds for the one that takes over', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
   const pool = await site.pool()

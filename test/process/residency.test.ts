@@ -54,7 +54,7 @@ test.runIf(WHOLE)('Looking at sessions and numbers does not keep an idle process
   expect((await left).reason).toBe('idle')
 })
 
-test('A process leaves when it is too old, and the conversation does not notice', async () => {
+test.runIf(WHOLE)('A process leaves when it is too old, and the conversation does not notice', async () => {
   const site = await openSite()
   const pool = await site.pool({ residency: { maxAgeMs: 1_500 } })
   const session = await pool.session('one', { agent: 'a' })
@@ -63,7 +63,7 @@ test('A process leaves when it is too old, and the conversation does not notice'
   expect(await say(session, 'second')).toEqual({ text: '[turn 2] You said: second', warmth: 'resumed' })
 })
 
-test('A spare that is too old stays until another is ready', async () => {
+test.runIf(WHOLE)('A spare that is too old stays until another is ready', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents: agents({ spares: { min: 1, max: 1 } }), residency: { maxAgeMs: 2_000 } })
   const { worker: first } = await event(pool, 'worker.ready')

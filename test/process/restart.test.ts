@@ -70,7 +70,7 @@ test.runIf(WHOLE)('A second pool of the same process on the same directory is re
   expect((await say(await second.session('one', { agent: 'a' }), 'first')).text).toBe('[turn 1] You said: first')
 })
 
-test('A host that is killed while it is idle leaves directory and sessions to the next', async () => {
+test.runIf(WHOLE)('A host that is killed while it is idle leaves directory and sessions to the next', async () => {
   const site = await openSite()
   const first = startHost(site)
   await first.open()

@@ -34,7 +34,7 @@ test('A session that was hibernated is resumed, and goes on where it was', async
   expect(await session.info()).toMatchObject({ sdkSessionId: before.sdkSessionId, cwd: before.cwd, turns: 2 })
 })
 
-test('A session that is warmed finds its own process, new or resumed', async () => {
+test.runIf(WHOLE)('A session that is warmed finds its own process, new or resumed', async () => {
   const site = await openSite()
   const pool = await site.pool()
   await pool.warm('one', { agent: 'a' })
