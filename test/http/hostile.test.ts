@@ -73,6 +73,9 @@ test(
     await victim.turn()
     const description = (await (await fetch(`${url}/openapi.json`)).json()) as Description
     const playground = { url, key: KEYS.evil, dataDir: join(folder, 'data'), tenant: 'evil' }
+    // Something to damage from the first step on.
+    const first = { method: 'POST', headers: { 'x-api-key': KEYS.evil }, body: '{"prompt":"hello"}' }
+    await (await fetch(`${url}/sessions/one/messages`, first)).text()
     const over = new AbortController()
     const talking = victim.talk(over.signal)
     let done = 0
