@@ -4,8 +4,8 @@ import type { NewSessionEvent } from '../journal/session-event.ts'
 /** The event of a call that may need a permission. */
 export type GatedCall = Extract<NewSessionEvent, { type: 'agent.tool_use' | 'agent.mcp_tool_use' }>
 
-/** The CLI asks, or says that it refuses, within milliseconds of its own time: after this a call runs. */
-const DECIDED_WITHIN_MS = 250
+/** The CLI asks, or says that it refuses, within milliseconds of its own time, and within half a second on busy cores: after this a call runs. */
+const DECIDED_WITHIN_MS = 1_000
 
 /** More calls than a message of the model has. */
 const MAX_EARLY = 100

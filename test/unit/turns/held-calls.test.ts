@@ -55,7 +55,7 @@ async function running(options: AgentOptions) {
 }
 
 describe('A call whose permission the CLI decides is told when it', () => {
-  test('runs: nobody was asked within 250 ms', async () => {
+  test('runs: nobody was asked within a second', async () => {
     const { process, clock, told, finish } = await running(ASKS)
     process.say(calls('one'))
     await clock.advance(180)
@@ -118,7 +118,7 @@ test('Calls of an agent that nobody is asked about are told in the same way', as
   process.say(calls('one', 'two'))
   process.say(denied('two'))
   expect(await told()).toEqual(['two: deny'])
-  await clock.advance(250)
+  await clock.advance(1_000)
   expect(await told()).toEqual(['two: deny', 'one: allow'])
   await finish()
 })
@@ -151,7 +151,7 @@ test('A call that waits for its turn is not taken for allowed: the CLI has not c
     { command: 'two' },
     { signal: new AbortController().signal, toolUseID: 'two', requestId: 'r' },
   )
-  await clock.advance(250)
+  await clock.advance(1_000)
   expect(await told()).toEqual(['two: ask', 'session.status_idle', 'one: allow'])
   asked.resolve({ behavior: 'allow' })
   await question
