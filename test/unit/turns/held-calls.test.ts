@@ -58,7 +58,7 @@ describe('A call whose permission the CLI decides is told when it', () => {
   test('runs: nobody was asked within a second', async () => {
     const { process, clock, told, finish } = await running(ASKS)
     process.say(calls('one'))
-    await clock.advance(180)
+    await clock.advance(930)
     expect(await told()).toEqual([])
     await clock.advance(10)
     expect(await told()).toEqual(['one: allow'])
