@@ -57,7 +57,7 @@ describe('The command chat', () => {
     expect(stderr).not.toContain('simulated')
   })
 
-  test('interrupts the turn at SIGINT, and goes on with the next', async () => {
+  test.runIf(WHOLE)('interrupts the turn at SIGINT, and goes on with the next', async () => {
     const command = new Command(['chat'], { cwd: await temporaryFolder() })
     command.type(LONG_TURN, { more: true })
     await command.said(/working on it/)
