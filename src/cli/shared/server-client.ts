@@ -37,9 +37,12 @@ export class ServerClient {
     do {
       const query: string = page === undefined ? '' : `&page=${encodeURIComponent(page)}`
       const answer = await this.#ask(`v1/agents?limit=100${query}`, { signal })
-      const { data, next_page: next } = (await answer.json()) as { data?: { id?: unknown }[]; next_page?: unknown }
-      // Those of the config have their name as their id. Front ends reach these alone.
-      for (const { id } of data ?? []) if (typeof id === 'string') names.push(id.replace(/^agent_/, ''))
+      const { data, next_page: next } = (await answer.json()) as {
+        data?: { id?: unknown; name?: unknown }[]
+        next_page?: unknown
+      }
+      // Front ends reach agents of the config alone: they have their name as their id.
+      for (const { id, name } of data ?? []) if (typeof name === 'string' && id === `agent_${name}`) names.push(name)
       page = typeof next === 'string' ? next : undefined
     } while (page !== undefined && names.length < 1_000)
     return names
