@@ -66,7 +66,7 @@ export function reached(servers: Servers, remotes: ReadonlyMap<string, Remote>, 
 /** The variable that holds the local address of a remote, with the token as its password. */
 const variableOf = (name: string): string => `REMOTE_URL_${name.toUpperCase().replaceAll('-', '_')}`
 
-/** The variables by which programs, and `git`, find remotes. `env`: those that the process has. */
+/** Environment variables that tell programs and `git` where remotes are. `env`: the variables of the process. */
 export function remoteVariables(
   remotes: readonly NamedRemote[],
   { base, tokens }: Access,

@@ -16,7 +16,7 @@ export function wayOut(lists: Lists | undefined, remotes: readonly Remote[]): Li
 interface Started {
   agent: Agent
   options: Options
-  /** Of the MCP servers in the options, those that are remotes, by name. */
+  /** MCP servers of the options that are remotes, by name. */
   servers: ReadonlyMap<string, Remote>
   env: Record<string, string>
   granted: ReturnType<Credentials['grant']> | undefined

@@ -71,7 +71,7 @@ export class DiskUse {
     }
   }
 
-  /** Of those that have sessions. */
+  /** Yields each tenant that has sessions. */
   async *#tenants(): AsyncGenerator<string> {
     let after: { tenant: string; key: string } | undefined
     for (let count = 0; count < MAX_TENANTS; count += 1) {

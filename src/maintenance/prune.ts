@@ -33,7 +33,7 @@ export interface PruneContext extends LeftoversContext {
   member: Pick<HostMember, 'id'>
 }
 
-/** One host of those that share a store does what concerns them all. */
+/** Runs work for all hosts of a store at one of them. */
 const JOB = 'retention'
 
 /** It has the job until the look after the next one: a host that is slow keeps it. */

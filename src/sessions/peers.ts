@@ -38,7 +38,7 @@ interface Waiting {
   clock: Clock
   /** `interrupt`: the turn at the other host is stopped. */
   onBusy: 'reject' | 'queue' | 'interrupt'
-  /** Nobody waits any more. */
+  /** True if the caller has stopped waiting. */
   isOver: () => boolean
 }
 

@@ -10,7 +10,7 @@ interface TurnReadersListener {
   left(all: boolean): Promise<void>
 }
 
-/** All that read one turn: its caller, those that joined, and followers. */
+/** The readers of one turn: its caller, callers that joined, and followers. */
 export class TurnReaders {
   /** The caller's own. */
   readonly main: TurnReader

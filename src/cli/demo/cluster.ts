@@ -260,7 +260,7 @@ api: { baseUrl: '${model}', key: simulated }
 isolation: { mode: none }
 `
 
-/** Reads what nobody wants, until it breaks. */
+/** Discards the rest of a stream until its connection breaks. */
 async function readOut(events: AsyncIterator<AGUIEvent>): Promise<void> {
   let isOver = false
   while (!isOver)

@@ -3,7 +3,7 @@ type Chunk = Uint8Array<ArrayBuffer>
 /** What comes from another host, or from this one if the session has come here. */
 export interface Upstream {
   chunks: AsyncIterator<Uint8Array>
-  /** Ends it: nobody reads on. */
+  /** Ends the stream. */
   destroy: () => void
 }
 

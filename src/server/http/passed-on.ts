@@ -14,7 +14,7 @@ export const SAID = {
 
 const OURS = 'x-claude-agent-pool-'
 
-/** Those that belong to one connection, or that the edge deals with. */
+/** Headers of one connection, and headers that the edge handles. */
 const LEFT_OUT = new Set([
   'host',
   'connection',
@@ -64,7 +64,7 @@ export const readPassedOn = (headers: Headers, from: string): PassedOn => ({
   reopens: headers.has(SAID.reopens),
 })
 
-/** The id of the event of that index among those that a request adds. */
+/** Derives the id of an event from its index in the request. */
 export const mintedId = ({ seed }: Mint, index: number): string =>
   `sevt_${createHash('sha256').update(`${seed}/${index}`).digest('hex').slice(0, 32)}`
 

@@ -84,7 +84,7 @@ export function agentRows(
   return rows
 }
 
-/** This host, and those that share its database. By a name that stays. */
+/** Lists this host and the hosts of its database, by a stable id. */
 export function hostRows(
   hosts: ReturnType<Pool['hosts']>,
   { turns: { running, waiting, limit } }: Pick<PoolStats, 'turns'>,
