@@ -11,7 +11,7 @@ const has = (program: string): boolean => existsSync(`/usr/bin/${program}`)
 function missingFor(mode: Mode): string | undefined {
   if (process.platform !== 'linux') return 'needs Linux'
   if (mode !== 'none' && !has('bwrap')) return 'needs bubblewrap'
-  return mode === 'list' && !has('socat') ? 'needs socat' : undefined
+  return mode !== 'bubblewrap' && mode !== 'none' && !has('socat') ? 'needs socat' : undefined
 }
 
 const isRoot = process.getuid?.() === 0

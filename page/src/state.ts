@@ -196,8 +196,17 @@ export async function showView(): Promise<void> {
   await post('page/view', { stream: id, view: view.value }).catch(() => undefined)
 }
 
+/** Takes the key out of the address, where it would stay in the history. */
+function takeKey(): void {
+  const key = /^#key=([\w-]+)$/.exec(location.hash)?.[1]
+  if (key === undefined) return
+  sessionStorage.setItem(KEY_ITEM, key)
+  history.replaceState(null, '', location.pathname)
+}
+
 /** Connects, and follows the address, the clock and whether the page can be seen. */
 export function start(): void {
+  takeKey()
   addEventListener('hashchange', () => (place.value = placeOf(location.hash)))
   let first = true
   let sent: ReturnType<typeof setTimeout> | undefined

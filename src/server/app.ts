@@ -99,6 +99,11 @@ export interface Server {
   readonly open: boolean
   /** Whether `/` is the operator's page now. */
   readonly page: boolean
+  /**
+   * The key of the page, which `/#key=KEY` hands over. It is new at each start. Undefined: the page needs none, since no agent is
+   * isolated, or an operator's.
+   */
+  readonly pageKey: string | undefined
   /** What bounds the connections that \`listen()\` takes. */
   readonly connections: ConnectionLimits
   /** Changed by `listen()`; without, the server is `ready` from the beginning. */
@@ -161,7 +166,12 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const operators = new Operators(read.operators)
   const shed = new RecentlyShed(listeners, clock)
   const knowledgeOf = (headers: Headers): KnowsTenant => operators.knowledgeOf(headers, authenticator.off)
-  const gate = new PageGate({ option: read.page, open: () => authenticator.off, operators })
+  const gate = new PageGate({
+    option: read.page,
+    open: () => authenticator.off,
+    isolated: () => pool.stats().isolation.mode !== 'none',
+    operators,
+  })
   const recent = new Recent(listeners, clock)
   const page = operatorPage(
     { pool, clock, settings, quotas, streams, feeds, questions, shed, recent, logger, drain },
@@ -210,6 +220,9 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     },
     get page() {
       return gate.isOpen
+    },
+    get pageKey() {
+      return gate.isOpen ? gate.key : undefined
     },
     get state() {
       return settings.state

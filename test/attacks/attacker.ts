@@ -4,7 +4,8 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
-import { accessSync, closeSync, constants, openSync, readFileSync, readSync, readdirSync, statSync } from 'node:fs'
+import { accessSync, closeSync, constants, existsSync } from 'node:fs'
+import { openSync, readFileSync, readSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { NetConnectOpts } from 'node:net'
 import { join } from 'node:path'
@@ -13,6 +14,7 @@ import { join } from 'node:path'
 interface Targets {
   hostPid: number
   proxyPid: number
+  victimPid: number
   /** A text in the environment of the host. */
   mark: string
   dataDir: string
@@ -22,6 +24,11 @@ interface Targets {
   abstract: string
   port: number
   udpPort: number
+  /** A server without keys. */
+  keyless: string
+  operations: string
+  /** What hosts of a cluster ask each other at. */
+  peers: string
   /** Where the bridge of a sandbox listens. */
   bridgePort: number
   folders: string[]
@@ -84,6 +91,81 @@ const echoes = (port: number): Promise<boolean> =>
     socket.connect(port, '127.0.0.1', () => socket.send('attack'))
   })
 
+/** Whether a URL answers with what it is for. */
+async function answers(url: string, init: RequestInit = {}): Promise<boolean> {
+  try {
+    return (await fetch(url, init)).ok
+  } catch {
+    return false
+  }
+}
+
+/** Asks the place of another worker's remote, with the address and the token that its environment shows. */
+async function usesRemote(): Promise<boolean> {
+  const urls = pids().flatMap((pid) => {
+    const [, url] = /(?:^|\0)REMOTE_URL_SHOP=([^\0]+)/.exec(quietly(() => text(`/proc/${pid}/environ`), '')) ?? []
+    return url === undefined || url === process.env['REMOTE_URL_SHOP'] ? [] : [new URL(url)]
+  })
+  for (const { origin, pathname, username, password } of urls) {
+    const authorization = `Basic ${btoa(`${username}:${password}`)}`
+    if (await answers(origin + pathname, { headers: { authorization } })) return true
+  }
+  return false
+}
+
+/** Asks as a host of the cluster that does not have the secret. */
+const isPeer = (): Promise<boolean> => {
+  const zeros = '0'.repeat(64)
+  const proof = `v=1 from=3 to=7 at=${Date.now()} nonce=${zeros.slice(32)} body=${zeros} mac=${zeros}`
+  return answers(targets.peers, { headers: { 'x-claude-agent-pool-peer': proof } })
+}
+
+/** Takes the action that stops everything, as the page of the server would. */
+const actsOnPage = (): Promise<boolean> =>
+  answers(`${targets.keyless}/page/action`, {
+    method: 'POST',
+    headers: { 'x-claude-agent-pool-page': '1', origin: targets.keyless },
+    body: JSON.stringify({ do: 'suspend' }),
+  })
+
+const CGROUPS = '/sys/fs/cgroup'
+
+/** Where each tree of cgroups begins, and the cgroup of a process in it. */
+function cgroupsOf(pid: number | 'self'): { root: string; own: string }[] {
+  const roots = [CGROUPS, ...quietly(() => readdirSync(CGROUPS), []).map((name) => join(CGROUPS, name))]
+  const paths = text(`/proc/${pid}/cgroup`).trim().split('\n')
+  return paths
+    .map((line) => line.split(':')[2] ?? '')
+    .filter((path) => path.includes('claude-agent-pool'))
+    .flatMap((path) => roots.map((root) => ({ root, own: join(root, path) })))
+    .filter(({ own }) => existsSync(join(own, 'cgroup.procs')))
+}
+
+const writes = (path: string, value: string): boolean =>
+  quietly(() => {
+    writeFileSync(path, value)
+    return true
+  }, false)
+
+const NO_LIMIT = { 'pids.max': 'max', 'memory.max': 'max', 'memory.limit_in_bytes': '-1' }
+
+/** Any limit of its own cgroup. */
+const raisesLimit = (): boolean =>
+  cgroupsOf('self').some(({ own }) =>
+    Object.entries(NO_LIMIT).some(([file, none]) => existsSync(join(own, file)) && writes(join(own, file), none)),
+  )
+
+/** Stops or lets go on what another worker has, or moves into its cgroup. */
+const changesOther = (): boolean =>
+  cgroupsOf(targets.victimPid).some(({ own }) =>
+    ['cgroup.freeze', 'freezer.state', 'cgroup.procs'].some((file) =>
+      quietly(() => {
+        closeSync(openSync(join(own, file), 'r+'))
+        return true
+      }, false),
+    ),
+  )
+
 function memoryShowsKey(pid: number): boolean {
   const memory = openSync(`/proc/${pid}/mem`, 'r')
   const piece = Buffer.alloc(2 ** 20)
@@ -145,6 +227,14 @@ const attacks: Record<string, () => boolean | Promise<boolean>> = {
     (await connects({ host: '127.0.0.1', port: targets.port })) || (await tunnels(`127.0.0.1:${targets.port}`)),
   rebound: async () =>
     (await connects({ host: 'localhost', port: targets.port })) || (await tunnels(`localhost:${targets.port}`)),
+  remote: usesRemote,
+  peers: isPeer,
+  operations: () => answers(`${targets.operations}/metrics`),
+  api: () => answers(`${targets.keyless}/v1/agents`),
+  page: actsOnPage,
+  limit: raisesLimit,
+  otherCgroup: changesOther,
+  leave: () => cgroupsOf('self').some(({ root }) => writes(join(root, 'cgroup.procs'), String(process.pid))),
   system: () => {
     accessSync('/usr', constants.W_OK)
     return true

@@ -20,8 +20,8 @@ export const isolationOf = (mode: Mode, port: number): IsolationOptions => {
   }
 }
 
-/** Whether an attack works. Memory is open if processes of one user can read each other's: as root, or with `kernel.yama.ptrace_scope` 0. */
-export type Cell = 'yes' | 'no' | 'as root' | 'if memory is open' | 'if the kernel allows'
+/** Whether an attack works. The host can change cgroups as root, or if it has one to divide. Memory is open if processes of one user can read each other's: as root, or with `kernel.yama.ptrace_scope` 0. */
+export type Cell = 'yes' | 'no' | 'as root' | 'if the host can' | 'if memory is open' | 'if the kernel allows'
 
 export interface Row {
   attack: string
@@ -43,6 +43,10 @@ export const DESIGN: Readonly<Record<string, Row>> = {
   secret: onlyWithout('read the secret of the control socket'),
   control: onlyWithout('connect to the control socket'),
   model: onlyWithout('connect to another worker’s socket to the model'),
+  remote: onlyWithout('use the remote of another worker'),
+  limit: onlyWithout('raise the limits of its cgroup', 'if the host can'),
+  leave: onlyWithout('leave its cgroup', 'if the host can'),
+  otherCgroup: onlyWithout('change or freeze the cgroup of another worker', 'if the host can'),
   system: onlyWithout('change the system’s files', 'as root'),
   namespace: onlyWithout('make user namespaces', 'if the kernel allows'),
   abstract: byNetwork('connect to abstract sockets'),
@@ -50,6 +54,10 @@ export const DESIGN: Readonly<Record<string, Row>> = {
   udp: byNetwork('send UDP'),
   unlisted: byNetwork('reach a place that is not listed'),
   rebound: byNetwork('reach the machine by a listed name'),
+  operations: byNetwork('read the operations port on loopback'),
+  api: byNetwork('use the API of a server without keys'),
+  page: onlyWithout('act on the page of a server without keys'),
+  peers: everywhere('use the port of a cluster without its secret', 'no'),
   outlive: onlyWithout('outlive a SIGKILLed host without a sentinel'),
   keyShown: everywhere('find the real key in an environment or argument', 'no'),
   keyStored: everywhere('find the real key in a file', 'no'),

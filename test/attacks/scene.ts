@@ -5,17 +5,32 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { createServer as createHttp } from 'node:http'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { PeerPort } from '../../src/cluster/peer-port.ts'
 import { memoryIsOpen } from '../../src/credentials/exposure.ts'
+import { openCgroups } from '../../src/driver/worker-cgroups.ts'
 import { startSimulator } from '../../src/simulator/server.ts'
 import { identify, isSame, living, signal } from '../faults/procfs.ts'
 import type { Entry } from '../faults/procfs.ts'
 import { DESIGN, isolationOf } from './design.ts'
 import type { Cell, Mode } from './design.ts'
+
+/** What the attacked server limits, if cgroups can be had here. */
+const LIMITS = { pids: 500 }
+
+function hasCgroups(): boolean {
+  try {
+    openCgroups(['pids'])?.remove()
+    return true
+  } catch {
+    return false
+  }
+}
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const ATTACKER = readFileSync(new URL('./attacker.ts', import.meta.url))
@@ -41,6 +56,9 @@ class Scene implements AsyncDisposable {
   folder = ''
   port = 0
   udpPort = 0
+  keyless = ''
+  operations = ''
+  peers = ''
   #host: ChildProcess | undefined
   #url = ''
 
@@ -57,7 +75,9 @@ class Scene implements AsyncDisposable {
     this.folder = await mkdtemp(join(tmpdir(), 'attacks-'))
     this.#undo.defer(() => rm(this.folder, { recursive: true, force: true, maxRetries: 3 }))
     await this.#listen()
-    const agent = { model: 'claude-sonnet-5', spares: { max: 0 }, unboundSpares: { max: 0 }, allowedTools: ['Bash'] }
+    const remotes = { shop: { url: await this.#shop(), bearer: 'a secret' } }
+    const none = { spares: { max: 0 }, unboundSpares: { max: 0 } }
+    const agent = { model: 'claude-sonnet-5', ...none, allowedTools: ['Bash'], remotes }
     const keys = [...this.#keys].map(([tenant, key]) => ({
       tenant,
       sha256: createHash('sha256').update(key).digest('hex'),
@@ -66,11 +86,35 @@ class Scene implements AsyncDisposable {
       agents: { a: agent },
       dataDir: './data',
       api: { baseUrl: simulator.url },
-      isolation: isolationOf(mode, this.port),
-      server: { keys },
+      isolation: { ...isolationOf(mode, this.port), ...(hasCgroups() ? LIMITS : {}) },
+      server: { keys, operations: { port: 0 } },
     }
-    await writeFile(join(this.folder, 'claude-agent-pool.config.json'), JSON.stringify(config))
-    await this.#serve()
+    const { host, url, operations = '' } = await this.#serve(config, this.key)
+    this.#host = host
+    this.#url = url
+    this.operations = operations
+    const own = { agents: { a: none }, dataDir: './keyless', isolation: isolationOf(mode, this.port) }
+    this.keyless = (await this.#serve(own, 'sk-of-the-other-server')).url
+    await this.#openPeers()
+  }
+
+  /** A place that asks for a credential. */
+  async #shop(): Promise<string> {
+    const http = this.#undo.adopt(
+      createHttp(({ headers }, response) => {
+        response.writeHead(headers.authorization === 'Bearer a secret' ? 200 : 401).end()
+      }),
+      (one) => void one.close(),
+    )
+    await once(http.listen(0, '127.0.0.1'), 'listening')
+    return `http://127.0.0.1:${(http.address() as AddressInfo).port}/shop`
+  }
+
+  async #openPeers(): Promise<void> {
+    const port = this.#undo.adopt(await PeerPort.open({ host: '127.0.0.1', port: 0 }), (one) => one.close())
+    const serve = async (): Promise<Response> => new Response('taken')
+    port.attach({ key: randomBytes(32).toString('hex'), id: () => '7', now: Date.now, serve, refused: () => undefined })
+    this.peers = `http://${port.address}/sessions`
   }
 
   /** Runs a command in the Bash of a tenant's agent; its output. */
@@ -124,15 +168,15 @@ class Scene implements AsyncDisposable {
     this.udpPort = udp.address().port
   }
 
-  async #serve(): Promise<void> {
+  async #serve(config: object, key: string): Promise<{ host: ChildProcess; url: string; operations?: string }> {
+    await writeFile(join(this.folder, 'claude-agent-pool.config.json'), JSON.stringify(config))
     const { PATH = '', HOME = '' } = process.env
-    const env = { PATH, HOME, ATTACK_MARK: this.mark, ANTHROPIC_API_KEY: this.key }
+    const env = { PATH, HOME, ATTACK_MARK: this.mark, ANTHROPIC_API_KEY: key }
     const host = spawn(process.execPath, [MAIN, 'serve', '--port', '0', '--json'], {
       cwd: this.folder,
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    this.#host = host
     const ended = once(host, 'exit')
     this.#undo.defer(async () => {
       host.kill('SIGTERM')
@@ -144,7 +188,7 @@ class Scene implements AsyncDisposable {
       once(host.stdout.setEncoding('utf8'), 'data').then(([text]) => text as string),
       ended.then(() => Promise.reject(new Error(`the server did not start: ${said}`))),
     ])
-    this.#url = (JSON.parse(line) as { url: string }).url
+    return { host, ...(JSON.parse(line) as { url: string; operations?: string }) }
   }
 }
 
@@ -205,10 +249,12 @@ export async function attack(mode: Mode): Promise<Outcome> {
   const proxyPid = living().find(({ ppid, command }) => ppid === hostPid && command.includes('proxy.js'))?.pid ?? 0
   const canary = (await readdir(dataDir, { recursive: true })).find((name) => name.endsWith('/canary')) ?? ''
   const { control } = JSON.parse(await readFile(join(dataDir, 'host.json'), 'utf8')) as { control: string }
-  const socket = /(?:^|\0)ANTHROPIC_UNIX_SOCKET=([^\0]*)/.exec(agentsOf(hostPid)[0]?.environment ?? '')?.[1] ?? ''
+  const [victim] = agentsOf(hostPid)
+  const socket = /(?:^|\0)ANTHROPIC_UNIX_SOCKET=([^\0]*)/.exec(victim?.environment ?? '')?.[1] ?? ''
   const targets = {
     hostPid,
     proxyPid,
+    victimPid: victim?.pid ?? 0,
     mark: scene.mark,
     dataDir,
     canary: join(dataDir, canary),
@@ -217,6 +263,9 @@ export async function attack(mode: Mode): Promise<Outcome> {
     abstract: scene.abstract,
     port: scene.port,
     udpPort: scene.udpPort,
+    keyless: scene.keyless,
+    operations: scene.operations,
+    peers: scene.peers,
     bridgePort: BRIDGE_PORT,
     folders: [scene.folder, '/dev/shm'],
   }
@@ -275,6 +324,8 @@ function designOf(cell: Cell): boolean | undefined {
   switch (cell) {
     case 'as root':
       return process.getuid?.() === 0
+    case 'if the host can':
+      return hasCgroups()
     case 'if memory is open':
       return memoryIsOpen()
     case 'if the kernel allows':

@@ -7,6 +7,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { hashKey } from '../../src/server/auth/authenticator.ts'
 import { post, serve } from './serving.ts'
+import type { Serving } from './serving.ts'
 
 /** Debian's, or the one that the environment names. */
 const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
@@ -42,7 +43,10 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (skipped where ${exec
   afterAll(() => browser?.close())
 
   /** A page that lists what went wrong in it: errors, what its policy refused, and requests to other hosts. */
-  async function open(url: string, options: BrowserContextOptions = {}): Promise<{ page: Page; wrong: string[] }> {
+  async function open(
+    { url, page: address = `${url}/` }: Pick<Serving, 'url' | 'page'>,
+    options: BrowserContextOptions = {},
+  ): Promise<{ page: Page; wrong: string[] }> {
     const context = await browser.newContext(options)
     onTestFinished(() => context.close())
     const page = await context.newPage()
@@ -52,7 +56,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (skipped where ${exec
     page.on('console', (message) => void (message.type() === 'error' && wrong.push(message.text())))
     page.on('pageerror', (error) => void wrong.push(error.message))
     page.on('request', (request) => void (request.url().startsWith(url) || wrong.push(request.url())))
-    await page.goto(`${url}/`)
+    await page.goto(address)
     return { page, wrong }
   }
 
@@ -60,9 +64,11 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (skipped where ${exec
     const serving = await serve(`agents:
   writer: { ${NO_SPARES}, tools: [Bash], permissionMode: default }
 `)
-    const { url, command } = serving
+    const { command } = serving
     await (await post(serving, 'earlier', 'Hello')).text()
-    const { page, wrong } = await open(url)
+    // Its agents are isolated if that works here: then the address has the key of the start.
+    const { page, wrong } = await open(serving)
+    expect(page.url()).not.toContain('key=')
     await page.getByText('Nothing runs, and nothing waits.').waitFor()
     expect(await page.title()).toBe('Overview · claude-agent-pool')
     await page.getByRole('img', { name: 'Turns by how they found their process: cold 1' }).waitFor()
@@ -131,9 +137,10 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (skipped where ${exec
 
   test('with keys it wants an operator’s key, fits a narrow screen, is dark where that is wished, and loses its page with the key', async () => {
     const server = `keys: [{ tenant: acme, sha256: ${hashKey(TENANT)} }], operators: [{ name: ann, sha256: ${hashKey(OPERATOR)} }]`
-    const { url, command } = await serve(`agents: { support: { ${NO_SPARES} } }\nserver: { page: true, ${server} }`)
-    const { page, wrong } = await open(url, { colorScheme: 'dark', viewport: { width: 360, height: 700 } })
-    const key = page.getByLabel('Operator’s key'.replace('’', "'"))
+    const serving = await serve(`agents: { support: { ${NO_SPARES} } }\nserver: { page: true, ${server} }`)
+    const { command } = serving
+    const { page, wrong } = await open(serving, { colorScheme: 'dark', viewport: { width: 360, height: 700 } })
+    const key = page.getByLabel('Key')
     for (const [text, says] of [
       [TENANT, /no operator's key/],
       ['x'.repeat(24), /no operator's key/],
@@ -164,7 +171,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (skipped where ${exec
     await page.getByText('The pool is suspended: no new turn starts.').waitFor()
     await command.said(/"operator":"ann","action":"suspend".*"operator action"/)
     // A tab of its own has no key.
-    const { page: other } = await open(url)
+    const { page: other } = await open(serving)
     await other.getByText('Keys of tenants do not open this page').waitFor()
     await page.getByRole('button', { name: 'Sign out' }).click()
     await key.waitFor()

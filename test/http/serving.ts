@@ -7,6 +7,8 @@ import { temporaryFolder } from '../fixtures/temporary-folder.ts'
 export interface Serving {
   readonly command: Command
   readonly url: string
+  /** The address of the page, with its key if it needs one of the start. Undefined: the page is off. */
+  readonly page?: string
   /** Of the operations port, if there is one. */
   readonly operations?: string
   readonly folder: string
@@ -32,9 +34,9 @@ export async function serve(
   await writeFile(join(cwd, file), config)
   const command = new Command(['serve', '--port', '0', '--json', '--log-level', 'info'], { cwd, ...options })
   const said = /^\{"url".*$/m.exec(await command.said(/^\{"url".*\n/m))?.[0] ?? '{}'
-  const { url, operations } = JSON.parse(said) as { url: string; operations?: string }
+  const { url, ...other } = JSON.parse(said) as Pick<Serving, 'url' | 'page' | 'operations'>
   while (!(await fetch(`${url}/readyz`)).ok) await new Promise((resolve) => setImmediate(resolve))
-  return { command, url, folder: cwd, ...(operations === undefined ? {} : { operations }) }
+  return { ...other, command, url, folder: cwd }
 }
 
 /** Sends a prompt, with the answer's stream open. */

@@ -9,7 +9,7 @@ const HAS = {
   none: process.platform === 'linux',
   bubblewrap: existsSync('/usr/bin/bwrap'),
   list: existsSync('/usr/bin/bwrap') && existsSync('/usr/bin/socat'),
-  'model alone': existsSync('/usr/bin/bwrap'),
+  'model alone': existsSync('/usr/bin/bwrap') && existsSync('/usr/bin/socat'),
 }
 
 describe('An agent that attacks all around it', () => {

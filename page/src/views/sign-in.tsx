@@ -6,7 +6,10 @@ export function SignIn() {
   return (
     <main class="sign-in">
       <h1>claude-agent-pool</h1>
-      <p>This server asks for an operator's key. Keys of tenants do not open this page.</p>
+      <p>
+        This page needs the key of an operator. If the server has no keys, it needs the key in the address that the
+        server printed when it started. Keys of tenants do not open this page.
+      </p>
       <form
         onSubmit={(event) => {
           event.preventDefault()
@@ -15,7 +18,7 @@ export function SignIn() {
         }}
       >
         <label>
-          Operator's key
+          Key
           <input ref={input} type="password" autocomplete="current-password" required autofocus />
         </label>
         {signInProblem.value !== undefined && (

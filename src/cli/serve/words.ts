@@ -23,7 +23,11 @@ export function announce(
 ): void {
   const { agents } = pool
   const simulated = simulatedBecause !== undefined
-  const own = operations === undefined ? {} : { operations: operations.url }
+  const at = server.pageKey === undefined ? `${url}/` : `${url}/#key=${server.pageKey}`
+  const own = {
+    ...(server.page ? { page: at } : {}),
+    ...(operations === undefined ? {} : { operations: operations.url }),
+  }
   const { isolation } = pool.stats()
   if (json)
     return console.log(
@@ -37,7 +41,7 @@ export function announce(
     tools: [],
     context: [],
   })
-  const page = server.page ? `\n  page    ${url}/` : ''
+  const page = server.page ? `\n  page    ${at}` : ''
   console.log(`claude-agent-pool serves on ${url}
 
   agents  ${agents.join(', ')}

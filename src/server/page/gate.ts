@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import type { Context } from 'hono'
-import { refuseStrangers } from '../auth/authenticator.ts'
+import { hashKey, refuseStrangers } from '../auth/authenticator.ts'
+import { Keyring, credentialOf } from '../auth/keyring.ts'
 import type { Operators } from '../auth/operators.ts'
 import type { ServerEnv } from '../context.ts'
 import { ApiError } from '../errors.ts'
@@ -15,12 +17,16 @@ interface PageGateContext {
   option: boolean | undefined
   /** Whether the server asks for no key. */
   open: () => boolean
+  /** Whether agents are isolated: programs of this machine that must not open the page. */
+  isolated: () => boolean
   operators: Operators
 }
 
 /** Says who may open the operator's page, and what it shows. */
 export class PageGate {
   readonly #context: PageGateContext
+  readonly #key = randomBytes(24).toString('base64url')
+  readonly #own = new Keyring([{ sha256: hashKey(this.#key), holder: ANYBODY }])
 
   constructor(context: PageGateContext) {
     this.#context = context
@@ -36,9 +42,17 @@ export class PageGate {
     return (path === '/' || path.startsWith('/page/')) && this.isOpen
   }
 
-  /** Whether the page asks for an operator's key. */
+  /** Whether the page asks for a key: an operator's, or the one of this start. */
   get asksForKey(): boolean {
-    return !this.#context.open()
+    return !this.#context.open() || this.key !== undefined
+  }
+
+  /**
+   * The key that the page needs while the server asks for none: isolated agents may reach loopback, and cannot read it.
+   * Undefined: it needs none, or an operator's.
+   */
+  get key(): string | undefined {
+    return this.#context.open() && this.#context.isolated() ? this.#key : undefined
   }
 
   /** The page itself, which shows nothing before it has a key. Throws ApiError (permission_error). */
@@ -56,6 +70,11 @@ export class PageGate {
     const { open, operators } = this.#context
     const name = operators.nameOf(headers)
     if (name === undefined && !open()) operators.check(headers)
+    if (name === undefined && this.key !== undefined && this.#own.holderOf(credentialOf(headers)) === undefined)
+      throw new ApiError(
+        'authentication_error',
+        'the page needs the key of this start: open the address that `serve` prints',
+      )
     return name ?? ANYBODY
   }
 

@@ -1,4 +1,4 @@
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { hashKey } from '../../../../src/server/auth/authenticator.ts'
 import { Questions } from '../../../../src/server/questions.ts'
 import type { Action, Delta, Hello, HostRow, SessionRow, View } from '../../../../src/server/page/wire.ts'
@@ -88,6 +88,25 @@ describe('who may open it', () => {
     const withKey = await ask('GET', '/page/stream', { headers: { ...PAGE, 'x-api-key': TENANT } })
     expect(withKey.status).toBe(404)
     expect((await ask('GET', '/page/stream', { headers: { ...PAGE, 'x-api-key': OPERATOR } })).status).toBe(401)
+  })
+
+  test('without keys it needs the key of the start if agents are isolated: they may reach loopback', async () => {
+    const all = await served()
+    const { server, pool } = all
+    expect(server.pageKey).toBeUndefined()
+    const stats = pool.stats()
+    vi.spyOn(pool, 'stats').mockReturnValue({ ...stats, isolation: { ...stats.isolation, mode: 'bubblewrap' } })
+    const key = server.pageKey ?? ''
+    for (const headers of [PAGE, { ...PAGE, 'x-api-key': `${key}x` }])
+      expect((await all.ask('GET', '/page/stream', { headers })).status).toBe(401)
+    expect(await act(all, { do: 'suspend' })).toEqual([401, expect.stringContaining('open the address')])
+    expect((await act(all, { do: 'suspend' }, { 'x-api-key': key }))[0]).toBe(200)
+    const reader = await openPage(all, {}, { 'x-api-key': key })
+    await reader.next()
+    expect(reader.hello?.keyed).toBe(true)
+    server.update({ keys: keyed.keys, operators: keyed.operators })
+    expect(server.pageKey).toBeUndefined()
+    expect((await all.ask('GET', '/page/stream', { headers: { ...PAGE, 'x-api-key': key } })).status).toBe(401)
   })
 
   test('page: false takes it away', async () => {
