@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import { ApiError } from '../errors.ts'
 
 /** Beside the compiled server, and where `npm run build` puts it when the server runs from its sources. */
@@ -30,8 +31,11 @@ const HEADERS = {
 interface Asset {
   type: string
   whole: Buffer<ArrayBuffer>
-  packed: Buffer<ArrayBuffer>
+  /** Compressed when it is first asked for, by another thread. */
+  packed?: Promise<Buffer<ArrayBuffer>>
 }
+
+const compressed = promisify<Buffer, { level: number }, Buffer<ArrayBuffer>>(gzip)
 
 /** The built files of the page, in memory. */
 export class Assets {
@@ -53,11 +57,11 @@ export class Assets {
   }
 
   /** Answers with a file. Throws ApiError (not_found_error). */
-  answer(name: string, acceptEncoding: string): Response {
+  async answer(name: string, acceptEncoding: string): Promise<Response> {
     const file = this.#files.get(name)
     if (file === undefined) throw new ApiError('not_found_error', `the page has no ${name}`)
     const packed = /\bgzip\b/.test(acceptEncoding)
-    return new Response(packed ? file.packed : file.whole, {
+    return new Response(packed ? await (file.packed ??= compressed(file.whole, { level: 9 })) : file.whole, {
       headers: {
         ...HEADERS,
         'content-type': file.type,
@@ -73,5 +77,5 @@ const typeOf = (name: string): string | undefined => TYPES[name.split('.').at(-1
 
 async function read(folder: string, name: string): Promise<[string, Asset]> {
   const whole = await readFile(join(folder, name))
-  return [name.replaceAll('\\', '/'), { type: typeOf(name) ?? '', whole, packed: gzipSync(whole, { level: 9 }) }]
+  return [name.replaceAll('\\', '/'), { type: typeOf(name) ?? '', whole }]
 }
