@@ -23,40 +23,52 @@ const faults = files.flatMap((file) => faultsOf(file))
 const random = seeded(seed)
 console.log(`${faults.length} possible faults in ${files.length} files; seed ${seed}`)
 
-/** A fault that has not been drawn yet, from all with the same chance. */
-function draw(): Fault | undefined {
-  const [fault] = faults.splice(Math.floor(random() * faults.length), 1)
-  return fault
-}
+/** Faults that have not been drawn yet, from all with the same chance. */
+const draw = (number: number): Fault[] =>
+  Array.from({ length: Math.min(number, faults.length) }, () =>
+    faults.splice(Math.floor(random() * faults.length), 1),
+  ).flat()
 
-const outcomes = { tests: 0, time: 0, none: 0, compiler: 0 }
-const unnoticed: Fault[] = []
 const stop = new AbortController()
+const { signal } = stop
 process.once('SIGINT', () => stop.abort()).once('SIGTERM', () => stop.abort())
 
-async function work(): Promise<void> {
-  await using copy = await Copy.make()
-  await copy.measure(stop.signal)
-  while (!stop.signal.aborted && outcomes.tests + outcomes.time + outcomes.none + copies.pending < count) {
-    const fault = draw()
-    if (fault === undefined) return
-    copies.pending += 1
-    const noticedBy = await copy.tryOut(fault, stop.signal)
-    copies.pending -= 1
-    if (noticedBy === 'stopped') return
-    outcomes[noticedBy] += 1
-    if (noticedBy === 'none') unnoticed.push(fault)
-    if (noticedBy !== 'compiler') console.log(`${noticedBy === 'none' ? 'UNNOTICED' : 'noticed  '} ${describe(fault)}`)
-  }
-}
-
-const copies = { pending: 0 }
 const describe = ({ file, line, before, after, source }: Fault): string =>
   `${file}:${line}  ${before} → ${after}    ${source}`
 
-await Promise.all(Array.from({ length: jobs }, work))
+await using stack = new AsyncDisposableStack()
+const copies = await Promise.all(Array.from({ length: jobs }, async () => stack.use(await Copy.make())))
+const [first] = copies
+if (first === undefined) throw new Error('there is no copy')
+
+let drawn = 0
+const chosen: Fault[] = []
+while (chosen.length < count && faults.length > 0 && !signal.aborted) {
+  const batch = draw(count - chosen.length)
+  drawn += batch.length
+  chosen.push(...(await first.compiling(batch, signal)))
+}
+console.log(`${drawn - chosen.length} more do not compile and are left out`)
+const { baseline, failing, reach } = await first.watch(chosen, signal)
+for (const test of failing) console.log(`not counted, since it fails without a fault: ${test}`)
+
+const outcomes = { tests: 0, time: 0, none: 0 }
+const unnoticed: Fault[] = []
+const open = chosen.values()
+
+await Promise.all(
+  copies.map(async (copy) => {
+    for (const fault of open) {
+      const noticedBy = await copy.tryOut(fault, reach.get(fault) ?? [], baseline, signal)
+      if (noticedBy === 'stopped') return
+      outcomes[noticedBy] += 1
+      if (noticedBy === 'none') unnoticed.push(fault)
+      console.log(`${noticedBy === 'none' ? 'UNNOTICED' : 'noticed  '} ${describe(fault)}`)
+    }
+  }),
+)
 const tried = outcomes.tests + outcomes.time + outcomes.none
 console.log(`\n${tried - outcomes.none} of ${tried} faults noticed (${outcomes.time} by a timeout); seed ${seed}`)
-console.log(`${outcomes.compiler} more did not compile and were left out`)
-for (const fault of unnoticed) console.log(`  ${describe(fault)}`)
-process.exitCode = stop.signal.aborted ? 130 : 0
+for (const fault of unnoticed)
+  console.log(`  ${describe(fault)}${reach.get(fault)?.length === 0 ? '  (no test reaches it)' : ''}`)
+process.exitCode = signal.aborted ? 130 : 0

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import type { Fault } from './faults.ts'
+import { Probes } from './reach.ts'
 
-/** Who noticed a fault: a test, a test that no longer ended, nobody; or it did not compile, and is no fault that could land. */
-export type NoticedBy = 'tests' | 'time' | 'none' | 'compiler'
+/** Who noticed a fault: a test, a test that no longer ended, nobody; or it was not tried out, since the run was stopped. */
+export type NoticedBy = 'tests' | 'time' | 'none' | 'stopped'
 
 const COPIED = [
   'src',
@@ -24,13 +24,18 @@ const COPIED = [
   'SECURITY.md',
   'deploy',
 ]
-/** A run may take this many times as long as without a fault. */
+/** A run may take this many times as long as without a fault, and a minute. */
 const PATIENCE = 4
+
+/** No run without a fault takes longer. */
+const LONGEST_MS = 3_600_000
+
+/** The unit and model tests without a fault: how long each file takes. Those that fail then notice nothing. */
+export type Baseline = ReadonlyMap<string, number>
 
 /** A copy of the project in which faults are made. */
 export class Copy implements AsyncDisposable {
   readonly #root: string
-  #limitMs = 600_000
 
   private constructor(root: string) {
     this.#root = root
@@ -43,30 +48,67 @@ export class Copy implements AsyncDisposable {
     return new Copy(root)
   }
 
-  /** Runs the tests without a fault: they must pass, and say how long a run may take. */
-  async measure(signal: AbortSignal): Promise<void> {
-    const startedAt = performance.now()
-    const outcome = await this.#test([], signal)
-    if (outcome !== 'passed' && !signal.aborted) throw new Error(`the tests do not pass without a fault: ${outcome}`)
-    this.#limitMs = Math.ceil(Math.max(60_000, PATIENCE * (performance.now() - startedAt)))
+  /** The faults that the compiler accepts. Exports have explicit types: an error shows in the file of its fault. */
+  async compiling(faults: readonly Fault[], signal: AbortSignal): Promise<Fault[]> {
+    const refused = new Set<Fault>()
+    let rest = [...faults]
+    while (rest.length > 0 && !signal.aborted) {
+      const batch = new Map(rest.toReversed().map((fault) => [fault.file, fault]))
+      rest = rest.filter((fault) => batch.get(fault.file) !== fault)
+      const undo = await Promise.all([...batch.values()].map((fault) => this.#make(fault)))
+      const { output } = await this.#run(['tsc', '-p', 'tsconfig.build.json', '--noEmit', '--pretty', 'false'], {
+        signal,
+        limitMs: LONGEST_MS,
+      })
+      await Promise.all(undo.map((each) => each()))
+      for (const [, file = ''] of output.matchAll(/^(\S+?)\(\d+,\d+\): error/gm)) {
+        const fault = batch.get(file)
+        if (fault === undefined && !batch.has(file)) throw new Error(`${file} does not compile for a fault elsewhere`)
+        if (fault !== undefined) refused.add(fault)
+      }
+    }
+    return faults.filter((fault) => !refused.has(fault))
   }
 
-  async tryOut(fault: Fault, signal: AbortSignal): Promise<NoticedBy | 'stopped'> {
-    const path = join(this.#root, fault.file)
-    const text = await readFile(path, 'utf8')
-    await writeFile(path, text.slice(0, fault.start) + fault.after + text.slice(fault.end))
+  /** Runs all tests without a fault: how long each file takes, and which of them reach which fault. */
+  async watch(
+    faults: readonly Fault[],
+    signal: AbortSignal,
+  ): Promise<{ baseline: Baseline; failing: string[]; reach: Map<Fault, string[]> }> {
+    const probes = new Probes(this.#root, faults)
+    await probes.place()
+    const report = join(this.#root, 'report.json')
+    await this.#test(['--reporter', 'json', '--outputFile', report], { signal, limitMs: LONGEST_MS })
+    await probes.remove()
+    const { testResults } = JSON.parse(await readFile(report, 'utf8')) as {
+      testResults: { name: string; status: string; startTime: number; endTime: number }[]
+    }
+    const baseline = new Map<string, number>()
+    const failing: string[] = []
+    for (const { name, status, startTime, endTime } of testResults) {
+      const test = relative(this.#root, name)
+      if (status === 'passed') baseline.set(test, endTime - startTime)
+      else failing.push(test)
+    }
+    return { baseline, failing, reach: await probes.read([...baseline.keys()]) }
+  }
+
+  /** Runs the tests that reach a fault with it: first those of its own folder, which notice most. */
+  async tryOut(fault: Fault, tests: readonly string[], baseline: Baseline, signal: AbortSignal): Promise<NoticedBy> {
+    const undo = await this.#make(fault)
+    const folder = `${join('test/unit', relative('src', dirname(fault.file)))}/`
+    const { near = [], far = [] } = Object.groupBy(tests, (test) => (test.startsWith(folder) ? 'near' : 'far'))
     try {
-      if ((await this.#run(['tsc', '-p', 'tsconfig.build.json', '--noEmit'], signal)) !== 'passed')
-        return signal.aborted ? 'stopped' : 'compiler'
-      // The tests of the same folder notice most faults, and take a fraction of the time.
-      const near = join('test/unit', relative('src', dirname(fault.file)))
-      const outcome =
-        existsSync(join(this.#root, near)) && near !== 'test/unit' && (await this.#test([`${near}/`], signal))
-      const whole = outcome && outcome !== 'passed' ? outcome : await this.#test([], signal)
-      if (signal.aborted) return 'stopped'
-      return whole === 'passed' ? 'none' : whole === 'failed' ? 'tests' : 'time'
+      for (const group of [near, far].filter(({ length }) => length > 0)) {
+        const usualMs = group.reduce((sum, test) => sum + (baseline.get(test) ?? 0), 0)
+        const limitMs = Math.ceil(60_000 + PATIENCE * usualMs)
+        const { code, late } = await this.#test(['--bail', '1', '--maxWorkers', '1', ...group], { signal, limitMs })
+        if (signal.aborted) return 'stopped'
+        if (code !== 0) return late ? 'time' : 'tests'
+      }
+      return 'none'
     } finally {
-      await writeFile(path, text)
+      await undo()
     }
   }
 
@@ -74,34 +116,28 @@ export class Copy implements AsyncDisposable {
     await rm(this.#root, { recursive: true, force: true })
   }
 
-  #test(filters: string[], signal: AbortSignal): Promise<'passed' | 'failed' | 'late'> {
-    return this.#run(
-      [
-        'vitest',
-        'run',
-        '--project',
-        'unit',
-        '--bail',
-        '1',
-        '--maxWorkers',
-        '1',
-        '--typecheck.enabled=false',
-        '--reporter',
-        'dot',
-        ...filters,
-      ],
-      signal,
-    )
+  /** Makes a fault. Calling what it resolves with takes it back. */
+  async #make(fault: Fault): Promise<() => Promise<void>> {
+    const path = join(this.#root, fault.file)
+    const text = await readFile(path, 'utf8')
+    await writeFile(path, text.slice(0, fault.start) + fault.after + text.slice(fault.end))
+    return () => writeFile(path, text)
   }
 
-  async #run([command = '', ...words]: string[], signal: AbortSignal): Promise<'passed' | 'failed' | 'late'> {
-    if (signal.aborted) return 'failed'
-    const limit = AbortSignal.timeout(this.#limitMs)
+  #test(words: string[], limits: Limits): Promise<Ended> {
+    return this.#run(['vitest', 'run', '--project', 'unit', '--typecheck.enabled=false', ...words], limits)
+  }
+
+  async #run([command = '', ...words]: string[], { signal, limitMs }: Limits): Promise<Ended> {
+    if (signal.aborted) return { code: null, late: false, output: '' }
+    const limit = AbortSignal.timeout(limitMs)
     const child = spawn(process.execPath, [join(this.#root, 'node_modules/.bin', command), ...words], {
       cwd: this.#root,
-      stdio: 'ignore',
+      stdio: ['ignore', 'pipe', 'ignore'],
       detached: true,
     })
+    const output: Buffer[] = []
+    child.stdout.on('data', (piece: Buffer) => void output.push(piece))
     const end = (): void => {
       if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL')
     }
@@ -109,7 +145,17 @@ export class Copy implements AsyncDisposable {
     ended.addEventListener('abort', end)
     const [code] = (await once(child, 'close')) as [number | null]
     ended.removeEventListener('abort', end)
-    if (limit.aborted) return 'late'
-    return code === 0 ? 'passed' : 'failed'
+    return { code, late: limit.aborted, output: Buffer.concat(output).toString() }
   }
+}
+
+interface Limits {
+  signal: AbortSignal
+  limitMs: number
+}
+
+interface Ended {
+  code: number | null
+  late: boolean
+  output: string
 }

@@ -11,6 +11,8 @@ export interface Fault {
   after: string
   /** The line of source that holds it. */
   source: string
+  /** The expression that is evaluated when the fault is reached. */
+  reached: Span
 }
 
 /** What real processes and compiled commands test: unit and model tests do not answer for these. */
@@ -55,7 +57,7 @@ const METHODS: Readonly<Record<string, string>> = {
   endsWith: 'startsWith',
 }
 
-interface Spanned {
+export interface Span {
   start: number
   end: number
 }
@@ -64,7 +66,7 @@ interface Spanned {
 export function faultsOf(file: string): Fault[] {
   const text = readFileSync(file, 'utf8')
   const faults: Fault[] = []
-  const add = (start: number, before: string, after: string): void => {
+  const add = ({ start: from, end }: Span, start: number, before: string, after: string): void => {
     const lineStart = text.lastIndexOf('\n', start) + 1
     const lineEnd = text.indexOf('\n', start)
     const line = text.slice(0, start).split('\n').length
@@ -76,31 +78,32 @@ export function faultsOf(file: string): Fault[] {
       before,
       after,
       source: text.slice(lineStart, lineEnd).trim(),
+      reached: { start: from, end },
     })
   }
-  const operator = (left: Spanned, sign: string): void => {
+  const operator = (node: Span, left: Span, sign: string): void => {
     const after = OPERATORS[sign]
-    if (after !== undefined) add(text.indexOf(sign, left.end), sign, after)
+    if (after !== undefined) add(node, text.indexOf(sign, left.end), sign, after)
   }
   const visitor = new Visitor({
-    BinaryExpression: (node) => operator(node.left, node.operator),
-    LogicalExpression: (node) => operator(node.left, node.operator),
-    AssignmentExpression: (node) => operator(node.left, node.operator),
+    BinaryExpression: (node) => operator(node, node.left, node.operator),
+    LogicalExpression: (node) => operator(node, node.left, node.operator),
+    AssignmentExpression: (node) => operator(node, node.left, node.operator),
     UpdateExpression: (node) => {
       const after = OPERATORS[node.operator]
-      if (after !== undefined) add(node.prefix ? node.start : node.end - 2, node.operator, after)
+      if (after !== undefined) add(node, node.prefix ? node.start : node.end - 2, node.operator, after)
     },
     UnaryExpression: (node) => {
-      if (node.operator === '!') add(node.start, '!', '')
+      if (node.operator === '!') add(node, node.start, '!', '')
     },
     Literal: (node) => {
-      if (node.value === true || node.value === false) add(node.start, String(node.value), String(!node.value))
-      else if (node.raw === '0' || node.raw === '1') add(node.start, node.raw, node.raw === '0' ? '1' : '0')
+      if (node.value === true || node.value === false) add(node, node.start, String(node.value), String(!node.value))
+      else if (node.raw === '0' || node.raw === '1') add(node, node.start, node.raw, node.raw === '0' ? '1' : '0')
     },
-    MemberExpression: ({ computed, property }) => {
+    MemberExpression: ({ object, computed, property }) => {
       if (computed || property.type !== 'Identifier') return
       const after = METHODS[property.name]
-      if (after !== undefined) add(property.start, property.name, after)
+      if (after !== undefined) add(object, property.start, property.name, after)
     },
   })
   const { program, errors } = parseSync(file, text)
