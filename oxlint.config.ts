@@ -19,6 +19,7 @@ const root = [
   '../addresses.ts',
   '../sqlite.ts',
   '../tenant-folder.ts',
+  '../message-parts.ts',
 ]
 const ports = ['../driver/driver.ts', '../store/store.ts']
 /** Files that agents can shape are reached through files/ alone. */
@@ -546,7 +547,7 @@ const borders: Border[] = [
   {
     files: ['src/server/ag-ui/**'],
     imports: [...apiSees, ...serverSees, '!../../driver/driver.ts'],
-    says: `server/ag-ui reads no messages of the SDK: what they say comes from server/turn-parts. It sees server, server/http, server/auth and no other wire format. ${serverSays}`,
+    says: `server/ag-ui reads no messages of the SDK: what they say comes from message-parts. It sees server, server/http, server/auth and no other wire format. ${serverSays}`,
   },
   {
     files: ['src/server/page/**'],

@@ -48,26 +48,37 @@ export class Copy implements AsyncDisposable {
     return new Copy(root)
   }
 
-  /** The faults that the compiler accepts. Exports have explicit types: an error shows in the file of its fault. */
+  /** The faults that the compiler accepts. */
   async compiling(faults: readonly Fault[], signal: AbortSignal): Promise<Fault[]> {
-    const refused = new Set<Fault>()
+    const accepted: Fault[] = []
     let rest = [...faults]
     while (rest.length > 0 && !signal.aborted) {
-      const batch = new Map(rest.toReversed().map((fault) => [fault.file, fault]))
+      // One to a file: an error shows where its fault is, since exports have explicit types.
+      const batch = new Map(rest.map((fault) => [fault.file, fault]))
       rest = rest.filter((fault) => batch.get(fault.file) !== fault)
-      const undo = await Promise.all([...batch.values()].map((fault) => this.#make(fault)))
-      const { output } = await this.#run(['tsc', '-p', 'tsconfig.build.json', '--noEmit', '--pretty', 'false'], {
-        signal,
-        limitMs: LONGEST_MS,
-      })
-      await Promise.all(undo.map((each) => each()))
-      for (const [, file = ''] of output.matchAll(/^(\S+?)\(\d+,\d+\): error/gm)) {
-        const fault = batch.get(file)
-        if (fault === undefined && !batch.has(file)) throw new Error(`${file} does not compile for a fault elsewhere`)
-        if (fault !== undefined) refused.add(fault)
-      }
+      accepted.push(...(await this.#compilingAtOnce([...batch.values()], signal)))
     }
-    return faults.filter((fault) => !refused.has(fault))
+    return faults.filter((fault) => accepted.includes(fault))
+  }
+
+  async #compilingAtOnce(faults: readonly Fault[], signal: AbortSignal): Promise<Fault[]> {
+    const undo = await Promise.all(faults.map((fault) => this.#make(fault)))
+    const { output } = await this.#run(['tsc', '-p', 'tsconfig.build.json', '--noEmit', '--pretty', 'false'], {
+      signal,
+      limitMs: LONGEST_MS,
+    })
+    await Promise.all(undo.map((each) => each()))
+    const wrong = new Set(Array.from(output.matchAll(/^(\S+?)\(\d+,\d+\): error/gm), ([, file = '']) => file))
+    const accepted = faults.filter(({ file }) => !wrong.delete(file))
+    // A literal's type can fail in another file: whose fault that is, is found by halves.
+    if (wrong.size === 0) return accepted
+    if (faults.length === 1) return []
+    const middle = Math.ceil(faults.length / 2)
+    const halves = [faults.slice(0, middle), faults.slice(middle)]
+    return [
+      ...(await this.#compilingAtOnce(halves[0] ?? [], signal)),
+      ...(await this.#compilingAtOnce(halves[1] ?? [], signal)),
+    ]
   }
 
   /** Runs all tests without a fault: how long each file takes, and which of them reach which fault. */

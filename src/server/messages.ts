@@ -15,7 +15,7 @@ import type { Quotas } from './limits.ts'
 import type { Streams } from './streams.ts'
 import type { FeedReader, TurnFeed } from './turn-feed.ts'
 import type { TurnFeeds } from './turn-feeds.ts'
-import { isPiece } from './turn-parts.ts'
+import { isPiece } from '../message-parts.ts'
 
 const SESSION_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
 

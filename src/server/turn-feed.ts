@@ -1,6 +1,6 @@
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { SessionRef, Turn, TurnFollower, TurnMessage } from '../index.ts'
-import { isAnswer, partOf } from './turn-parts.ts'
+import { isAnswer, partOf } from '../message-parts.ts'
 
 type Step = IteratorResult<TurnMessage, undefined>
 

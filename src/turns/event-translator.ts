@@ -1,5 +1,7 @@
 import { CLIENT_TOOLS } from '../agents/question.ts'
-import type { SDKMessage, SDKResultMessage, SDKUserMessage } from '../driver/driver.ts'
+import type { SDKMessage, SDKUserMessage } from '../driver/driver.ts'
+import { partOf } from '../message-parts.ts'
+import type { AnswerUsage, MessagePart, ModelFailure, PartBlock, TurnEnd } from '../message-parts.ts'
 import { factsOf, isContext } from './prompt.ts'
 import type {
   EventContent,
@@ -11,17 +13,13 @@ import type {
 } from '../journal/session-event.ts'
 import { idle, newEventId, sessionError, toolUseEventId } from '../journal/session-event.ts'
 
-type Assistant = Extract<SDKMessage, { type: 'assistant' }>
-type Partial_ = Extract<SDKMessage, { type: 'stream_event' }>
-type Failure = NonNullable<Assistant['error']>
-
 /** What a message of the SDK amounts to. */
 export interface Translation {
   events: NewSessionEvent[]
   previews: EventPreview[]
 }
 
-const ERROR_TYPES: Partial<Record<Failure, SessionErrorType>> = {
+const ERROR_TYPES: Partial<Record<ModelFailure, SessionErrorType>> = {
   rate_limit: 'model_rate_limited_error',
   overloaded: 'model_overloaded_error',
   billing_error: 'billing_error',
@@ -69,13 +67,8 @@ export class EventTranslator {
   /** `last`: the turn ends with this result. Before that, results are those of prompts that it had besides. */
   map(message: SDKMessage, last: boolean): Translation {
     const told: Translation = { events: [], previews: [] }
-    // Subagents have conversations of their own; this one has their calls and what they came to.
-    if ('parent_tool_use_id' in message && message.parent_tool_use_id !== null) return told
-    if (message.type === 'stream_event') this.#partial(message, told)
-    else if (message.type === 'assistant') this.#assistant(message, told)
-    else if (message.type === 'user') this.#results(message, told)
-    else if (message.type === 'result') this.#ended(message, last, told)
-    else if (message.type === 'system') this.#system(message, told)
+    const part = partOf(message)
+    if (part !== undefined) this.#take(part, last, told)
     return told
   }
 
@@ -88,13 +81,38 @@ export class EventTranslator {
     return told.events
   }
 
-  #system(message: Extract<SDKMessage, { type: 'system' }>, told: Translation): void {
-    if (message.subtype === 'status' && message.status === 'requesting') this.#startRequest(undefined, told)
-    else if (message.subtype === 'compact_boundary') told.events.push({ type: 'agent.thread_context_compacted' })
-    else if (message.subtype === 'api_retry') {
-      const how = message.error_status === null ? 'no answer' : `status ${message.error_status}`
-      const text = `the model API failed (${message.error}, ${how}); attempt ${message.attempt} of ${message.max_retries}`
-      told.events.push(sessionError(errorType(message.error), text, 'retrying'))
+  #take(part: MessagePart, last: boolean, told: Translation): void {
+    switch (part.type) {
+      case 'request':
+        return this.#startRequest(undefined, told)
+      case 'retry':
+        return void told.events.push(retrying(part))
+      case 'compacted':
+        return void told.events.push({ type: 'agent.thread_context_compacted' })
+      case 'answer':
+        this.#startRequest(part.answer, told)
+        if (this.#request !== undefined) this.#request.streamed = true
+        return this.#recordUsage(part.usage)
+      case 'start':
+        return this.#announce(part.block.type, told)
+      case 'delta':
+        return part.of === 'text' ? this.#delta(part.text, told) : undefined
+      case 'stop':
+        return undefined
+      case 'usage':
+        return this.#recordUsage(part.usage)
+      case 'answered':
+        return this.#endRequest(told, false)
+      case 'blocks':
+        return this.#answer(part, told)
+      case 'results':
+        return this.#results(part, told)
+      case 'model_error':
+        this.#failed = true
+        this.#endRequest(told, true)
+        return void told.events.push(sessionError(errorType(part.error), part.text, 'exhausted'))
+      case 'end':
+        return this.#ended(part.end, last, told)
     }
   }
 
@@ -122,32 +140,9 @@ export class EventTranslator {
     })
   }
 
-  #partial({ event }: Partial_, told: Translation): void {
-    switch (event.type) {
-      case 'message_start':
-        this.#startRequest(event.message.id, told)
-        if (this.#request !== undefined) this.#request.streamed = true
-        this.#recordUsage(event.message.usage)
-        break
-      case 'content_block_start': {
-        const type = previewed(event.content_block.type)
-        if (type !== undefined) this.#announce(type, told)
-        break
-      }
-      case 'content_block_delta':
-        if (event.delta.type === 'text_delta') this.#delta(event.delta.text, told)
-        break
-      case 'message_delta':
-        this.#recordUsage(event.usage)
-        break
-      case 'message_stop':
-        this.#endRequest(told, false)
-        break
-      default:
-    }
-  }
-
-  #announce(type: 'agent.message' | 'agent.thinking', told: Translation): void {
+  #announce(block: string, told: Translation): void {
+    const type = previewed(block)
+    if (type === undefined) return
     const event = { type, id: this.#newId() }
     this.#announced.push(event)
     told.previews.push({ type: 'event_start', event })
@@ -163,28 +158,27 @@ export class EventTranslator {
     })
   }
 
-  #assistant({ message, error }: Assistant, told: Translation): void {
-    if (error !== undefined) {
-      // What the CLI says in the model's place.
-      this.#failed = true
-      this.#endRequest(told, true)
-      told.events.push(sessionError(errorType(error), textOf(message.content), 'exhausted'))
-      return
+  #answer({ answer, blocks, usage }: Extract<MessagePart, { type: 'blocks' }>, told: Translation): void {
+    if (this.#request?.messageId !== answer) this.#startRequest(answer, told)
+    this.#recordUsage(usage)
+    for (const block of blocks) {
+      const event = this.#block(block, answer)
+      if (event !== undefined) told.events.push(event)
     }
-    if (this.#request?.messageId !== message.id) this.#startRequest(message.id, told)
-    this.#recordUsage(message.usage)
-    for (const block of message.content) {
-      if (block.type === 'text') {
-        if (block.text !== '') {
-          const content = [{ type: 'text' as const, text: block.text }]
-          const sdk = { message_id: message.id }
-          told.events.push({ type: 'agent.message', id: this.#arrived('agent.message'), content, sdk })
-        }
-      } else if (block.type === 'thinking' || block.type === 'redacted_thinking') {
-        told.events.push({ type: 'agent.thinking', id: this.#arrived('agent.thinking') })
-      } else if (block.type === 'tool_use') {
-        told.events.push(this.#call(block, message.id))
+  }
+
+  #block(block: PartBlock, messageId: string): NewSessionEvent | undefined {
+    switch (block.type) {
+      case 'text': {
+        if (block.text === '') return undefined
+        const content = [{ type: 'text' as const, text: block.text }]
+        return { type: 'agent.message', id: this.#arrived('agent.message'), content, sdk: { message_id: messageId } }
       }
+      case 'thinking':
+      case 'redacted_thinking':
+        return { type: 'agent.thinking', id: this.#arrived('agent.thinking') }
+      case 'tool_use':
+        return this.#call(block, messageId)
     }
   }
 
@@ -200,16 +194,14 @@ export class EventTranslator {
     return event
   }
 
-  #results({ message }: Extract<SDKMessage, { type: 'user' }>, told: Translation): void {
-    if (typeof message.content === 'string') return
-    for (const block of message.content) {
-      if (block.type !== 'tool_result') continue
+  #results({ results }: Extract<MessagePart, { type: 'results' }>, told: Translation): void {
+    for (const { toolUseId, content, failed } of results) {
       // The next request begins after the results; without partial messages this is the first sign that the last one is over.
       this.#endRequest(told, false)
-      if (this.#clientCalls.delete(block.tool_use_id)) continue
-      const result = { content: contentOf(block.content), is_error: block.is_error ?? false }
-      const id = toolUseEventId(block.tool_use_id)
-      if (this.#mcpCalls.delete(block.tool_use_id)) {
+      if (this.#clientCalls.delete(toolUseId)) continue
+      const result = { content: contentOf(content), is_error: failed }
+      const id = toolUseEventId(toolUseId)
+      if (this.#mcpCalls.delete(toolUseId)) {
         told.events.push({ type: 'agent.mcp_tool_result', mcp_tool_use_id: id, ...result })
       } else {
         told.events.push({ type: 'agent.tool_result', tool_use_id: id, ...result })
@@ -217,17 +209,18 @@ export class EventTranslator {
     }
   }
 
-  #ended(result: SDKResultMessage, last: boolean, told: Translation): void {
-    this.#endRequest(told, result.is_error)
+  #ended(end: TurnEnd, last: boolean, told: Translation): void {
+    this.#endRequest(told, end.failed)
     if (!last) return
     const failed = this.#failed
     this.#failed = false
-    const problem = failed ? undefined : problemOf(result)
+    const problem = failed ? undefined : problemOf(end)
     if (problem !== undefined) told.events.push(problem)
-    told.events.push(idle(stopReason(result, failed || problem !== undefined), refusalOf(result)))
+    const refusal = end.refused ? ({ type: 'refusal', category: null, explanation: null } as const) : null
+    told.events.push(idle(stopReason(end, failed || problem !== undefined), refusal))
   }
 
-  #recordUsage(usage: { [name in keyof ModelRequestUsage]?: number | null }): void {
+  #recordUsage(usage: AnswerUsage): void {
     if (this.#request === undefined) return
     const before = this.#request.usage
     this.#request.usage = {
@@ -259,34 +252,30 @@ export function promptEvent(prompt: SDKUserMessage): NewSessionEvent {
   return { type: 'user.message', content: contentOf(prompt.message.content), ...factsOf(prompt) }
 }
 
-const errorType = (error: Failure): SessionErrorType => ERROR_TYPES[error] ?? 'model_request_failed_error'
+const errorType = (error: ModelFailure): SessionErrorType => ERROR_TYPES[error] ?? 'model_request_failed_error'
 
 const previewed = (block: string): 'agent.message' | 'agent.thinking' | undefined =>
   block === 'text' ? 'agent.message' : block.endsWith('thinking') ? 'agent.thinking' : undefined
 
-const wasInterrupted = ({ terminal_reason: reason }: SDKResultMessage): boolean =>
-  reason === 'aborted_streaming' || reason === 'aborted_tools'
-
-function problemOf(result: SDKResultMessage): NewSessionEvent | undefined {
-  if (wasInterrupted(result)) return undefined
-  if (result.subtype === 'success') {
-    return result.is_error ? sessionError('unknown_error', result.result, 'exhausted') : undefined
-  }
-  if (result.subtype === 'error_max_budget_usd') return undefined
-  if (result.subtype === 'error_max_turns') {
-    return sessionError('tool_use_limit_reached_error', `stopped after ${result.num_turns} rounds`, 'exhausted')
-  }
-  return sessionError('unknown_error', result.errors.join('\n') || result.subtype, 'exhausted')
+function retrying({ error, status, attempt, most }: Extract<MessagePart, { type: 'retry' }>): NewSessionEvent {
+  const how = status === null ? 'no answer' : `status ${status}`
+  const text = `the model API failed (${error}, ${how}); attempt ${attempt} of ${most}`
+  return sessionError(errorType(error), text, 'retrying')
 }
 
-function stopReason(result: SDKResultMessage, failed: boolean): StatusIdleEvent['stop_reason'] {
-  if (result.subtype === 'error_max_budget_usd') return { type: 'budget_reached' }
+function problemOf({ aborted, failed, subtype, text, errors, rounds }: TurnEnd): NewSessionEvent | undefined {
+  if (aborted || subtype === 'error_max_budget_usd') return undefined
+  if (subtype === 'success') return failed ? sessionError('unknown_error', text, 'exhausted') : undefined
+  if (subtype === 'error_max_turns')
+    return sessionError('tool_use_limit_reached_error', `stopped after ${rounds} rounds`, 'exhausted')
+  return sessionError('unknown_error', errors.join('\n') || subtype, 'exhausted')
+}
+
+function stopReason({ subtype, refused }: TurnEnd, failed: boolean): StatusIdleEvent['stop_reason'] {
+  if (subtype === 'error_max_budget_usd') return { type: 'budget_reached' }
   if (failed) return { type: 'retries_exhausted' }
-  return { type: result.stop_reason === 'refusal' ? 'refusal' : 'end_turn' }
+  return { type: refused ? 'refusal' : 'end_turn' }
 }
-
-const refusalOf = (result: SDKResultMessage): StatusIdleEvent['stop_details'] =>
-  result.stop_reason === 'refusal' ? { type: 'refusal', category: null, explanation: null } : null
 
 const KEPT_CONTENT = new Set(['text', 'image', 'document', 'search_result'])
 
@@ -300,6 +289,3 @@ function contentOf(content: unknown): EventContent[] {
     return KEPT_CONTENT.has(block.type) ? (rest as EventContent) : { type: 'text', text: JSON.stringify(rest) }
   })
 }
-
-const textOf = (content: readonly { type: string }[]): string =>
-  content.flatMap((block) => ('text' in block ? [String(block.text)] : [])).join('\n')

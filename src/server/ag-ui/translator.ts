@@ -1,6 +1,6 @@
 import { EventType } from '@ag-ui/core'
 import type { AGUIEvent } from '@ag-ui/core'
-import type { PartBlock, ToolContent, TurnPart } from '../turn-parts.ts'
+import type { PartBlock, ToolContent, MessagePart } from '../../message-parts.ts'
 import { isClientTool } from './client-tools.ts'
 import { textId, toolText } from './history.ts'
 import {
@@ -79,7 +79,7 @@ export class Translator {
   }
 
   /** The events of one part of the turn. */
-  take(part: TurnPart): AGUIEvent[] {
+  take(part: MessagePart): AGUIEvent[] {
     switch (part.type) {
       case 'answer':
         this.#message = part.answer
@@ -97,9 +97,8 @@ export class Translator {
         return part.blocks.flatMap((block) => this.#whole(part.answer, block))
       case 'results':
         return part.results.flatMap(({ toolUseId, content }) => this.#toolResult(toolUseId, content))
-      case 'model_error':
-      case 'end':
-        // The run ends with it.
+      default:
+        // What the model is asked, and how it went, is no part of a run; it ends with its result.
         return []
     }
   }
@@ -116,7 +115,7 @@ export class Translator {
     return events
   }
 
-  #start(index: number, { type, id, name }: Extract<TurnPart, { type: 'start' }>['block']): AGUIEvent[] {
+  #start(index: number, { type, id, name }: Extract<MessagePart, { type: 'start' }>['block']): AGUIEvent[] {
     const written = this.#writtenOf(this.#message)
     if (type === 'text') {
       const messageId = textId(this.#message, written.texts.pieces)
@@ -144,7 +143,7 @@ export class Translator {
     return endOf(block)
   }
 
-  #delta({ index, of, text }: Extract<TurnPart, { type: 'delta' }>): AGUIEvent[] {
+  #delta({ index, of, text }: Extract<MessagePart, { type: 'delta' }>): AGUIEvent[] {
     const block = this.#open.get(index)
     if (block === undefined) return []
     if (of === 'text' && text !== '' && block.kind === 'text')
@@ -169,6 +168,8 @@ export class Translator {
         return this.#wholeText(written, message, block.text)
       case 'thinking':
         return this.#wholeThought(written, message, block.text)
+      case 'redacted_thinking':
+        return []
     }
   }
 
