@@ -9,6 +9,9 @@ import { connections, turnOverHttp } from './shared/turn-over-http.ts'
 
 const WARM_UP_TURNS = 10
 
+/** Servers that have run for a while have compiled code. The owner would get twice as many requests. */
+const WARM_UP_REQUESTS = 400
+
 /** A live turn, asked of its owner and of another host, in turns: the same session, the same process. */
 async function wrongHost(target: Bench): Promise<Row[]> {
   await using server = await startOwnPostgres()
@@ -16,6 +19,9 @@ async function wrongHost(target: Bench): Promise<Row[]> {
   const owner = await serve(target, 0, env)
   const other = await serve(target, 0, env)
   const first: Round[] = []
+  await turnOverHttp(owner.url, 'warm-up')
+  for (let request = 0; request < WARM_UP_REQUESTS; request += 1)
+    await (await fetch(`${other.url}/sessions/warm-up/messages`)).text()
   for (let pair = 0; pair < (target.quick ? 1 : 5); pair += 1) {
     const key = `cluster-${pair}`
     await turnOverHttp(owner.url, key)

@@ -4,8 +4,6 @@ import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import type { ReadableStream } from 'node:stream/web'
 import { systemClock } from '../clock.ts'
 import { listenProblem } from '../listen-problem.ts'
 import { SIGNATURE, Verifier, digestOf, readProof } from './signature.ts'
@@ -16,6 +14,9 @@ const LARGEST_HEADERS = 24 * 1024
 const HEADERS_MS = 10_000
 const REQUEST_MS = 300_000
 const KEEP_ALIVE_MS = 65_000
+
+/** A body of so many bytes is read before it is handled. Larger ones are passed on as they arrive. */
+const SMALL_BODY = 64 * 1024
 
 /** What is still written when the pool has closed is given so long. */
 const LAST_WORDS_MS = 2_000
@@ -115,7 +116,7 @@ export class PeerPort {
       if (!this.#server.listening) setImmediate(() => this.#server.closeIdleConnections())
     })
     try {
-      await send(await owner.serve(requestOf(incoming, body, left.signal), { id: from }), response)
+      await send(await owner.serve(await requestOf(incoming, body, left.signal), { id: from }), response)
     } catch {
       // The other host has gone, or what it asked for has no answer: it sees that from the end of the connection.
       response.destroy()
@@ -128,16 +129,24 @@ function refuse(response: ServerResponse, status: number): void {
 }
 
 /** The same request, whose body fails if it is not the one that was signed. */
-function requestOf(incoming: IncomingMessage, digest: string, signal: AbortSignal): Request {
+async function requestOf(incoming: IncomingMessage, digest: string, signal: AbortSignal): Promise<Request> {
   const { method = 'GET', url = '/', headers } = incoming
-  const hasBody = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
+  const length = headers['content-length']
+  const hasBody = length !== undefined || headers['transfer-encoding'] !== undefined
   if (!hasBody && digest !== digestOf(undefined)) throw new Error('the body of a signed request is missing')
   const given = new Headers()
   for (const [name, value] of Object.entries(headers))
     if (value !== undefined && name !== SIGNATURE) given.set(name, Array.isArray(value) ? value.join(', ') : value)
   const init = { method, headers: given, signal }
   if (!hasBody || method === 'GET' || method === 'HEAD') return new Request(`http://peer${url}`, init)
-  const body = Readable.toWeb(Readable.from(checked(incoming, digest), { objectMode: false }))
+  const pieces = checked(incoming, digest)
+  if (Number(length) <= SMALL_BODY) {
+    // A stream for the only piece of a body would cost most of a millisecond.
+    const whole: Uint8Array[] = []
+    for await (const piece of pieces) whole.push(piece)
+    return new Request(`http://peer${url}`, { ...init, body: Buffer.concat(whole) })
+  }
+  const body = Readable.toWeb(Readable.from(pieces, { objectMode: false }))
   return new Request(`http://peer${url}`, { ...init, body, duplex: 'half' } as RequestInit)
 }
 
@@ -150,10 +159,27 @@ async function* checked(body: AsyncIterable<Uint8Array>, digest: string): AsyncG
   if (hash.digest('hex') !== digest) throw new Error('the body is not the one that was signed')
 }
 
-async function send(answer: Response, response: ServerResponse): Promise<void> {
-  response.writeHead(answer.status, Object.fromEntries(answer.headers))
-  if (answer.body === null) return void response.end()
+/** Piece by piece, without a stream in between: each frame of a turn passes here. */
+async function send({ status, headers, body }: Response, response: ServerResponse): Promise<void> {
+  response.writeHead(status, Object.fromEntries(headers))
+  if (body === null) return void response.end()
   // A stream may say nothing for long.
   response.flushHeaders()
-  await pipeline(Readable.fromWeb(answer.body as ReadableStream), response)
+  const reader = body.getReader()
+  response.once('close', () => void reader.cancel().catch(() => undefined))
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done || response.destroyed) return void response.end()
+    if (!response.write(value)) await writable(response)
+  }
 }
+
+/** Resolves when the other host has taken what was written, or has gone. */
+const writable = (response: ServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    const settle = (): void => {
+      response.off('drain', settle).off('close', settle)
+      resolve()
+    }
+    response.once('drain', settle).once('close', settle)
+  })

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { HostDirectory } from '../store/store.ts'
 import { reachableAddress } from './address.ts'
+import { KnownOwners } from './known-owners.ts'
 import type { Membership } from './membership.ts'
 import { PeerClient } from './peer-client.ts'
 import type { Peer, PeerAnswer, PeerCall } from './peer-client.ts'
@@ -43,6 +44,7 @@ export type SessionPlace = 'here' | 'free' | { peer: Peer } | { unreachable: str
 export class Peers {
   readonly #context: PeersContext
   readonly #client: PeerClient
+  readonly #owners: KnownOwners
   #serve: PeerService | undefined
   #answer: ((question: PeerQuestion) => Promise<PeerReply>) | undefined
   #told = false
@@ -50,6 +52,7 @@ export class Peers {
   constructor(context: PeersContext) {
     this.#context = context
     const { membership, port, secret: key } = context
+    this.#owners = new KnownOwners(context.clock)
     const shared = { key, id: () => membership.id, now: () => membership.storeTime }
     this.#client = new PeerClient(shared)
     port.attach({
@@ -77,7 +80,20 @@ export class Peers {
     const { id, place } = host
     if (id === membership.id) return 'here'
     const address = reachableAddress(host.address)
-    return address === undefined ? { unreachable: place } : { peer: { id, place, address } }
+    if (address === undefined) return { unreachable: place }
+    const peer = { id, place, address }
+    this.#owners.record(tenant, key, peer)
+    return { peer }
+  }
+
+  /** Who had a session when the store was last asked, at most 10 s ago. That host answers 421 if it has lost the session since. */
+  knownOwner(tenant: string, key: string): Peer | undefined {
+    return this.#owners.get(tenant, key)
+  }
+
+  /** The store is asked for the owner the next time. */
+  forgetOwner(tenant: string, key: string): void {
+    this.#owners.forget(tenant, key)
   }
 
   /** Sends another host a request for its HTTP server. Never rejects. */
@@ -122,6 +138,7 @@ export class Peers {
 
   /** A host is gone: requests to it end. */
   departed(id: string): void {
+    this.#owners.forgetHost(id)
     this.#client.forget(id)
   }
 

@@ -29,10 +29,22 @@ export class PoolCluster {
     return this.#membership.isValid
   }
 
-  /** Where a session is now. Asks the store unless this host has the session. Rejects with StoreError. */
+  /**
+   * Where a session is. Asks the store unless this host has the session, or the store has named another owner in the last 10 s.
+   * `forgetPlace()` makes it ask. Rejects with StoreError.
+   */
   async placeOf(tenant: string, key: string): Promise<SessionPlace> {
-    const isHere = this.#sessions.active.get({ tenant, key })?.ownership?.held !== undefined
-    return isHere && this.isValid ? 'here' : this.#peers.placeOf(tenant, key)
+    if (this.#sessions.active.get({ tenant, key })?.ownership?.held !== undefined && this.isValid) {
+      this.#peers.forgetOwner(tenant, key)
+      return 'here'
+    }
+    const known = this.#peers.knownOwner(tenant, key)
+    return known === undefined ? this.#peers.placeOf(tenant, key) : { peer: known }
+  }
+
+  /** The host that `placeOf()` has named has not answered, or does not have the session any more. */
+  forgetPlace(tenant: string, key: string): void {
+    this.#peers.forgetOwner(tenant, key)
   }
 
   /**

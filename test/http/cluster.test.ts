@@ -11,6 +11,12 @@ import type { Serving } from './serving.ts'
 
 const AGENT = 'spares: { max: 0 }, unboundSpares: { max: 0 }, model: claude-sonnet-5, allowedTools: [Bash]'
 
+const SECRET = 'a secret of all hosts of this test'
+
+/** A turn that sends a request to a port, as an agent can, and says what it knows of the secret. */
+const knockAt = (port: number): string =>
+  `@sim bash exec 3<>/dev/tcp/127.0.0.1/${port}; printf 'POST /-/release HTTP/1.1\\r\\nhost: x\\r\\ncontent-length: 2\\r\\n\\r\\n{}' >&3; head -1 <&3; echo "secret: \${CLAUDE_AGENT_POOL_CLUSTER_SECRET-none}"`
+
 /** A turn that does something until its processes end. */
 const ENDLESS = '@sim bash while true; do date +%s%N > beat; sleep 0.1; done'
 
@@ -34,7 +40,7 @@ async function hosts(count: number): Promise<{ all: Serving[]; env: Record<strin
   onTestFinished(() => simulator.close())
   const config = `agents: { a: { ${AGENT} } }\napi: { baseUrl: '${simulator.url}', key: simulated }`
   const schema = `cluster_${(schemas += 1)}`
-  const env = { CLAUDE_AGENT_POOL_STORE: server.url(schema) }
+  const env = { CLAUDE_AGENT_POOL_STORE: server.url(schema), CLAUDE_AGENT_POOL_CLUSTER_SECRET: SECRET }
   const all: Serving[] = []
   for (let index = 0; index < count; index += 1) all.push(await serve(config, { env }))
   return { all, env, schema }
@@ -60,26 +66,33 @@ const said = async (schema: string, key = 'ada'): Promise<string[]> =>
     )
   ).map(({ type, json }) => (type === 'session.error' ? json : type))
 
-test('A session whose host is killed in mid-turn goes on at another host, which has its conversation', async () => {
+test('A session whose host is killed in mid-turn goes on at another host, which has its conversation; no agent passes the port of hosts', async () => {
   const { all, env, schema } = await hosts(2)
   const [first, second] = all as [Serving, Serving]
   expect(await ask(first, 'hello')).toBe('[turn 1] You said: hello')
   expect(await ask(second, 'hello')).toBe('[turn 2] You said: hello')
-  const [{ cwd } = { cwd: '' }] = await server.query<{ cwd: string }>(`SELECT cwd FROM "${schema}".sessions`)
+  const [{ cwd } = { cwd: '' }] = await server.query<{ cwd: string }>(
+    `SELECT cwd FROM "${schema}".sessions WHERE key = 'ada'`,
+  )
   expect(cwd).toContain(first.folder)
   const listed = JSON.parse((await run(['hosts', '--json'], { cwd: first.folder, env })).stdout) as object[]
   expect(listed).toMatchObject([{ state: 'ready' }, { state: 'ready' }])
+  for (const { address } of listed as { address: string }[]) {
+    const knocked = await (await post(first, 'eve', knockAt(Number(/:(\d+)/.exec(address)?.[1])))).text()
+    expect(knocked).toContain('HTTP/1.1 401')
+    expect(knocked).toContain('secret: none')
+  }
   const pressure = (await (await fetch(`${second.url}/pressure`)).json()) as { hosts: object[] }
   expect(pressure.hosts).toMatchObject([{ isThisHost: false }, { isThisHost: true, running: 0 }])
 
-  const cut = post(first, 'ada', ENDLESS)
-    .then(async (answer) => answer.text())
-    .catch(() => 'cut')
+  // Through the host that survives.
+  const cut = post(second, 'ada', ENDLESS).then(async (answer) => new Frames(answer).rest())
   await vi.waitFor(async () => expect((await said(schema)).at(-1)).toBe('agent.tool_use'), PATIENCE)
   const { pid = 0 } = first.command.child
   expect(ownedBy(pid).length).toBeGreaterThan(1)
   first.command.child.kill('SIGKILL')
-  await cut
+  const lastFrame = (await cut).at(-1)
+  expect(lastFrame).toMatchObject({ event: 'error', data: { message: expect.stringContaining('is gone') } })
   await vi.waitFor(async () => expect((await said(schema)).at(-1)).toBe('session.status_idle'), PATIENCE)
   expect((await said(schema)).at(-2)).toContain('the host ended during this turn')
   expect(ownedBy(pid)).toEqual([])
@@ -87,7 +100,7 @@ test('A session whose host is killed in mid-turn goes on at another host, which 
   const again = await ask(second, 'again')
   expect(again).toMatch(/^\[turn \d\] You said: again$/)
   expect(again).not.toContain('[turn 1]')
-  const [session] = await server.query<{ cwd: string }>(`SELECT cwd FROM "${schema}".sessions`)
+  const [session] = await server.query<{ cwd: string }>(`SELECT cwd FROM "${schema}".sessions WHERE key = 'ada'`)
   expect(session?.cwd).toContain(second.folder)
 })
 

@@ -132,6 +132,7 @@ class ForwardedRequest {
   /** Another host has passed the request on: this host answers, or says that the session is not here. */
   async fromHost(next: Next): Promise<Response | undefined> {
     const { cluster } = this.#context
+    this.#forgetPlace()
     const place = await this.#place()
     if (!cluster.isValid || typeof place === 'object') return new Response(null, { status: NOT_HERE })
     const isDone = (await this.#here(next)) && !isClosing(this.#c.error)
@@ -163,6 +164,10 @@ class ForwardedRequest {
     return this.#context.cluster.placeOf(this.#tenant, this.#context.key)
   }
 
+  #forgetPlace(): void {
+    this.#context.cluster.forgetPlace(this.#tenant, this.#context.key)
+  }
+
   /** Undefined: that host has not done it. What it may have done is asked for as a repeat from then on. */
   async #ask(peer: Peer): Promise<IncomingMessage | undefined> {
     const { raw } = this.#c.req
@@ -184,9 +189,9 @@ class ForwardedRequest {
       signal: this.#left.signal,
     })
     if (failed === 'unknown') this.#mint.isRepeat = true
-    if (response === undefined) return undefined
-    if (response.statusCode !== NOT_HERE && response.statusCode !== 501) return response
-    response.resume()
+    if (response !== undefined && response.statusCode !== NOT_HERE && response.statusCode !== 501) return response
+    response?.resume()
+    this.#forgetPlace()
     return undefined
   }
 
@@ -227,6 +232,7 @@ class ForwardedRequest {
     const { raw } = this.#c.req
     const headers = new Headers(raw.headers)
     headers.set('last-event-id', lastId)
+    this.#forgetPlace()
     const deadline = this.#deadline
     for (;;) {
       const place = await this.#place()

@@ -98,6 +98,7 @@ test('A session whose release failed is free for others with a later beat', asyn
   await there.hibernate()
   await vi.waitFor(async () => {
     await clock.advance(600)
+    second.pool.cluster?.forgetPlace('default', 'k')
     expect(await second.pool.cluster?.placeOf('default', 'k')).toBe('free')
   })
   expect(store.failingReleases).toBe(0)

@@ -4,6 +4,7 @@ import { readPassedOn } from '../../../../src/server/http/passed-on.ts'
 import { passing, testHosts } from '../../../fixtures/hosts.ts'
 import type { TestHost } from '../../../fixtures/hosts.ts'
 import { Frames } from '../../../fixtures/server.ts'
+import type { SharedStore } from '../../../fixtures/shared-store.ts'
 
 /** Two hosts. The first one has the session `ada`, unless the test says otherwise. */
 async function twoHosts({ begun = true } = {}) {
@@ -14,6 +15,14 @@ async function twoHosts({ begun = true } = {}) {
   if (begun) await new Frames(await say(first, 'hello')).rest()
   const { id: firstId = '' } = first.pool.hosts().find(({ isThisHost }) => isThisHost) ?? {}
   return { ...all, first, second, firstId }
+}
+
+/** The first of three hosts has the session `ada`. */
+async function threeHosts() {
+  const { hosts, ...all } = await testHosts(3)
+  const [first, second, third] = hosts as [TestHost, TestHost, TestHost]
+  await new Frames(await say(first, 'hello')).rest()
+  return { ...all, hosts: [first, second, third] as const }
 }
 
 const say = (host: TestHost, prompt: string): Promise<Response> =>
@@ -232,5 +241,37 @@ describe('a stream of another host', () => {
     expect(await open()).toMatch(/streams_open 1/)
     await stream.leave()
     await vi.waitFor(async () => expect(await open()).toMatch(/streams_open 0/))
+  })
+})
+
+describe('the owner of a session', () => {
+  /** Counts how often this host asks the store. */
+  function countsQuestions({ hosts }: SharedStore, { pool }: TestHost): () => number {
+    const { id } = pool.hosts().find(({ isThisHost }) => isThisHost) ?? {}
+    const asked = vi.spyOn(hosts, 'hostOf')
+    return () => asked.mock.calls.filter(([, , asker]) => asker === id).length
+  }
+
+  test('is asked for in the store once in ten seconds, not with each request', async () => {
+    const { store, second, clock } = await twoHosts()
+    const asked = countsQuestions(store, second)
+    for (let times = 0; times < 3; times += 1) await new Frames(await say(second, 'again')).rest()
+    expect(asked()).toBe(1)
+    await clock.advance(10_000)
+    await new Frames(await say(second, 'again')).rest()
+    expect(asked()).toBe(2)
+  })
+
+  test('is asked for again when the host that is known does not have the session any more', async () => {
+    const { store, clock, hosts } = await threeHosts()
+    const [first, second, third] = hosts
+    await new Frames(await say(third, 'again')).rest()
+    expect(promptsOf(first)).toEqual(['hello', 'again'])
+    // The second host takes the idle session over, and keeps it.
+    await second.pool.session('ada', { agent: 'assistant' }).then((session) => session.warm())
+    const asked = countsQuestions(store, third)
+    await new Frames(await passing(clock, say(third, 'moved'))).rest()
+    expect(promptsOf(second)).toEqual(['moved'])
+    expect(asked()).toBe(1)
   })
 })
