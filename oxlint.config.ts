@@ -20,6 +20,7 @@ const root = [
   '../sqlite.ts',
   '../tenant-folder.ts',
   '../message-parts.ts',
+  '../session-paths.ts',
 ]
 const ports = ['../driver/driver.ts', '../store/store.ts']
 /** Files that agents can shape are reached through files/ alone. */

@@ -35,6 +35,8 @@ export interface TenantSummary {
   sessions: number
   /** Of all its sessions. */
   turns: number
+  /** Agents of `/v1` with their versions, environments, sessions and files that the store knows. */
+  resources: number
   /** Keys of sessions that run a turn now. */
   running: string[]
 }
@@ -62,7 +64,7 @@ const PAGE = 200
 export async function summarize(
   tenant: string,
   list: (page: SessionPage) => Promise<Pick<SessionRecord, 'tenant' | 'key' | 'turns'>[]>,
-): Promise<Omit<TenantSummary, 'running'>> {
+): Promise<Pick<TenantSummary, 'sessions' | 'turns'>> {
   let [sessions, turns] = [0, 0]
   let after: SessionPage['after']
   for (;;) {
@@ -76,6 +78,12 @@ export async function summarize(
 
 const sessionOf = (pool: Pool, { key, tenant }: { key: string; tenant: string }): ReturnType<Pool['session']> =>
   pool.session(key, { tenant })
+
+async function countResources({ apiStore }: Pool, tenant: string): Promise<number> {
+  const kinds = ['agent', 'environment', 'session', 'file'] as const
+  const counts = kinds.map(async (kind) => (await apiStore?.resources.count(kind, tenant)) ?? 0)
+  return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0)
+}
 
 const scopeOf = ({ tenant }: { tenant?: string }): { tenant?: string } => (tenant === undefined ? {} : { tenant })
 
@@ -130,7 +138,8 @@ export async function* operate(
       return pool.prune({ dryRun: operation.dryRun })
     case 'tenant': {
       const { tenant } = operation
-      return { ...(await summarize(tenant, (page) => pool.sessions(page))), running: pool.runningSessions(tenant) }
+      const sessions = await summarize(tenant, (page) => pool.sessions(page))
+      return { ...sessions, resources: await countResources(pool, tenant), running: pool.runningSessions(tenant) }
     }
     case 'erase':
       return pool.eraseTenant(operation.tenant)

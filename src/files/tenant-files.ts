@@ -97,6 +97,30 @@ export class TenantFiles {
     return names
   }
 
+  /** All files in a folder and in the folders in it; none where it is not there. Throws FilesError for more than `most` entries. */
+  async files(
+    path: string,
+    problems: Problems,
+    most: number,
+  ): Promise<{ path: string; size: number; modifiedAt: number }[]> {
+    const files: { path: string; size: number; modifiedAt: number }[] = []
+    const found = this.#find(
+      'listing files',
+      path,
+      async (operation, place) => {
+        await using folder = await this.#places.open(operation, place)
+        for await (const { folder: parent, name, path: below, kind } of walk(operation, folder, { problems })) {
+          if (kind !== 'file' || !isText(name)) continue
+          const { size, mtimeMs } = await parent.lstat(name)
+          files.push({ path: below, size, modifiedAt: mtimeMs })
+        }
+      },
+      { entries: most },
+    )
+    await found
+    return files
+  }
+
   /** The text of a small file; undefined where there is none. */
   text(path: string, maxBytes: number): Promise<string | undefined> {
     return this.#find('reading a file', path, async (operation, place) => {
@@ -335,13 +359,13 @@ export class TenantFiles {
   }
 
   /** The same; undefined where there is nothing. */
-  #find<T>(doing: string, path: string, work: Work<T>): Promise<T | undefined> {
-    return this.#do(doing, path, (operation, place) =>
+  #find<T>(doing: string, path: string, work: Work<T>, bounds?: Partial<Bounds>): Promise<T | undefined> {
+    const find: Work<T | undefined> = (operation, place) =>
       work(operation, place).catch((error: unknown) => {
         if (!isMissing(error)) throw error
         return undefined
-      }),
-    )
+      })
+    return this.#do(doing, path, find, bounds)
   }
 
   /** The same; what goes wrong is noted. */

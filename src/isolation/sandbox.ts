@@ -2,6 +2,7 @@ import { existsSync, realpathSync } from 'node:fs'
 import { dirname, isAbsolute, join, relative, sep } from 'node:path'
 import { StartError } from '../errors.ts'
 import { nodeFolder, systemFolders } from './system-folders.ts'
+import { viewsOf } from './views.ts'
 
 /** A command as it would run without a sandbox. */
 export interface SandboxedCommand {
@@ -46,6 +47,12 @@ const sized = (path: string, bytes: number): string[] => ['--size', String(bytes
 const OWN_SYSTEM = ['--proc', '/proc', '--dev', '/dev', '--symlink', '/tmp', '/var/tmp'].concat(
   ...['/tmp', '/dev/shm'].map((path) => sized(path, TMP_BYTES)),
 )
+
+/** What `OWN_SYSTEM` makes. */
+const RESERVED = ['/proc', '/dev', '/tmp', '/var/tmp']
+
+/** The folder of a tenant in which its sessions have their workspaces. */
+const WORKSPACES = 'workspaces'
 
 /** For sockets: no room for files. */
 const SOCKETS_BYTES = 2 ** 20
@@ -106,9 +113,28 @@ export class Sandbox {
       dataDir,
       ...own(inner).flatMap(bound),
       ...(tmpDir === undefined ? [] : sized(join(tmpDir, CLI_SOCKETS), SOCKETS_BYTES)),
+      ...this.#views(inner),
       // What holds the places above is in memory: a process could fill that.
       ...['/', '/dev', dataDir].flatMap((path) => ['--remount-ro', path]),
     ]
+  }
+
+  /** A workspace that the pool has made for the session has its folders in the places that programs expect. */
+  #views(inner: SandboxedCommand): string[] {
+    if (!isWithin(inner.cwd, join(tenantFolder(inner), WORKSPACES))) return []
+    const system = this.#system.map(({ at }) => at)
+    const taken = [
+      ...system,
+      ...RESERVED,
+      this.#rules.dataDir,
+      ...this.#readable(inner),
+      ...this.#writable(inner),
+      ...own(inner),
+    ]
+    return viewsOf(real(inner.cwd), {
+      covers: (path) => taken.some((folder) => isWithin(path, folder)),
+      holds: (path) => taken.some((folder) => isWithin(folder, path)),
+    })
   }
 
   #readable({ command, args }: SandboxedCommand): string[] {

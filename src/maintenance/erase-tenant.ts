@@ -33,6 +33,7 @@ export class TenantErasure {
         if (copies.length === 0) break
         for (const copy of copies) await store.removeTranscript(copy)
       }
+      await store.api?.eraseTenant(tenant)
       await store.flush()
       const problems = new Problems()
       await files.removeTenant(tenant, problems)

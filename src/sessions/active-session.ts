@@ -246,7 +246,7 @@ export class ActiveSession implements WorkerOwner {
   ): void {
     if (this.journal === undefined) return
     const record = this.#newRecord(this.journal, {
-      prompt: showPrompt ? turn.message : undefined,
+      prompt: showPrompt === false ? undefined : turn.message,
       stored,
       lastEvents: () => (lastEvents === undefined ? [] : this.#lastEvents(lastEvents)),
     })

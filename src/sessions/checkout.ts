@@ -84,6 +84,10 @@ export class Checkout {
     await this.#context.compaction.afterTurn(session, worker)
   }
 
+  isSandboxed(agent: string): boolean {
+    return !this.#context.fleet.starter.startsUnbound(this.#context.agents.of(agent))
+  }
+
   /** Brings a session's worker up ahead of its next message. */
   async warm(session: ActiveSession): Promise<void> {
     await session.own()

@@ -30,6 +30,25 @@ function unlessReplaced(error: unknown): undefined {
 /** Of a file that the host puts into a workspace. */
 const PUT_MODE = 0o644
 
+/** A file of a workspace. */
+export interface WorkspaceFile {
+  /** From the folder on that was asked for, with `/`. */
+  path: string
+  /** Bytes. */
+  size: number
+  /** When it was last written, in milliseconds since the epoch. */
+  modifiedAt: number
+}
+
+/** Files and folders that a list looks at: an agent may make any number. */
+const MOST_LOOKED_AT = 10_000
+
+const ZEROS = Buffer.alloc(64 * 1024)
+
+function* zeros(bytes: number): Generator<Buffer> {
+  for (let left = bytes; left > 0; left -= ZEROS.length) yield left < ZEROS.length ? ZEROS.subarray(0, left) : ZEROS
+}
+
 const CONVERSATION_ID = /^[\w-]{1,100}$/
 
 /** True for a session whose workspace another host has made: it is there, and not here. */
@@ -62,6 +81,35 @@ export class SessionFiles {
       await tenantFiles.erase(at).catch(() => undefined)
       throw error
     }
+  }
+
+  async makeFolder(workspace: string, path: string): Promise<void> {
+    await this.#context.tenantFiles.makeFolder(join(workspace, path))
+  }
+
+  /** The workspace of a session, if the pool has made it. Throws FilesError if another host has it. */
+  workspaceOf(record: SessionRecord): Promise<string | undefined> {
+    const { cwd = '', ownsCwd, key } = record
+    if (isElsewhere(record, this.#context.places))
+      throw new FilesError('files_failed', `the files of session "${key}" are at the host that ran it last`, [])
+    return Promise.resolve(ownsCwd && cwd !== '' ? cwd : undefined)
+  }
+
+  /** Files in a folder of a workspace. What cannot be entered is left out. */
+  async list(workspace: string, folder: string, limit: number): Promise<WorkspaceFile[]> {
+    const found = await this.#context.tenantFiles.files(join(workspace, folder), new Problems(), MOST_LOOKED_AT)
+    return found.toSorted((a, b) => b.modifiedAt - a.modifiedAt || (a.path < b.path ? -1 : 1)).slice(0, limit)
+  }
+
+  /** The content of a file. Throws FilesError for what cannot be read. */
+  async *read(workspace: string, path: string): AsyncGenerator<Buffer> {
+    const problems = new Problems()
+    for await (const piece of this.#context.tenantFiles.contents(join(workspace, path), problems, { only: 'file' })) {
+      if (piece.kind === 'file') yield piece.data
+      else if (piece.kind === 'hole') yield* zeros(piece.bytes)
+    }
+    const problem = problems.error('files_failed', 'a file could not be read')
+    if (problem !== undefined) throw problem
   }
 
   /** Removes what is there. Throws FilesError for what stays. */

@@ -8,6 +8,8 @@ import type { Journal, NumberedEvent } from '../journal/journal.ts'
 import type { NewSessionEvent } from '../journal/session-event.ts'
 import { wholeNumber } from '../options/section.ts'
 import { checkOptions } from '../options/unknown.ts'
+import { placeOf } from '../session-paths.ts'
+import type { FilePlace } from '../session-paths.ts'
 import type { SendOptions } from '../turns/send.ts'
 import type { Turn } from '../turns/turn.ts'
 import type { ActiveSession } from './active-session.ts'
@@ -17,7 +19,7 @@ import type { Forks } from './fork.ts'
 import type { TurnRunner } from './run-turn.ts'
 import { fromOwner } from './peers.ts'
 import type { SessionPeers } from './peers.ts'
-import type { SessionFiles } from './session-files.ts'
+import type { SessionFiles, WorkspaceFile } from './session-files.ts'
 import type { SessionIdentity } from './session-record.ts'
 import { checkName } from './session-record.ts'
 import type { StoredSessions } from './stored-sessions.ts'
@@ -108,19 +110,72 @@ export class Session {
   }
 
   /**
+   * True if the session's processes run in a sandbox. They see its workspace at `/workspace`, too, and of its folders `uploads` at
+   * `/mnt/session/uploads` and `outputs` at `/mnt/session/outputs`, if these are there when a process starts.
+   */
+  get isSandboxed(): boolean {
+    return this.#desk.checkout.isSandboxed(this.agent)
+  }
+
+  /**
+   * Where `putFile()` puts a file of this path: within the workspace, and where the agent finds it. An absolute path is one that
+   * sandboxed processes see, or lies in the workspace. Throws ConfigError for another path.
+   */
+  async placeOf(path: string): Promise<FilePlace> {
+    const { cwd } = path.startsWith('/') ? await this.info() : {}
+    const place = placeOf(path, cwd)
+    if (path.startsWith('/') && !this.isSandboxed && (cwd === undefined || !path.startsWith(`${cwd}/`)))
+      throw new ConfigError(
+        'path',
+        'is absolute, and the agents of this session run without a sandbox that could show it; write a path relative to the workspace, or set isolation.mode to "bubblewrap"',
+      )
+    return place
+  }
+
+  /**
    * Puts a file into the workspace that the pool makes for the session, in the place of what is there. `path` is relative to the
-   * workspace. Throws ConfigError for another path, and for a session in a directory of its caller or agent; FilesError, and
-   * what `pieces` throws.
+   * workspace, or absolute as `placeOf()` says. Throws ConfigError for another path, and for a session in a directory of its caller or
+   * agent; FilesError, and what `pieces` throws.
    */
   async putFile(path: string, pieces: AsyncIterable<Buffer>): Promise<void> {
-    const within = withinWorkspace(path)
+    const { within } = await this.placeOf(path)
     await this.#inWorkspace((workspace) => this.#desk.files.put(workspace, within, pieces))
+  }
+
+  /** Makes folders in the same place, unless they are there. Throws as `putFile()` does. */
+  async makeFolders(paths: readonly string[]): Promise<void> {
+    const places = await Promise.all(paths.map((path) => this.placeOf(path)))
+    await this.#inWorkspace(async (workspace) => {
+      for (const { within } of places) await this.#desk.files.makeFolder(workspace, within)
+    })
   }
 
   /** Removes a file from the same place. One that is not there is no error. Throws as `putFile()` does. */
   async removeFile(path: string): Promise<void> {
-    const within = withinWorkspace(path)
+    const { within } = placeOf(path, (await this.info()).cwd)
     await this.#inWorkspace((workspace) => this.#desk.files.take(workspace, within))
+  }
+
+  /**
+   * The files in a folder of the session's workspace and in the folders in it, with the newest first: at most `limit` of them. None if
+   * there is no such folder. Links are left out. Throws ConfigError for a path that leads elsewhere; FilesError, SessionElsewhereError.
+   */
+  async files(folder: string, { limit }: { limit: number }): Promise<WorkspaceFile[]> {
+    wholeNumber('limit', limit, 1)
+    const workspace = await this.#workspace()
+    return workspace === undefined ? [] : this.#desk.files.list(workspace, placeOf(folder).within, limit)
+  }
+
+  /** The content of a file of the workspace in pieces. Throws as `files()` does, and FilesError for what is no file. */
+  async *readFile(path: string): AsyncGenerator<Buffer> {
+    const { within } = placeOf(path)
+    const workspace = await this.#workspace()
+    if (workspace !== undefined) yield* this.#desk.files.read(workspace, within)
+  }
+
+  /** The workspace as it is on this host, if the pool has made it. Throws SessionElsewhereError. */
+  #workspace(): Promise<string | undefined> {
+    return this.#active.with(this.#identity, ({ record }) => this.#desk.files.workspaceOf(record))
   }
 
   #inWorkspace(work: (workspace: string) => Promise<void>): Promise<void> {
@@ -243,24 +298,4 @@ export class Session {
 function journalOf({ journal, record }: ActiveSession): Journal {
   if (journal !== undefined) return journal
   throw new ConfigError('events', `are not kept, so session "${record.key}" has none; leave out events: false`)
-}
-
-/** Bytes of one name, and of a whole path. */
-const [LONGEST_NAME, LONGEST_PATH] = [255, 1_024]
-
-/** A path as it is used within a workspace. Throws ConfigError. */
-function withinWorkspace(path: string): string {
-  const parts = path.split('/').filter((part) => part !== '' && part !== '.')
-  const problem =
-    path.startsWith('/') || path.includes('\\')
-      ? 'is not relative, with "/" between its parts'
-      : parts.length === 0 || parts.includes('..')
-        ? 'leads out of the workspace'
-        : /\p{Cc}/u.test(path) || !path.isWellFormed()
-          ? 'has control characters'
-          : Buffer.byteLength(path) > LONGEST_PATH || parts.some((part) => Buffer.byteLength(part) > LONGEST_NAME)
-            ? `has more than ${LONGEST_NAME} bytes in a name, or ${LONGEST_PATH} in all`
-            : undefined
-  if (problem !== undefined) throw new ConfigError('path', problem)
-  return parts.join('/')
 }

@@ -6,6 +6,8 @@ export interface ApiStore {
   readonly resources: ResourceStore
   readonly answers: AnswerStore
   readonly tokens: TokenStore
+  /** Removes all that a tenant has. */
+  eraseTenant(tenant: string): Promise<void>
 }
 
 /** What the API keeps as resources. */

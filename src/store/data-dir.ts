@@ -35,6 +35,9 @@ const TEMPORARY: ReadonlySet<string> = new Set(['tmp'])
 /** The file of the store in a data directory. */
 export const STORE_FILE = 'pool.sqlite'
 
+/** What servers keep beside the store, unless that is shared by several hosts. */
+export const API_FILE = 'api.sqlite'
+
 const TENANTS = 'tenants'
 
 /** Tells this data directory from those of other hosts. */

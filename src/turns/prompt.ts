@@ -1,5 +1,6 @@
 import { ConfigError } from '../errors.ts'
 import type { SDKUserMessage } from '../driver/driver.ts'
+import type { EventContent } from '../journal/session-event.ts'
 
 /** Content blocks of a user message, as the Messages API takes them. */
 export type MessageContent = Exclude<SDKUserMessage['message']['content'], string>
@@ -27,6 +28,8 @@ export interface PromptFacts {
   /** The id of the event. */
   id?: string
   metadata?: PromptMetadata
+  /** What it shows in place of the content. */
+  content?: EventContent[]
 }
 
 /** By what the SDK's message carries: its copies carry the same. */
@@ -43,6 +46,7 @@ interface PromptExtras {
   context?: readonly string[] | undefined
   metadata?: PromptMetadata | undefined
   eventId?: string | undefined
+  showPrompt?: boolean | readonly EventContent[] | undefined
 }
 
 /**
@@ -51,14 +55,16 @@ interface PromptExtras {
  */
 export function toUserMessage(
   input: TurnInput,
-  { context = [], metadata, eventId }: PromptExtras = {},
+  { context = [], metadata, eventId, showPrompt }: PromptExtras = {},
 ): SDKUserMessage {
   const whole = withContext(toPrompt(input), context)
-  if (metadata === undefined && eventId === undefined) return whole
+  const isReplaced = typeof showPrompt === 'object'
+  if (metadata === undefined && eventId === undefined && !isReplaced) return whole
   const carrying = { ...whole, message: { ...whole.message } }
   kept.set(carrying.message, {
     ...(eventId === undefined ? {} : { id: eventId }),
     ...(metadata === undefined ? {} : { metadata: checkedMetadata(metadata) }),
+    ...(isReplaced ? { content: [...showPrompt] } : {}),
   })
   return carrying
 }

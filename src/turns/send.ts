@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { SDKUserMessage } from '../driver/driver.ts'
 import { ConfigError, PoolError, TurnInterruptedError } from '../errors.ts'
-import type { NewSessionEvent } from '../journal/session-event.ts'
+import type { EventContent, NewSessionEvent } from '../journal/session-event.ts'
 import { readTurnLimits } from '../options/limits.ts'
 import { checkOptions } from '../options/unknown.ts'
 import { notOneOf } from '../options/wording.ts'
@@ -41,8 +41,11 @@ export interface SendOptions {
   eventId?: string
   /** The limits of this turn. Default: the agent's. */
   limits?: TurnLimitOptions
-  /** False: the session's events do not show the prompt, for a prompt that no user has sent. Default `true`. */
-  showPrompt?: boolean
+  /**
+   * False: the session's events do not show the prompt, for a prompt that no user has sent. A list of content blocks: they show these in
+   * its place, such as the name of a file in place of its content. Default `true`.
+   */
+  showPrompt?: boolean | readonly EventContent[]
   /**
    * Returns the caller's own events, which come right before the turn's last one. It receives the session's info at
    * that time. Default: none.
@@ -105,7 +108,7 @@ const ON_LEAVE = ['interrupt', 'detach']
 /** Checks the options of `send()`. Throws ConfigError. */
 export function checkSendOptions(options: SendOptions): void {
   checkOptions('send()', options, SEND_OPTIONS)
-  const { signal, onBusy, onLeave, context, eventId, traceparent } = options
+  const { signal, onBusy, onLeave, context, eventId, showPrompt, traceparent } = options
   if (onBusy !== undefined && !ON_BUSY.includes(onBusy)) throw new ConfigError('onBusy', notOneOf(onBusy, ON_BUSY))
   if (onLeave !== undefined && !ON_LEAVE.includes(onLeave))
     throw new ConfigError('onLeave', notOneOf(onLeave, ON_LEAVE))
@@ -113,11 +116,16 @@ export function checkSendOptions(options: SendOptions): void {
     throw new ConfigError('signal', 'must be an AbortSignal, such as the signal of an AbortController')
   if (context !== undefined && !(Array.isArray(context) && context.every((text) => typeof text === 'string')))
     throw new ConfigError('context', 'must be a list of texts')
+  if (showPrompt !== undefined && typeof showPrompt !== 'boolean' && !isContent(showPrompt))
+    throw new ConfigError('showPrompt', 'must be true, false, or a list of content blocks')
   if (eventId !== undefined && !(typeof eventId === 'string' && /^[\w-]{1,128}$/.test(eventId)))
     throw new ConfigError('eventId', 'must have 1 to 128 letters, digits, "_" and "-"')
   if (traceparent !== undefined && parseTraceparent(traceparent) === undefined)
     throw new ConfigError('traceparent', `is not a W3C traceparent, such as ${EXAMPLE_TRACEPARENT}`)
 }
+
+const isContent = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((block: { type?: unknown } | null) => typeof block?.type === 'string')
 
 /** How a turn ended, in a word: the subtype of its result, or the code of its error. */
 export function outcomeOf({ failure, resultMessage }: RunningTurn): string {

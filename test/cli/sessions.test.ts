@@ -6,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { createTestPool } from '../../src/testing/index.ts'
 import type { TestPool } from '../../src/testing/index.ts'
+import { SqliteApiStore } from '../../src/server/api-store/sqlite.ts'
 import { SqliteStore } from '../../src/store/sqlite.ts'
 import { main, run } from './command.ts'
 import { Terminal, hasTerminal } from './terminal.ts'
@@ -126,6 +127,37 @@ describe.each(['beside a running host', 'where no host runs'])('sessions, %s,', 
         stderr: 'Nothing is kept of tenant acme\n',
       })
       expect(parsed((await command('sessions', 'list', '--json')).stdout)).toMatchObject([{ key: 'one' }])
+    }))
+
+  test('leave what /v1 keeps of their tenant behind, until the tenant is erased', () =>
+    on(async (command, dataDir) => {
+      const file = {
+        kind: 'file',
+        id: 'file_1',
+        version: 1,
+        createdAt: 1,
+        archivedAt: null,
+        parent: null,
+        body: '{}',
+      } as const
+      const opened = async <T>(work: (api: SqliteApiStore) => Promise<T>): Promise<T> => {
+        const api = new SqliteApiStore(join(dataDir, 'api.sqlite'))
+        return await work(api).finally(() => api.close())
+      }
+      await opened(async ({ resources }) => {
+        for (const tenant of ['acme', 'files only']) await resources.create({ ...file, tenant })
+      })
+      const erase = (...args: string[]): ReturnType<typeof run> => command('sessions', 'delete', '--all', ...args)
+      const dry = await erase('--tenant', 'files only', '--dry-run')
+      expect(dry.stderr).toMatch(/^All of tenant files only: 0 sessions with 0 turns, 1 resource of \/v1, and 0 B in /)
+      expect(await erase('--tenant', 'files only', '--yes')).toMatchObject({
+        code: 0,
+        stdout: 'Erased tenant files only\n',
+      })
+      const left = await opened(({ resources }) =>
+        Promise.all(['acme', 'files only'].map((tenant) => resources.count('file', tenant))),
+      )
+      expect(left).toEqual([1, 0])
     }))
 
   test('are deleted one by one, and one that is not there keeps none of the others', () =>

@@ -4,6 +4,7 @@ import { ConfigError } from '../../errors.ts'
 import type { Logger, PoolOptions } from '../../index.ts'
 import { ClientTools, Questions, createServer, currentRequest, jsonLog, listen } from '../../server/index.ts'
 import type { Listening } from '../../server/index.ts'
+import { API_FILE } from '../../store/data-dir.ts'
 import { UPLOADS } from '../../tenant-folder.ts'
 import { readDisk } from '../shared/machine-facts.ts'
 import { EXIT } from '../shared/exit.ts'
@@ -17,9 +18,6 @@ import { PASSWORD_ON_COMMAND_LINE, showsPassword } from '../shared/store-flag.ts
 import { Reload } from './reload.ts'
 import { readTracing, startTracing } from './tracing.ts'
 import { announce, describePlan } from './words.ts'
-
-/** Beside the pool's own store. */
-const RESOURCE_FILE = 'api.sqlite'
 
 /** The agents as a server wants them: clients see text as it comes, and are asked if `permissionMode` asks. */
 function forServer(
@@ -82,7 +80,7 @@ async function host({ flags, logger, signals, plan }: Start): Promise<number> {
     questions,
     ...(clientTools === undefined ? {} : { clientTools }),
     // Hosts that share a database share these, too.
-    ...(opened.pool.apiStore === undefined ? { resourceFile: join(plan.dataDir, RESOURCE_FILE) } : {}),
+    ...(opened.pool.apiStore === undefined ? { resourceFile: join(plan.dataDir, API_FILE) } : {}),
     fileDir: join(plan.dataDir, UPLOADS),
     drain: () => signals.drain(),
     behindProxy: PROXIES.some((name) => (process.env[name] ?? '') !== ''),

@@ -8,6 +8,7 @@ import type { SessionInfo } from '../../index.ts'
 import { tenantDirectory } from '../../store/data-dir.ts'
 import { formatSize } from '../../units.ts'
 import { EXIT } from '../shared/exit.ts'
+import { eraseFromApi, resourcesIn } from './api-file.ts'
 import { onDataDir } from './host.ts'
 import { dataDirOf } from '../shared/running-host.ts'
 import type { DataDirFlags } from '../shared/running-host.ts'
@@ -37,29 +38,44 @@ async function eraseTenant(flags: DeleteFlags): Promise<number> {
   if (tenant === undefined)
     throw new ConfigError('--all', 'needs --tenant NAME: it removes all that this tenant has, for good')
   const summary = (await onDataDir(flags, { do: 'tenant', tenant })) as TenantSummary
-  const path = tenantDirectory(await dataDirOf(flags), tenant)
+  const dataDir = await dataDirOf(flags)
+  const path = tenantDirectory(dataDir, tenant)
   const files = new TenantFiles(dirname(path))
   // What cannot be counted is named when it cannot be removed.
   const bytes = await files.size(path, new Problems())
-  const facts = { tenant, ...summary, path, bytes, directory: (await files.facts(path)) !== undefined }
+  const resources = summary.resources + resourcesIn(dataDir, tenant)
+  const facts = { tenant, ...summary, resources, path, bytes, directory: (await files.facts(path)) !== undefined }
   if (!json) describe(facts)
   if (dryRun) {
     if (json) console.log(JSON.stringify({ ...facts, dryRun }))
     return EXIT.done
   }
-  if (facts.sessions === 0 && !facts.directory) return EXIT.done
+  if (isEmpty(facts)) return EXIT.done
   if (!yes && !(await confirmed(tenant))) return EXIT.failed
   await onDataDir(flags, { do: 'erase', tenant })
+  await eraseFromApi(dataDir, tenant)
   console.log(json ? JSON.stringify({ ...facts, deleted: 'all' }) : `Erased tenant ${printable(tenant)}`)
   return EXIT.done
 }
 
-function describe(facts: TenantSummary & { tenant: string; path: string; bytes: number; directory: boolean }): void {
-  const { tenant, sessions, turns, running, path, bytes, directory } = facts
-  if (sessions === 0 && !directory) return console.error(`Nothing is kept of tenant ${printable(tenant)}`)
+interface TenantFacts extends TenantSummary {
+  tenant: string
+  path: string
+  bytes: number
+  /** Whether it has a directory. */
+  directory: boolean
+}
+
+const isEmpty = ({ sessions, resources, directory }: TenantFacts): boolean =>
+  sessions === 0 && resources === 0 && !directory
+
+function describe(facts: TenantFacts): void {
+  const { tenant, sessions, turns, resources, running, path, bytes } = facts
+  if (isEmpty(facts)) return console.error(`Nothing is kept of tenant ${printable(tenant)}`)
   const now = running.length === 0 ? '' : `, ${running.length} of them in a turn now, which ends`
+  const more = resources === 0 ? '' : `, ${counted(resources, 'resource')} of /v1`
   console.error(
-    `All of tenant ${printable(tenant)}: ${counted(sessions, 'session')} with ${counted(turns, 'turn')}${now}, and ${formatSize(bytes)} in ${path}`,
+    `All of tenant ${printable(tenant)}: ${counted(sessions, 'session')} with ${counted(turns, 'turn')}${now}${more}, and ${formatSize(bytes)} in ${path}`,
   )
 }
 

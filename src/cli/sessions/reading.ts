@@ -25,7 +25,8 @@ async function answer(store: Store, operation: Reading): Promise<unknown> {
     return records.map((record) => infoOf(record, 'hibernated'))
   }
   const { tenant } = operation
-  if (operation.do === 'tenant') return { ...(await summarize(tenant, (page) => store.list(page))), running: [] }
+  if (operation.do === 'tenant')
+    return { ...(await summarize(tenant, (page) => store.list(page))), resources: 0, running: [] }
   const record = await store.get(tenant, operation.key)
   if (record !== undefined) return infoOf(record, 'hibernated')
   throw new SessionGoneError('session_not_found', `there is no session "${operation.key}" of tenant "${tenant}"`)

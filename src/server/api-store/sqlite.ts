@@ -22,6 +22,13 @@ export class SqliteApiStore implements ApiStore {
     this.tokens = new SqliteTokens(this.#database)
   }
 
+  eraseTenant(tenant: string): Promise<void> {
+    return this.#database.write(() => {
+      for (const table of ['resources', 'versions', 'kept_answers', 'browser_tokens'])
+        this.#database.prepare(`DELETE FROM ${table} WHERE tenant = ?`).run(tenant)
+    })
+  }
+
   /** Closes the file. A second call does nothing. */
   close(): void {
     this.#database.close()

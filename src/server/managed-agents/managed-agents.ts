@@ -19,8 +19,10 @@ import type { Exchange } from '../outbound/public-fetch.ts'
 import type { FetchOf } from './agent-options.ts'
 import { FileContents } from './files/file-contents.ts'
 import { fileRoutes } from './files/file-routes.ts'
+import { FileSources } from './files/file-sources.ts'
 import { Files } from './files/files.ts'
 import type { FileLimits } from './files/files.ts'
+import { Outputs, sessionOfOutput } from './files/outputs.ts'
 import { PoolAgents } from './pool-agents.ts'
 import { readBodies, refuseWorkspace } from './request.ts'
 import { agentRoutes, environmentRoutes } from './routes.ts'
@@ -31,7 +33,7 @@ import { resourceRoutes } from './sessions/resource-routes.ts'
 import { eventRoutes } from './sessions/event-routes.ts'
 import { SentEvents } from './sessions/sent-events.ts'
 import { sessionRoutes } from './sessions/session-routes.ts'
-import { ApiSessions } from './sessions/sessions.ts'
+import { ApiSessions, isGone } from './sessions/sessions.ts'
 
 interface ManagedAgentsContext {
   pool: Pool
@@ -57,8 +59,9 @@ interface ManagedAgentsParts {
 /** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/files`, `/v1/sessions`. */
 export function managedAgents(
   { pool, listeners, clock, quotas, questions, streams, logger, forwarding }: ManagedAgentsContext,
-  { store: { resources, answers }, policy, behindProxy, fileDir, fileLimits }: ManagedAgentsParts,
+  { store, policy, behindProxy, fileDir, fileLimits }: ManagedAgentsParts,
 ): Hono<ServerEnv> {
+  const { resources, answers } = store
   const now = (): number => clock.wall()
   const warn = (message: string, error: unknown): void => logger.warn(message, { error })
   const configured = configuredAgents(pool)
@@ -73,7 +76,11 @@ export function managedAgents(
   }
   const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), fetchOf)
   const contents = fileDir === undefined ? undefined : new FileContents(fileDir)
-  const files = new Files({ store: resources, contents, limits: fileLimits, clock, warn })
+  const outputs = new Outputs(async (tenant, key) => {
+    const row = await resources.get('session', tenant, key)
+    return row === undefined ? undefined : await pool.session(key, { tenant }).catch(unlessGone)
+  })
+  const files = new Files({ store: resources, contents, outputs, limits: fileLimits, clock, warn })
   const sessions = new ApiSessions({
     pool,
     store: resources,
@@ -86,7 +93,7 @@ export function managedAgents(
     now,
   })
   const budgets = new Budgets({ sessions, warn })
-  const sent = new SentEvents({ sessions, questions, quotas, budgets })
+  const sent = new SentEvents({ sessions, questions, quotas, budgets, files: new FileSources(files) })
   // Sessions also go by retention, by the command line, and by other routes.
   listeners.on('session.deleted', ({ session: { tenant, key } }) => {
     const forgotten = [resources.remove('session', tenant, key), answers.forgetSession(tenant, key)]
@@ -95,7 +102,10 @@ export function managedAgents(
     )
   })
   listeners.on('tenant.erased', ({ tenant }) => {
-    void files.forget(tenant).catch((error: unknown) => warn('files of an erased tenant were not removed', error))
+    const erased = [store.eraseTenant(tenant), files.forget(tenant)]
+    void Promise.all(erased).catch((error: unknown) =>
+      warn('what the API kept of an erased tenant was not removed', error),
+    )
   })
   listeners.on('turn.ended', ({ session }) => questions.turnEnded(session))
   const app = new Hono<ServerEnv>()
@@ -103,6 +113,12 @@ export function managedAgents(
   // The host of the session knows whether the request has come before.
   const forwarded = forwarding.route((c) => (c.req.path.endsWith('/events/stream') ? 'events' : undefined))
   app.use('/v1/sessions/:id/*', forwarded)
+  // What an agent has written is at the host of its session.
+  const ofSession = forwarding.route(
+    () => undefined,
+    (c) => sessionOfOutput(c.req.param('id') ?? '') ?? c.req.query('scope_id'),
+  )
+  for (const path of ['/v1/files', '/v1/files/:id', '/v1/files/:id/content']) app.use(path, ofSession)
   app.use('/v1/*', new Idempotency({ clock, answers, warn }).handle)
   const agentsOf = agentRoutes(agents, async (tenant, params, id) => {
     await policy.check(tenant, await agents.drafted(tenant, params, id))
@@ -118,6 +134,11 @@ export function managedAgents(
   app.route('/v1/sessions', resourceRoutes(sessions))
   app.route('/v1/sessions', eventRoutes({ sessions, sent, streams, clock }))
   return app
+}
+
+function unlessGone(error: unknown): undefined {
+  if (!isGone(error)) throw error
+  return undefined
 }
 
 const configuredAgents = (pool: Pool): ConfiguredAgents => ({

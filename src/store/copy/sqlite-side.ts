@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { SQLInputValue } from 'node:sqlite'
 import { StoreError, storeError } from '../../errors.ts'
 import { DatabaseSync, backup } from '../../sqlite.ts'
+import { API_FILE } from '../data-dir.ts'
 import type { DataDir } from '../data-dir.ts'
 import { isLarge, pack, unpack } from '../packed-json.ts'
 import { isOutdated } from '../reading.ts'
@@ -16,8 +17,6 @@ import type { CopyTable, Row, Value } from './tables.ts'
 
 /** A file that is not the host's yet. */
 const UNFINISHED = '.copying'
-
-const API_FILE = 'api.sqlite'
 
 type Files = Record<'pool' | 'api', DatabaseSync | undefined>
 

@@ -79,6 +79,12 @@ export class FileContents {
     })
   }
 
+  /** Removes all that this host has of a tenant. */
+  async clear(tenant: string): Promise<void> {
+    const folder = this.#folder(tenant)
+    for (const name of await readdir(folder).catch(() => [])) await this.remove(tenant, name)
+  }
+
   /** Removes what nothing knows of and was last written before that time: what a host that ended has left. */
   async sweep(tenant: string, known: ReadonlySet<string>, before: number): Promise<void> {
     const folder = this.#folder(tenant)

@@ -53,7 +53,7 @@ export function fileRoutes({ files, quotas }: FileRoutes): Hono<ServerEnv> {
       // Never as what it says it is: a browser would run a page of a tenant's as one of this server.
       'content-type': 'application/octet-stream',
       'content-disposition': 'attachment',
-      'content-length': String(size),
+      ...(size === undefined ? {} : { 'content-length': String(size) }),
       'x-content-type-options': 'nosniff',
       'cache-control': 'no-store',
     })

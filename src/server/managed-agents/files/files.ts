@@ -1,4 +1,4 @@
-import type { ReadStream } from 'node:fs'
+import type { Readable } from 'node:stream'
 import type { Clock } from '../../../clock.ts'
 import { formatWall, parseWall } from '../../../clock.ts'
 import type { ResourceStore } from '../../../store/api-store.ts'
@@ -9,20 +9,10 @@ import { listKept, toRow } from '../kept.ts'
 import type { Page } from '../pages.ts'
 import { rest } from '../pages.ts'
 import type { FileContents } from './file-contents.ts'
+import type { Outputs } from './outputs.ts'
+import { sessionOfOutput } from './outputs.ts'
 import { readUpload } from './upload.ts'
-
-/** A file as the wire shows it. */
-export interface WireFile {
-  type: 'file'
-  id: string
-  filename: string
-  mime_type: string
-  size_bytes: number
-  created_at: string
-  downloadable: true
-  expires_at: string | null
-  scope: { type: 'session'; id: string } | null
-}
+import type { WireFile } from './wire-file.ts'
 
 /** A file as it is kept. */
 interface StoredFile extends WireFile {
@@ -51,6 +41,7 @@ interface FilesContext {
   store: ResourceStore
   /** Undefined: this server keeps no files. */
   contents: FileContents | undefined
+  outputs: Outputs
   limits: FileLimits
   clock: Clock
   warn: (message: string, error: unknown) => void
@@ -132,14 +123,21 @@ export class Files {
   /** Throws ApiError (not_found_error), also for another tenant's and one that has expired. */
   async retrieve(tenant: string, id: string): Promise<WireFile> {
     this.#contents()
+    if (sessionOfOutput(id) !== undefined)
+      return (await this.#context.outputs.find(tenant, id)) ?? Promise.reject(notFound(id))
     const row = await this.#context.store.get('file', tenant, id)
     const file = row && (JSON.parse(row.body) as StoredFile)
     if (file === undefined || this.#hasExpired(file)) throw notFound(id)
     return shown(file)
   }
 
-  /** Throws ApiError. */
-  async content(tenant: string, id: string): Promise<{ file: WireFile; size: number; stream: ReadStream }> {
+  /** `size`: undefined for a file that its agent may be writing now. Throws ApiError. */
+  async content(tenant: string, id: string): Promise<{ file: WireFile; size: number | undefined; stream: Readable }> {
+    if (sessionOfOutput(id) !== undefined) {
+      const output = await this.#context.outputs.read(tenant, id)
+      if (output === undefined) throw notFound(id)
+      return { ...output, size: undefined }
+    }
     const file = await this.retrieve(tenant, id)
     const found = await this.#contents().read(tenant, id)
     if (found === undefined)
@@ -150,6 +148,10 @@ export class Files {
   /** Throws ApiError. */
   async delete(tenant: string, id: string): Promise<{ type: 'file_deleted'; id: string }> {
     const { size_bytes: size } = await this.retrieve(tenant, id)
+    if (sessionOfOutput(id) !== undefined) {
+      await this.#context.outputs.remove(tenant, id)
+      return { type: 'file_deleted', id }
+    }
     await this.#remove(tenant, id)
     const usage = await this.#usage.get(tenant)
     if (usage !== undefined) {
@@ -167,6 +169,7 @@ export class Files {
       const items = found.flatMap((file) => (file === undefined || !isIn(file, scopeId) ? [] : file))
       return { items, nextPage: null, prevPage: null }
     }
+    if (scopeId !== undefined) return this.#context.outputs.list(tenant, scopeId, { page, limit })
     const found = await listKept<StoredFile>(this.#context.store, {
       kind: 'file',
       tenant,
@@ -176,25 +179,15 @@ export class Files {
       includeArchived: false,
       from: undefined,
       to: undefined,
-      matches: (file) => !this.#hasExpired(file) && isIn(file, scopeId),
+      matches: (file) => !this.#hasExpired(file),
     })
     return { ...found, items: found.items.map(shown) }
   }
 
-  /** Removes all that a tenant has. */
+  /** Removes the contents of a tenant's files: what is known of them goes with its resources. */
   async forget(tenant: string): Promise<void> {
-    for (;;) {
-      const { rows } = await this.#context.store.list({
-        kind: 'file',
-        tenant,
-        order: 'asc',
-        includeArchived: true,
-        ...PAGE,
-      })
-      if (rows.length === 0) break
-      for (const { id } of rows) await this.#remove(tenant, id)
-    }
     this.#usage.delete(tenant)
+    await this.#context.contents?.clear(tenant)
   }
 
   #contents(): FileContents {

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { Busboy } from '@fastify/busboy'
 import type { BusboyInstance } from '@fastify/busboy'
 import { ApiError } from '../../errors.ts'
+import { UNKNOWN, typeOf } from './media-types.ts'
 
 /** What comes with the bytes of a file. */
 export interface Upload {
@@ -41,7 +42,7 @@ export function nameOf(given: string | undefined, mimeType: string): string {
 }
 
 const mimeTypeOf = (given: string): string =>
-  /^[\w.+-]{1,64}\/[\w.+-]{1,64}$/.test(given) ? given.toLowerCase() : 'application/octet-stream'
+  /^[\w.+-]{1,64}\/[\w.+-]{1,64}$/.test(given) ? given.toLowerCase() : UNKNOWN
 
 function lifeOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
@@ -77,7 +78,8 @@ export async function readUpload<Kept>(
     try {
       if (field !== 'file') throw stranger(field)
       const type = mimeTypeOf(mimeType)
-      facts = { filename: nameOf(filename, type), mimeType: type }
+      const name = nameOf(filename, type)
+      facts = { filename: name, mimeType: type === UNKNOWN ? typeOf(name) : type }
       file = keep(stream as AsyncIterable<Buffer>)
       file.catch(refuse)
     } catch (error) {

@@ -1,6 +1,7 @@
 import type { NewSessionEvent, NumberedEvent, Session, SessionEvent } from '../../../index.ts'
 import { ApiError } from '../../errors.ts'
 import type { Answer, Questions } from '../../questions.ts'
+import type { FileSources } from '../files/file-sources.ts'
 import type { Found } from './sessions.ts'
 import type { SentEvent } from './session-schema.ts'
 
@@ -42,11 +43,13 @@ const MAX_PAGES = 10
  */
 export class CallAnswers {
   readonly #questions: Questions
+  readonly #files: Pick<FileSources, 'resolve'>
   /** Answers on their way, so that a call gets one. */
   readonly #taking = new Set<string>()
 
-  constructor(questions: Questions) {
+  constructor(questions: Questions, files: Pick<FileSources, 'resolve'>) {
     this.#questions = questions
+    this.#files = files
   }
 
   /** Throws ApiError when the call does not wait for it. */
@@ -66,13 +69,14 @@ export class CallAnswers {
   }
 
   /** Throws ApiError when the call does not wait for it. */
-  result(
+  async result(
     found: Found,
     { custom_tool_use_id, content = [], is_error }: Result,
     by: string,
     named: { id?: string } = {},
   ): Promise<SessionEvent> {
     const failed = is_error ?? false
+    const given = await this.#files.resolve(found.tenant, content)
     return this.#take(found, by, {
       callId: custom_tool_use_id,
       field: 'custom_tool_use_id',
@@ -83,7 +87,7 @@ export class CallAnswers {
         is_error: failed,
         ...named,
       } as NewSessionEvent,
-      answer: { allow: !failed, content: { content } },
+      answer: { allow: !failed, content: { content: given } },
     })
   }
 

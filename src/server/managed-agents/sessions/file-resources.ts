@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { formatWall } from '../../../clock.ts'
 import { ConfigError } from '../../../errors.ts'
 import type { Session } from '../../../index.ts'
+import { NESTED, OUTPUTS, UPLOADED, UPLOADED_AT, placeOf } from '../../../session-paths.ts'
 import { formatSize } from '../../../units.ts'
 import { ApiError } from '../../errors.ts'
 import type { Files } from '../files/files.ts'
@@ -27,9 +28,6 @@ export interface FileResource {
 /** Of one session. */
 export const MAX_RESOURCES = 100
 
-/** Where files are without a path. */
-const DEFAULT_FOLDER = 'uploads'
-
 export const fileMount: z.ZodType<FileMount> = z.discriminatedUnion(
   'type',
   [
@@ -41,6 +39,13 @@ export const fileMount: z.ZodType<FileMount> = z.discriminatedUnion(
   ],
   { error: 'type must be file: this server has neither github_repository nor memory_store yet' },
 )
+
+/** Says of a path that cannot be used which field has it. */
+function refused(error: unknown): never {
+  throw error instanceof ConfigError
+    ? new ApiError('invalid_request_error', `mount_path: ${error.problem}`, { cause: error })
+    : error
+}
 
 interface Target {
   tenant: string
@@ -61,6 +66,15 @@ export class Mounting {
     this.#maxBytes = maxBytes
   }
 
+  /** Makes the folders that its agent finds at fixed places, if it runs in a sandbox that can show them. */
+  async prepare(session: Session): Promise<void> {
+    if (!session.isSandboxed) return
+    await session.makeFolders([OUTPUTS, NESTED]).catch((error: unknown) => {
+      // It works in a directory of its agent: that is the operator's, and stays as it is.
+      if (!(error instanceof ConfigError)) throw error
+    })
+  }
+
   /** Throws ApiError, FilesError. */
   async mount(
     { tenant, session, mounted }: Target,
@@ -69,22 +83,17 @@ export class Mounting {
     if (mounted.length >= MAX_RESOURCES)
       throw new ApiError('invalid_request_error', `resources: a session has at most ${MAX_RESOURCES}`)
     const file = await this.#files.retrieve(tenant, fileId)
-    const at = path ?? `${DEFAULT_FOLDER}/${file.filename}`
-    if (at.startsWith('/'))
-      throw new ApiError(
-        'invalid_request_error',
-        'mount_path: must be relative to the workspace of the session: this server mounts nothing at absolute paths',
-      )
-    if (mounted.some(({ mount_path: taken }) => taken === at))
+    const named = path ?? (session.isSandboxed ? `${UPLOADED_AT}/${fileId}` : `${UPLOADED}/${file.filename}`)
+    const { within, at } = await session.placeOf(named).catch(refused)
+    const { cwd } = await session.info()
+    if (mounted.some(({ mount_path: taken }) => placeOf(taken, cwd).within === within))
       throw new ApiError('invalid_request_error', `mount_path: ${at} has another resource of this session`)
     await this.#checkSize(tenant, mounted, file.size_bytes)
     const { stream } = await this.#files.content(tenant, fileId)
     try {
-      await session.putFile(at, stream as AsyncIterable<Buffer>)
+      await session.putFile(named, stream as AsyncIterable<Buffer>)
     } catch (error) {
-      throw error instanceof ConfigError
-        ? new ApiError('invalid_request_error', `mount_path: ${error.problem}`, { cause: error })
-        : error
+      refused(error)
     } finally {
       stream.destroy()
     }

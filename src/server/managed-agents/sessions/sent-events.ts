@@ -1,6 +1,6 @@
 import type { NewSessionEvent, NumberedEvent, Session, SessionEvent, TurnInput } from '../../../index.ts'
 import { SessionBusyError } from '../../../index.ts'
-import type { ContentBlock } from '../../content-block.ts'
+import type { SentBlock } from '../../content-block.ts'
 import { ApiError, toApiError } from '../../errors.ts'
 import type { Mint } from '../../context.ts'
 import { mintedId, storedEvent } from '../../http/passed-on.ts'
@@ -8,6 +8,7 @@ import type { Quotas } from '../../limits.ts'
 import type { Questions } from '../../questions.ts'
 import { CallAnswers } from './call-answers.ts'
 import type { Budgets } from './budgets.ts'
+import type { FileSources } from '../files/file-sources.ts'
 import type { ApiSessions, Found } from './sessions.ts'
 import type { SentEvent } from './session-schema.ts'
 
@@ -16,6 +17,7 @@ interface EventsContext {
   questions: Questions
   quotas: Pick<Quotas, 'keep'>
   budgets: Budgets
+  files: Pick<FileSources, 'resolve'>
 }
 
 /** Takes what clients send to a session: each event is durable before it is answered. */
@@ -25,7 +27,7 @@ export class SentEvents {
 
   constructor(context: EventsContext) {
     this.#context = context
-    this.#answers = new CallAnswers(context.questions)
+    this.#answers = new CallAnswers(context.questions, context.files)
   }
 
   /**
@@ -75,8 +77,8 @@ export class SentEvents {
     }
   }
 
-  async #message(found: Found, content: ContentBlock[], id: string | undefined): Promise<SessionEvent> {
-    const { sessions, questions, quotas, budgets } = this.#context
+  async #message(found: Found, content: SentBlock[], id: string | undefined): Promise<SessionEvent> {
+    const { sessions, questions, quotas, budgets, files } = this.#context
     const { tenant, session } = found
     quotas.keep(tenant)
     await sessions.checkAgent(found)
@@ -87,12 +89,13 @@ export class SentEvents {
         'the session waits for an answer to what it asked; send user.tool_confirmation, user.custom_tool_result, or user.interrupt',
       )
     const context = await pendingSystemMessages(session)
-    const input = content as TurnInput
+    const input = (await files.resolve(tenant, content)) as TurnInput
+    const showPrompt = (input as unknown) === content ? {} : { showPrompt: content }
     const eventId = id === undefined ? {} : { eventId: id }
     // A message to a turn that runs goes to that turn; behind one that is ending it waits.
     for (const onBusy of ['steer', 'queue'] as const) {
       const turn = budgets.start(found, (lastEvents) =>
-        session.send(input, { context, onBusy, onLeave: 'detach', lastEvents, ...eventId }),
+        session.send(input, { context, onBusy, onLeave: 'detach', lastEvents, ...eventId, ...showPrompt }),
       )
       try {
         const accepted = await turn.promptStored

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { ContentBlock } from '../../content-block.ts'
+import type { SentBlock } from '../../content-block.ts'
 import { agentOverrides, metadata, metadataPatch, unsupported } from '../schema.ts'
 import type { AgentOverrides, MetadataPatch } from '../schema.ts'
 import { MAX_RESOURCES, fileMount } from './file-resources.ts'
@@ -11,7 +11,7 @@ const MAX_INITIAL_EVENTS = 50
 
 /** What a client may send. */
 export type SentEvent =
-  | { type: 'user.message'; content: ContentBlock[] }
+  | { type: 'user.message'; content: SentBlock[] }
   | { type: 'user.interrupt'; session_thread_id?: string | null | undefined }
   | {
       type: 'user.tool_confirmation'
@@ -22,7 +22,7 @@ export type SentEvent =
   | {
       type: 'user.custom_tool_result'
       custom_tool_use_id: string
-      content?: ContentBlock[] | undefined
+      content?: SentBlock[] | undefined
       is_error?: boolean | null | undefined
     }
   | { type: 'system.message'; content: { type: 'text'; text: string }[] }
@@ -67,15 +67,17 @@ const base64 = z.strictObject({ type: z.literal('base64'), data: z.string().min(
 
 const url = z.strictObject({ type: z.literal('url'), url: z.url({ protocol: /^https?$/ }) })
 
-const noFiles = 'must be base64, text or url: files go into the resources of a session'
+const file = z.strictObject({ type: z.literal('file'), file_id: z.string().min(1).max(128) })
 
-const block: z.ZodType<ContentBlock> = z.discriminatedUnion(
+const noSource = 'must be base64, text, url or file'
+
+const block: z.ZodType<SentBlock> = z.discriminatedUnion(
   'type',
   [
     text,
     z.strictObject({
       type: z.literal('image'),
-      source: z.discriminatedUnion('type', [base64, url], { error: noFiles }),
+      source: z.discriminatedUnion('type', [base64, url, file], { error: noSource }),
     }),
     z.strictObject({
       type: z.literal('document'),
@@ -85,8 +87,9 @@ const block: z.ZodType<ContentBlock> = z.discriminatedUnion(
           base64,
           z.strictObject({ type: z.literal('text'), data: z.string(), media_type: z.literal('text/plain') }),
           url,
+          file,
         ],
-        { error: noFiles },
+        { error: noSource },
       ),
       title: z.string().nullish(),
       context: z.string().nullish(),

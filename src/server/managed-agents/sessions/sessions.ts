@@ -1,6 +1,6 @@
 import { formatWall, parseWall } from '../../../clock.ts'
 import type { Pool, Session, SessionEvent, SessionInfo } from '../../../index.ts'
-import { SessionGoneError } from '../../../index.ts'
+import { SessionBusyError, SessionGoneError } from '../../../index.ts'
 import { ApiError } from '../../errors.ts'
 import type { Quotas } from '../../limits.ts'
 import type { Agents } from '../agents.ts'
@@ -103,7 +103,7 @@ export class ApiSessions {
     const session = await quotas.beginSession(tenant, () =>
       pool.session(resource.id, { tenant, agent: poolAgents.nameOf(tenant, resource) }),
     )
-    if (params.resources !== undefined) resource.resources = await this.#mounted(tenant, session, params.resources)
+    resource.resources = await this.#mounted(tenant, session, params.resources ?? [])
     // Last, so that no client finds a session that the pool does not have.
     await store.create(toSessionRow(tenant, resource))
     return { tenant, resource, session }
@@ -126,10 +126,11 @@ export class ApiSessions {
     }
   }
 
-  /** Puts files into the workspace of a new session. Without all of them there is no session. */
+  /** Makes the folders of a new session, and puts files into its workspace. Without all of them there is no session. */
   async #mounted(tenant: string, session: Session, mounts: readonly FileMount[]): Promise<FileResource[]> {
     const { mounting } = this.#context
     try {
+      await mounting.prepare(session)
       const mounted: FileResource[] = []
       for (const mount of mounts) mounted.push(await mounting.mount({ tenant, session, mounted }, mount))
       return mounted
@@ -144,6 +145,11 @@ export class ApiSessions {
     const { tenant, session, resource } = found
     if (resource.archived_at !== null) throw new ApiError('invalid_request_error', `session ${resource.id} is archived`)
     const made = await this.#context.mounting.mount({ tenant, session, mounted: resource.resources }, mount)
+    // At a path of its own it is seen by the next process. One that works goes on.
+    if (mount.mount_path?.startsWith('/') === true)
+      await session.hibernate().catch((error: unknown) => {
+        if (!(error instanceof SessionBusyError)) throw error
+      })
     await this.#change(found, async (before) => ({
       ...before.resource,
       resources: [...before.resource.resources, made],

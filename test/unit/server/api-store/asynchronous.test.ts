@@ -31,6 +31,7 @@ async function server(): Promise<{
     resources: late(store.resources),
     answers: late(store.answers),
     tokens: late(store.tokens),
+    eraseTenant: (tenant) => store.eraseTenant(tenant),
   }
   const keys = [{ tenant: 'acme', sha256: hashKey(KEY) }]
   const all = await served({ apiStore, keys, managedAgents: { define: true } })

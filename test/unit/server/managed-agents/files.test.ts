@@ -117,10 +117,17 @@ describe('A file', () => {
   })
 
   test('goes with its tenant', async () => {
-    const all = await setting()
+    const all = await setting({ managedAgents: { define: true } })
     await upload(all)
+    const { agents, environments } = all.as(ACME).beta
+    await agents.create({ name: 'Helper', model: 'claude-sonnet-5' })
+    await environments.create({ name: 'mine' })
+    await all.as(BETA).beta.environments.create({ name: 'theirs' })
     await all.pool.eraseTenant('acme')
     await expect.poll(async () => (await all.files.list()).data).toEqual([])
+    const mine = [...(await agents.list()).data, ...(await environments.list()).data]
+    expect(mine.map(({ id }) => id)).toEqual(['agent_assistant', 'env_local'])
+    expect((await all.as(BETA).beta.environments.list()).data).toHaveLength(2)
     await expect.poll(() => stored(all)).toEqual(['acme'])
   })
 })

@@ -540,9 +540,9 @@ describe('What this server has not', () => {
 
   test.each<[string, object, string]>([
     [
-      'a file',
-      { ...say(''), content: [image({ type: 'file', file_id: 'file_1' })] },
-      'files go into the resources of a session',
+      'a source that there is not',
+      { ...say(''), content: [image({ type: 'disk', path: '/etc/passwd' })] },
+      'must be base64, text, url or file',
     ],
     ['a result of the environment', { type: 'user.tool_result', tool_use_id: 't' }, 'type must be one of user.message'],
     ['no event at all', {}, 'type must be one of'],

@@ -1,0 +1,27 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { SqliteApiStore } from '../../server/api-store/sqlite.ts'
+import { API_FILE } from '../../store/data-dir.ts'
+import { openToRead } from '../../store/sqlite-database.ts'
+
+/** How many resources of `/v1` the file beside the store has of a tenant. Nothing changes. */
+export function resourcesIn(dataDir: string, tenant: string): number {
+  const path = join(dataDir, API_FILE)
+  if (!existsSync(path)) return 0
+  using database = openToRead(path)
+  const known = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'resources'").get()
+  if (known === undefined) return 0
+  return Number(database.prepare('SELECT count(*) AS count FROM resources WHERE tenant = ?').get(tenant)?.['count'])
+}
+
+/** Removes what the file beside the store has of a tenant: no server may run that would do it. */
+export async function eraseFromApi(dataDir: string, tenant: string): Promise<void> {
+  const path = join(dataDir, API_FILE)
+  if (!existsSync(path)) return
+  const store = new SqliteApiStore(path)
+  try {
+    await store.eraseTenant(tenant)
+  } finally {
+    store.close()
+  }
+}
