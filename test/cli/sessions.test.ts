@@ -149,7 +149,9 @@ describe.each(['beside a running host', 'where no host runs'])('sessions, %s,', 
       })
       const erase = (...args: string[]): ReturnType<typeof run> => command('sessions', 'delete', '--all', ...args)
       const dry = await erase('--tenant', 'files only', '--dry-run')
-      expect(dry.stderr).toMatch(/^All of tenant files only: 0 sessions with 0 turns, 1 resource of \/v1, and 0 B in /)
+      expect(dry.stderr).toMatch(
+        /^All of tenant files only: 0 sessions with 0 turns, 1 resource of \/v1, and 0 KiB in /,
+      )
       expect(await erase('--tenant', 'files only', '--yes')).toMatchObject({
         code: 0,
         stdout: 'Erased tenant files only\n',

@@ -31,7 +31,7 @@ export function apiStoreConformance(open: () => Promise<ApiStore>): void {
       }
       for (const kind of ['agent', 'environment', 'session', 'file'] as const)
         await resources.create({ ...resource, kind })
-      await answers.begin({ ...nameOf(tenant), bodyHash: 'h', at: 1 }, { since: 0, max: 10 })
+      await answers.begin({ ...nameOf(tenant), bodyHash: 'h', at: 10_000_000 }, { since: 0, max: 10 })
       const token = {
         id: `btok_${tenant}`,
         sha256: tenant.padEnd(64, '0'),
@@ -48,7 +48,7 @@ export function apiStoreConformance(open: () => Promise<ApiStore>): void {
         left.push([tenant, kind, await resources.count(kind, tenant)])
       left.push([tenant, 'version', (await resources.version('agent', tenant, `${tenant}_1`, 1)) !== undefined])
       left.push([tenant, 'token', (await tokens.find(tenant.padEnd(64, '0'), 0)) !== undefined])
-      const again = await answers.begin({ ...nameOf(tenant), bodyHash: 'h', at: 1 }, { since: 0, max: 10 })
+      const again = await answers.begin({ ...nameOf(tenant), bodyHash: 'h', at: 10_000_000 }, { since: 0, max: 10 })
       left.push([tenant, 'answer', again !== undefined])
     }
     const kinds = ['agent', 'environment', 'session', 'file']
