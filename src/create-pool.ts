@@ -46,6 +46,7 @@ import { unknownOption } from './options/unknown.ts'
 import { notOneOf } from './options/wording.ts'
 import type { AgentOptions } from './agents/agent.ts'
 import { Agents } from './agents/catalogue.ts'
+import { checkLeanCredential } from './agents/lean.ts'
 import { UsageLedger } from './usage/usage-ledger.ts'
 import { Pool } from './pool/pool.ts'
 import type { PoolHost, PoolSettings } from './pool/pool.ts'
@@ -264,6 +265,7 @@ function readOptions(options: PoolOptions): ReadOptions {
   const confinements = new Confinements(isolation)
   checkSandboxed(options, agents, confinements)
   checkRemotes(options, agents, isolation)
+  checkLeanCredentials(agents, api)
   return {
     agents,
     path,
@@ -332,6 +334,11 @@ function checkRemotes({ driver }: PoolOptions, agents: Agents, { credentials }: 
   throw new ConfigError(`agents.${agent.name}.remotes`, `need the credential proxy; ${why}`)
 }
 
+function checkLeanCredentials({ own }: Agents, api: ApiOptions): void {
+  const host = hostEnvironment(api, process.env)
+  for (const { name, options } of own) checkLeanCredential(name, options, { ...host, ...options.env } as typeof host)
+}
+
 function budgetsOf(options: PoolOptions, { credentials }: Isolation, api: ApiOptions): Budgets {
   const budgets = readBudgets(options.budgets)
   if (options.driver !== undefined && hasBudget(budgets))
@@ -371,7 +378,9 @@ function environmentFor(
     environment: (places, agent, tenant) => {
       const told = telemetryEnvironment(telemetry, { tenant, agent: agent.name })
       const host = { ...timeout, ...told, ...hostEnvironment(apiOf(current, tenant), process.env) }
-      return agentEnvironment(host, places, agent.options.env ?? {})
+      const environment = agentEnvironment(host, places, agent.options.env ?? {})
+      checkLeanCredential(agent.name, agent.options, environment)
+      return environment
     },
     modelEnvironment: (tenant) => hostEnvironment(apiOf(current, tenant), process.env),
     updateApi: (next) => {

@@ -16,6 +16,7 @@ import { checkKeys, checkSdkOptions } from './schema.ts'
 import type { OwnedOption } from './schema.ts'
 import type { SessionRef } from '../store/store.ts'
 import type { Permissions } from './permissions.ts'
+import { asLean, checkLean } from './lean.ts'
 import { hasRemotes } from './remotes.ts'
 
 /** Variables that would let an agent out of its tenant, or keep the CLI from starting. */
@@ -101,6 +102,12 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
    * credential; the processes never have it. Needs the credential proxy.
    */
   remotes?: Readonly<Record<string, RemoteOptions>>
+  /**
+   * Starts its processes in the CLI's bare mode: sooner, and in less memory. They have the tools Bash, Edit and Read and those of MCP
+   * servers, described in fewer words. They have no subagents, skills, plugins, hooks and settings, read no CLAUDE.md, and the model is
+   * not told of the working directory, the system and the date. Such options are refused beside it, and so is an OAuth token. Default: false.
+   */
+  lean?: boolean
   /** The limits of this agent's turns and workers. Default: the pool's. */
   limits?: AgentLimitOptions
   /**
@@ -132,6 +139,7 @@ const POOL_KEYS = [
   'unboundSpares',
   'isolation',
   'remotes',
+  'lean',
   'limits',
   'residency',
   'onStaleResume',
@@ -214,6 +222,7 @@ export function readAgent(
   if (typeof options !== 'object' || options === null) throw new ConfigError(path, 'is not an object of options')
   checkKeys(path, options, [...POOL_KEYS, 'inProcessServers'])
   checkSdkOptions(path, options)
+  checkLean(path, options)
   checkVariables(path, options)
   if (!ownProcess) checkServers(path, options.mcpServers)
   const limits = readAgentLimits(`${path}.limits`, options.limits)
@@ -222,6 +231,7 @@ export function readAgent(
     unboundSpares,
     isolation,
     remotes,
+    lean,
     limits: _,
     residency: own,
     onStaleResume,
@@ -233,7 +243,7 @@ export function readAgent(
   return Object.freeze({
     name,
     options: Object.freeze({ ...options }),
-    processOptions: Object.freeze(processOptions),
+    processOptions: Object.freeze(asLean(processOptions, lean)),
     spares: spareless ?? readSpares(`${path}.spares`, spares),
     unboundSpares: spareless ?? readSpares(`${path}.unboundSpares`, unboundSpares),
     isolation: readAgentIsolation(`${path}.isolation`, isolation),
@@ -250,12 +260,14 @@ export function readAgent(
 
 /** Where the CLI may ask, processes tell when it comes to a call. A query's events are not kept. */
 function readPermissions(path: string, options: AgentOptions, ownProcess: boolean): Permissions {
-  const { evaluatedPermission, permissionMode, canUseTool } = options
+  const { evaluatedPermission, permissionMode, canUseTool, lean } = options
   if (evaluatedPermission !== undefined && typeof evaluatedPermission !== 'function')
     throw new ConfigError(`${path}.evaluatedPermission`, 'is not a function of a tool’s name')
   if (evaluatedPermission !== undefined) return { of: evaluatedPermission, callsTold: false }
   if (permissionMode === 'bypassPermissions') return { of: () => 'allow', callsTold: false }
-  return { of: () => undefined, callsTold: !ownProcess && canUseTool !== undefined && permissionMode !== 'dontAsk' }
+  // Processes tell of calls in a hook, which a lean one does not call.
+  const asks = canUseTool !== undefined && permissionMode !== 'dontAsk'
+  return { of: () => undefined, callsTold: !ownProcess && asks && lean !== true }
 }
 
 /** Checks the agents of a pool, whose `residency` holds for what they leave out. Throws ConfigError. */
