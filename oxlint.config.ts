@@ -76,6 +76,7 @@ const commandSees = [
   '../options/file-problem.ts',
   '../server/index.ts',
   '../server/api-store/sqlite.ts',
+  '../server/managed-agents/sessions/session-archive.ts',
   '../simulator/*.ts',
   '../process/*.ts',
   '../memory/*.ts',

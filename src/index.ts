@@ -142,6 +142,7 @@ export type {
 export type { OnBusy, SendOptions } from './turns/send.ts'
 export { toolUseEventId } from './journal/session-event.ts'
 export type { Warmth, WorkerPurpose } from './worker/warmth.ts'
+export type { ArchivePart, OpenPart } from './maintenance/archive-part.ts'
 export type { BackupReport } from './maintenance/backup.ts'
 export type { ExportOptions } from './maintenance/export-session.ts'
 export type { ImportOptions } from './maintenance/import-session.ts'

@@ -44,9 +44,10 @@ const usage: z.ZodType<Usage> = z.strictObject({
   estimated: z.boolean(),
 })
 
-const header: z.ZodType<{ record: ArchivedRecord }> = z.object({
+const header: z.ZodType<{ record: ArchivedRecord; parts?: Readonly<Record<string, unknown>> | undefined }> = z.object({
   format: z.literal(FORMAT),
   version: z.literal(VERSION),
+  parts: z.record(z.string(), z.unknown()).optional(),
   record: z.object({
     tenant: z.string(),
     key: z.string(),
@@ -112,6 +113,8 @@ export interface ArchiveSource {
   transcript: { folder: string; names: readonly string[] }
   /** Undefined: its workspace stays behind. */
   workspace: string | undefined
+  /** What is kept of it beside the pool. Earlier releases pass over it. */
+  parts: Readonly<Record<string, object>>
 }
 
 /** All of a session as lines of JSON, each with its newline. */
@@ -120,7 +123,8 @@ export async function* writeArchive(source: ArchiveSource, now: number): AsyncGe
   const record = { ...rest, usage: used && storedUsage(used) }
   let lines = 1
   const encode = (value: object): string => `${JSON.stringify(value)}\n`
-  yield encode({ format: FORMAT, version: VERSION, exportedAt: now, record })
+  const parts = Object.keys(source.parts).length === 0 ? {} : { parts: source.parts }
+  yield encode({ format: FORMAT, version: VERSION, exportedAt: now, record, ...parts })
   for await (const item of itemsOf(source)) {
     lines += 1
     yield encode(item)
@@ -162,6 +166,7 @@ async function* filesOf(
 /** An archive that is being read: its first line, then the rest. */
 export interface OpenArchive {
   record: ArchivedRecord
+  parts: Readonly<Record<string, unknown>>
   rest: AsyncIterator<string>
 }
 
@@ -169,8 +174,8 @@ export interface OpenArchive {
 export async function openArchive(lines: AsyncIterable<string>): Promise<OpenArchive> {
   const rest = lines[Symbol.asyncIterator]()
   const first = await rest.next()
-  const { record } = parse(header, first.done === true ? '' : first.value, 1)
-  return { record, rest }
+  const { record, parts = {} } = parse(header, first.done === true ? '' : first.value, 1)
+  return { record, parts, rest }
 }
 
 /** Where what an archive holds goes. */

@@ -8,7 +8,8 @@ import { checkOptions } from '../options/unknown.ts'
 import type { StoredSessions } from '../sessions/stored-sessions.ts'
 import type { TranscriptCopies } from '../sessions/transcript-copies.ts'
 import { isElsewhere } from '../sessions/session-files.ts'
-import type { PoolFiles, Store } from '../store/store.ts'
+import type { PoolFiles, SessionRecord, Store } from '../store/store.ts'
+import type { ArchiveParts } from './archive-part.ts'
 import { writeArchive } from './archive.ts'
 
 /** How a session is exported. */
@@ -29,6 +30,7 @@ export interface SessionExportContext {
   tenantFiles: TenantFiles
   files: PoolFiles
   emitter: PoolEmitter
+  parts: ArchiveParts
 }
 
 /** Writes sessions as lines of JSON. */
@@ -64,6 +66,7 @@ export class SessionExport {
       transcript,
       workspace: workspace && ownsCwd && !elsewhere ? cwd : undefined,
       problems,
+      parts: await this.#partsOf(record),
     }
     yield* writeArchive(source, clock.wall())
     if (held.busy() || record.turns !== turns)
@@ -72,5 +75,14 @@ export class SessionExport {
       )
     emitter.warnOf(`the export of session "${key}" lacks files`, problems)
     return problems.found
+  }
+
+  async #partsOf({ tenant, key }: SessionRecord): Promise<Record<string, object>> {
+    const parts: Record<string, object> = {}
+    for (const part of this.#context.parts.values()) {
+      const kept = await part.read(tenant, key)
+      if (kept !== undefined) parts[part.name] = kept
+    }
+    return parts
   }
 }

@@ -10,7 +10,9 @@ import type { StoredSessions } from '../sessions/stored-sessions.ts'
 import type { TranscriptCopies } from '../sessions/transcript-copies.ts'
 import type { PoolFiles, SessionRecord, Store } from '../store/store.ts'
 import { usageOfStored } from '../store/usage-json.ts'
+import type { ArchiveParts, OpenPart } from './archive-part.ts'
 import { openArchive, readArchive } from './archive.ts'
+import type { OpenArchive } from './archive.ts'
 
 /** How an exported session comes back. */
 export interface ImportOptions {
@@ -35,6 +37,7 @@ export interface SessionImportContext {
   files: PoolFiles
   tenantFiles: TenantFiles
   agents: Agents
+  parts: ArchiveParts
 }
 
 /** Brings sessions back from lines of JSON. */
@@ -61,6 +64,8 @@ export class SessionImport {
       sdkSessionId: from.sdkSessionId,
       usage: from.usage && usageOfStored(from.usage),
     }
+    const parts = this.#partsOf(archive, record)
+    record.agent = options.agent ?? parts.at(-1)?.agent ?? from.agent
     const { sdkSessionId } = record
     if (sdkSessionId !== undefined && (await store.findBySdkSessionId(sdkSessionId)) !== undefined) {
       throw new SessionConflictError(
@@ -84,8 +89,16 @@ export class SessionImport {
       const target = { tenantFiles, transcript, workspace: record.ownsCwd ? workspace : undefined, events }
       await readArchive(archive, target)
       await transcripts.reconcile(record, ownership)
+      for (const part of parts) await part.write()
     })
     return record
+  }
+
+  #partsOf({ parts }: OpenArchive, session: { tenant: string; key: string }): OpenPart[] {
+    return [...this.#context.parts.values()].flatMap((part) => {
+      const opened = Object.hasOwn(parts, part.name) ? part.open(parts[part.name], session) : undefined
+      return opened === undefined ? [] : [opened]
+    })
   }
 
   /** Where a session runs that had a directory of its caller's. */

@@ -32,6 +32,7 @@ import { Fleet } from '../fleet/fleet.ts'
 import type { FleetSettings } from '../fleet/fleet.ts'
 import type { WorkerClosing } from '../fleet/close-worker.ts'
 import type { Confines, ProcessHost } from '../fleet/starter.ts'
+import type { ArchivePart, ArchiveParts } from '../maintenance/archive-part.ts'
 import { Backup } from '../maintenance/backup.ts'
 import { TenantErasure } from '../maintenance/erase-tenant.ts'
 import { Prune } from '../maintenance/prune.ts'
@@ -160,6 +161,7 @@ export class Pool implements AsyncDisposable {
   readonly #sessions: Sessions
   readonly #queries: Queries
   readonly #maintenance: Maintenance
+  readonly #archiveParts: ArchiveParts = new Map()
   readonly #housekeeper: Housekeeper
   readonly #takeover: Takeover | undefined
   readonly #cluster: PoolCluster | undefined
@@ -212,13 +214,32 @@ export class Pool implements AsyncDisposable {
     const { stored } = this.#sessions
     this.#queries = new Queries({ clock, store, sessions: this.#sessions, agents, driver, emitter })
     const { retention } = settings
+    const archived = this.#archiveParts
     this.#maintenance = {
       pruning: new Prune({ clock, files, store, driver, retention, tenantFiles, sessions: stored, emitter, member }),
       backup: new Backup({ store, files, emitter }),
       erasure: new TenantErasure({ store, files, sessions: stored }),
       diskUse: new DiskUse({ clock, store, files, emitter }),
-      exporting: new SessionExport({ clock, store, sessions: stored, transcripts, tenantFiles, files, emitter }),
-      importing: new SessionImport({ store, driver, sessions: stored, transcripts, files, tenantFiles, agents }),
+      exporting: new SessionExport({
+        clock,
+        store,
+        sessions: stored,
+        transcripts,
+        tenantFiles,
+        files,
+        emitter,
+        parts: archived,
+      }),
+      importing: new SessionImport({
+        store,
+        driver,
+        sessions: stored,
+        transcripts,
+        files,
+        tenantFiles,
+        agents,
+        parts: archived,
+      }),
     }
     this.#housekeeper = new Housekeeper(clock, [fleet, this.#maintenance.pruning, storeHealth])
     driver.attach({
@@ -325,6 +346,14 @@ export class Pool implements AsyncDisposable {
   /** Brings back a session from these lines, all of it or nothing. Throws ArchiveError, SessionConflictError, ConfigError. */
   async importSession(lines: AsyncIterable<string>, options: ImportOptions = {}): Promise<Session> {
     return this.#sessions.handle(await this.#maintenance.importing.read(lines, options))
+  }
+
+  /**
+   * Adds what its caller keeps of sessions beside the pool to their exports, and gives it back when they are imported. `createServer()` does so
+   * for the sessions of `/v1`. One of the same name takes its place.
+   */
+  archiveAlso(part: ArchivePart): void {
+    this.#archiveParts.set(part.name, part)
   }
 
   /** Applies retention now, to at most 200 sessions. A dry run only reports what it would remove. */

@@ -8,12 +8,14 @@ import type { Operation } from '../../control/operations.ts'
 import { ConfigError } from '../../errors.ts'
 import { DEFAULT_DATA_DIR, createPool } from '../../index.ts'
 import type { PoolOptions } from '../../index.ts'
+import { sessionArchive } from '../../server/managed-agents/sessions/session-archive.ts'
 import { accessTo } from '../../store/access.ts'
 import { STORE_FILE, controlOf } from '../../store/data-dir.ts'
 import { copyOfStore, isOutdated } from '../../store/reading.ts'
 import type { ReadStore } from '../../store/reading.ts'
 import type { DataDirFlags } from '../shared/running-host.ts'
 import { withStore } from '../shared/store-flag.ts'
+import { apiOf } from './api-file.ts'
 import { isReading, read } from './reading.ts'
 
 /** An agent that is never started: what is kept can be worked on without any. */
@@ -56,6 +58,8 @@ export async function onDataDir(flags: DataDirFlags, operation: Operation, excha
   // createPool() checks what this type only claims.
   const given = { ...options, ...store, dataDir, agents: NO_AGENT } as PoolOptions
   await using pool = await createPool(given).catch((error: unknown) => Promise.reject(blame(loaded, error)))
+  using api = apiOf(pool, dataDir, operation)
+  if (api !== undefined) pool.archiveAlso(sessionArchive(api.resources))
   return await drive(operate(pool, operation, input), take)
 }
 

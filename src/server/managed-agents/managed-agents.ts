@@ -32,6 +32,7 @@ import { Mounting } from './sessions/file-resources.ts'
 import { resourceRoutes } from './sessions/resource-routes.ts'
 import { eventRoutes } from './sessions/event-routes.ts'
 import { SentEvents } from './sessions/sent-events.ts'
+import { sessionArchive } from './sessions/session-archive.ts'
 import { sessionRoutes } from './sessions/session-routes.ts'
 import { ApiSessions, isGone } from './sessions/sessions.ts'
 
@@ -92,6 +93,7 @@ export function managedAgents(
     mounting: new Mounting(files, now, fileLimits.fileStorage),
     now,
   })
+  pool.archiveAlso(sessionArchive(resources))
   const budgets = new Budgets({ sessions, warn })
   const sent = new SentEvents({ sessions, questions, quotas, budgets, files: new FileSources(files) })
   // Sessions also go by retention, by the command line, and by other routes.

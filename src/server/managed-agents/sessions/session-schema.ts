@@ -135,7 +135,7 @@ export const eventSend: z.ZodType<{ events: SentEvent[] }> = z.strictObject({
   events: z.array(sent).min(1).max(MAX_EVENTS),
 })
 
-const budget: z.ZodType<Budget> = z.strictObject({
+export const budget: z.ZodType<Budget> = z.strictObject({
   type: z.literal('limit'),
   max_list_cost: z.strictObject({
     amount: z.string().regex(/^[1-9]\d{0,9}$/, 'must be whole cents as a string, like "125"'),
