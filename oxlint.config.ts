@@ -257,6 +257,7 @@ const borders: Border[] = [
   {
     files: ['src/files/**'],
     imports: ['../errors.ts', '../clock.ts', '../units.ts'],
+    spawns: true,
     says: 'files sees errors, clock and units.',
   },
   {

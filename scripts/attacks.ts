@@ -10,6 +10,7 @@ const has = (program: string): boolean => existsSync(`/usr/bin/${program}`)
 /** Why this machine cannot do a mode; undefined: it can. */
 function missingFor(mode: Mode): string | undefined {
   if (process.platform !== 'linux') return 'needs Linux'
+  if (mode === 'user') return process.getuid?.() === 0 ? undefined : 'needs root'
   if (mode !== 'none' && !has('bwrap')) return 'needs bubblewrap'
   return mode !== 'bubblewrap' && mode !== 'none' && !has('socat') ? 'needs socat' : undefined
 }

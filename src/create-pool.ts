@@ -24,6 +24,7 @@ import { hasBudget, readBudgets } from './options/budgets.ts'
 import type { Budgets, BudgetsOptions } from './options/budgets.ts'
 import { Confinements } from './isolation/confinement.ts'
 import { openBoundary } from './isolation/isolation.ts'
+import type { Boundary } from './isolation/isolation.ts'
 import { writtenEgress } from './options/egress.ts'
 import { readCluster } from './options/cluster.ts'
 import type { Cluster, ClusterOptions } from './options/cluster.ts'
@@ -49,7 +50,7 @@ import { Agents } from './agents/catalogue.ts'
 import { checkLeanCredential } from './agents/lean.ts'
 import { UsageLedger } from './usage/usage-ledger.ts'
 import { Pool } from './pool/pool.ts'
-import type { PoolHost, PoolSettings } from './pool/pool.ts'
+import type { IsolationStats, PoolHost, PoolSettings } from './pool/pool.ts'
 import { machineMemory } from './process/machine-memory.ts'
 import { RunFiles } from './process/run-files.ts'
 import { ProcessTable } from './process/table.ts'
@@ -152,9 +153,19 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   // Its probes are processes of their own, and take longest.
   const { isolation, confinements } = read
   const network = confinements.needs(agents.own)
-  const places = { dataDir: dataDir.path, storeFile, path: process.env['PATH'] }
+  const claudePath = options.driver === undefined ? findClaudeExecutable() : undefined
+  const places = {
+    dataDir: dataDir.path,
+    storeFile,
+    path: process.env['PATH'],
+    programs: claudePath === undefined ? [] : [claudePath],
+  }
+  const modes = confinements.modes(agents.own)
+  const mayHaveUsers = network !== undefined && modes.includes('user')
+  if (mayHaveUsers) dataDir.letUsersPass(true)
+  const { paths, uids } = isolation
   const probing =
-    network === undefined ? Promise.resolve(undefined) : openBoundary({ network, paths: isolation.paths }, places)
+    network === undefined ? Promise.resolve(undefined) : openBoundary({ modes, network, paths, uids }, places)
   probing.catch(ignored)
   opened.defer(() => probing.then(ignored, ignored))
   const freezes = [settings, ...agents.own].some(({ residency }) => residency?.freezes)
@@ -165,6 +176,8 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   opened.defer(() => credentials?.close())
   const boundary = await probing
   confinements.boundary = boundary
+  if (boundary?.mode === 'user') dataDir.giveUsers(uids)
+  else if (mayHaveUsers) dataDir.letUsersPass(false)
   const files = tenantFiles
   const compileCache = process.env['NODE_COMPILE_CACHE']
   const own = { clock, files, runDir, spoolDir, spoolLimitBytes, boundary, cgroup, compileCache }
@@ -196,8 +209,8 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
       tenantFiles,
       ...environmentFor(settings.starts, read),
       credentials,
-      claudePath: options.driver === undefined ? findClaudeExecutable() : undefined,
-      isolation: { mode: isolation.mode, egress: writtenEgress(isolation.egress), cgroup: cgroup?.facts },
+      claudePath,
+      isolation: { mode: modeOf(isolation, boundary), egress: writtenEgress(isolation.egress), cgroup: cgroup?.facts },
       confinements,
       transcripts: {
         copied: transcripts === 'store',
@@ -221,6 +234,10 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
 }
 
 const ignored = (): void => undefined
+
+/** What holds for all agents. A boundary may be there for some of them alone. */
+const modeOf = ({ mode }: Isolation, boundary: Boundary | undefined): IsolationStats['mode'] =>
+  mode === 'none' ? mode : (boundary?.mode ?? 'none')
 
 /** Throws the ConfigError that `createPool()` would throw for these options, and opens nothing. */
 export function checkPoolOptions(options: PoolOptions): void {
@@ -263,7 +280,7 @@ function readOptions(options: PoolOptions): ReadOptions {
   const api = readApi(options.api)
   const isolation = readIsolation(options.isolation)
   const confinements = new Confinements(isolation)
-  checkSandboxed(options, agents, confinements)
+  checkSandboxed(options, agents, { isolation, confinements })
   checkRemotes(options, agents, isolation)
   checkLeanCredentials(agents, api)
   return {
@@ -300,7 +317,11 @@ function storeOf(store: PoolOptions['store']): Pick<ReadOptions, 'own' | 'databa
 
 const wanted = ({ min = 0, max = min }: SpareOptions = {}): number => max
 
-function checkSandboxed(options: PoolOptions, agents: Agents, confinements: Confinements): void {
+function checkSandboxed(
+  options: PoolOptions,
+  agents: Agents,
+  { isolation, confinements }: { isolation: Isolation; confinements: Confinements },
+): void {
   for (const agent of agents.own) {
     const { name } = agent
     confinements.check(`agents.${name}.isolation`, agent)
@@ -310,16 +331,15 @@ function checkSandboxed(options: PoolOptions, agents: Agents, confinements: Conf
         `isolation.${limit}`,
         'is for processes of the Agent SDK, not for those of your own driver; leave it out',
       )
-    if (!confinements.isSandboxed(agent)) continue
-    if (options.driver !== undefined)
+    if (options.driver !== undefined && (isolation.mode !== 'none' || confinements.isSandboxed(agent)))
       throw new ConfigError(
         'isolation.mode',
         'is for processes of the Agent SDK, not for those of your own driver; write "none"',
       )
-    if (wanted(agent.options.unboundSpares) > 0)
+    if (confinements.isSandboxed(agent) && wanted(agent.options.unboundSpares) > 0)
       throw new ConfigError(
         `agents.${name}.unboundSpares`,
-        'cannot be kept: a sandbox is made for one directory; leave it out, or write isolation.mode "none"',
+        'cannot be kept: a sandbox is made for one directory; leave it out, or write isolation.mode "user" or "none"',
       )
   }
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { rmSync } from 'node:fs'
+import { chmodSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../clock.ts'
@@ -28,6 +28,9 @@ import { takesSocket } from './tested.ts'
 import { basePath } from './upstream.ts'
 import type { Upstream } from './upstream.ts'
 
+/** Users who own what is in a folder pass through it, and see no names. */
+const PASSABLE = 0o711
+
 /** A worker that is about to be started. */
 export interface NewWorker {
   id: string
@@ -41,6 +44,8 @@ export interface NewWorker {
   egress?: EgressLists | undefined
   /** Places that it reaches at local addresses, which add a credential. Default: none. */
   remotes?: readonly Remote[] | undefined
+  /** The user who may connect to its socket; undefined: the host's. */
+  user?: number | undefined
 }
 
 /** What a worker gets. */
@@ -80,6 +85,7 @@ export interface CredentialProxyOptions {
 interface Granted {
   charged: Charged
   socket: string | undefined
+  user: number | undefined
   egress: { socket: string; lists: EgressLists } | undefined
   token: string
   upstream: Upstream
@@ -182,6 +188,7 @@ export class CredentialProxy {
     const granted: Granted = {
       charged: { tenant, agent, session },
       socket: folder === undefined ? undefined : join(folder, SOCKET),
+      user: worker.user,
       egress: folder === undefined || lists === undefined ? undefined : { socket: join(folder, EGRESS_SOCKET), lists },
       token,
       upstream,
@@ -191,6 +198,7 @@ export class CredentialProxy {
       told: false,
     }
     granted.acknowledged.promise.catch(() => undefined)
+    if (folder !== undefined && worker.user !== undefined) chmodSync(this.#options.socketDir, PASSABLE)
     this.#grants.set(id, granted)
     const bySocket = worker.executable === undefined && this.#takesSocket
     if (!bySocket) this.#listenOnLoopback()
@@ -314,8 +322,9 @@ export class CredentialProxy {
 
   *#ordersFor(worker: string, granted: Granted, accounts: readonly AccountState[]): Generator<Order> {
     for (const state of accounts) yield { do: 'account', ...state }
-    const { socket, token, base, upstream, charged, egress } = granted
-    yield { do: 'grant', worker, socket, tokenHash: hashOf(token).toString('hex'), base, upstream, charged, egress }
+    const { socket, user, token, base, upstream, charged, egress } = granted
+    const tokenHash = hashOf(token).toString('hex')
+    yield { do: 'grant', worker, socket, user, tokenHash, base, upstream, charged, egress }
   }
 
   *#allOrders(): Generator<Order> {

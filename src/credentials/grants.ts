@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
@@ -51,6 +51,13 @@ function close(server: Server): void {
   server.closeAllConnections()
 }
 
+/** Lets a user connect, and no other one. The folder stays the host's, so that nothing else can stand in the place of the socket. */
+function openTo(user: number, socket: string): void {
+  chownSync(socket, user, user)
+  chmodSync(socket, 0o600)
+  chmodSync(dirname(socket), 0o711)
+}
+
 /** The workers that may call, each on a socket of its own, where only its own token counts. */
 export class Grants {
   readonly #serve: Serve
@@ -65,7 +72,11 @@ export class Grants {
   }
 
   /** Listens for a worker. Rejects with what the system says. */
-  async add(grant: Omit<Grant, 'server' | 'running' | 'bound' | 'gone'>, socket: string | undefined): Promise<Grant> {
+  async add(
+    grant: Omit<Grant, 'server' | 'running' | 'bound' | 'gone'>,
+    socket: string | undefined,
+    user?: number,
+  ): Promise<Grant> {
     this.remove(grant.worker)
     const server = listener((request, response) => {
       this.#serve(request, response, holds(made, request) ? made : undefined)
@@ -78,6 +89,7 @@ export class Grants {
     rmSync(socket, { force: true })
     mkdirSync(dirname(socket), { recursive: true, mode: 0o700 })
     await listening(server, () => server.listen(socket))
+    if (user !== undefined) openTo(user, socket)
     return made
   }
 

@@ -35,6 +35,8 @@ export type Order =
       worker: string
       /** Undefined: loopback alone. */
       socket: string | undefined
+      /** The user who alone may connect to the socket, beside root; undefined: the host's. */
+      user: number | undefined
       tokenHash: string
       base: string
       upstream: Upstream

@@ -108,12 +108,13 @@ async function begin(order: Extract<Order, { do: 'begin' }>): Promise<void> {
 async function grant({
   worker,
   socket,
+  user,
   tokenHash,
   egress: wayOut,
   ...rest
 }: Extract<Order, { do: 'grant' }>): Promise<void> {
   try {
-    const added = await grants.add({ ...rest, worker, tokenHash: Buffer.from(tokenHash, 'hex') }, socket)
+    const added = await grants.add({ ...rest, worker, tokenHash: Buffer.from(tokenHash, 'hex') }, socket, user)
     if (wayOut !== undefined) await egress.open(added, wayOut)
     tell({ says: 'granted', worker })
   } catch (error) {

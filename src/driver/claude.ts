@@ -372,13 +372,10 @@ class ClaudeProcess implements AgentProcess {
     return child
   }
 
-  #sandboxed(
-    inside: Parameters<Boundary['wrap']>[0],
-    confinement: Confinement,
-  ): ReturnType<Boundary['wrap']> & { isSandbox: true } {
+  #sandboxed(inside: Parameters<Boundary['wrap']>[0], confinement: Confinement): ReturnType<Boundary['wrap']> {
     const { boundary } = this.#driver
     if (boundary === undefined) throw new StartError('isolation', 'the pool was created without a boundary')
-    return { ...boundary.wrap(inside, this.#spec.options, confinement), isSandbox: true }
+    return boundary.wrap(inside, this.#spec.options, confinement)
   }
 
   /** Rejects when the process ends before it is ready. */

@@ -74,8 +74,10 @@ export interface StartSpec {
   initializeTimeoutMs: number
 }
 
-/** What a sandboxed process can reach beside its own places. */
+/** What a process behind a boundary can reach beside its own places. */
 export interface Confinement {
+  /** The user of its tenant, if tenants have users. */
+  owner?: number | undefined
   /** Everything, the model alone, or what the HTTP proxy at a socket leads to. */
   network: 'open' | 'model' | { socket: string; allow: readonly (readonly string[])[] }
 }
@@ -87,7 +89,13 @@ export interface Boundary {
     inner: { command: string; args: readonly string[]; cwd: string; env: Readonly<Record<string, string | undefined>> },
     options: Options,
     confinement: Confinement,
-  ): { command: string; args: string[]; env: Readonly<Record<string, string | undefined>> }
+  ): {
+    command: string
+    args: string[]
+    env: Readonly<Record<string, string | undefined>>
+    /** Its signals and exits are those of the process inside. */
+    isSandbox: boolean
+  }
 }
 
 /** The answer to an interrupt: prompts that will still run. */

@@ -18,6 +18,8 @@ export interface RawEntry {
 export interface FileCalls {
   open(path: RawPath, flags: number, mode?: number): Promise<number>
   close(fd: number): Promise<void>
+  /** Closes what was only read, or only a place: nothing is lost with it, so nothing waits for it or fails. */
+  drop(fd: number): void
   fstat(fd: number): Promise<Stats>
   lstat(path: RawPath): Promise<Stats>
   /** At most so many names of a folder. */
@@ -34,10 +36,12 @@ export interface FileCalls {
   rename(from: RawPath, to: RawPath): Promise<void>
   readlink(path: RawPath): Promise<Buffer>
   symlink(target: RawPath, path: RawPath): Promise<void>
+  /** Gives it to a user and the group of the same number. Does not follow a link. */
+  lchown(path: RawPath, uid: number): Promise<void>
   chmod(path: RawPath, mode: number): Promise<void>
   fchmod(fd: number, mode: number): Promise<void>
   /** The mount that an open file is in; undefined where that cannot be told. Asks the kernel alone, so it never waits for a disk. */
-  mountOf(fd: number): string | undefined
+  mountOf(fd: number): Promise<string | undefined>
 }
 
 interface Kinds {
@@ -90,7 +94,15 @@ const readOnce = promisify(fs.read) as (
   position: number,
 ) => Promise<{ bytesRead: number }>
 
-function mountOf(fd: number): string | undefined {
+function drop(fd: number): void {
+  try {
+    fs.closeSync(fd)
+  } catch {
+    // It is closed already.
+  }
+}
+
+async function mountOf(fd: number): Promise<string | undefined> {
   try {
     return /^mnt_id:\s*(\d+)/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1]
   } catch {
@@ -102,6 +114,7 @@ function mountOf(fd: number): string | undefined {
 export const nodeCalls: FileCalls = {
   open: promisify(fs.open),
   close: promisify(fs.close),
+  drop,
   fstat: promisify(fs.fstat) as FileCalls['fstat'],
   lstat: promisify(fs.lstat) as FileCalls['lstat'],
   list,
@@ -116,6 +129,7 @@ export const nodeCalls: FileCalls = {
   rename: promisify(fs.rename),
   readlink: (path) => fs.promises.readlink(path, { encoding: 'buffer' }),
   symlink: (target, path) => fs.promises.symlink(target, path),
+  lchown: (path, uid) => fs.promises.lchown(path, uid, uid),
   chmod: promisify(fs.chmod),
   fchmod: promisify(fs.fchmod),
   mountOf,

@@ -1,4 +1,4 @@
-import { PLAIN_MODE, closeRead } from './folder.ts'
+import { PLAIN_MODE } from './folder.ts'
 import type { Folder } from './folder.ts'
 import type { Operation } from './operation.ts'
 import { BLOCK_BYTES, piecesIn } from './pieces.ts'
@@ -56,7 +56,7 @@ export async function* piecesOf(
       else yield { kind: 'file', path, mode, data }
     }
   } finally {
-    closeRead(fd)
+    operation.drop(fd)
   }
 }
 

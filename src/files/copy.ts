@@ -1,5 +1,5 @@
 import type { RawEntry } from './calls.ts'
-import { PLAIN_MODE, closeRead, closeWritten } from './folder.ts'
+import { PLAIN_MODE, closeWritten } from './folder.ts'
 import type { Folder, OpenFile } from './folder.ts'
 import type { Operation } from './operation.ts'
 import { Refusal, isGeneral, isMissing, wrongKind } from './problem.ts'
@@ -91,7 +91,8 @@ async function copyEntry(
 async function copyFile({ operation }: CopyContext, from: Folder, to: Folder, name: Buffer): Promise<void> {
   const file = await from.read(name)
   try {
-    const { size, blocks, mode } = file.stats
+    const { size, blocks, mode, uid } = file.stats
+    if (operation.owner !== undefined && uid !== operation.owner) throw new Refusal('denied', 'belongs to another user')
     if (size > operation.bounds.fileBytes) throw new Refusal('too_large', `has ${size} bytes`)
     const onDisk = blocks * BLOCK_BYTES
     operation.bytes(Math.min(size, onDisk))
@@ -101,7 +102,7 @@ async function copyFile({ operation }: CopyContext, from: Folder, to: Folder, na
     if (isPlain) await to.copyHere(file, from, name, name)
     else await copyInPieces(operation, file, to, name)
   } finally {
-    closeRead(file.fd)
+    operation.drop(file.fd)
   }
 }
 
@@ -116,7 +117,7 @@ async function copyInPieces(operation: Operation, file: OpenFile, to: Folder, na
     }
     await operation.call((calls) => calls.truncate(target, at))
   } catch (error) {
-    closeRead(target)
+    operation.drop(target)
     throw error
   }
   await closeWritten(operation, target, file.stats.mode)

@@ -1,4 +1,4 @@
-import { closeSync, constants } from 'node:fs'
+import { constants } from 'node:fs'
 import type { Stats } from 'node:fs'
 import { kindOf } from './calls.ts'
 import type { FileCalls, RawEntry, RawPath } from './calls.ts'
@@ -18,15 +18,6 @@ const OWNER_FILE = 0o600
 export const PLAIN_MODE: number = 0o777
 
 const SLASH = Buffer.from('/')
-
-/** Closes what was only read, or only a place. */
-export function closeRead(fd: number): void {
-  try {
-    closeSync(fd)
-  } catch {
-    // Nothing is lost with it.
-  }
-}
 
 /** An open file. */
 export interface OpenFile {
@@ -48,11 +39,11 @@ export class Folder implements AsyncDisposable {
   #modeBefore: number | undefined
   #repaired = false
 
-  private constructor(operation: Operation, path: Buffer, fd: number | undefined) {
+  private constructor(operation: Operation, path: Buffer, opened?: { fd: number; mount: string | undefined }) {
     this.#operation = operation
-    this.#fd = fd
-    this.#path = fd === undefined ? path : Buffer.from(`/proc/self/fd/${fd}`)
-    this.#mount = fd === undefined ? undefined : operation.calls.mountOf(fd)
+    this.#fd = opened?.fd
+    this.#path = opened === undefined ? path : Buffer.from(`/proc/self/fd/${opened.fd}`)
+    this.#mount = opened?.mount
   }
 
   /** Opens a folder by its path. Links on the way are followed: to be used only where no agent could put one. */
@@ -63,15 +54,15 @@ export class Folder implements AsyncDisposable {
   static async #open(operation: Operation, path: Buffer, within?: Folder): Promise<Folder> {
     if (operation.anchored) {
       const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW
-      const fd = await operation.call((calls) => calls.open(path, flags), closeRead)
-      const folder = new Folder(operation, path, fd)
+      const fd = await operation.call((calls) => calls.open(path, flags), operation.drop)
+      const folder = new Folder(operation, path, { fd, mount: await operation.calls.mountOf(fd) })
       if (within === undefined || folder.#mount === within.#mount) return folder
-      closeRead(fd)
+      folder.drop()
       throw new Refusal('mount', 'is in another file system')
     }
     const found = await operation.call((calls) => calls.lstat(path))
     if (!found.isDirectory()) throw wrongKind(kindOf(found))
-    return new Folder(operation, path, undefined)
+    return new Folder(operation, path)
   }
 
   /** A folder in it. */
@@ -170,7 +161,7 @@ export class Folder implements AsyncDisposable {
     try {
       const { fd, stats } = await this.#file(name, O_WRONLY | O_APPEND)
       if (stats.nlink <= 1) return fd
-      closeRead(fd)
+      this.#operation.drop(fd)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
       return this.create(name)
@@ -181,7 +172,9 @@ export class Folder implements AsyncDisposable {
   /** Makes a new file, and opens it for writing. */
   create(name: Buffer): Promise<number> {
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
-    return this.#allowed(() => this.#call((calls) => calls.open(this.at(name), flags, OWNER_FILE), closeRead))
+    return this.#allowed(() =>
+      this.#call((calls) => calls.open(this.at(name), flags, OWNER_FILE), this.#operation.drop),
+    )
   }
 
   /** Sets its rights, which are to stay so. */
@@ -225,7 +218,7 @@ export class Folder implements AsyncDisposable {
 
   /** Closes it, and leaves its rights as they are. */
   drop(): void {
-    if (this.#fd !== undefined) closeRead(this.#fd)
+    if (this.#fd !== undefined) this.#operation.drop(this.#fd)
   }
 
   async #file(name: Buffer, flags: number): Promise<OpenFile> {
@@ -235,13 +228,14 @@ export class Folder implements AsyncDisposable {
   /** The name is opened first, without effect; then, if it is a file, the same file through its descriptor. */
   async #anchoredFile(name: Buffer, flags: number): Promise<OpenFile> {
     const place = await this.#allowed(() =>
-      this.#call((calls) => calls.open(this.at(name), O_PATH | O_NOFOLLOW), closeRead),
+      this.#call((calls) => calls.open(this.at(name), O_PATH | O_NOFOLLOW), this.#operation.drop),
     )
     try {
       const stats = await this.#call((calls) => calls.fstat(place))
       if (!stats.isFile()) throw wrongKind(kindOf(stats))
       const path = `/proc/self/fd/${place}`
-      const open = (): Promise<number> => this.#call((calls) => calls.open(path, flags | O_NONBLOCK), closeRead)
+      const open = (): Promise<number> =>
+        this.#call((calls) => calls.open(path, flags | O_NONBLOCK), this.#operation.drop)
       const fd = await open().catch(async (error: unknown) => {
         if (!isDenied(error)) throw error
         const mode = stats.mode & 0o7777
@@ -256,7 +250,7 @@ export class Folder implements AsyncDisposable {
       })
       return { fd, stats }
     } finally {
-      closeRead(place)
+      this.#operation.drop(place)
     }
   }
 
@@ -264,15 +258,15 @@ export class Folder implements AsyncDisposable {
     const path = this.at(name)
     const found = await this.#call((calls) => calls.lstat(path))
     if (!found.isFile()) throw wrongKind(kindOf(found))
-    const fd = await this.#call((calls) => calls.open(path, flags | O_NONBLOCK | O_NOFOLLOW), closeRead)
+    const fd = await this.#call((calls) => calls.open(path, flags | O_NONBLOCK | O_NOFOLLOW), this.#operation.drop)
     try {
       const stats = await this.#call((calls) => calls.fstat(fd))
       if (stats.isFile() && stats.ino === found.ino && stats.dev === found.dev) return { fd, stats }
     } catch (error) {
-      closeRead(fd)
+      this.#operation.drop(fd)
       throw error
     }
-    closeRead(fd)
+    this.#operation.drop(fd)
     throw new Refusal('changed', 'was replaced meanwhile')
   }
 

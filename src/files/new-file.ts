@@ -1,4 +1,4 @@
-import { closeRead, closeWritten } from './folder.ts'
+import { closeWritten } from './folder.ts'
 import type { Folder } from './folder.ts'
 import type { Operation } from './operation.ts'
 import { failure } from './problem.ts'
@@ -49,7 +49,7 @@ export class NewFile {
 
   /** Gives it up as it is. */
   drop(): void {
-    closeRead(this.#fd)
+    this.#operation.drop(this.#fd)
     this.#end()
   }
 

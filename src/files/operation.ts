@@ -91,6 +91,8 @@ export class Operation implements Disposable {
   readonly bounds: Readonly<Bounds>
   /** Whether paths begin at an open folder. */
   readonly anchored: boolean
+  /** The user whose files alone may be touched, if the host could touch others. */
+  readonly owner: number | undefined
   readonly #root: string
   readonly #lane: Lane
   readonly #clock: Clock
@@ -103,13 +105,21 @@ export class Operation implements Disposable {
 
   constructor(
     root: string,
-    parts: { calls: FileCalls; lane: Lane; clock: Clock; anchored: boolean; bounds: Readonly<Bounds> },
+    parts: {
+      calls: FileCalls
+      lane: Lane
+      clock: Clock
+      anchored: boolean
+      bounds: Readonly<Bounds>
+      owner?: number | undefined
+    },
   ) {
     this.#root = root
     this.#lane = parts.lane
     this.#clock = parts.clock
     this.calls = parts.calls
     this.anchored = parts.anchored
+    this.owner = parts.owner
     this.bounds = parts.bounds
     this.#endsAt = parts.clock.now() + parts.bounds.totalMs
   }
@@ -127,6 +137,9 @@ export class Operation implements Disposable {
       void call.then(undo, () => undefined)
     })
   }
+
+  /** Closes what was only read, or only a place. */
+  readonly drop = (fd: number): void => this.calls.drop(fd)
 
   /** Counts more files and folders. */
   entries(count: number): void {

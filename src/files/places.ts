@@ -16,6 +16,15 @@ export interface FilesParts {
   /** Whether paths may begin at open folders. Default: as this system can. */
   anchored?: boolean
   bounds?: Partial<Bounds>
+  /** Whose the folder of a tenant is, by its name, and how to work in it as that user. Undefined: the host's. */
+  ownerOf?: (root: string) => Owner | undefined
+}
+
+/** Another user than the host's, who owns the folder of a tenant. */
+export interface Owner {
+  readonly uid: number
+  /** With the rights of that user. */
+  readonly calls: FileCalls
 }
 
 /** A name, and the folders on the way to it from its tenant's. */
@@ -54,9 +63,11 @@ function workspaceElsewhere(path: string): Place | undefined {
 export class Places {
   readonly #base: string
   readonly #parts: { clock: Clock; calls: FileCalls; anchored: boolean; bounds: Bounds; lane: Lane }
+  readonly #ownerOf: (root: string) => Owner | undefined
 
-  constructor(base: string, { clock, calls, anchored, bounds }: FilesParts) {
+  constructor(base: string, { clock, calls, anchored, bounds, ownerOf = () => undefined }: FilesParts) {
     this.#base = resolve(base)
+    this.#ownerOf = ownerOf
     this.#parts = {
       clock: clock ?? systemClock,
       calls: calls ?? nodeCalls,
@@ -85,9 +96,23 @@ export class Places {
     }
   }
 
-  /** Begins work for the tenant of this place. */
+  /** Begins work for the tenant of this place, with the rights of the user who owns its folder. */
   operation({ root }: Place, bounds: Partial<Bounds> = {}): Operation {
-    return new Operation(root, { ...this.#parts, bounds: { ...this.#parts.bounds, ...bounds } })
+    const owner = root === '' ? undefined : this.#ownerOf(root)
+    return this.#begin(root, bounds, owner && { calls: owner.calls })
+  }
+
+  /** The same with the rights of the host. */
+  operationOfHost({ root }: Place, bounds: Partial<Bounds>): Operation {
+    return this.#begin(root, bounds, { owner: this.#ownerOf(root)?.uid })
+  }
+
+  #begin(
+    root: string,
+    bounds: Partial<Bounds>,
+    parts: { calls?: FileCalls; owner?: number | undefined } = {},
+  ): Operation {
+    return new Operation(root, { ...this.#parts, ...parts, bounds: { ...this.#parts.bounds, ...bounds } })
   }
 
   /** Opens the folder that is this place. */

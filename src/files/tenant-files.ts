@@ -4,11 +4,12 @@ import type { EntryKind } from './calls.ts'
 import { contentsOf, piecesOf } from './contents.ts'
 import type { Content } from './contents.ts'
 import { copyTree } from './copy.ts'
-import { Folder, closeRead } from './folder.ts'
+import { Folder } from './folder.ts'
 import { linesFromEnd, linesFromStart } from './lines.ts'
 import type { Line, LineBounds } from './lines.ts'
 import { NewFile } from './new-file.ts'
 import type { Bounds, Operation } from './operation.ts'
+import { ownTree } from './own-tree.ts'
 import { Places, nameOf } from './places.ts'
 import type { FilesParts, Place } from './places.ts'
 import { Problems, failure, isGeneral, isMissing, isNoFolder, wrongKind } from './problem.ts'
@@ -129,7 +130,7 @@ export class TenantFiles {
       try {
         return await textIn(operation, fd, maxBytes)
       } finally {
-        closeRead(fd)
+        operation.drop(fd)
       }
     })
   }
@@ -144,7 +145,7 @@ export class TenantFiles {
       try {
         yield* (bounds.from === 'start' ? linesFromStart : linesFromEnd)(operation, file, bounds)
       } finally {
-        closeRead(file.fd)
+        operation.drop(file.fd)
       }
     } catch (error) {
       if (!isMissing(error)) throw failure('reading a file', place.path, error)
@@ -338,13 +339,24 @@ export class TenantFiles {
     { problems, except }: { problems: Problems; except: ReadonlySet<string> },
   ): Promise<void> {
     const place = this.#places.locate(from)
-    using operation = this.#places.operation(place, ENDLESS)
+    using operation = this.#places.operationOfHost(place, ENDLESS)
     try {
       await using source = await this.#places.open(operation, place)
       await using parent = await Folder.open(operation, dirname(to))
       await copyTree(operation, source, parent, Buffer.from(basename(to)), { path: place.path, problems, except })
     } catch (error) {
       if (!isMissing(error)) throw failure('copying files', place.path, error)
+    }
+  }
+
+  /** Gives what a user has in a tenant's folder to another one. Throws FilesError, and can be repeated then. */
+  async giveTo(path: string, users: { from: number; to: number }): Promise<void> {
+    const place = this.#places.locate(path)
+    using operation = this.#places.operationOfHost(place, ENDLESS)
+    try {
+      await ownTree(operation, path, users)
+    } catch (error) {
+      throw failure('changing the owner of files', place.path, error)
     }
   }
 

@@ -1,4 +1,4 @@
-import { closeRead, closeWritten } from './folder.ts'
+import { closeWritten } from './folder.ts'
 import type { Operation } from './operation.ts'
 import { Refusal } from './problem.ts'
 
@@ -17,7 +17,7 @@ export async function write(operation: Operation, fd: number, pieces: Iterable<s
   try {
     for (const piece of pieces) await operation.call((calls) => calls.write(fd, Buffer.from(piece)))
   } catch (error) {
-    closeRead(fd)
+    operation.drop(fd)
     throw error
   }
   await closeWritten(operation, fd)

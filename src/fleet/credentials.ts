@@ -22,6 +22,7 @@ export interface Credentials {
       executable: string | undefined
       egress?: readonly (readonly string[])[] | undefined
       remotes?: readonly Remote[] | undefined
+      user?: number | undefined
     },
     environment: () => Record<string, string>,
   ): {

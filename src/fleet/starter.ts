@@ -128,9 +128,17 @@ export class Starter {
    * Makes sure that a process can work in a directory. A workspace of the pool is made again if it is gone, and opened again if its
    * agent has closed it. True if it was made again. Throws StartError, FilesError if something else is in the workspace's place.
    */
-  async prepareCwd({ cwd, ownsCwd }: { cwd: string; ownsCwd: boolean }): Promise<boolean> {
+  async prepareCwd({
+    cwd,
+    ownsCwd,
+    owner,
+  }: {
+    cwd: string
+    ownsCwd: boolean
+    owner?: number | undefined
+  }): Promise<boolean> {
     if (ownsCwd) return this.#context.host.tenantFiles.restoreFolder(cwd)
-    await checkCwd(cwd)
+    await checkCwd(cwd, owner)
     return false
   }
 
@@ -157,10 +165,19 @@ export class Starter {
     const remotes = [...agent.remotes, ...servers.values()]
     const lists = host.confinements?.isSandboxed(agent) === true ? host.confinements.listsOf(agent, tenant) : undefined
     const granted = host.credentials?.grant(
-      { id, agent: agent.name, tenant, session: owner?.ref.key, executable, egress: wayOut(lists, remotes), remotes },
+      {
+        id,
+        agent: agent.name,
+        tenant,
+        session: owner?.ref.key,
+        executable,
+        egress: wayOut(lists, remotes),
+        remotes,
+        user: places.owner,
+      },
       environment,
     )
-    const confinement = lists && { network: networkOf(lists, granted?.egressSocket) }
+    const confinement = confinementOf(places, lists, granted?.egressSocket)
     const process = host.driver.start({
       workerId: id,
       cwd,
@@ -223,6 +240,15 @@ export class Starter {
       throw error
     }
   }
+}
+
+function confinementOf(
+  { owner }: TenantPlaces,
+  lists: readonly (readonly string[])[] | undefined,
+  socket: string | undefined,
+): Confinement | undefined {
+  if (lists !== undefined) return { network: networkOf(lists, socket) }
+  return owner === undefined ? undefined : { network: 'open', owner }
 }
 
 /** Without a socket nothing but the model is left. */

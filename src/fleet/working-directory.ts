@@ -8,9 +8,14 @@ const SENTENCES: Readonly<Record<string, string>> = {
 }
 
 /** Throws StartError if a process cannot run in a directory of the caller. The CLI's own message would blame the binary. */
-export async function checkCwd(path: string): Promise<void> {
-  const obstacle = await obstacleAt(path)
+export async function checkCwd(path: string, user?: number): Promise<void> {
+  const obstacle = await obstacleAt(path, user)
   if (obstacle === undefined) return
+  if (obstacle === 'EACCES' && user !== undefined)
+    throw new StartError(
+      'spawn',
+      `the working directory ${path} cannot be entered by user ${user}, whom the tenant has; permit it to read and enter the directory and those above, or delete the session`,
+    )
   const problem = SENTENCES[obstacle] ?? `cannot be used (${obstacle}); repair it`
   throw new StartError('spawn', `the working directory ${path} ${problem}, or delete the session`)
 }

@@ -7,9 +7,12 @@ import type { EgressLists } from '../egress/rules.ts'
 /** A list of places, or everything. */
 type Egress = 'open' | readonly string[]
 
+/** What can be around a process. */
+export type Mode = 'bubblewrap' | 'user'
+
 /** What is said of a pool, and of an agent of it. */
 interface PoolRules {
-  readonly mode: 'none' | 'bubblewrap'
+  readonly mode: 'none' | 'auto' | Mode
   readonly egress: Egress
   readonly tenants: Readonly<Record<string, Egress>>
   readonly credentials: 'proxy' | 'environment'
@@ -38,7 +41,7 @@ const networkFor = (limits: readonly Egress[]): Network => {
 export class Confinements {
   readonly #rules: PoolRules
   /** What the boundary can do; undefined: there is none. */
-  #boundary: { readonly network: Network } | undefined
+  #boundary: { readonly network: Network; readonly mode: Mode } | undefined
   /** What cgroups can limit here. */
   #controllers: readonly (keyof WorkerLimits)[] = []
 
@@ -47,8 +50,16 @@ export class Confinements {
   }
 
   /** What there is from now on. */
-  set boundary(boundary: { readonly network: Network } | undefined) {
+  set boundary(boundary: { readonly network: Network; readonly mode: Mode } | undefined) {
     this.#boundary = boundary
+  }
+
+  /** The modes that can hold what is said of these agents, the best one first. A user of its own leaves a process its network. */
+  modes(agents: readonly ConfinedAgent[]): readonly Mode[] {
+    const { mode } = this.#rules
+    if (mode !== 'auto') return [mode === 'none' ? 'bubblewrap' : mode]
+    const isOpen = this.needs(agents) === 'open' && agents.every(({ isolation }) => isolation?.mode === undefined)
+    return isOpen ? ['bubblewrap', 'user'] : ['bubblewrap']
   }
 
   /** The boundary that these agents need; undefined: none. */
@@ -80,7 +91,9 @@ export class Confinements {
   }
 
   isSandboxed({ isolation }: Pick<ConfinedAgent, 'isolation'>): boolean {
-    return this.#rules.mode !== 'none' || isolation?.mode !== undefined
+    const { mode } = this.#rules
+    const resolved = mode === 'auto' ? (this.#boundary?.mode ?? 'bubblewrap') : mode
+    return resolved === 'bubblewrap' || isolation?.mode !== undefined
   }
 
   /** Where the processes of an agent may go for a tenant. No list: anywhere. */
@@ -99,6 +112,11 @@ export class Confinements {
     const { isolation } = agent
     if (isolation === undefined) return
     this.#checkLimits(path, isolation.limits)
+    if (isolation.mode !== undefined && (this.#boundary?.mode ?? this.#rules.mode) === 'user')
+      throw new ConfigError(
+        `${path}.mode`,
+        'is not possible in a pool of isolation.mode "user"; set isolation.mode to "bubblewrap", or leave it out here',
+      )
     if (isolation.egress !== 'open' && !this.isSandboxed(agent))
       throw new ConfigError(`${path}.egress`, `needs a boundary that holds it: set ${path}.mode to "bubblewrap"`)
     if (isolation.egress !== 'open' && this.#rules.credentials === 'environment')

@@ -1,40 +1,34 @@
 import { dirname } from 'node:path'
 import { StartError } from '../errors.ts'
+import type { UserRange } from '../options/isolation.ts'
 import { allows, placeOfUrl } from '../egress/rules.ts'
-import type { EgressLists } from '../egress/rules.ts'
 import { bridged, proxyVariables } from './bridge.ts'
-import type { Network } from './confinement.ts'
+import type { BoundaryPlaces, Confinement, Wrapped } from './boundary.ts'
+import type { Mode, Network } from './confinement.ts'
 import { checkCommands, programOf } from './hidden-commands.ts'
-import { probe } from './probe.ts'
-import type { ProbeResult } from './probe.ts'
+import { leakOf } from './leak.ts'
+import { printed, probe } from './probe.ts'
 import { Sandbox } from './sandbox.ts'
 import type { SandboxedCommand } from './sandbox.ts'
+import { tryUsers } from './users.ts'
+import type { UserBoundary } from './users.ts'
 
 export interface BoundaryRules {
+  /** The modes that may be used, the best one first. */
+  modes: readonly Mode[]
+  /** For the mode `user`. */
+  uids: UserRange
   /** What it must be able to do. */
   network: Network
   /** Shown to every process beside the system and its own places. */
   paths: { read: readonly string[]; write: readonly string[] }
 }
 
-/** What processes must not reach, and how an error names it. */
-const CLOSED: Record<Exclude<keyof ProbeResult, 'own_files' | 'loopback' | 'bridge'>, string> = {
-  host_environment: 'the environment of other processes',
-  host_process: 'the process of the host',
-  store: 'the store',
-  other_tenant: 'the files of another tenant',
-  control_socket: 'sockets of the host',
-}
-
-/** What a sandboxed process reaches beside its own places. */
-export interface Confinement {
-  network: 'open' | 'model' | { socket: string; allow: EgressLists }
-}
-
 type Command = Omit<SandboxedCommand, 'write' | 'sharesNetwork'>
 
 /** Puts each process of an agent into a sandbox of its own. */
-export class Boundary {
+export class SandboxBoundary {
+  readonly mode = 'bubblewrap'
   /** What it was tried for. */
   readonly network: Network
   readonly #sandbox: Sandbox
@@ -52,7 +46,7 @@ export class Boundary {
     inner: Command,
     { additionalDirectories = [], mcpServers }: { additionalDirectories?: readonly string[]; mcpServers?: object },
     { network }: Confinement,
-  ): { command: string; args: string[]; env: SandboxedCommand['env'] } {
+  ): Wrapped {
     const whole = { ...inner, write: additionalDirectories, sharesNetwork: network === 'open' }
     if (network !== 'open' && inner.env['ANTHROPIC_UNIX_SOCKET'] === undefined)
       throw new StartError(
@@ -63,7 +57,7 @@ export class Boundary {
       network === 'open' ||
       (network !== 'model' && URL.canParse(url) && allows(network.allow, placeOfUrl(new URL(url))))
     checkCommands(this.#sandbox, whole, mcpServers as Readonly<Record<string, unknown>> | undefined, reaches)
-    if (typeof network === 'string') return { ...this.#sandbox.wrap(whole), env: inner.env }
+    if (typeof network === 'string') return { ...this.#sandbox.wrap(whole), env: inner.env, isSandbox: true }
     const socat = this.#socat
     if (socat === undefined)
       throw new StartError(
@@ -71,22 +65,32 @@ export class Boundary {
         'this process needs socat, and the pool was created when no agent did: isolation.egress lists no place, and no agent of the options has remotes or MCP servers with headers',
       )
     const beside = bridged(whole, { socat, socket: network.socket })
-    return { ...this.#sandbox.wrap(whole, beside), env: { ...inner.env, ...proxyVariables(network.allow) } }
+    const env = { ...inner.env, ...proxyVariables(network.allow) }
+    return { ...this.#sandbox.wrap(whole, beside), env, isSandbox: true }
   }
-}
-
-/** Where a boundary is tried. */
-export interface BoundaryPlaces {
-  dataDir: string
-  storeFile: string
-  path: string | undefined
 }
 
 /** What a trial of the boundary has shown: it holds, or why it cannot be used here. */
 export type Trial = { boundary: Boundary } | { problem: string; cause?: unknown }
 
-/** Makes the boundary and attacks it from inside. */
-export async function tryBoundary({ network, paths }: BoundaryRules, places: BoundaryPlaces): Promise<Trial> {
+/** Around the processes of agents. */
+export type Boundary = SandboxBoundary | UserBoundary
+
+/** Tries the modes in their order, until one holds. */
+export async function tryBoundary(rules: BoundaryRules, places: BoundaryPlaces): Promise<Trial> {
+  const problems: string[] = []
+  let cause: unknown
+  for (const mode of rules.modes) {
+    const trial = mode === 'user' ? await tryUsers(rules.uids, places) : await trySandbox(rules, places)
+    if ('boundary' in trial) return trial
+    problems.push(trial.problem)
+    cause ??= trial.cause
+  }
+  return { problem: problems.join('; '), cause }
+}
+
+/** Makes the sandbox and attacks the host from inside. */
+async function trySandbox({ network, paths }: BoundaryRules, places: BoundaryPlaces): Promise<Trial> {
   if (process.platform !== 'linux') return { problem: `bubblewrap needs Linux, and this is ${process.platform}` }
   const [program, socat] = ['bwrap', 'socat'].map((name) => programOf(name, places.path))
   if (program === undefined) return { problem: 'bwrap is not installed (Debian: apt-get install bubblewrap)' }
@@ -99,33 +103,30 @@ export async function tryBoundary({ network, paths }: BoundaryRules, places: Bou
   const read = bridge === undefined ? paths.read : [...paths.read, dirname(bridge)]
   const sandbox = new Sandbox({ program, dataDir: places.dataDir, read, write: paths.write })
   try {
-    const problem = leakOf(await probe(sandbox, { network, socat: bridge }, places), network)
-    return problem === undefined ? { boundary: new Boundary(sandbox, network, bridge) } : { problem }
+    const { dataDir, storeFile } = places
+    const result = await probe({ bridged: bridge !== undefined }, { dataDir, storeFile }, (command, socket) => {
+      const inner = { ...command, sharesNetwork: network === 'open' }
+      const beside = bridge === undefined ? inner : bridged(inner, { socat: bridge, socket })
+      return printed(sandbox.wrap(inner, beside), { env: inner.env })
+    })
+    const problem = leakOf(result, network)
+    return problem === undefined ? { boundary: new SandboxBoundary(sandbox, network, bridge) } : { problem }
   } catch (cause) {
     const { stderr = '', message } = cause as Error & { stderr?: string }
     return { problem: `bwrap does not work here: ${stderr.trim() || message}`, cause }
   }
 }
 
-/** What a probe reached and must not, or did not reach and must; undefined: nothing. */
-function leakOf(result: ProbeResult, network: Network): string | undefined {
-  const open = Object.entries(CLOSED).find(([name]) => result[name as keyof ProbeResult])?.[1]
-  if (open !== undefined) return `a sandboxed process reached ${open}`
-  if (network !== 'open' && result.loopback) return 'a sandboxed process reached the network'
-  if (!result.own_files) return 'a sandboxed process did not reach its own files'
-  return result.bridge === false ? 'a sandboxed process did not reach its HTTP proxy through socat' : undefined
-}
-
 /**
  * The boundary around processes of agents, once a probe has shown that it holds on this machine.
- * Throws StartError if there is no `bwrap`, if it does not work here, or if something is reachable that must not be.
+ * Throws StartError if none of the modes works here, or if something is reachable that must not be.
  */
 export async function openBoundary(rules: BoundaryRules, places: BoundaryPlaces): Promise<Boundary> {
   const trial = await tryBoundary(rules, places)
   if ('boundary' in trial) return trial.boundary
   throw new StartError(
     'isolation',
-    `isolation.mode "bubblewrap": ${trial.problem}. Repair that, or write isolation.mode "none"; docs/isolation.md says what each mode needs`,
+    `isolation.mode "${rules.modes.join('" or "')}": ${trial.problem}. Repair that, or write isolation.mode "none"; docs/isolation.md says what each mode needs`,
     undefined,
     trial.cause === undefined ? {} : { cause: trial.cause },
   )

@@ -1,7 +1,8 @@
 /*
  * Runs inside a sandbox and tries what must not work there. Run as: node probe-child.js JSON. Prints what worked, as JSON.
  */
-import { readFileSync, readdirSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { accessSync, constants, readFileSync, readdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { NetConnectOpts } from 'node:net'
 import type { ProbeTargets } from './probe.ts'
@@ -59,10 +60,12 @@ process.stdout.write(
   JSON.stringify({
     host_environment: environments().some(isMark),
     host_process: isHost(),
+    host_signal: isHost() && works(() => execFileSync('sh', ['-c', `kill -0 ${targets.hostPid}`], { stdio: 'ignore' })),
     store: works(() => readFileSync(targets.storeFile)),
     other_tenant: works(() => readFileSync(targets.foreignFile)),
     control_socket: await connects({ path: targets.socket }),
     loopback: await connects({ host: '127.0.0.1', port: targets.port }),
+    programs: targets.programs.every((path) => works(() => accessSync(path, constants.R_OK))),
     own_files: works(() => readFileSync(targets.ownFile)),
     ...(targets.bridgePort === undefined ? {} : { bridge: await hears(targets.bridgePort) }),
   }),

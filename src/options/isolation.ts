@@ -12,9 +12,14 @@ export interface IsolationOptions extends CgroupLimitOptions {
   /**
    * The boundary around each process. `"none"`: none; it has the rights of the host's user. `"bubblewrap"`: a mount, process and
    * user namespace of its own by `bwrap`, in which it sees the system, its tenant's home, its own directory, and nothing else.
-   * `"auto"`: the strongest that works here. Default `"none"`.
+   * `"user"`: a user of its tenant's own, if the host is root. `"auto"`: the strongest that works here. Default `"none"`.
    */
-  mode?: 'none' | 'bubblewrap' | 'auto'
+  mode?: 'none' | 'bubblewrap' | 'user' | 'auto'
+  /**
+   * The numbers of users that the mode `"user"` gives to tenants, from `first` on. No number is given twice. `first` is at least 1,000, `count` at
+   * least 2. Default `{ first: 50000, count: 10000 }`.
+   */
+  uids?: { first: number; count: number }
   /**
    * What processes reach over the network. `"open"`: everything. `"none"`: the model alone, by the credential proxy. `{ allow }`: the
    * model, and these places by an HTTP proxy. Default `"open"`.
@@ -40,8 +45,15 @@ export interface AgentIsolationOptions extends CgroupLimitOptions {
   egress?: EgressOptions
 }
 
+/** Numbers of users, from `first` on. */
+export interface UserRange {
+  readonly first: number
+  readonly count: number
+}
+
 export interface Isolation {
-  readonly mode: 'none' | 'bubblewrap'
+  readonly mode: 'none' | 'bubblewrap' | 'user' | 'auto'
+  readonly uids: UserRange
   readonly egress: Egress
   readonly tenants: Readonly<Record<string, Egress>>
   readonly paths: { readonly read: readonly string[]; readonly write: readonly string[] }
@@ -57,8 +69,20 @@ export interface AgentIsolation {
 
 const folders = z.array(z.string().refine((path) => isAbsolute(path), { error: 'is not an absolute path' })).optional()
 
+/** The last number that is a user's on each Linux. */
+const LARGEST_UID = 2 ** 32 - 3
+
+/** Neither users that are added by hand nor those of systemd's own services are usually in it. */
+const UIDS = { first: 50_000, count: 10_000 } as const
+
 const schema = z.strictObject({
-  mode: z.enum(['none', 'bubblewrap', 'auto'], { error: 'is none of "none", "bubblewrap" and "auto"' }).optional(),
+  mode: z
+    .enum(['none', 'bubblewrap', 'user', 'auto'], { error: 'is none of "none", "bubblewrap", "user" and "auto"' })
+    .optional(),
+  uids: z
+    .strictObject({ first: z.int().min(1_000).max(LARGEST_UID), count: z.int().min(2).max(LARGEST_UID) })
+    .refine(({ first, count }) => first + count - 1 <= LARGEST_UID, { error: `goes beyond ${LARGEST_UID}` })
+    .optional(),
   egress: egressSchema.optional(),
   tenants: z.record(z.string(), z.strictObject({ egress: egressSchema })).optional(),
   paths: z.strictObject({ read: folders, write: folders }).optional(),
@@ -85,11 +109,11 @@ export function readIsolation(input: IsolationOptions | undefined): Isolation {
     ['isolation.egress', egress] as const,
     ...Object.entries(tenants).map(([tenant, own]) => [`isolation.tenants.${tenant}.egress`, own] as const),
   ])
-    checkEgress(path, limit, { sandboxed: mode !== 'none', credentials })
+    checkEgress(path, limit, { mode, credentials })
   const { read = [], write = [] } = paths
-  // It is the only boundary there is by now.
   return Object.freeze({
-    mode: mode === 'none' ? mode : 'bubblewrap',
+    mode,
+    uids: given.uids ?? UIDS,
     egress,
     tenants,
     paths: { read, write },
@@ -110,10 +134,15 @@ export function readAgentIsolation(path: string, input: AgentIsolationOptions | 
 function checkEgress(
   path: string,
   egress: Egress,
-  { sandboxed, credentials }: { sandboxed: boolean; credentials: Isolation['credentials'] },
+  { mode, credentials }: Pick<Isolation, 'mode' | 'credentials'>,
 ): void {
   if (egress === 'open') return
-  if (!sandboxed) throw new ConfigError(path, 'needs a boundary that holds it: set isolation.mode to "bubblewrap"')
+  if (mode === 'user')
+    throw new ConfigError(
+      path,
+      'cannot be held by isolation.mode "user", which leaves processes their network; write isolation.egress "open", or set isolation.mode to "bubblewrap"',
+    )
+  if (mode === 'none') throw new ConfigError(path, 'needs a boundary that holds it: set isolation.mode to "bubblewrap"')
   if (credentials === 'environment')
     throw new ConfigError(
       path,

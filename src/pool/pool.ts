@@ -64,7 +64,7 @@ import type { ImportOptions } from '../maintenance/import-session.ts'
 
 /** What separates agents from the host. */
 export interface IsolationStats {
-  mode: 'none' | 'bubblewrap'
+  mode: 'none' | 'bubblewrap' | 'user'
   /** Of processes whose tenant and agent have no list of their own. */
   egress: EgressOptions
   /** The cgroups that each worker has, and what they can limit; undefined: none. */

@@ -20,7 +20,7 @@ const pressureSchema = z
     /** What keeps the store from working, such as `disk_full`; null: it works. */
     store: z.enum(['disk_full', 'read_only', 'corrupt', 'store_failed']).nullable(),
     /** What separates agents from the host. */
-    isolation: z.enum(['none', 'bubblewrap']),
+    isolation: z.enum(['none', 'bubblewrap', 'user']),
     /** The cgroups of workers, and what they can limit; null: workers have none. */
     cgroup: z
       .object({

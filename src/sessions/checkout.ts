@@ -274,7 +274,7 @@ export class Checkout {
     await session.live.settleIdentity(agent.options.cwd, (id) => fleet.starter.makeWorkspace(places, id))
     const { cwd, sdkSessionId } = record
     if (cwd === undefined || sdkSessionId === undefined) throw new Error(`session "${record.key}" has no identity`)
-    if ((await fleet.starter.prepareCwd({ cwd, ownsCwd: record.ownsCwd })) && record.begun)
+    if ((await fleet.starter.prepareCwd({ cwd, ownsCwd: record.ownsCwd, owner: places.owner })) && record.begun)
       this.#recordMadeAgain(session, cwd)
     await session.live.save()
     const loaded = { ...record, sdkSessionId: session.origin?.of ?? sdkSessionId }

@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import {
   chmodSync,
+  chownSync,
   existsSync,
+  lchownSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
@@ -16,18 +18,28 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { DatabaseSync, backup } from '../sqlite.ts'
 import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
-import { ConfigError, FilesError, HostRunningError, StoreError, storeError } from '../errors.ts'
+import { ConfigError, FilesError, HostRunningError, StartError, StoreError, storeError } from '../errors.ts'
+import type { Owner } from '../files/places.ts'
 import type { Problems } from '../files/problem.ts'
 import { TenantFiles } from '../files/tenant-files.ts'
+import { UserCalls } from '../files/user-calls.ts'
+import type { UserRange } from '../options/isolation.ts'
 import { makePrivateFile } from '../private-file.ts'
 import { UPLOADS, folderOf } from '../tenant-folder.ts'
 import { closedBy, isForbidden } from './access.ts'
 import { checkDisk } from './disk-check.ts'
 import type { DiskState, PoolFiles, TenantPlaces } from './store.ts'
+import { TenantUsers } from './tenant-users.ts'
 import { unwritable } from './unwritable.ts'
 
 /** Everything below the data directory is for its owner only. */
 const PRIVATE = 0o700
+
+/** Others pass through to what they own, and see no names. */
+const PASSABLE = 0o711
+
+/** Says which users tenants have. */
+const USERS_FILE = 'users.json'
 
 /** A tenant's folder that nothing durable is in. */
 const TEMPORARY: ReadonlySet<string> = new Set(['tmp'])
@@ -115,6 +127,11 @@ export class DataDir implements PoolFiles {
   readonly controlSecret: string = randomBytes(32).toString('hex')
   /** The way to what tenants have made below it. */
   readonly tenantFiles: TenantFiles
+  /** Works in the folders of tenants that have users of their own. */
+  readonly #userCalls = new UserCalls()
+  #users: TenantUsers | undefined
+  /** Directories of tenants that get another owner. */
+  readonly #giving = new Map<string, Promise<void>>()
   /** The way to what they have uploaded. */
   readonly #uploads: TenantFiles
   readonly #lock: DatabaseSync
@@ -127,7 +144,11 @@ export class DataDir implements PoolFiles {
     this.#clock = clock
     this.path = resolve(path)
     checkComposed(this.path)
-    this.tenantFiles = new TenantFiles(this.#tenants)
+    const ownerOf = (name: string): Owner | undefined => {
+      const uid = ownerAt(join(this.#tenants, name))
+      return uid === undefined ? undefined : { uid, calls: this.#userCalls.as(uid) }
+    }
+    this.tenantFiles = new TenantFiles(this.#tenants, { ownerOf })
     this.#uploads = new TenantFiles(join(this.path, UPLOADS))
     try {
       makeDirectory(this.path)
@@ -237,7 +258,7 @@ export class DataDir implements PoolFiles {
   }
 
   async removeTenant(tenant: string, problems: Problems): Promise<void> {
-    await this.tenantFiles.remove(join(this.#tenants, folderOf(tenant)), problems)
+    await this.#removeRoot(join(this.#tenants, folderOf(tenant)), problems)
     await this.#uploads.remove(join(this.path, UPLOADS, folderOf(tenant)), problems)
   }
 
@@ -254,7 +275,7 @@ export class DataDir implements PoolFiles {
       if (folders.has(name) || found === undefined || found.mtimeMs >= before) continue
       const failed = problems.count
       if (!dryRun) {
-        const removing = this.tenantFiles.remove(root, problems).finally(() => this.#removing.delete(root))
+        const removing = this.#removeRoot(root, problems).finally(() => this.#removing.delete(root))
         this.#removing.set(root, removing)
         await removing
       }
@@ -263,9 +284,23 @@ export class DataDir implements PoolFiles {
     return removed
   }
 
+  /** Lets the users of tenants pass to what is theirs, if they know its name, or keeps them out. Nothing else in the directory is open to them. */
+  letUsersPass(pass: boolean): void {
+    makeDirectory(this.#tenants)
+    for (const path of [this.path, this.#tenants]) chmodSync(path, pass ? PASSABLE : PRIVATE)
+  }
+
+  /** From now on each tenant has a user of its own, out of this range. Throws StoreError. */
+  giveUsers(range: UserRange): void {
+    this.#users = new TenantUsers(join(this.path, USERS_FILE), range)
+  }
+
   placesOf(tenant: string): TenantPlaces {
-    const root = join(this.#tenants, folderOf(tenant))
+    const folder = folderOf(tenant)
+    const root = join(this.#tenants, folder)
+    const owner = this.#users?.known(folder)
     return {
+      ...(owner === undefined ? {} : { owner }),
       home: join(root, 'home'),
       configDir: join(root, 'config'),
       tmpDir: join(root, 'tmp'),
@@ -279,20 +314,53 @@ export class DataDir implements PoolFiles {
     const removing = this.#removing.get(root)
     if (removing !== undefined) await removing.catch(() => undefined)
     this.#noteUse(root)
-    const places = this.placesOf(tenant)
     try {
       makeDirectory(this.#tenants)
-      const names = Object.values(places).map((place) => basename(place))
+      await this.#giveTo(root, this.#users?.of(folderOf(tenant)))
+      const places = this.placesOf(tenant)
+      const { home, configDir, tmpDir, workspaces, earlier } = places
+      const names = [home, configDir, tmpDir, workspaces, earlier].map((place) => basename(place))
       await this.tenantFiles.makeFolders(root, names)
+      return places
     } catch (error) {
-      if (error instanceof FilesError) throw error
+      if (error instanceof FilesError || error instanceof StartError) throw error
       throw storeError(`the directories of tenant "${tenant}" cannot be made`, error)
     }
-    return places
+  }
+
+  /** Makes a tenant's directory that of its user, or the host's. What is there already, from a backup or another mode, becomes its. */
+  async #giveTo(root: string, user: number | undefined): Promise<void> {
+    const own = process.getuid?.()
+    const to = user ?? own
+    if (to === undefined || process.geteuid?.() !== 0) return
+    const found = lstatSync(root, { throwIfNoEntry: false })
+    if (found?.uid === to) return
+    if (found === undefined) {
+      if (user === undefined) return
+      mkdirSync(root, { mode: PRIVATE })
+      return chownSync(root, to, to)
+    }
+    const giving =
+      this.#giving.get(root) ??
+      this.tenantFiles.giveTo(root, { from: found.uid, to }).finally(() => this.#giving.delete(root))
+    this.#giving.set(root, giving)
+    await giving
+  }
+
+  /** Removes the directory of a tenant: what is in it with the rights of its user, then the directory itself. */
+  async #removeRoot(root: string, problems: Problems): Promise<void> {
+    if (ownerAt(root) !== undefined) {
+      for (const { name } of await this.tenantFiles.list(root))
+        await this.tenantFiles.remove(join(root, name), problems)
+      lchownSync(root, process.getuid?.() ?? 0, process.getgid?.() ?? 0)
+    }
+    await this.tenantFiles.remove(root, problems)
+    if (!existsSync(root)) this.#users?.forget(basename(root))
   }
 
   /** Gives the directory back. */
   release(): void {
+    this.#userCalls[Symbol.dispose]()
     if (!this.#lock.isOpen) return
     rmSync(this.#ownerFile, { force: true })
     this.#lock.exec('ROLLBACK')
@@ -337,6 +405,13 @@ export class DataDir implements PoolFiles {
       return undefined
     }
   }
+}
+
+/** The user who owns a tenant's directory; undefined: the host, or there is none. The host alone can give one to others, as root. */
+function ownerAt(root: string): number | undefined {
+  if (process.geteuid?.() !== 0) return undefined
+  const uid = lstatSync(root, { throwIfNoEntry: false })?.uid
+  return uid === process.getuid?.() ? undefined : uid
 }
 
 /** One that cannot be copied keeps no other one back. */

@@ -149,6 +149,8 @@ export interface TenantPlaces {
   workspaces: string
   /** Files that name the conversations which sessions have left behind. */
   earlier: string
+  /** The user who owns them, and as whom the processes run. Undefined: the host's. */
+  owner?: number
 }
 
 /** What a look at the disk of a data directory found. */

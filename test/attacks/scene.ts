@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { createServer as createHttp } from 'node:http'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
@@ -73,6 +73,8 @@ class Scene implements AsyncDisposable {
   async open(mode: Mode): Promise<void> {
     const simulator = this.#undo.adopt(await startSimulator({ recordLimit: 0 }), (one) => one.close())
     this.folder = await mkdtemp(join(tmpdir(), 'attacks-'))
+    // Users of tenants pass through it.
+    await chmod(this.folder, 0o711)
     this.#undo.defer(() => rm(this.folder, { recursive: true, force: true, maxRetries: 3 }))
     await this.#listen()
     const remotes = { shop: { url: await this.#shop(), bearer: 'a secret' } }

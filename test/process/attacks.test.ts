@@ -7,6 +7,7 @@ import { attack, differences } from '../attacks/scene.ts'
 
 const HAS = {
   none: process.platform === 'linux',
+  user: process.platform === 'linux' && process.getuid?.() === 0,
   bubblewrap: existsSync('/usr/bin/bwrap'),
   list: existsSync('/usr/bin/bwrap') && existsSync('/usr/bin/socat'),
   'model alone': existsSync('/usr/bin/bwrap') && existsSync('/usr/bin/socat'),

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { systemClock } from '../../clock.ts'
 import { loadConfig } from '../../config/load.ts'
-import { boundaryProblem, checkIsolation, limitedBy } from './isolation.ts'
+import { checkIsolation, limitedBy, triedBoundary } from './isolation.ts'
 import { exposuresOf, memoryIsOpen } from '../../credentials/exposure.ts'
 import { ConfigError } from '../../errors.ts'
 import { DEFAULT_DATA_DIR } from '../../index.ts'
@@ -101,7 +101,7 @@ async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> 
     checkCredential({ from: credentialSource(options, process.env), broken: brokenCredentials(process.env) }),
     checkEnvironment(secretsIn(process.env)),
     ...(servers === undefined ? [] : [checkServers(servers)]),
-    checkIsolation(config.isolation, await boundaryProblem(config.isolation, options)),
+    checkIsolation(config.isolation, await triedBoundary(config.isolation, options, dataDir)),
     checkPlacement(credentials, placementsOf(options)),
     ...(secrets === undefined ? [] : [secrets]),
     checkExposure({

@@ -93,6 +93,7 @@ const WORDS = new Set([
   'bypassPermissions',
   'dontAsk',
   'bubblewrap',
+  'user',
   'open',
   'model',
   'detach',

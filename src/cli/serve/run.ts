@@ -96,7 +96,7 @@ async function host({ flags, logger, signals, plan }: Start): Promise<number> {
   signals.onHangUp(() => reload.again())
   if (plan.isolation.shared && plan.isolation.options.mode === 'none')
     logger.warn(
-      'agents of all tenants have the rights of this user: isolation.mode is "none"; "bubblewrap" separates them, see docs/isolation.md',
+      'agents of all tenants have the rights of this user: isolation.mode is "none"; "bubblewrap" or "user" separates them, see docs/isolation.md',
       {},
     )
   for (const { pid, command, names } of revealingParents())

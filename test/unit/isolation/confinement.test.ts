@@ -61,11 +61,31 @@ describe('The boundary that is needed', () => {
     expect(needs({})).toBe(undefined)
   })
 
+  test('of "auto" may be users of their own only if nothing limits the network, and no agent asks for a sandbox', () => {
+    const rules = (options: object): Confinements => confinements({ mode: 'auto', ...options })
+    expect(rules({}).modes([agent()])).toEqual(['bubblewrap', 'user'])
+    expect(rules({ egress: 'none' }).modes([agent()])).toEqual(['bubblewrap'])
+    expect(rules({}).modes([agent({ egress: 'none' })])).toEqual(['bubblewrap'])
+    expect(rules({}).modes([agent({ mode: 'bubblewrap' })])).toEqual(['bubblewrap'])
+    expect(confinements({ mode: 'user' }).modes([agent()])).toEqual(['user'])
+  })
+
+  test('of users of their own has no sandbox beside it', () => {
+    const users = confinements({ mode: 'user' })
+    expect(users.isSandboxed(agent())).toBe(false)
+    expect(() => users.check('agents.a.isolation', agent({ mode: 'bubblewrap' }))).toThrow('not possible in a pool')
+    const auto = confinements({ mode: 'auto' })
+    expect(auto.isSandboxed(agent())).toBe(true)
+    auto.boundary = { network: 'open', mode: 'user' }
+    expect(auto.isSandboxed(agent())).toBe(false)
+    expect(() => auto.checkLater('agents.a.isolation', agent({ mode: 'bubblewrap' }))).toThrow('not possible in a pool')
+  })
+
   test('must be there for an agent that comes later', () => {
     const path = 'agents.a.isolation'
     const none = confinements({})
     expect(() => none.checkLater(path, agent({ mode: 'bubblewrap' }))).toThrow('created without')
-    none.boundary = { network: 'closed' }
+    none.boundary = { network: 'closed', mode: 'bubblewrap' }
     none.checkLater(path, agent({ mode: 'bubblewrap', egress: 'none' }))
     const listed = agent({ mode: 'bubblewrap', egress: { allow: ['a.example:1'] } })
     expect(() => none.checkLater(path, listed)).toThrow('created without')

@@ -6,6 +6,7 @@ import { problemOf } from '../../fixtures/config-problem.ts'
 test('without options there is no boundary, an open network, and the proxy holds the credential', () => {
   expect(readIsolation(undefined)).toEqual({
     mode: 'none',
+    uids: { first: 50_000, count: 10_000 },
     egress: 'open',
     tenants: {},
     paths: { read: [], write: [] },
@@ -21,12 +22,12 @@ test('what a worker may use is read with its units, for the pool and for an agen
   expect(readIsolation({ memory: 'none' }).limits.memory).toBeUndefined()
 })
 
-test('"auto" is the strongest mode that there is', () => {
-  expect(readIsolation({ mode: 'auto', egress: 'none' })).toMatchObject({ mode: 'bubblewrap', egress: [] })
+test('"auto" is settled when it is tried, and may have a list', () => {
+  expect(readIsolation({ mode: 'auto', egress: 'none' })).toMatchObject({ mode: 'auto', egress: [] })
 })
 
 test.each([
-  [{ mode: 'landlock' }, /isolation\.mode: is none of "none", "bubblewrap" and "auto"/],
+  [{ mode: 'landlock' }, /isolation\.mode: is none of "none", "bubblewrap", "user" and "auto"/],
   [{ egress: 'none' }, /isolation\.egress: needs a boundary/],
   [
     { mode: 'bubblewrap', egress: 'none', credentials: 'environment' },

@@ -23,7 +23,7 @@ vi.mock(import('../../../src/files/calls.ts'), async (original) => {
   const module = await original()
   const nodeCalls = new Proxy(module.nodeCalls, {
     get(calls, name: keyof FileCalls) {
-      if (name === 'mountOf') return calls[name]
+      if (name === 'mountOf' || name === 'drop') return calls[name]
       return async (...args: unknown[]) => {
         const index = faults.made.filter((made) => made === name).length
         faults.made.push(name)
