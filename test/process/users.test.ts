@@ -94,7 +94,7 @@ describe.runIf(isRoot)('An agent with the user of its tenant (needs root)', () =
     const session = await pool.session('one', { agent: 'a', cwd })
     expect(await say(session, '@sim bash id -u; pwd')).toEqual({
       text: `[turn 1] tool said: 50000\n${cwd}`,
-      warmth: 'unbound',
+      warmth: 'spare',
     })
   })
 
