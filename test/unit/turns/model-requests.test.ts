@@ -63,9 +63,11 @@ test('The request after the results of tools begins with them, also if answers d
 
 test('A request that is repeated has failed, and its repetition is another one', () => {
   const steps = heard([0, INIT], [50, RETRY], [90, answer('a')], [91, RESULT])
-  expect(steps.map(({ startMs, durationMs, failed, model }) => ({ startMs, durationMs, failed, model }))).toEqual([
-    { startMs: 0, durationMs: 50, failed: true, model: undefined },
-    { startMs: 50, durationMs: 41, failed: false, model: 'claude-fake' },
+  expect(
+    steps.map(({ startMs, durationMs, failed, model, tokens }) => ({ startMs, durationMs, failed, model, tokens })),
+  ).toEqual([
+    { startMs: 0, durationMs: 50, failed: true, model: undefined, tokens: NOTHING },
+    { startMs: 50, durationMs: 41, failed: false, model: 'claude-fake', tokens: { ...NOTHING, output: 1 } },
   ])
 })
 

@@ -13,7 +13,7 @@ const info = (number: number): SessionInfo =>
     agent: 'assistant',
     state: 'hibernated',
     turns: 0,
-    usage: NOTHING_USED,
+    usage: { ...NOTHING_USED, inputTokens: 1, outputTokens: 2, cacheReadTokens: 4, cacheWriteTokens: 8 },
     createdAt: number,
     lastUsedAt: number,
   }) as unknown as SessionInfo
@@ -55,4 +55,17 @@ test('A session that is older than all that are listed takes the place of none',
   await index.refresh()
   const { rows } = index.window({ ...newest, descending: false }, true)
   expect([...rows.values()].map(({ key }) => key)).toEqual(['s11', 's12'])
+})
+
+test('A list is complete once all sessions are read, and counts the tokens of each', async () => {
+  const { index } = listed(3)
+  expect(index.complete).toBe(false)
+  const states: [number, boolean][] = []
+  await index.load(() => states.push([index.size, index.complete]))
+  expect(states).toEqual([[3, true]])
+  const { rows } = index.window(newest, true)
+  expect([...rows.values()].map(({ key, tokens }) => [key, tokens])).toEqual([
+    ['s3', 15],
+    ['s2', 15],
+  ])
 })

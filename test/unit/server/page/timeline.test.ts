@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { timelineOf } from '../../../../src/server/page/timeline.ts'
+import { runningTurn, timelineOf } from '../../../../src/server/page/timeline.ts'
+import type { TurnInfo } from '../../../../src/index.ts'
 import type { TurnStep } from '../../../../src/store/store.ts'
 
 test('Phases are told in their order, and steps of other types are left out', () => {
@@ -32,4 +33,18 @@ test('However many phases there are, at most 64 are shown, and their times still
       )
     }),
   )
+})
+
+test('The figures of the model are means over all requests, and the time to the first token over those that had one', () => {
+  const request = { type: 'model' as const, model: 'm', startMs: 0, failed: false }
+  const tokens = { input: 1, output: 30, cache_read: 0, cache_write: 0 }
+  const steps: TurnStep[] = [
+    { ...request, durationMs: 1_000, firstTokenMs: 100, tokens },
+    { ...request, durationMs: 500, firstTokenMs: 300, tokens },
+    { ...request, durationMs: 500, firstTokenMs: undefined, tokens: { ...tokens, output: 0 }, failed: true },
+  ]
+  const turn = { steps, phase: { name: 'model', since: 1_000 } } as unknown as TurnInfo
+  const { model, timeline } = runningTurn(turn, 1_250)
+  expect(model).toEqual({ requests: 3, failed: 1, firstTokenMs: 200, tokensPerSecond: 30 })
+  expect(timeline).toEqual([{ name: 'model', ms: 250 }])
 })

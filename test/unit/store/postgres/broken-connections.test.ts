@@ -82,6 +82,27 @@ test('what was spent is counted once when its answer is lost', async () => {
   expect((await store.readAccount(account)).spent).toEqual({ period: '', tokens: 20, costUsd: 1 })
 })
 
+test('a resource whose answer is lost is made and changed once, and only what this host has done is told as done', async () => {
+  const { resources } = store.api
+  const made = {
+    kind: 'agent',
+    tenant: 't',
+    id: 'a',
+    version: 1,
+    createdAt: 1,
+    archivedAt: null,
+    parent: null,
+    body: '{}',
+  } as const
+  const changed = { ...made, version: 2, body: '{"name":"b"}' }
+  proxy.loseAnswer()
+  await resources.create(made)
+  await expect(resources.create(made)).rejects.toThrow('is in the store already')
+  proxy.loseAnswer()
+  expect(await resources.replace(made, changed)).toBe(true)
+  expect(await resources.replace(made, changed)).toBe(false)
+})
+
 test('a write that arrives late, when its session has gone on, changes nothing', async () => {
   const held = proxy.holdRequests()
   const touched = store.touch({ ...SESSION, turns: 1 }, claim)
