@@ -24,6 +24,7 @@ const ALL = [
   'hostile',
   'proxy',
   'density',
+  'lean',
   'page',
   'observability',
   'cluster',
