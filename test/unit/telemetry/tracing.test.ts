@@ -37,7 +37,11 @@ beforeEach(() => exporter.reset())
 
 const said = (fields: object): SDKMessage => ({ parent_tool_use_id: null, ...fields }) as unknown as SDKMessage
 
-const millis = ([seconds, ns]: ReadableSpan['startTime']): number => seconds * 1_000 + ns / 1e6
+/** OpenTelemetry wants whole seconds, and nanoseconds below one. */
+function millis([seconds, ns]: ReadableSpan['startTime']): number {
+  expect([Number.isInteger(seconds), ns >= 0, ns < 1e9]).toEqual([true, true, true])
+  return seconds * 1_000 + ns / 1e6
+}
 
 /** Spans by name, with their times in milliseconds since the first began. */
 function spans(): Record<string, { from: number; to: number; span: ReadableSpan }> {
