@@ -42,8 +42,11 @@ export async function activityOfOpenTurn(store: Pick<Store, 'readEvents'>, uid: 
   let sum = 0
   let end = newest?.at ?? 0
   for (const { type, at, json } of statuses) {
-    if (type === 'session.status_running') sum += Math.max(0, end - at)
-    else if (waitsForAnswer(json)) end = at
+    if (type === 'session.status_running') {
+      sum += Math.max(0, end - at)
+      // One behind another: the model was asked again in between.
+      end = at
+    } else if (waitsForAnswer(json)) end = at
     else break
   }
   return sum

@@ -123,6 +123,11 @@ export interface StatusRunningEvent extends Happened {
   type: 'session.status_running'
 }
 
+/** The model API failed and is asked again: the turn goes on with the next `session.status_running`. */
+export interface StatusRescheduledEvent extends Happened {
+  type: 'session.status_rescheduled'
+}
+
 export interface StatusIdleEvent extends Happened {
   type: 'session.status_idle'
   /** `end_turn` also after an interrupt. `requires_action` names what waits for an answer. */
@@ -143,8 +148,10 @@ export type SessionErrorType =
 
 export interface SessionErrorEvent extends Happened {
   type: 'session.error'
-  error: {
-    type: SessionErrorType
+  error: (
+    | { type: SessionErrorType }
+    | { type: 'mcp_connection_failed_error' | 'mcp_authentication_failed_error'; mcp_server_name: string }
+  ) & {
     message: string
     /** `retrying`: it goes on by itself. `exhausted`: the turn is over. */
     retry_status: { type: 'retrying' | 'exhausted' | 'terminal' }
@@ -201,6 +208,7 @@ export type SessionEvent =
   | AgentMcpToolResultEvent
   | AgentContextCompactedEvent
   | StatusRunningEvent
+  | StatusRescheduledEvent
   | StatusIdleEvent
   | SessionErrorEvent
   | SessionUpdatedEvent

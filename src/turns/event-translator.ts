@@ -54,6 +54,8 @@ export class EventTranslator {
   /** Events that were announced and have not come, by type. */
   #announced: { type: 'agent.message' | 'agent.thinking'; id: string }[] = []
   #failed = false
+  /** The model is asked again after a failure, and has not answered yet. */
+  #rescheduled = false
 
   constructor(newId: () => string = newEventId) {
     this.#newId = newId
@@ -76,6 +78,7 @@ export class EventTranslator {
   end(problem: string | undefined): NewSessionEvent[] {
     const told: Translation = { events: [], previews: [] }
     this.#endRequest(told, true)
+    this.#rescheduled = false
     if (problem !== undefined) told.events.push(sessionError('unknown_error', problem, 'exhausted'))
     told.events.push(idle({ type: problem === undefined ? 'end_turn' : 'retries_exhausted' }))
     return told.events
@@ -86,10 +89,14 @@ export class EventTranslator {
       case 'request':
         return this.#startRequest(undefined, told)
       case 'retry':
-        return void told.events.push(retrying(part))
+        told.events.push(retrying(part))
+        if (!this.#rescheduled) told.events.push({ type: 'session.status_rescheduled' })
+        this.#rescheduled = true
+        return undefined
       case 'compacted':
         return void told.events.push({ type: 'agent.thread_context_compacted' })
       case 'answer':
+        this.#goOn(told)
         this.#startRequest(part.answer, told)
         if (this.#request !== undefined) this.#request.streamed = true
         return this.#recordUsage(part.usage)
@@ -114,6 +121,12 @@ export class EventTranslator {
       case 'end':
         return this.#ended(part.end, last, told)
     }
+  }
+
+  /** The model answers again. */
+  #goOn(told: Translation): void {
+    if (this.#rescheduled) told.events.push({ type: 'session.status_running' })
+    this.#rescheduled = false
   }
 
   #startRequest(messageId: string | undefined, told: Translation): void {
@@ -159,6 +172,7 @@ export class EventTranslator {
   }
 
   #answer({ answer, blocks, usage }: Extract<MessagePart, { type: 'blocks' }>, told: Translation): void {
+    this.#goOn(told)
     if (this.#request?.messageId !== answer) this.#startRequest(answer, told)
     this.#recordUsage(usage)
     for (const block of blocks) {
@@ -212,6 +226,7 @@ export class EventTranslator {
   #ended(end: TurnEnd, last: boolean, told: Translation): void {
     this.#endRequest(told, end.failed)
     if (!last) return
+    this.#rescheduled = false
     const failed = this.#failed
     this.#failed = false
     const problem = failed ? undefined : problemOf(end)

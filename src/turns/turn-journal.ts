@@ -261,6 +261,9 @@ export class TurnJournal {
     const held = (id: string): NewSessionEvent[] => [this.#held.take(id, 'allow') ?? [], event].flat()
     if (event.type === 'agent.tool_result') return held(event.tool_use_id)
     if (event.type === 'agent.mcp_tool_result') return held(event.mcp_tool_use_id)
+    // A session that waits for its client is idle, whatever its subagents do.
+    if (this.#paused && (event.type === 'session.status_rescheduled' || event.type === 'session.status_running'))
+      return []
     if (!isCall(event)) return [event]
     if (this.#toldAhead.delete(event.id as string)) return []
     if (!isGated(event)) return [event]

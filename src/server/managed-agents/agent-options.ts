@@ -3,11 +3,13 @@ import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
 import type { HookCallback, McpServerConfig } from '../../driver/driver.ts'
 import type { AgentOptions, ClientToolCall, PoolCanUseTool, WorkerContext } from '../../index.ts'
 import { inProcessServer, loadToolServer } from '../in-process-server.ts'
-import { builtInTools } from './definition.ts'
+import { builtInTools, domainsOf } from './definition.ts'
 import type { AgentDefinition, McpToolset } from './definition.ts'
 import { CUSTOM_SERVER, TOOL_NAMES } from './schema.ts'
 import type { CustomTool } from './schema.ts'
 import { relayedServer } from './relayed-server.ts'
+import { boundFetch, boundSearch } from './web-domains.ts'
+import type { Bounded } from './web-domains.ts'
 
 /** Answers what the agent asks of its client. */
 export interface ClientCalls {
@@ -46,6 +48,7 @@ export function agentOptions(
     ...(asks(definition)
       ? { canUseTool: calls.confirm, hooks: permissionHooks(definition) }
       : {
+          ...(isBounded(definition) ? { hooks: permissionHooks(definition) } : {}),
           allowedTools: [
             ...builtIn.map(({ name }) => TOOL_NAMES[name]),
             ...customTools.map(({ name }) => `mcp__${CUSTOM_SERVER}__${name}`),
@@ -93,10 +96,40 @@ function permissionHook(definition: AgentDefinition): HookCallback {
     if (hookEventName !== 'PreToolUse' && hookEventName !== 'PreSkillShellCommand') return Promise.resolve({})
     const { tool_name: name } = input
     const permissionDecision = decide(name)
+    const bounded = permissionDecision === 'deny' ? undefined : bound(definition, name, input.tool_input)
+    if (bounded !== undefined && 'problem' in bounded)
+      return Promise.resolve({
+        hookSpecificOutput: {
+          hookEventName,
+          permissionDecision: 'deny' as const,
+          permissionDecisionReason: bounded.problem,
+        },
+      })
     const permissionDecisionReason = reasonOf(permissionDecision, name, hookEventName)
-    return Promise.resolve({ hookSpecificOutput: { hookEventName, permissionDecision, permissionDecisionReason } })
+    const updated = bounded === undefined || hookEventName !== 'PreToolUse' ? {} : { updatedInput: bounded.input }
+    return Promise.resolve({
+      hookSpecificOutput: { hookEventName, permissionDecision, permissionDecisionReason, ...updated },
+    })
   }
 }
+
+/** Keeps a call of a web tool within the domains of its agent; undefined: it has no bounds. */
+function bound(definition: AgentDefinition, cliName: string, input: unknown): Bounded | undefined {
+  const given = (input ?? {}) as Record<string, unknown>
+  for (const [name, within] of BOUNDED) {
+    const domains = TOOL_NAMES[name] === cliName ? domainsOf(definition, name) : undefined
+    if (domains !== undefined) return within(given, domains)
+  }
+  return undefined
+}
+
+const BOUNDED = [
+  ['web_fetch', boundFetch],
+  ['web_search', boundSearch],
+] as const
+
+const isBounded = (definition: AgentDefinition): boolean =>
+  BOUNDED.some(([name]) => domainsOf(definition, name) !== undefined)
 
 function reasonOf(decision: PermissionDecision, name: string, event: 'PreToolUse' | 'PreSkillShellCommand'): string {
   if (decision === 'deny') return `${name} is not enabled for this agent`

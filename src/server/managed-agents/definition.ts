@@ -4,6 +4,7 @@ import type {
   AgentCreate,
   AgentOverrides,
   CustomTool,
+  Domains,
   McpServer,
   PermissionPolicy,
   ToolName,
@@ -19,7 +20,7 @@ export interface ModelConfig {
   speed: 'standard'
 }
 
-interface ToolConfig {
+interface ToolConfig extends Domains {
   type: ToolName
   name: ToolName
   enabled: boolean
@@ -107,10 +108,12 @@ function resolveTool(tool: ToolParams): Tool {
       return {
         type: tool.type,
         default_config: defaults,
-        configs: (tool.configs ?? []).map(({ name, ...config }) => ({
+        configs: (tool.configs ?? []).map(({ name, allowed_domains, blocked_domains, ...config }) => ({
           type: name,
           name,
           ...withDefaults(config, defaults),
+          ...(allowed_domains === undefined ? {} : { allowed_domains }),
+          ...(blocked_domains === undefined ? {} : { blocked_domains }),
           ...(name === 'web_fetch' ? { url_sources: null } : {}),
         })),
       }
@@ -172,6 +175,13 @@ function checked(definition: AgentDefinition): AgentDefinition {
 function refuseDoubles(field: string, names: string[]): void {
   const double = names.find((name, index) => names.indexOf(name) !== index)
   if (double !== undefined) throw new ApiError('invalid_request_error', `${field}: "${double}" is there twice`)
+}
+
+/** Where a web tool may go; undefined: anywhere. */
+export function domainsOf({ tools }: AgentDefinition, name: ToolName): Domains | undefined {
+  const set = tools.find((tool) => tool.type === 'agent_toolset_20260401')
+  const config = set?.configs.find((other) => other.name === name)
+  return config?.allowed_domains === undefined && config?.blocked_domains === undefined ? undefined : config
 }
 
 /** Whether the built-in tool is there, and whether its calls are asked about. */

@@ -109,6 +109,12 @@ export function managedAgents(
       warn('what the API kept of an erased tenant was not removed', error),
     )
   })
+  listeners.on('mcp.failed', ({ worker: { tenant, session }, ...failure }) => {
+    if (session === undefined) return
+    void sessions
+      .recordFailedServer(tenant, session, failure)
+      .catch((error: unknown) => warn('a failed MCP server was not told to its session', error))
+  })
   listeners.on('turn.ended', ({ session }) => questions.turnEnded(session))
   const app = new Hono<ServerEnv>()
   app.use('/v1/*', refuseWorkspace, readBodies)

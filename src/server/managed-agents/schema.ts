@@ -40,10 +40,16 @@ interface ToolDefaults {
   permission_policy?: PermissionPolicy | null | undefined
 }
 
+/** Where a web tool may go: to these domains and those below them alone, or everywhere else. */
+export interface Domains {
+  allowed_domains?: string[] | undefined
+  blocked_domains?: string[] | undefined
+}
+
 interface ToolsetParams {
   type: 'agent_toolset_20260401'
   default_config?: ToolDefaults | null | undefined
-  configs?: (ToolDefaults & { name: ToolName })[] | undefined
+  configs?: (ToolDefaults & Domains & { name: ToolName })[] | undefined
 }
 
 interface McpToolsetParams {
@@ -188,22 +194,46 @@ const defaultConfig = z.strictObject({ enabled: z.boolean().nullish(), permissio
 
 const toolName = z.enum(Object.keys(TOOL_NAMES) as [ToolName, ...ToolName[]])
 
+const MAX_DOMAINS = 64
+
+/** `*.example.com` would say no more than `example.com`. */
+const domains = z
+  .array(
+    z
+      .string()
+      .max(253)
+      .regex(/^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]+$/i, 'must be a plain host name, like docs.example.com'),
+  )
+  .min(1, 'must name a domain; leave it out to allow all')
+  .max(MAX_DOMAINS)
+  .optional()
+
 const toolset = z.strictObject({
   type: z.literal('agent_toolset_20260401'),
   default_config: defaultConfig,
   configs: z
     .array(
-      z.strictObject({
-        name: toolName,
-        type: toolName.optional(),
-        enabled: z.boolean().nullish(),
-        permission_policy: policy.nullish(),
-        allowed_domains: unsupported('allowed_domains').optional(),
-        blocked_domains: unsupported('blocked_domains').optional(),
-        max_content_tokens: unsupported('max_content_tokens').optional(),
-        url_sources: unsupported('url_sources').optional(),
-        user_location: unsupported('user_location').optional(),
-      }),
+      z
+        .strictObject({
+          name: toolName,
+          type: toolName.optional(),
+          enabled: z.boolean().nullish(),
+          permission_policy: policy.nullish(),
+          allowed_domains: domains,
+          blocked_domains: domains,
+          max_content_tokens: unsupported('max_content_tokens').optional(),
+          url_sources: unsupported('url_sources').optional(),
+          user_location: unsupported('user_location').optional(),
+        })
+        .refine(({ allowed_domains: allowed, blocked_domains: blocked }) => !(allowed && blocked), {
+          path: ['blocked_domains'],
+          error: 'does not go with allowed_domains; name one of them',
+        })
+        .refine(
+          ({ name, allowed_domains: allowed, blocked_domains: blocked }) =>
+            name === 'web_search' || name === 'web_fetch' || !(allowed || blocked),
+          { path: ['name'], error: 'has no domains: only web_search and web_fetch do' },
+        ),
     )
     .optional(),
 })

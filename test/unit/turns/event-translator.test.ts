@@ -115,6 +115,9 @@ test('a call of an MCP tool names its server', () => {
 })
 
 test('a request that is tried again is told while it is', () => {
+  const statuses = mapped(recorded('retry')).types.filter((type) => type.startsWith('session.'))
+  const told = ['session.error', 'session.status_rescheduled', 'session.status_running', 'session.status_idle']
+  expect([...new Set(statuses)]).toEqual(told)
   const [error] = of(mapped(recorded('retry')), 'session.error')
   expect(error?.error).toMatchObject({ type: 'model_overloaded_error', retry_status: { type: 'retrying' } })
   expect(mapped(recorded('retry')).events.at(-1)).toEqual(IDLE)

@@ -83,5 +83,5 @@ const snapshot = (info: SessionInfo, budget: Budget | null): NewSessionEvent => 
 async function wasStopped(session: Session): Promise<boolean> {
   const [last, before] = await lastStatuses(session, 2)
   if (last?.type !== 'session.status_idle' || last.stop_reason.type !== 'budget_reached') return false
-  return before?.type === 'session.status_running'
+  return before !== undefined && before.type !== 'session.status_idle'
 }

@@ -1,5 +1,5 @@
 import { formatWall, parseWall } from '../../../clock.ts'
-import type { Pool, Session, SessionEvent, SessionInfo } from '../../../index.ts'
+import type { Pool, PoolEvents, Session, SessionEvent, SessionInfo } from '../../../index.ts'
 import { SessionBusyError, SessionGoneError } from '../../../index.ts'
 import { ApiError } from '../../errors.ts'
 import type { Quotas } from '../../limits.ts'
@@ -19,7 +19,10 @@ import type { SessionAgent, SessionResource, StoredSession } from './session-res
 import { patchMetadata } from '../schema.ts'
 import type { Budget, SessionCreate, SessionUpdate } from './session-schema.ts'
 
-export type SessionStatus = 'idle' | 'running'
+type FailedServer = Omit<PoolEvents['mcp.failed'][0], 'worker'>
+
+/** A session is never `terminated`: it can always be sent another message. */
+export type SessionStatus = 'idle' | 'running' | 'rescheduling' | 'terminated'
 
 /** A session as the wire shows it. */
 export interface WireSession extends SessionResource {
@@ -183,10 +186,26 @@ export class ApiSessions {
     }
   }
 
-  /** `running` from the beginning of a turn to its end, less the time in which it waits for the client. */
+  /** Not idle from the beginning of a turn to its end, less the time in which it waits for the client. */
   async status(session: Session): Promise<SessionStatus> {
     const last = await lastStatus(session)
-    return last?.type === 'session.status_running' ? 'running' : 'idle'
+    return last === undefined ? 'idle' : STATUSES[last.type]
+  }
+
+  /** An MCP server of the session's agent cannot be used: the turn goes on without its tools. */
+  async recordFailedServer(tenant: string, key: string, { server, status, error }: FailedServer): Promise<void> {
+    const { store, pool } = this.#context
+    if ((await store.get('session', tenant, key)) === undefined) return
+    const session = await pool.session(key, { tenant }).catch((cause: unknown) => {
+      if (!isGone(cause)) throw cause
+      return undefined
+    })
+    const type = status === 'needs-auth' ? 'mcp_authentication_failed_error' : 'mcp_connection_failed_error'
+    const how = status === 'needs-auth' ? 'asks for a login' : 'cannot be reached'
+    const message = `the MCP server ${server} ${how}${error === undefined ? '' : `: ${error}`}; the agent works without its tools`
+    await session?.append([
+      { type: 'session.error', error: { type, message, mcp_server_name: server, retry_status: { type: 'retrying' } } },
+    ])
   }
 
   /** Changes a session and tells so in its events. Throws ApiError, SessionBusyError. */
@@ -262,14 +281,14 @@ export class ApiSessions {
 
   async list(tenant: string, request: SessionListRequest): Promise<Page<WireSession>> {
     const { agentId, agentVersion, statuses, ...rest } = request
-    const running = statuses === undefined ? undefined : await this.#runningIds(tenant)
+    const working = statuses === undefined ? undefined : await this.#working(tenant)
     const found = await listKept<StoredSession>(this.#context.store, {
       kind: 'session',
       tenant,
       parent: agentId,
       ...rest,
       matches({ id, agent }) {
-        if (running !== undefined && statuses?.includes(running.has(id) ? 'running' : 'idle') !== true) return false
+        if (working !== undefined && statuses?.includes(working.get(id) ?? 'idle') !== true) return false
         return agentId === undefined || agentVersion === undefined || agent.version === agentVersion
       },
     })
@@ -296,19 +315,19 @@ export class ApiSessions {
   }
 
   async #refuseRunning(session: Session): Promise<void> {
-    if ((await this.status(session)) === 'running')
+    if ((await this.status(session)) !== 'idle')
       throw new ApiError('invalid_request_error', `session ${session.key} is running; interrupt it first`)
   }
 
   /** Those at work now; what waits for its client is idle. */
-  async #runningIds(tenant: string): Promise<Set<string>> {
-    const running = new Set<string>()
+  async #working(tenant: string): Promise<Map<string, SessionStatus>> {
+    const working = new Map<string, SessionStatus>()
     const { pool } = this.#context
     for (const id of pool.runningSessions(tenant)) {
       const session = await pool.session(id, { tenant }).catch(() => undefined)
-      if (session !== undefined && (await this.status(session)) === 'running') running.add(id)
+      if (session !== undefined) working.set(id, await this.status(session))
     }
-    return running
+    return working
   }
 
   /** Between the look and the answer it may have been deleted. */
@@ -361,12 +380,17 @@ const notFound = (id: string): ApiError => new ApiError('not_found_error', `sess
 export const isGone = (error: unknown): boolean =>
   error instanceof SessionGoneError || (error instanceof ApiError && error.type === 'not_found_error')
 
-type Status = Extract<SessionEvent, { type: 'session.status_running' | 'session.status_idle' }>
+const STATUSES = {
+  'session.status_running': 'running',
+  'session.status_rescheduled': 'rescheduling',
+  'session.status_idle': 'idle',
+} as const
+
+type Status = Extract<SessionEvent, { type: keyof typeof STATUSES }>
 
 /** The events that say what the session does, newest first. */
 export async function lastStatuses(session: Session, limit: number): Promise<Status[]> {
-  const types = ['session.status_running', 'session.status_idle']
-  const statuses = await session.history({ types, descending: true, limit })
+  const statuses = await session.history({ types: Object.keys(STATUSES), descending: true, limit })
   return statuses.map(({ event }) => event as Status)
 }
 

@@ -176,3 +176,56 @@ test.each(['client_tools', 'a__b'])(
     expect(() => optionsOf(body)).toThrow('mcp_servers.0.name: must not contain "__", nor be "client_tools"')
   },
 )
+
+describe('Domains of web tools', () => {
+  const bounded = (policy: object) =>
+    optionsOf({
+      tools: [
+        {
+          ...TOOLSET,
+          default_config: { permission_policy: policy },
+          configs: [
+            { name: 'web_fetch', allowed_domains: ['docs.example'] },
+            { name: 'web_search', blocked_domains: ['ads.example'] },
+          ],
+        },
+      ],
+    })
+
+  const decided = async ({ hooks }: ReturnType<typeof optionsOf>, tool_name: string, tool_input: object) => {
+    const hook = hooks?.PreToolUse?.[0]?.hooks[0]
+    const common = { session_id: 's', transcript_path: '', cwd: '/', tool_use_id: 'call' }
+    const input = { ...common, hook_event_name: 'PreToolUse' as const, tool_name, tool_input }
+    const said = await hook?.(input, 'call', { signal: new AbortController().signal })
+    return said !== undefined && 'hookSpecificOutput' in said ? said.hookSpecificOutput : undefined
+  }
+
+  test.each([
+    [ALLOW, 'allow'],
+    [ASK, 'ask'],
+  ])('hold with the policy %j', async (policy, permissionDecision) => {
+    const options = bounded(policy)
+    expect(await decided(options, 'WebFetch', { url: 'https://docs.example/a' })).toMatchObject({ permissionDecision })
+    expect(await decided(options, 'WebFetch', { url: 'https://evil.example' })).toMatchObject({
+      permissionDecision: 'deny',
+      permissionDecisionReason: 'this agent may not fetch from evil.example',
+    })
+    expect(await decided(options, 'WebSearch', { query: 'q' })).toMatchObject({
+      permissionDecision,
+      updatedInput: { query: 'q', blocked_domains: ['ads.example'] },
+    })
+    expect(await decided(options, 'Bash', { command: 'true' })).toMatchObject({ permissionDecision })
+  })
+
+  test('are shown, and need no hook where there are none', async () => {
+    const { tools } = define(
+      parse(agentCreate, {
+        name: 'Helper',
+        model: 'm',
+        tools: [{ ...TOOLSET, configs: [{ name: 'web_fetch', allowed_domains: ['docs.example'] }] }],
+      }),
+    )
+    expect(tools).toMatchObject([{ configs: [{ name: 'web_fetch', allowed_domains: ['docs.example'] }] }])
+    expect(optionsOf({ tools: [TOOLSET] }).hooks).toBeUndefined()
+  })
+})

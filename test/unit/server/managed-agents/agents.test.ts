@@ -149,6 +149,18 @@ test.each([
     { tools: [{ type: 'agent_toolset_20260401', default_config: { permission_policy: { type: 'auto' } } }] },
     'always_allow or always_ask',
   ],
+  ...[
+    [{ name: 'web_fetch', allowed_domains: [] }, 'allowed_domains: must name a domain'],
+    [{ name: 'web_fetch', allowed_domains: ['https://a.example'] }, 'allowed_domains.0: must be a plain host name'],
+    [{ name: 'web_fetch', allowed_domains: ['a.example'], blocked_domains: ['b.example'] }, 'does not go with'],
+    [{ name: 'web_search', allowed_domains: Array.from({ length: 65 }, (_, n) => `a${n}.example`) }, 'allowed_domains'],
+    [{ name: 'bash', blocked_domains: ['a.example'] }, 'only web_search and web_fetch do'],
+    [{ name: 'web_search', user_location: { type: 'approximate', city: 'Graz' } }, 'user_location is not supported'],
+    [{ name: 'web_fetch', max_content_tokens: 100 }, 'max_content_tokens is not supported'],
+  ].map(([config, problem]): [object, string] => [
+    { tools: [{ type: 'agent_toolset_20260401', configs: [config] }] },
+    problem as string,
+  ]),
   [{ tools: [{ type: 'mcp_toolset', mcp_server_name: 'x' }] }, 'names the server "x", which is not in mcp_servers'],
   [{ mcp_servers: [{ type: 'url', name: 'x', url: 'https://x.example' }] }, 'no mcp_toolset in tools uses "x"'],
   [
