@@ -8,6 +8,7 @@ import { openPeerPort } from './cluster/open-port.ts'
 import { ControlSocket } from './control/server.ts'
 import { CredentialProxy } from './credentials/credential-proxy.ts'
 import { checkBudgets } from './credentials/placement.ts'
+import { RefreshedApi } from './credentials/refreshed-api.ts'
 import { ClaudeDriver } from './driver/claude.ts'
 import { openCgroups } from './driver/worker-cgroups.ts'
 import { claudeVersion, findClaudeExecutable } from './driver/executable.ts'
@@ -172,7 +173,10 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
   const cgroup = options.driver === undefined ? openCgroups(confinements.limited(agents.own), { freezes }) : undefined
   opened.defer(() => cgroup?.remove())
   confinements.controllers = cgroup?.facts.controllers ?? []
-  const credentials = await openProxy(options, read, { clock, store, dataDir })
+  const refreshed = new RefreshedApi(clock, read.api)
+  opened.defer(() => refreshed.close())
+  await refreshed.begin()
+  const credentials = await openProxy(options, { ...read, api: refreshed.current }, { clock, store, dataDir })
   opened.defer(() => credentials?.close())
   const boundary = await probing
   confinements.boundary = boundary
@@ -207,7 +211,8 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     host: {
       files: dataDir,
       tenantFiles,
-      ...environmentFor(settings.starts, read),
+      ...environmentFor(settings.starts, read, refreshed),
+      refreshed,
       credentials,
       claudePath,
       isolation: { mode: modeOf(isolation, boundary), egress: writtenEgress(isolation.egress), cgroup: cgroup?.facts },
@@ -390,22 +395,20 @@ async function openProxy(
 
 function environmentFor(
   { mcpTimeoutMs }: Starts,
-  { api, telemetry }: Pick<ReadOptions, 'api' | 'telemetry'>,
+  { telemetry }: Pick<ReadOptions, 'telemetry'>,
+  api: RefreshedApi,
 ): Pick<PoolHost, 'environment' | 'updateApi' | 'modelEnvironment'> {
-  let current = api
   const timeout = { MCP_TIMEOUT: String(Math.round(mcpTimeoutMs)) }
   return {
     environment: (places, agent, tenant) => {
       const told = telemetryEnvironment(telemetry, { tenant, agent: agent.name })
-      const host = { ...timeout, ...told, ...hostEnvironment(apiOf(current, tenant), process.env) }
+      const host = { ...timeout, ...told, ...hostEnvironment(apiOf(api.current, tenant), process.env) }
       const environment = agentEnvironment(host, places, agent.options.env ?? {})
       checkLeanCredential(agent.name, agent.options, environment)
       return environment
     },
-    modelEnvironment: (tenant) => hostEnvironment(apiOf(current, tenant), process.env),
-    updateApi: (next) => {
-      current = readApi(next)
-    },
+    modelEnvironment: (tenant) => hostEnvironment(apiOf(api.current, tenant), process.env),
+    updateApi: (next) => api.update(readApi(next)),
   }
 }
 

@@ -119,6 +119,11 @@ export interface PoolHost extends Omit<ProcessHost, 'driver' | 'places' | 'confi
   updateApi: (api: ApiOptions) => void
   /** Where the credential of a tenant is. */
   modelEnvironment: (tenant: string) => Record<string, string>
+  /** Tells of credentials that were read again. */
+  refreshed?: {
+    attach(listeners: { renewed: () => void; trouble: (message: string, error: unknown) => void }): void
+    close(): void
+  }
   /** Default: none. */
   isolation?: IsolationStats
   /** Default: nothing is confined. */
@@ -176,6 +181,10 @@ export class Pool implements AsyncDisposable {
     const emitter = this.#emitter
     const { files, tenantFiles, environment, credentials, claudePath, transcripts: transcriptStores } = host
     this.#modelCalls = new ModelCalls({ credentials, environment: host.modelEnvironment })
+    host.refreshed?.attach({
+      renewed: () => credentials?.renew(),
+      trouble: (message, error) => emitter.tell('warning', { message, error }),
+    })
     this.#counters = new Counters(emitter)
     this.#storeHealth = new StoreHealth({ clock, emitter, files })
     const storeHealth = this.#storeHealth
@@ -591,6 +600,7 @@ export class Pool implements AsyncDisposable {
     await upkeep
     await this.#parts.driver.close()
     this.#modelCalls.close()
+    this.#parts.host.refreshed?.close()
     await this.#parts.host.credentials?.close()
     await takeover
     await this.#cluster?.close()

@@ -202,7 +202,9 @@ function below(pid: number, all: readonly Entry[]): Entry[] {
 /** The processes of workers: all that the host has started but its helpers. */
 function agentsOf(hostPid: number): Entry[] {
   const all = living()
-  const workers = all.filter(({ ppid, command }) => ppid === hostPid && !/\/(?:sentinel|proxy)\.js/.test(command))
+  const workers = all.filter(
+    ({ ppid, command }) => ppid === hostPid && !/\/(?:sentinel|proxy|user-child)\.js/.test(command),
+  )
   return workers.flatMap((worker) => [worker, ...below(worker.pid, all)])
 }
 

@@ -24,6 +24,7 @@ import {
   say,
   textOf,
   until,
+  workerOf,
 } from '../fixtures/real-pool.ts'
 import type { Site } from '../fixtures/real-pool.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
@@ -121,6 +122,26 @@ describe.runIf(process.platform === 'linux')('The key of the model', () => {
     expect(keysAt(site).slice(0, 2)).toEqual([key, next])
     pool.updateApi(api)
     expect(await say(session, 'once more')).toMatchObject({ warmth: 'live' })
+  })
+
+  test('is read again from its file, for processes that run', async () => {
+    const { site, key, api } = await secretSite()
+    const file = join(site.root, 'key')
+    await writeFile(file, `${key}\n`)
+    const pool = await site.pool({ api: { baseUrl: api.baseUrl, refresh: { file, every: '1s' } } })
+    const session = await pool.session('one', { agent: 'a' })
+    await say(session, 'hello')
+    const { pid } = workerOf(pool, 'one')
+    const next = secret()
+    await writeFile(file, next)
+    // The model knows the old one alone.
+    await until(async () =>
+      expect(await textOf(session.send('again')).catch(({ code }: { code: string }) => code)).toBe(
+        'api_authentication',
+      ),
+    )
+    expect(keysAt(site)).toEqual(expect.arrayContaining([key, next]))
+    expect(workerOf(pool, 'one').pid).toBe(pid)
   })
 
   test('is another one for each tenant that has one', async () => {

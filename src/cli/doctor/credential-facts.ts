@@ -1,7 +1,9 @@
+import { systemClock } from '../../clock.ts'
 import { placementOf } from '../../credentials/placement.ts'
+import { withCredentials } from '../../credentials/refreshed-api.ts'
 import { hostEnvironment } from '../../driver/environment.ts'
 import type { PoolOptions } from '../../index.ts'
-import { apiOf } from '../../options/api.ts'
+import { apiOf, readApi } from '../../options/api.ts'
 import type { PlacementFacts } from './credentials.ts'
 
 /** Variables by which an agent reaches the model in a way of its own. */
@@ -41,4 +43,13 @@ export function credentialsOf({ api = {} }: PoolOptions): string[] {
     ...given.flatMap(({ key, authToken, oauthToken }) => [key, authToken, oauthToken]),
     ...names.map((name) => process.env[name]),
   ].filter((secret): secret is string => secret !== undefined && secret !== '')
+}
+
+/** The options with the credentials that commands and files give now, or why they give none. */
+export async function withRefreshed(options: PoolOptions): Promise<{ options: PoolOptions; problem?: string }> {
+  try {
+    return { options: { ...options, api: await withCredentials(systemClock, readApi(options.api)) } }
+  } catch (error) {
+    return { options, problem: (error as Error).message }
+  }
 }

@@ -36,7 +36,7 @@ import {
   checkTasks,
 } from './machine.ts'
 import { checkExposure, checkPlacement } from './credentials.ts'
-import { credentialsOf, placementsOf } from './credential-facts.ts'
+import { credentialsOf, placementsOf, withRefreshed } from './credential-facts.ts'
 import { checkServerSecrets, secretPlacesOf } from './server-secrets.ts'
 import { checkServers, tryServers } from './servers.ts'
 import { checkClaude, checkConfig, checkCredential, checkEnvironment, checkNode, checkSdk } from './software.ts'
@@ -89,7 +89,8 @@ async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> 
   const [{ sdk, claude }, namespaces, clock] = await Promise.all([readSoftware(), tryNamespace(), readClock()])
   const memory = readMemory()
   const cgroups = readCgroups(limitedBy(config.options ?? { agents: {} }))
-  const options = config.options ?? { agents: {} }
+  const written = config.options ?? { agents: {} }
+  const { options, problem } = await withRefreshed(written)
   const servers = await tryServers(options)
   const { credentials } = readIsolation(options.isolation)
   const secrets = checkServerSecrets(secretPlacesOf(options, credentials))
@@ -98,7 +99,11 @@ async function examine(config: ReadConfig, dataDir: string): Promise<Finding[]> 
     checkSdk(sdk),
     checkClaude(claude),
     checkConfig(config.facts),
-    checkCredential({ from: credentialSource(options, process.env), broken: brokenCredentials(process.env) }),
+    checkCredential({
+      from: credentialSource(written, process.env),
+      broken: brokenCredentials(process.env),
+      problem,
+    }),
     checkEnvironment(secretsIn(process.env)),
     ...(servers === undefined ? [] : [checkServers(servers)]),
     checkIsolation(config.isolation, await triedBoundary(config.isolation, options, dataDir)),

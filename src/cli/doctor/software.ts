@@ -24,6 +24,8 @@ export interface CredentialFacts {
   from: string | undefined
   /** Variables that hold spaces or line ends, which no credential has. */
   broken: readonly string[]
+  /** Why a command or a file gives none; undefined: it does, or there is no such source. */
+  problem?: string | undefined
 }
 
 /** What is known of the config. */
@@ -62,8 +64,9 @@ export function checkClaude({ path, version, problem, expected }: ClaudeFacts): 
   return ok(version)
 }
 
-export function checkCredential({ from, broken }: CredentialFacts): Finding {
+export function checkCredential({ from, broken, problem }: CredentialFacts): Finding {
   const { ok, warning, error } = verdicts('credential')
+  if (problem !== undefined) return error(problem, 'serve does not start before it can be read')
   if (broken.length > 0)
     return error(`${broken.join(', ')} has spaces or line ends`, 'set it again, without what does not belong to it')
   if (from !== undefined) return ok(`there is one: ${from}`)

@@ -14,6 +14,8 @@ const namedBy = (env: Environment): string | undefined =>
 export function credentialSource({ api = {}, agents, driver }: PoolOptions, env: Environment): string | undefined {
   if (driver !== undefined) return "the config's driver"
   if (api.key !== undefined || api.authToken !== undefined || api.oauthToken !== undefined) return "the config's api"
+  if (api.refresh !== undefined)
+    return api.refresh.file === undefined ? 'the command of api.refresh' : 'the file of api.refresh'
   if (api.provider !== undefined && api.provider !== 'anthropic') return `provider ${api.provider} of the config`
   const agent = Object.entries(agents).find(([, { env: own = {} }]) => namedBy(own) !== undefined)
   return namedBy(env) ?? (agent === undefined ? undefined : `the env of agent ${agent[0]}`)
