@@ -45,6 +45,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'faults',
           include: ['test/faults/**/*.test.ts'],
+          globalSetup: 'test/package/build.ts',
           pool: 'forks',
           maxWorkers: 3,
           // The whole suite (FAULTS=all) has tests of minutes, which say so themselves.

@@ -197,10 +197,13 @@ export class Journal {
     if (this.#listeners.delete(listener)) this.#tellIfIdle()
   }
 
-  /** Reads where the events end, and ends a turn that an earlier host has left unfinished: one that runs elsewhere goes on. */
+  /**
+   * Reads where the events end. Ends a turn that an earlier host has left unfinished, and hands over the prompts that it has not begun: those
+   * of a session that runs elsewhere go on there.
+   */
   async ready(): Promise<void> {
     await this.#load()
-    if (this.#owed.length === 0) return
+    if (this.#owed.length === 0 && this.#unbegun.length === 0) return
     await this.append([]).catch((error: unknown) => {
       if (!(error instanceof FencedError)) throw error
     })

@@ -201,6 +201,23 @@ describe('a stream of another host', () => {
     expect(promptsOf(second)).toHaveLength(1)
   })
 
+  test('has the next host run what the last one has not begun, also if nothing but the stream asks for the session', async () => {
+    const { store, first, second, firstId, clock } = await twoHosts({ begun: false })
+    const id = await made(first)
+    first.driver.onStart = (process) => (process.readyAtOnce = false)
+    await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('waiting') })
+    await store.lose(firstId)
+    // Before a beat has told the second host of it, so that it takes no session over by itself.
+    const stream = new Frames(await second.ask('GET', `/v1/sessions/${id}/events/stream`))
+    void stream.next()
+    await passing(
+      clock,
+      second.driver.until(() => promptsOf(second).length === 1),
+    )
+    await stream.leave()
+    expect(promptsOf(second)).toEqual([[{ type: 'text', text: 'waiting' }]])
+  })
+
   test('goes on when its host gives the session up', async () => {
     const { first, second, clock } = await twoHosts({ begun: false })
     const id = await made(first)

@@ -1,0 +1,226 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ChaosHost } from './host.ts'
+
+const REQUEST_MS = 20_000
+
+/** A turn without an end for so long is stuck. */
+const STUCK_MS = 90_000
+
+/** An event as a client has been shown it. */
+export interface Shown {
+  number: number
+  id: string
+}
+
+/** One prompt, and what its client knows of it. */
+export interface Sent {
+  word: string
+  /** The event that a host has acknowledged. */
+  id: string
+  /** Milliseconds since the epoch. */
+  sentAt: number
+  acknowledgedAt: number
+}
+
+interface TalkerContext {
+  hosts: readonly ChaosHost[]
+  random: () => number
+}
+
+interface Frame {
+  event: string
+  id: string | undefined
+  data: { id?: string; content?: { text?: string }[] }
+}
+
+/** One client: prompts of one session, one after the other, each through any host, and the stream of its events. */
+export class Talker {
+  readonly name: string
+  readonly sent: Sent[] = []
+  readonly shown: Shown[] = []
+  /** What went wrong for good, such as a turn without an end. */
+  readonly problems: string[] = []
+  /** How often each answer came that was no success, by status. */
+  readonly refused: Map<string, number> = new Map()
+  session: string = ''
+  readonly #context: TalkerContext
+  readonly #left = new AbortController()
+  #frames: ((frame: Frame) => void) | undefined
+
+  constructor(name: string, context: TalkerContext) {
+    this.name = name
+    this.#context = context
+  }
+
+  /** Makes the session. */
+  async begin(): Promise<void> {
+    for (;;) {
+      const made = await this.#ask('/v1/sessions', `${this.name}-made`, {
+        agent: 'agent_a',
+        environment_id: 'env_local',
+      })
+      this.session = (made?.body as { id?: string } | undefined)?.id ?? ''
+      if (this.session !== '') return
+    }
+  }
+
+  /** Talks until it may not go on; resolves when the last turn has ended. */
+  async talk(mayGoOn: () => boolean): Promise<void> {
+    const following = this.#follow()
+    for (let turn = 1; mayGoOn(); turn += 1) {
+      await this.#turn(`${this.name}-${turn}.`)
+      // Some sessions rest, others talk on.
+      await sleep(this.#context.random() < 0.4 ? 3_000 * this.#context.random() : 50)
+    }
+    this.#left.abort()
+    await following
+  }
+
+  async #turn(word: string): Promise<void> {
+    const { random } = this.#context
+    const times = Math.floor(random() * 15)
+    // In its workspace, which each host has of its own: the CLI asks before it writes elsewhere.
+    const says = `echo "$EPOCHREALTIME $$ ${word}" >> effects`
+    const prompt = `${word}\n@sim bash ${says}; for i in $(seq ${times}); do sleep 0.2; ${says}; done`
+    const sentAt = Date.now()
+    // Listens before it sends: the turn may be over when its acknowledgement comes.
+    const watched = new Watched()
+    this.#frames = (frame) => watched.take(frame)
+    const id = await this.#acknowledged(word, prompt)
+    this.sent.push({ word, id, sentAt, acknowledgedAt: Date.now() })
+    const isOver = await watched.over(id)
+    this.#frames = undefined
+    if (!isOver) this.problems.push(`${word} has not ended after ${STUCK_MS / 1_000} s`)
+  }
+
+  /** Sends the prompt until a host has taken it; the id of its event. */
+  async #acknowledged(word: string, prompt: string): Promise<string> {
+    const events = [{ type: 'user.message', content: [{ type: 'text', text: prompt }] }]
+    for (let key = 0; ;) {
+      const answer = await this.#ask(`/v1/sessions/${this.session}/events`, `${word}-${key}`, { events })
+      if (answer?.status === 200) {
+        const [event] = (answer.body as { data: { id: string }[] }).data
+        return event?.id ?? ''
+      }
+      if (answer?.status === 409) {
+        // Its first host died with it: it was stored, or not.
+        const stored = await this.#storedId(word)
+        if (stored !== undefined) return stored
+        key += 1
+      }
+      await sleep(50 + 150 * this.#context.random())
+    }
+  }
+
+  async #storedId(word: string): Promise<string | undefined> {
+    for (;;) {
+      const path = `/v1/sessions/${this.session}/events?limit=200&order=desc`
+      const answer = await this.#ask(path, undefined, undefined)
+      if (answer?.status === 200) {
+        const { data } = answer.body as { data: { id: string; type: string; content?: { text?: string }[] }[] }
+        return data.find(({ type, content }) => type === 'user.message' && content?.[0]?.text?.startsWith(`${word}\n`))
+          ?.id
+      }
+      await sleep(100)
+    }
+  }
+
+  /** Undefined: there is no answer. */
+  async #ask(
+    path: string,
+    key: string | undefined,
+    body: object | undefined,
+  ): Promise<{ status: number; body: unknown } | undefined> {
+    const host = this.#host()
+    try {
+      const signal = AbortSignal.any([AbortSignal.timeout(REQUEST_MS), host.signal])
+      const answer = await fetch(`${host.url}${path}`, {
+        method: body === undefined ? 'GET' : 'POST',
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        headers: key === undefined ? {} : { 'idempotency-key': key },
+        signal,
+      })
+      const text = await answer.text()
+      if (!answer.ok) this.#count(`${answer.status} ${text.slice(0, 160)}`)
+      return { status: answer.status, body: answer.ok ? JSON.parse(text) : text }
+    } catch {
+      this.#count('no answer')
+      await sleep(100)
+      return undefined
+    }
+  }
+
+  #count(what: string): void {
+    const form = what
+      .replaceAll(/\b(req|sesn|sevt)_\w+/g, '$1')
+      .replaceAll(/\d{3,}/g, (digits) => (digits.length > 3 ? 'N' : digits))
+    this.refused.set(form, (this.refused.get(form) ?? 0) + 1)
+  }
+
+  #host(): ChaosHost {
+    const { hosts, random } = this.#context
+    const up = hosts.filter(({ isDown }) => !isDown)
+    const from = up.length > 0 ? up : hosts
+    return from[Math.floor(random() * from.length)] as ChaosHost
+  }
+
+  /** Reads the events of the session, through the next host when a stream ends. */
+  async #follow(): Promise<void> {
+    while (!this.#left.signal.aborted) {
+      const host = this.#host()
+      try {
+        const signal = AbortSignal.any([this.#left.signal, host.signal])
+        const last = String(this.shown.at(-1)?.number ?? 0)
+        const answer = await fetch(`${host.url}/v1/sessions/${this.session}/events/stream`, {
+          headers: { 'last-event-id': last },
+          signal,
+        })
+        if (answer.ok && answer.body !== null) for await (const frame of framesOf(answer.body)) this.#take(frame)
+        else await answer.text()
+      } catch {
+        // It broke: another host has the rest.
+      }
+      if (!this.#left.signal.aborted) await sleep(50)
+    }
+  }
+
+  #take(frame: Frame): void {
+    const { id, data } = frame
+    if (id !== undefined && data.id !== undefined) this.shown.push({ number: Number(id), id: data.id })
+    this.#frames?.(frame)
+  }
+}
+
+/** The frames of one turn. */
+class Watched {
+  /** Prompts that were shown, and those after which the session was idle. */
+  readonly #shown = new Set<string>()
+  readonly #ended = new Set<string>()
+
+  take({ event, data: { id } }: Frame): void {
+    if (event === 'user.message' && id !== undefined) this.#shown.add(id)
+    if (event === 'session.status_idle') for (const prompt of this.#shown) this.#ended.add(prompt)
+  }
+
+  /** False: the turn of this prompt has no end. */
+  async over(id: string): Promise<boolean> {
+    const deadline = performance.now() + STUCK_MS
+    while (!this.#ended.has(id) && performance.now() < deadline) await sleep(20)
+    return this.#ended.has(id)
+  }
+}
+
+async function* framesOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<Frame> {
+  let text = ''
+  for await (const piece of body.pipeThrough(new TextDecoderStream())) {
+    text += piece
+    const parts = text.split('\n\n')
+    text = parts.pop() ?? ''
+    for (const part of parts) {
+      const lines = part.split('\n')
+      const field = (name: string): string | undefined =>
+        lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2)
+      yield { event: field('event') ?? '', id: field('id'), data: JSON.parse(field('data') ?? '{}') as Frame['data'] }
+    }
+  }
+}
