@@ -50,6 +50,7 @@ const WAYS: Record<Fault, (host: ChaosHost, context: FaultContext) => Promise<vo
   },
   async stop(host, { random, control }) {
     const sentinels = control ? host.sentinels : []
+    if (control && sentinels.length === 0) throw new Error(`${host.name} has no sentinel that could be stopped`)
     for (const pid of [...sentinels, host.pid]) process.kill(pid, 'SIGSTOP')
     await sleep(NOTICED_MS)
     host.takeOut()

@@ -48,6 +48,8 @@ const ENDED_MS = 20_000
 export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   const { dir, modelUrl, control = false, say = () => undefined } = options
   const random = seeded(options.seed)
+  // The next owner has to start a process before both can act.
+  const longest = control ? 20 : 3
   const mark = `${dir}:chaos:`
   await using owned = new AsyncDisposableStack()
   const server = owned.use(await startOwnPostgres())
@@ -62,7 +64,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   }
   const talkers = Array.from(
     { length: options.sessions },
-    (_, index) => new Talker(`s${index + 1}`, { hosts, random: seeded(options.seed + index + 1) }),
+    (_, index) => new Talker(`s${index + 1}`, { hosts, random: seeded(options.seed + index + 1), longest }),
   )
   const context: FaultContext = { server, schema: SCHEMA, hosts, random, control }
   const stop = new AbortController()

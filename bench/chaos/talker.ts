@@ -6,6 +6,9 @@ const REQUEST_MS = 20_000
 /** A turn without an end for so long is stuck. */
 const STUCK_MS = 90_000
 
+/** An agent writes down that it works, so often. */
+const STEP_S = 0.2
+
 /** An event as a client has been shown it. */
 export interface Shown {
   number: number
@@ -25,6 +28,8 @@ export interface Sent {
 interface TalkerContext {
   hosts: readonly ChaosHost[]
   random: () => number
+  /** Seconds that an agent works in one turn, at most. */
+  longest: number
 }
 
 interface Frame {
@@ -77,11 +82,11 @@ export class Talker {
   }
 
   async #turn(word: string): Promise<void> {
-    const { random } = this.#context
-    const times = Math.floor(random() * 15)
+    const { random, longest } = this.#context
+    const times = Math.floor(random() * (longest / STEP_S))
     // In its workspace, which each host has of its own: the CLI asks before it writes elsewhere.
     const says = `echo "$EPOCHREALTIME $$ ${word}" >> effects`
-    const prompt = `${word}\n@sim bash ${says}; for i in $(seq ${times}); do sleep 0.2; ${says}; done`
+    const prompt = `${word}\n@sim bash ${says}; for i in $(seq ${times}); do sleep ${STEP_S}; ${says}; done`
     const sentAt = Date.now()
     // Listens before it sends: the turn may be over when its acknowledgement comes.
     const watched = new Watched()

@@ -86,6 +86,11 @@ export class Peers {
     return { peer }
   }
 
+  /** How many sessions a tenant has at all hosts, counted up to `atMost`. Rejects with StoreError. */
+  countSessions(tenant: string, atMost: number): Promise<number> {
+    return this.#context.directory.countSessions(tenant, atMost)
+  }
+
   /** Who had a session when the store was last asked, at most 10 s ago. That host answers 421 if it has lost the session since. */
   knownOwner(tenant: string, key: string): Peer | undefined {
     return this.#owners.get(tenant, key)

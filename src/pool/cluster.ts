@@ -42,6 +42,11 @@ export class PoolCluster {
     return known === undefined ? this.#peers.placeOf(tenant, key) : { peer: known }
   }
 
+  /** How many sessions a tenant has at all hosts, counted up to `atMost`. Rejects with StoreError. */
+  countSessions(tenant: string, atMost: number): Promise<number> {
+    return this.#peers.countSessions(tenant, atMost)
+  }
+
   /** The host that `placeOf()` has named has not answered, or does not have the session any more. */
   forgetPlace(tenant: string, key: string): void {
     this.#peers.forgetOwner(tenant, key)

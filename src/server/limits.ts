@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { SessionGoneError } from '../index.ts'
-import type { Pool, Session } from '../index.ts'
+import type { Pool, PoolCluster, Session } from '../index.ts'
 import { ApiError, retryAfter } from './errors.ts'
 import type { TenantLimits } from './options.ts'
 import type { PoolListeners } from './pool-listeners.ts'
@@ -78,6 +78,8 @@ export class Quotas {
   readonly #streams = new Counts()
   readonly #connections: number
   readonly #sessions = new Map<string, Held>()
+  /** In a cluster: the last session that each tenant begins here. */
+  readonly #beginnings = new Map<string, Promise<Session>>()
 
   /** `connections`: how many the server takes. One tenant may keep half of them busy. */
   constructor({ pool, listeners, clock, limits, storage, connections }: QuotaParts) {
@@ -182,18 +184,40 @@ export class Quotas {
   /** Begins a session. Throws ApiError (rate_limit_error) when the tenant has all the sessions it may have. */
   async beginSession(tenant: string, begin: () => Promise<Session>): Promise<Session> {
     this.keep(tenant)
+    const { cluster } = this.#pool
+    if (cluster !== undefined) return this.#beginOneByOne(tenant, cluster, begin)
     const held = this.#heldBy(tenant)
     await held.counted
-    if (held.count + held.beginning >= this.#limits.sessions)
-      throw new ApiError('rate_limit_error', `this tenant has its ${this.#limits.sessions} sessions; delete some`, {
-        headers: { 'x-should-retry': 'false' },
-      })
+    this.#checkSessions(held.count + held.beginning)
     held.beginning += 1
     try {
       return await begin()
     } finally {
       held.beginning -= 1
     }
+  }
+
+  /** Other hosts begin sessions, too: each time the database counts. One at a time, so that each finds the one before. */
+  async #beginOneByOne(tenant: string, cluster: PoolCluster, begin: () => Promise<Session>): Promise<Session> {
+    const before = this.#beginnings.get(tenant)
+    const session = (async () => {
+      await before?.catch(() => undefined)
+      this.#checkSessions(await cluster.countSessions(tenant, this.#limits.sessions))
+      return begin()
+    })()
+    this.#beginnings.set(tenant, session)
+    try {
+      return await session
+    } finally {
+      if (this.#beginnings.get(tenant) === session) this.#beginnings.delete(tenant)
+    }
+  }
+
+  #checkSessions(count: number): void {
+    if (count < this.#limits.sessions) return
+    throw new ApiError('rate_limit_error', `this tenant has its ${this.#limits.sessions} sessions; delete some`, {
+      headers: { 'x-should-retry': 'false' },
+    })
   }
 
   /** Counted once from the store, then by the pool's events. */

@@ -355,6 +355,8 @@ export interface HostDirectory {
    * asking host may claim it, or there is no such session.
    */
   hostOf(tenant: string, key: string, asker: string): Promise<HostOfSession | undefined>
+  /** How many sessions a tenant has at all hosts, counted up to `atMost`. */
+  countSessions(tenant: string, atMost: number): Promise<number>
   /** A random secret that this store keeps for its hosts. */
   secret(): Promise<string>
   /** Is heard of. Declares silent hosts gone. Rejects at once if the store cannot be reached. */

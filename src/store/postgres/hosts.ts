@@ -154,6 +154,13 @@ export class Hosts implements HostDirectory {
     return { id: String(id), place, owns, ...(address === null ? {} : { address }) }
   }
 
+  async countSessions(tenant: string, atMost: number): Promise<number> {
+    const text = `SELECT count(*) AS count FROM (SELECT FROM pool.sessions WHERE tenant = $1 LIMIT $2) s`
+    const values = [tenant, atMost]
+    const [row] = await this.#connections.read<{ count: number }>({ name: 'count sessions', text, values })
+    return row?.count ?? 0
+  }
+
   async secret(): Promise<string> {
     const text = `SELECT value FROM pool.secrets WHERE name = 'peers'`
     const [row] = await this.#connections.read<{ value: string }>({ text })

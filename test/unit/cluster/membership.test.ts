@@ -50,6 +50,10 @@ class FakeDirectory implements HostDirectory {
 
   async hostOf(): Promise<undefined> {}
 
+  async countSessions(): Promise<number> {
+    return 0
+  }
+
   async secret(): Promise<string> {
     return ''
   }

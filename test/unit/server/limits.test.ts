@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { hashKey } from '../../../src/server/auth/authenticator.ts'
+import { testHosts } from '../../fixtures/hosts.ts'
 import { Frames, served } from '../../fixtures/server.ts'
 
 const A = { 'x-api-key': 'cap_aaaaaaaaaaaaaaaaaaaaaaaaaa' }
@@ -123,4 +124,18 @@ test('one tenant keeps half of the connections busy at most', async () => {
     statuses.push(status)
   }
   expect(statuses).toEqual([200, 200, 200, 429, 429, 429])
+})
+
+test('a tenant has no more sessions than it may at all hosts together', async () => {
+  const { hosts } = await testHosts(2, { options: { tenantLimits: { sessions: 3 } } })
+  const [first, second] = hosts
+  const begin = async (host: (typeof hosts)[number] | undefined, key: string): Promise<number | undefined> =>
+    (await host?.ask('POST', `/sessions/${key}/messages`, { body }))?.status
+  expect(await begin(first, 'one')).toBe(200)
+  expect(await begin(first, 'two')).toBe(200)
+  const statuses = await Promise.all(['three', 'four', 'five'].map((key) => begin(second, key)))
+  expect(statuses.toSorted()).toEqual([200, 429, 429])
+  expect(await begin(first, 'six')).toBe(429)
+  await (await second?.pool.session('one'))?.delete()
+  expect(await begin(first, 'six')).toBe(200)
 })

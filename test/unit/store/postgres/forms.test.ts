@@ -93,3 +93,11 @@ test('The database keeps one secret for all hosts, and tells its time', async ()
   const { now = 0 } = await store.hosts.beat(ids[0], { state: 'ready', running: 0, waiting: 0, free: 1 })
   expect(Math.abs(now - Date.now())).toBeLessThan(60_000)
 })
+
+test('The sessions of a tenant are counted, and no more of them than asked for', async () => {
+  const { store, ids } = await hosts('old')
+  for (const key of ['a', 'b', 'c']) await store.create(record('acme', key), ids[0])
+  await store.create(record('other', 'a'), ids[0])
+  const counts = [2, 10].map((atMost) => store.hosts.countSessions('acme', atMost))
+  expect(await Promise.all(counts)).toEqual([2, 3])
+})
