@@ -22,8 +22,8 @@ interface TakeoverContext {
   onDeparted: (id: string) => void
 }
 
-/** Sessions that one host takes in one statement. */
-const PAGE = 100
+/** Sessions that one host takes in one statement, and at once. Meanwhile other hosts take others. */
+const PAGE = 10
 
 /** Survivors do not all ask at the same moment. */
 const MOST_DELAY_MS = 300
@@ -122,8 +122,8 @@ export class Takeover implements MembershipListener {
       const room = Math.min(PAGE, limit - running - waiting)
       if (room < 1) return
       const adopted = await store.adopt(member.id, room)
-      let isDone = true
-      for (const session of adopted) isDone = (await this.#takeOver(session)) && isDone
+      const taken = await Promise.all(adopted.map((session) => this.#takeOver(session)))
+      const isDone = taken.every(Boolean)
       if (adopted.length < room || !isDone) {
         this.#isDue = !isDone
         return
