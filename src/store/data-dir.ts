@@ -8,6 +8,7 @@ import {
   lutimesSync,
   mkdirSync,
   readFileSync,
+  readdirSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -292,7 +293,8 @@ export class DataDir implements PoolFiles {
 
   /** From now on each tenant has a user of its own, out of this range. Throws StoreError. */
   giveUsers(range: UserRange): void {
-    this.#users = new TenantUsers(join(this.path, USERS_FILE), range)
+    const owners = readdirSync(this.#tenants).flatMap((name) => ownerAt(join(this.#tenants, name)) ?? [])
+    this.#users = new TenantUsers(join(this.path, USERS_FILE), range, owners)
   }
 
   placesOf(tenant: string): TenantPlaces {

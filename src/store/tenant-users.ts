@@ -15,13 +15,14 @@ export class TenantUsers {
   readonly #users: Map<string, number>
   #next: number
 
-  /** Throws StoreError for a file that cannot be read. */
-  constructor(file: string, range: UserRange) {
+  /** `owners`: of the folders that are there. None of them is given to another tenant, even if the file is lost. Throws StoreError for a file that cannot be read. */
+  constructor(file: string, range: UserRange, owners: Iterable<number> = []) {
     this.#file = file
     this.#range = range
     const { next, users } = readAssigned(file)
     this.#users = new Map(Object.entries(users))
     this.#next = Math.max(next, range.first)
+    for (const uid of owners) if (uid < range.first + range.count) this.#next = Math.max(this.#next, uid + 1)
   }
 
   /** Undefined: it has none yet. */

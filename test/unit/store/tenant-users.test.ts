@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { linkSync, readFileSync } from 'node:fs'
-import { chmod, lchown, link, lstat, mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, lchown, link, lstat, mkdir, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { StartError, StoreError } from '../../../src/errors.ts'
@@ -131,6 +131,18 @@ describe.runIf(isRoot)('The directories of tenants that have users (needs root)'
     await next.makePlaces('one')
     expect((await lstat(file as string)).uid).toBe(0)
     expect(await readFile(file as string, 'utf8')).toBe('kept')
+  })
+
+  test('are not given to others if the file of users is lost', async () => {
+    const { dir, path } = await opened()
+    withUsers(dir)
+    await dir.makePlaces('one')
+    dir.release()
+    await rm(join(path, 'users.json'))
+    const { dir: next } = await opened(path)
+    withUsers(next)
+    expect((await next.makePlaces('two')).owner).toBe(50_001)
+    expect((await next.makePlaces('one')).owner).toBe(50_002)
   })
 
   test('go with all that is in them when the tenant is erased, and the next tenant has another user', async () => {
