@@ -1,4 +1,5 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { toolUseEventId } from '../../../../src/index.ts'
 import { SqliteApiStore } from '../../../../src/server/api-store/sqlite.ts'
 import { readPassedOn } from '../../../../src/server/http/passed-on.ts'
 import { passing, testHosts } from '../../../fixtures/hosts.ts'
@@ -89,6 +90,26 @@ describe('a request for a session that another host has', () => {
     const interrupted = await passing(clock, second.ask('POST', `/v1/sessions/${id}/events`, { body: interrupt }))
     expect(interrupted.status).toBe(200)
     expect(first.driver.processes[0]?.interrupts).toBe(1)
+  })
+
+  test('answers the question of an agent that waits there', async () => {
+    const { first, second } = await twoHosts({ begun: false })
+    const tools = [
+      { type: 'agent_toolset_20260401', configs: [{ name: 'bash', permission_policy: { type: 'always_ask' } }] },
+    ]
+    const asking = { name: 'Helper', model: 'claude-sonnet-5', tools }
+    const { id: agent } = (await (await first.ask('POST', '/v1/agents', { body: asking })).json()) as { id: string }
+    const body = { agent, environment_id: 'env_local' }
+    const { id } = (await (await first.ask('POST', '/v1/sessions', { body })).json()) as { id: string }
+    first.driver.onStart = (process) => (process.answersAtOnce = false)
+    await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('work') })
+    await first.driver.until(() => first.driver.processes.some(({ unanswered }) => unanswered === 1))
+    const asked = first.driver.processes
+      .find(({ unanswered }) => unanswered === 1)
+      ?.spec.options.canUseTool?.('Bash', {}, { signal: AbortSignal.any([]), toolUseID: 'toolu_1', requestId: 'r' })
+    const confirmation = { type: 'user.tool_confirmation', tool_use_id: toolUseEventId('toolu_1'), result: 'allow' }
+    const answered = await second.ask('POST', `/v1/sessions/${id}/events`, { body: { events: [confirmation] } })
+    expect([answered.status, await asked]).toEqual([200, expect.objectContaining({ behavior: 'allow' })])
   })
 
   test('is not passed on again: a host that does not have the session says so', async () => {
