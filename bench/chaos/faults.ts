@@ -28,6 +28,9 @@ export interface FaultContext {
 /** A balancer notices within so long that a host is away. */
 const NOTICED_MS = 1_000
 
+/** Long enough for the next owner to start a process on a busy machine. */
+const CONTROL_MS = 20_000
+
 /** Longer than the lease of 2.5 s. */
 const awayMs = (random: () => number): number => 3_500 + 2_500 * random()
 
@@ -54,7 +57,7 @@ const WAYS: Record<Fault, (host: ChaosHost, context: FaultContext) => Promise<vo
     for (const pid of [...sentinels, host.pid]) process.kill(pid, 'SIGSTOP')
     await sleep(NOTICED_MS)
     host.takeOut()
-    await sleep(awayMs(random))
+    await sleep(control ? CONTROL_MS : awayMs(random))
     for (const pid of [...sentinels, host.pid]) process.kill(pid, 'SIGCONT')
     await sleep(NOTICED_MS)
     host.isDown = false

@@ -49,7 +49,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   const { dir, modelUrl, control = false, say = () => undefined } = options
   const random = seeded(options.seed)
   // The next owner has to start a process before both can act.
-  const longest = control ? 20 : 3
+  const longest = control ? 40 : 3
   const mark = `${dir}:chaos:`
   await using owned = new AsyncDisposableStack()
   const server = owned.use(await startOwnPostgres())
