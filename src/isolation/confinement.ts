@@ -107,6 +107,15 @@ export class Confinements {
     return allows(this.listsOf({ isolation: undefined }, tenant), placeOfUrl(url))
   }
 
+  /** Why an agent that comes later cannot have a list of places; undefined: it can. */
+  get egressProblem(): string | undefined {
+    const boundary = this.#boundary
+    if (this.#rules.credentials === 'environment') return 'isolation.credentials is "environment"'
+    if (boundary === undefined) return 'agents run without a sandbox (isolation.mode)'
+    if (boundary.mode === 'user') return 'isolation.mode "user" leaves processes their network'
+    return boundary.network === 'bridged' ? undefined : 'socat is not installed, or does not work here'
+  }
+
   /** Throws ConfigError for an agent whose isolation this pool cannot give. */
   check(path: string, agent: ConfinedAgent): void {
     const { isolation } = agent

@@ -89,8 +89,15 @@ export async function tryBoundary(rules: BoundaryRules, places: BoundaryPlaces):
   return { problem: problems.join('; '), cause }
 }
 
+/** Agents that come later may need a bridge that those of the options do not: it is tried first if its program is there. */
+async function trySandbox(rules: BoundaryRules, places: BoundaryPlaces): Promise<Trial> {
+  if (rules.network === 'bridged' || programOf('socat', places.path) === undefined) return trySandboxFor(rules, places)
+  const trial = await trySandboxFor({ ...rules, network: 'bridged' }, places)
+  return 'boundary' in trial ? trial : trySandboxFor(rules, places)
+}
+
 /** Makes the sandbox and attacks the host from inside. */
-async function trySandbox({ network, paths }: BoundaryRules, places: BoundaryPlaces): Promise<Trial> {
+async function trySandboxFor({ network, paths }: BoundaryRules, places: BoundaryPlaces): Promise<Trial> {
   if (process.platform !== 'linux') return { problem: `bubblewrap needs Linux, and this is ${process.platform}` }
   const [program, socat] = ['bwrap', 'socat'].map((name) => programOf(name, places.path))
   if (program === undefined) return { problem: 'bwrap is not installed (Debian: apt-get install bubblewrap)' }

@@ -106,6 +106,7 @@ export interface PoolConfines extends Confines {
   checkLater(path: string, agent: Agent): void
   /** Whether what acts for a tenant may reach a URL. */
   reaches(tenant: string, url: URL): boolean
+  readonly egressProblem: string | undefined
 }
 
 /** What a pool finds on its host. */
@@ -463,6 +464,12 @@ export class Pool implements AsyncDisposable {
   /** Whether `isolation.egress` lets what acts for a tenant reach a URL. The host asks it for what it fetches on their behalf. */
   allowsEgress(tenant: string, url: URL): boolean {
     return this.#parts.host.confinements?.reaches(tenant, url) ?? true
+  }
+
+  /** Why `isolation.egress` of an agent that is defined now would not hold; undefined: it would. */
+  get egressProblem(): string | undefined {
+    const { confinements } = this.#parts.host
+    return confinements === undefined ? 'agents run without a sandbox' : confinements.egressProblem
   }
 
   /** Every worker that exists now, with every process of each. Reads the process table once: not for every request. */

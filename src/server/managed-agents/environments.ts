@@ -6,6 +6,8 @@ import { archived, changeKept, listKept, toRow } from './kept.ts'
 import type { ListRequest } from './kept.ts'
 import type { Page } from './pages.ts'
 import type { ResourceStore } from '../../store/api-store.ts'
+import { networking, networkingOf } from './networking.ts'
+import type { Networking, NetworkingParams } from './networking.ts'
 import { metadata, metadataPatch, patchMetadata, unsupported } from './schema.ts'
 import type { MetadataPatch } from './schema.ts'
 
@@ -13,6 +15,7 @@ export interface EnvironmentCreate {
   name: string
   description?: string | null | undefined
   metadata?: Record<string, string> | null | undefined
+  config?: { networking?: NetworkingParams | null | undefined } | null | undefined
 }
 
 /** What is left out stays as it is. */
@@ -20,6 +23,7 @@ export interface EnvironmentUpdate {
   name?: string | null | undefined
   description?: string | null | undefined
   metadata?: MetadataPatch | undefined
+  config?: EnvironmentCreate['config']
 }
 
 const NO_PACKAGES = { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] } as const
@@ -36,18 +40,14 @@ const noPackages = z
   })
   .nullish()
 
-/** Agents run on this machine, with its network and what is installed there: anything else would be a false promise. */
+/** Agents run on this machine with what is installed there. */
 const config = z
   .strictObject({
     // Published examples still use the name that the API had for it first.
     type: z.enum(['cloud', 'anthropic_cloud'], {
       error: 'must be "cloud": in this server’s environments the server runs the tools',
     }),
-    networking: z
-      .discriminatedUnion('type', [z.strictObject({ type: z.literal('unrestricted') })], {
-        error: 'type must be unrestricted: this server does not filter the network',
-      })
-      .nullish(),
+    networking: networking.nullish(),
     packages: noPackages,
   })
   .nullish()
@@ -76,7 +76,7 @@ export interface EnvironmentResource {
   /** Empty when there is none: clients of earlier releases take no null. */
   description: string
   metadata: Record<string, string>
-  config: { type: 'cloud'; networking: { type: 'unrestricted' }; packages: typeof NO_PACKAGES }
+  config: { type: 'cloud'; networking: Networking; packages: typeof NO_PACKAGES }
   created_at: string
   updated_at: string
   archived_at: string | null
@@ -123,7 +123,7 @@ export class Environments {
       name: params.name,
       description: params.description ?? '',
       metadata: params.metadata ?? {},
-      config: CONFIG,
+      config: { ...CONFIG, networking: networkingOf(params.config?.networking, CONFIG.networking) },
       created_at: at,
       updated_at: at,
       archived_at: null,
@@ -148,6 +148,7 @@ export class Environments {
         name: params.name ?? before.name,
         description: params.description === undefined ? before.description : (params.description ?? ''),
         metadata: patchMetadata(before.metadata, params.metadata),
+        config: { ...before.config, networking: networkingOf(params.config?.networking, before.config.networking) },
         updated_at: formatWall(this.#now()),
       }
     })

@@ -22,7 +22,10 @@ import { fileRoutes } from './files/file-routes.ts'
 import { FileSources } from './files/file-sources.ts'
 import { Files } from './files/files.ts'
 import type { FileLimits } from './files/files.ts'
+import { ApiError } from '../errors.ts'
 import { Outputs, sessionOfOutput } from './files/outputs.ts'
+import { REGISTRIES } from './networking.ts'
+import type { NetworkingParams } from './networking.ts'
 import { PoolAgents } from './pool-agents.ts'
 import { readBodies, refuseWorkspace } from './request.ts'
 import { agentRoutes, environmentRoutes } from './routes.ts'
@@ -132,7 +135,8 @@ export function managedAgents(
     await policy.check(tenant, await agents.drafted(tenant, params, id))
     quotas.define(tenant, 'definitions', await resources.count('agent', tenant))
   })
-  const environmentsOf = environmentRoutes(environments, async (tenant, _params, id) => {
+  const environmentsOf = environmentRoutes(environments, async (tenant, params, id) => {
+    refuseUnlimited(pool, tenant, params.config?.networking)
     if (id === undefined) quotas.define(tenant, 'environments', await resources.count('environment', tenant))
   })
   app.route('/v1/agents', agentsOf)
@@ -142,6 +146,29 @@ export function managedAgents(
   app.route('/v1/sessions', resourceRoutes(sessions))
   app.route('/v1/sessions', eventRoutes({ sessions, sent, streams, clock }))
   return app
+}
+
+/** Throws ApiError for a limited network that this server cannot hold, or whose hosts its operator does not let through. */
+function refuseUnlimited(pool: Pool, tenant: string, params: NetworkingParams | null | undefined): void {
+  if (params?.type !== 'limited') return
+  const { egressProblem } = pool
+  if (egressProblem !== undefined)
+    throw new ApiError(
+      'invalid_request_error',
+      `config.networking.type: this server cannot limit the network of agents: ${egressProblem}; ask its operator, or write unrestricted`,
+    )
+  const reaches = (name: string): boolean => pool.allowsEgress(tenant, new URL(`https://${name.replace('*', 'any')}`))
+  if (params.allow_package_managers === true && !REGISTRIES.some(reaches))
+    throw new ApiError(
+      'invalid_request_error',
+      'config.networking.allow_package_managers: this server lets agents reach none of their registries; ask its operator for isolation.egress',
+    )
+  const closed = params.allowed_hosts?.find((name) => !reaches(name))
+  if (closed !== undefined)
+    throw new ApiError(
+      'invalid_request_error',
+      `config.networking.allowed_hosts: this server does not let agents reach ${closed}; ask its operator for isolation.egress`,
+    )
 }
 
 function unlessGone(error: unknown): undefined {

@@ -3,6 +3,7 @@ import { agentOptions, permissionPolicy } from './agent-options.ts'
 import type { ClientCalls, FetchOf } from './agent-options.ts'
 import { configuredName } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
+import { placesOf } from './networking.ts'
 import { dollarsOf } from './sessions/session-resource.ts'
 import type { StoredSession } from './sessions/session-resource.ts'
 
@@ -15,6 +16,14 @@ const NO_SPARES: Pick<AgentOptions, 'spares' | 'unboundSpares'> = {
   unboundSpares: { min: 0, max: 0 },
 }
 
+/** What an agent of the pool was made from. */
+interface Made {
+  base: string | Readonly<AgentOptions>
+  ceiling: number | undefined
+  /** Where it goes, if that is limited. */
+  places: string | undefined
+}
+
 /** Gives the pool the agents of the API's sessions, each when a session needs it. */
 export class PoolAgents {
   readonly #pool: Pool
@@ -22,7 +31,7 @@ export class PoolAgents {
   readonly #calls: ClientCalls
   readonly #fetchOf: (tenant: string, url: URL) => ReturnType<FetchOf>
   /** By name, what each was made from; the one that was needed longest ago comes first. */
-  readonly #defined = new Map<string, { base: string | Readonly<AgentOptions>; ceiling: number | undefined }>()
+  readonly #defined = new Map<string, Made>()
 
   /** `fetchOf`: how the host reaches that MCP server of a tenant's agent, if it does. */
   constructor(
@@ -41,19 +50,26 @@ export class PoolAgents {
     return configuredName(agentId, this.#configured) !== undefined
   }
 
+  /** True for an agent of the config that says itself where it goes. */
+  limitsEgress(agentId: string): boolean {
+    const name = configuredName(agentId, this.#configured)
+    return name !== undefined && this.#pool.agentOptions(name).isolation?.egress !== undefined
+  }
+
   /** The name of the pool's agent for this session, which is defined from then on. */
-  nameOf(tenant: string, { id, agent, budget, sharesAgent }: StoredSession): string {
+  nameOf(tenant: string, { id, agent, budget, sharesAgent, network }: StoredSession): string {
     const configured = configuredName(agent.id, this.#configured)
     if (configured !== undefined && sharesAgent) return configured
     const name = sharesAgent ? `${agent.id}.v${agent.version}` : id
     const { model, system, tools, mcp_servers } = agent
     const definition = { model, system, tools, mcp_servers }
     const base = configured === undefined ? JSON.stringify(definition) : this.#pool.agentOptions(configured)
-    const made = { base, ceiling: budget === null ? undefined : dollarsOf(budget) }
+    const allow = network && placesOf(network, mcp_servers)
+    const made = { base, ceiling: budget === null ? undefined : dollarsOf(budget), places: allow?.join(' ') }
     const known = this.#defined.get(name)
     this.#defined.delete(name)
     this.#defined.set(name, made)
-    if (known?.base === made.base && known.ceiling === made.ceiling) return name
+    if (known?.base === made.base && known.ceiling === made.ceiling && known.places === made.places) return name
     const options =
       typeof base === 'string'
         ? {
@@ -63,7 +79,8 @@ export class PoolAgents {
         : { ...base, ...NO_SPARES }
     // Its running total goes on over all its processes: the CLI stops at the ceiling of the session, not of a turn.
     const bounded = made.ceiling === undefined ? options : { ...options, maxBudgetUsd: made.ceiling }
-    this.#pool.defineAgent(name, bounded)
+    const isolation = allow && { ...bounded.isolation, mode: 'bubblewrap' as const, egress: { allow } }
+    this.#pool.defineAgent(name, isolation === undefined ? bounded : { ...bounded, isolation })
     this.#forgetOldest()
     return name
   }

@@ -7,7 +7,7 @@ import { IDEMPOTENCY_KEY } from '../http/idempotency.ts'
 import { errorAnswers } from '../openapi.ts'
 import type { Agents } from './agents.ts'
 import { environmentCreate, environmentUpdate } from './environments.ts'
-import type { Environments } from './environments.ts'
+import type { EnvironmentCreate, EnvironmentUpdate, Environments } from './environments.ts'
 import type { ListRequest } from './kept.ts'
 import { readLimit, readTime } from './pages.ts'
 import type { Page } from './pages.ts'
@@ -172,7 +172,10 @@ export function agentRoutes(agents: Agents, vet: Vet<AgentCreate | AgentUpdate>)
 }
 
 /** `/v1/environments`. */
-export function environmentRoutes(environments: Environments, vet: Vet<unknown>): Hono<ServerEnv> {
+export function environmentRoutes(
+  environments: Environments,
+  vet: Vet<EnvironmentCreate | EnvironmentUpdate>,
+): Hono<ServerEnv> {
   const app = resourceRoutes('Environment', environments, { create: environmentCreate, update: environmentUpdate }, vet)
   app.get('/:id', described({ operationId: 'retrieveEnvironment', summary: 'Read an environment' }), async (c) =>
     c.json(await environments.retrieve(c.var.caller.tenant, c.req.param('id'))),

@@ -4,6 +4,8 @@ import type { ArchivePart } from '../../../index.ts'
 import type { ResourceStore } from '../../../store/api-store.ts'
 import { ApiError } from '../../errors.ts'
 import { define } from '../definition.ts'
+import { networking, networkingOf } from '../networking.ts'
+import type { Limited } from '../networking.ts'
 import { agentCreate, metadata, parse } from '../schema.ts'
 import type { AgentCreate } from '../schema.ts'
 import { MAX_RESOURCES } from './file-resources.ts'
@@ -30,6 +32,7 @@ interface Kept {
   created_at: string
   updated_at: string
   archived_at: string | null
+  network?: Limited | undefined
 }
 
 /** What an archive may have been made to say is checked like what a client sends. */
@@ -52,6 +55,10 @@ const kept: z.ZodType<Kept> = z.object({
     .max(MAX_RESOURCES),
   ...times,
   archived_at: at.nullable(),
+  network: networking
+    .refine(({ type }) => type === 'limited')
+    .transform((given) => networkingOf(given, { type: 'unrestricted' }) as Limited)
+    .optional(),
 })
 
 /** A resolved tool as a request has it: what the server adds by itself is left out. */
@@ -83,7 +90,7 @@ export const sessionArchive = (resources: ArchivedResources): ArchivePart => ({
 
 function readSession(value: unknown, key: string): StoredSession {
   try {
-    const { agent, ...session } = parse(kept, value)
+    const { agent, network, ...session } = parse(kept, value)
     const { id: agentId, version, name, description = null, ...params } = agent
     return {
       ...session,
@@ -101,6 +108,7 @@ function readSession(value: unknown, key: string): StoredSession {
       },
       // Never: an archive could give the agent of other sessions another definition.
       sharesAgent: false,
+      ...(network === undefined ? {} : { network }),
     }
   } catch (cause) {
     if (!(cause instanceof ApiError)) throw cause

@@ -1,6 +1,7 @@
 import type { AgentResource } from '../agents.ts'
 import { toRow } from '../kept.ts'
 import type { Resource } from '../../../store/api-store.ts'
+import type { Limited } from '../networking.ts'
 import type { FileResource } from './file-resources.ts'
 import type { Budget } from './session-schema.ts'
 
@@ -25,6 +26,8 @@ export interface SessionResource {
 export interface StoredSession extends SessionResource {
   /** Sessions of one version of an agent share the pool's agent, and so its spares; one with something of its own has its own. */
   sharesAgent: boolean
+  /** The network of its environment as it was then, if that is limited. */
+  network?: Limited
 }
 
 const CENT = 0.01

@@ -9,6 +9,8 @@ import type { Environments } from '../environments.ts'
 import { newId } from '../ids.ts'
 import { MOST_TRIES, archived, changedMeanwhile, listKept } from '../kept.ts'
 import type { ListRequest } from '../kept.ts'
+import { checkServers } from '../networking.ts'
+import type { Limited } from '../networking.ts'
 import type { Page } from '../pages.ts'
 import type { PoolAgents } from '../pool-agents.ts'
 import { redefine } from '../definition.ts'
@@ -89,6 +91,9 @@ export class ApiSessions {
     const changed = type === 'agent_with_overrides' ? redefine(agent, overrides) : {}
     const sessionAgent = { ...snapshot, ...changed }
     await this.#checkAgent(tenant, sessionAgent)
+    const { networking } = environment.config
+    const network = networking.type === 'limited' ? networking : undefined
+    this.#checkNetwork(network, sessionAgent)
     const at = formatWall(now())
     const resource: StoredSession = {
       id: newId('session'),
@@ -101,7 +106,8 @@ export class ApiSessions {
       created_at: at,
       updated_at: at,
       archived_at: null,
-      sharesAgent: type === 'agent' && params.budget === undefined,
+      sharesAgent: type === 'agent' && params.budget === undefined && network === undefined,
+      ...(network === undefined ? {} : { network }),
     }
     const session = await quotas.beginSession(tenant, () =>
       pool.session(resource.id, { tenant, agent: poolAgents.nameOf(tenant, resource) }),
@@ -119,7 +125,9 @@ export class ApiSessions {
     if (row === undefined) throw notFound(id)
     const resource = whole(JSON.parse(row.body) as StoredSession)
     // The agent may have been forgotten since, as after a restart. One that is not allowed any more has sessions to read only.
-    if (poolAgents.isConfigured(resource.agent.id) || policy.permits(tenant, resource.agent))
+    const permitted = poolAgents.isConfigured(resource.agent.id) || policy.permits(tenant, resource.agent)
+    // One whose network cannot be limited any more must not run at all.
+    if (permitted && (resource.network === undefined || pool.egressProblem === undefined))
       poolAgents.nameOf(tenant, resource)
     try {
       return { tenant, resource, session: await pool.session(id, { tenant }) }
@@ -172,7 +180,7 @@ export class ApiSessions {
   }
 
   async show({ resource, session }: Found): Promise<WireSession> {
-    const { sharesAgent: _, ...shown } = resource
+    const { sharesAgent: _, network: _network, ...shown } = resource
     const [info, status] = await Promise.all([session.info(), this.status(session)])
     const seconds = Math.max(0, Math.round((this.#context.now() - parseWall(resource.created_at)) / 1000))
     return {
@@ -227,6 +235,7 @@ export class ApiSessions {
         const changes = changesOf(resource, after)
         if (Object.keys(changes).length === 0) return resource
         if ('agent' in changes || 'budget' in changes) await this.#checkAgent(tenant, after.agent)
+        if ('agent' in changes) this.#checkNetwork(after.network, after.agent)
         after.updated_at = formatWall(now())
         if ('agent' in changes) await this.#refuseRunning(session)
         if ('agent' in changes || 'budget' in changes) {
@@ -297,8 +306,9 @@ export class ApiSessions {
   }
 
   /** Throws ApiError when the session may not run its agent. */
-  checkAgent({ tenant, resource }: Found): Promise<void> {
-    return this.#checkAgent(tenant, resource.agent)
+  async checkAgent({ tenant, resource }: Found): Promise<void> {
+    await this.#checkAgent(tenant, resource.agent)
+    this.#checkNetwork(resource.network, resource.agent)
   }
 
   /** Throws ApiError once the session has used up its budget. */
@@ -312,6 +322,23 @@ export class ApiSessions {
   async #checkAgent(tenant: string, agent: SessionAgent): Promise<void> {
     const { poolAgents, policy } = this.#context
     if (!poolAgents.isConfigured(agent.id)) await policy.check(tenant, agent)
+  }
+
+  /** Throws ApiError for a limited network that cannot be held, or does not reach what the agent needs. */
+  #checkNetwork(network: Limited | undefined, agent: SessionAgent): void {
+    if (network === undefined) return
+    const { pool, poolAgents } = this.#context
+    if (pool.egressProblem !== undefined)
+      throw new ApiError(
+        'invalid_request_error',
+        `environment_id: this server cannot limit the network of the agent: ${pool.egressProblem}`,
+      )
+    if (poolAgents.limitsEgress(agent.id))
+      throw new ApiError(
+        'invalid_request_error',
+        `environment_id: ${agent.id} has an isolation.egress of its own in the server’s config; use an unrestricted environment`,
+      )
+    checkServers(network, agent.mcp_servers)
   }
 
   async #refuseRunning(session: Session): Promise<void> {

@@ -73,7 +73,13 @@ test('An environment is its tenant’s: a scope of one account is refused', asyn
 test.each([
   [{ type: 'cloud', colour: 'red' }, 'config.colour: is not supported'],
   [{ type: 'self_hosted' }, 'must be \\"cloud\\"'],
-  [{ type: 'cloud', networking: { type: 'limited', allowed_hosts: [] } }, 'does not filter the network'],
+  [
+    { type: 'cloud', networking: { type: 'limited', allowed_hosts: [] } },
+    'cannot limit the network of agents: agents run without a sandbox',
+  ],
+  [{ type: 'cloud', networking: { type: 'limited', allowed_hosts: ['https://a.example'] } }, 'must be a host name'],
+  [{ type: 'cloud', networking: { type: 'limited', allowed_hosts: ['127.0.0.1'] } }, 'must be a host name'],
+  [{ type: 'cloud', networking: { type: 'none' } }, 'type must be unrestricted or limited'],
   [{ type: 'cloud', packages: { type: 'packages', pip: ['numpy'] } }, 'pip is not supported'],
 ])('%j is a promise that nobody would keep', async (config, problem) => {
   const { environments } = await serve()
