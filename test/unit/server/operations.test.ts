@@ -170,3 +170,24 @@ test('the document names every route with its answers', async () => {
     post: { requestBody: { content: { 'application/json': {} } }, responses: { 429: {} } },
   })
 })
+
+interface Operation {
+  parameters?: { name: string; in: string; required?: boolean }[]
+}
+
+test('the document names each part of a path as required', async () => {
+  const { ask } = await served()
+  const { paths } = (await (await ask('GET', '/openapi.json')).json()) as {
+    paths: Record<string, Record<string, Operation>>
+  }
+  for (const [path, operations] of Object.entries(paths)) {
+    const parts = Array.from(path.matchAll(/\{(\w+)\}/g), ([, name]) => name)
+    for (const { parameters = [] } of Object.values(operations)) {
+      const named = parameters.filter((parameter) => parameter.in === 'path')
+      expect([path, ...named.filter(({ required }) => required === true).map(({ name }) => name)]).toEqual([
+        path,
+        ...parts,
+      ])
+    }
+  }
+})
