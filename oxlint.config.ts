@@ -279,6 +279,11 @@ const borders: Border[] = [
     says: 'credentials sees egress, the root files, the types of store/store, process/marker and process/sweep.',
   },
   {
+    files: ['src/credentials/signing/**'],
+    imports: root.map((path) => `../${path}`),
+    says: 'credentials/signing sees the root files.',
+  },
+  {
     files: ['src/egress/**'],
     imports: root,
     says: 'egress sees the root files.',

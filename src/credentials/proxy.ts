@@ -21,7 +21,7 @@ import { Remotes } from './remotes.ts'
 import { refuse } from './reply.ts'
 import { routeOf } from './routes.ts'
 import type { Traffic } from '../egress/traffic.ts'
-import { AccessTokens } from './service-account.ts'
+import { AccessTokens } from './signing/service-account.ts'
 
 /** Calls of one worker at a time: of these its budget may be overdrawn. */
 const MAX_RUNNING = 32

@@ -1,3 +1,5 @@
+import type { ServiceAccount } from './signing/service-account.ts'
+
 /** How calls to the real API prove who pays for them. */
 export type Auth =
   | { kind: 'headers'; apiKey?: string | undefined; bearer?: string | undefined }
@@ -8,7 +10,7 @@ export type Auth =
       secretAccessKey: string
       sessionToken?: string | undefined
     }
-  | { kind: 'service-account'; email: string; privateKey: string; keyId?: string | undefined; tokenUrl: string }
+  | ({ kind: 'service-account' } & ServiceAccount)
 
 /** The paths of an API: Anthropic's own (Foundry has the same), Bedrock's or Vertex AI's. */
 export type Dialect = 'messages' | 'bedrock' | 'vertex'

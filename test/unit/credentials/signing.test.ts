@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, verify } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { AccessTokens, assertionOf, signRs256 } from '../../../src/credentials/service-account.ts'
-import { signV4 } from '../../../src/credentials/sigv4.ts'
+import { AccessTokens, assertionOf, signRs256 } from '../../../src/credentials/signing/service-account.ts'
+import { signV4 } from '../../../src/credentials/signing/sigv4.ts'
 import { FakeClock } from '../../../src/testing/clock.ts'
 import { RFC_7515_KEY } from './rsa-key.ts'
 

@@ -1,5 +1,5 @@
 import { createHash, createHmac } from 'node:crypto'
-import { formatWall as isoOf } from '../clock.ts'
+import { formatWall as isoOf } from '../../clock.ts'
 
 /** A request as AWS Signature Version 4 sees it. */
 export interface SignedRequest {

@@ -1,10 +1,15 @@
 import { createSign } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
-import { systemClock } from '../clock.ts'
-import type { Clock } from '../clock.ts'
-import type { Auth } from './upstream.ts'
+import { systemClock } from '../../clock.ts'
+import type { Clock } from '../../clock.ts'
 
-type ServiceAccount = Extract<Auth, { kind: 'service-account' }>
+export interface ServiceAccount {
+  email: string
+  /** PEM. */
+  privateKey: string
+  keyId?: string | undefined
+  tokenUrl: string
+}
 
 const SCOPE = 'https://www.googleapis.com/auth/cloud-platform'
 const GRANT = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
