@@ -9,11 +9,9 @@ import type { Limited } from '../networking.ts'
 import { agentCreate, metadata, parse } from '../schema.ts'
 import type { AgentCreate } from '../schema.ts'
 import { MAX_RESOURCES } from './file-resources.ts'
-import type { FileResource } from './file-resources.ts'
 import { toSessionRow } from './session-resource.ts'
-import type { StoredSession } from './session-resource.ts'
+import type { SessionResource, StoredSession } from './session-resource.ts'
 import { budget } from './session-schema.ts'
-import type { Budget } from './session-schema.ts'
 
 /** The ids of sessions of this API. Others come in under names of their own, and stay outside of it. */
 const SESSION_ID = /^sesn_[1-9A-Za-z]{24}$/
@@ -22,16 +20,8 @@ const id = z.string().regex(/^\w{1,128}$/)
 const at = z.iso.datetime()
 const times = { created_at: at, updated_at: at }
 
-interface Kept {
+interface Kept extends Omit<SessionResource, 'id' | 'agent'> {
   agent: { id: string; version: number } & AgentCreate
-  environment_id: string
-  title: string | null
-  metadata: Record<string, string>
-  budget: Budget | null
-  resources: FileResource[]
-  created_at: string
-  updated_at: string
-  archived_at: string | null
   network?: Limited | undefined
 }
 
