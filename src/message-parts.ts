@@ -6,7 +6,7 @@ type Assistant = Extract<SDKMessage, { type: 'assistant' }>
 export type PartBlock =
   | { type: 'text'; text: string }
   | { type: 'thinking'; text: string }
-  /** Thoughts that nobody may read. */
+  /** Encrypted by the model API. */
   | { type: 'redacted_thinking' }
   | { type: 'tool_use'; id: string; name: string; input: object }
 

@@ -6,7 +6,7 @@ import { dirname, join, relative } from 'node:path'
 import type { Fault } from './faults.ts'
 import { Probes } from './reach.ts'
 
-/** Who noticed a fault: a test, a test that no longer ended, nobody; or it was not tried out, since the run was stopped. */
+/** What noticed a fault: a failing test, a test that did not end, or nothing. `stopped`: the run ended before it was tried. */
 export type NoticedBy = 'tests' | 'time' | 'none' | 'stopped'
 
 const COPIED = [
@@ -30,7 +30,7 @@ const PATIENCE = 4
 /** No run without a fault takes longer. */
 const LONGEST_MS = 3_600_000
 
-/** The unit and model tests without a fault: how long each file takes. Those that fail then notice nothing. */
+/** How long each test file takes without a fault, in milliseconds. Files that fail without one are not in it: they prove nothing. */
 export type Baseline = ReadonlyMap<string, number>
 
 /** A copy of the project in which faults are made. */

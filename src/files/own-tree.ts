@@ -5,8 +5,8 @@ import { Problems } from './problem.ts'
 import { walk } from './walk.ts'
 
 /**
- * Gives what one user has in a folder to another user, and the folder itself at last: if it is cut off, it is done again. Done as root. What
- * has other names elsewhere stays: its user may have linked the file of somebody else.
+ * Changes the owner of what one user has in a folder. The folder itself comes last, so an interrupted change is repeated. Needs root. Skips
+ * hard-linked files, because a user can link files of other users.
  */
 export async function ownTree(
   operation: Operation,

@@ -55,7 +55,7 @@ async function running(options: AgentOptions) {
 }
 
 describe('A call whose permission the CLI decides is told when it', () => {
-  test('runs: nobody was asked within a second', async () => {
+  test('runs: no question came within a second', async () => {
     const { process, clock, told, finish } = await running(ASKS)
     process.say(calls('one'))
     await clock.advance(930)
