@@ -15,6 +15,9 @@ const PATTERNS: readonly Pattern[] = ['single', 'ephemeral', 'hybrid', 'long-run
 const NOISE = 0.005
 const SHED_NOISE = 0.002
 
+/** Swap beside the memory, for `residency.freeze`. */
+const SWAPS_GIB = [4, 8]
+
 interface Row extends Figures {
   traffic: string
   memoryGiB: number
@@ -87,7 +90,8 @@ function line({
 const drawing = args.indexOf('--plot')
 if (drawing !== -1) writeFileSync(args[drawing + 1] ?? 'patterns.svg', plot(rows, PATTERNS))
 
-if (args.includes('--json')) console.log(JSON.stringify({ quick, seed: SEED, rows, worse: worse.length }))
+if (args.includes('--json'))
+  console.log(JSON.stringify({ quick, seed: SEED, rows, frozen: frozen(), worse: worse.length }))
 else {
   console.log('| traffic | memory | pattern | live turns | starts a turn | peak GiB | mean GiB | shed |')
   console.log('|---|---|---|---|---|---|---|---|')
@@ -96,5 +100,29 @@ else {
   console.log(
     `\nadaptive is as good as the best fixed pattern, within ${share}, in ${adaptive.length - worse.length} of ${adaptive.length} cases\n`,
   )
+  console.log(
+    '| adaptive, idle processes frozen, 2 GiB | swap | turns that find their process | frozen until then | shed |',
+  )
+  console.log('|---|---|---|---|---|')
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+  for (const { traffic, swapGiB, found, thawed, shed } of frozen())
+    console.log(`| ${[traffic, `${swapGiB} GiB`, percent(found), percent(thawed), percent(shed)].join(' | ')} |`)
 }
 if (worse.length > 0) process.exitCode = 1
+
+/** Idle processes frozen, in 2 GiB: the share of turns that find theirs, live or frozen. */
+function frozen(): { traffic: string; swapGiB: number; found: number; thawed: number; shed: number }[] {
+  return traffics(SEED, quick ? 1 : 3).flatMap((traffic) =>
+    SWAPS_GIB.map((swapGiB) => {
+      const machine = { memoryBytes: 2 * GIB, swapBytes: swapGiB * GIB }
+      const { live, thawed, shed, turns } = host(traffic, readResidency({ freeze: 'auto' }), machine)
+      return {
+        traffic: traffic.name,
+        swapGiB,
+        found: live / turns,
+        thawed: thawed / turns,
+        shed: shed / (turns + shed),
+      }
+    }),
+  )
+}

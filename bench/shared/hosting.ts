@@ -1,4 +1,5 @@
 import type { Residency } from '../../src/options/residency.ts'
+import { PAGING_OUT_MS } from '../../src/fleet/freezer.ts'
 import { Residents } from '../../src/fleet/residents.ts'
 import type { PlannedSession, Traffic } from './traffic.ts'
 import type { SessionRef } from '../../src/store/store.ts'
@@ -8,6 +9,8 @@ export interface Machine {
   memoryBytes: number
   /** Processes at once, whatever memory says. */
   workers?: number
+  /** Where frozen processes are paged out to. Default: there is none. */
+  swapBytes?: number
 }
 
 const MIB = 2 ** 20
@@ -15,6 +18,11 @@ const IDLE_BYTES = 140 * MIB
 const RUNNING_BYTES = 175 * MIB
 const HOST_BYTES = 200 * MIB
 const START_MS = 400
+/** What stays in memory of a frozen process, and how long it takes to go on (see docs/memory). */
+const FROZEN_BYTES = 42 * MIB
+const THAW_MS = 100
+/** The pool freezes no more while less of the swap is free. */
+const SWAP_KEPT = 0.25
 
 /** How often the idle are looked at. The pool does so twice a second; here that would only take time. */
 const TEND_MS = 30_000
@@ -23,25 +31,63 @@ export interface Figures {
   turns: number
   /** Refused: no room, and nobody who could make some. Lost. */
   shed: number
-  /** Turns that found their session's process. */
+  /** Turns that found their session's process, live or frozen. */
   live: number
+  /** Those of them that found it frozen. */
+  thawed: number
   starts: number
   peakBytes: number
   meanBytes: number
 }
 
-interface SimulatedWorker {
-  state: 'starting' | 'idle' | 'busy' | 'closed'
-  readonly reserved: boolean
+type SimulatedState = 'idle' | 'frozen' | 'busy' | 'closed'
+
+const BYTES: Record<SimulatedState, number> = {
+  idle: IDLE_BYTES,
+  frozen: FROZEN_BYTES,
+  busy: RUNNING_BYTES,
+  closed: 0,
+}
+const SWAPPED_BYTES = IDLE_BYTES - FROZEN_BYTES
+
+class SimulatedWorker {
+  state: SimulatedState = 'closed'
+  readonly reserved = false
+  readonly pin = undefined
   readonly agent: string
   readonly session: SessionRef
   readonly residency: Residency
   readonly startedAt: number
-  lastUsedAt: number
   readonly maxAgeMs: number
-  turns: number
-  readonly memoryBytes: number
-  readonly pin: undefined
+  lastUsedAt: number
+  turns = 0
+  readonly #hosting: Hosting
+
+  constructor(session: SessionRef, residency: Residency, now: number, hosting: Hosting) {
+    this.agent = session.agent
+    this.session = session
+    this.residency = residency
+    this.startedAt = now
+    this.lastUsedAt = now
+    this.maxAgeMs = residency.maxAgeMs
+    this.#hosting = hosting
+  }
+
+  get memoryBytes(): number {
+    return BYTES[this.state]
+  }
+
+  get swappedBytes(): number | undefined {
+    return this.state === 'frozen' ? SWAPPED_BYTES : undefined
+  }
+
+  get freezes(): boolean {
+    return this.#hosting.hasSwap
+  }
+
+  freeze(): void {
+    this.#hosting.change(this, 'frozen')
+  }
 }
 
 interface Due {
@@ -102,15 +148,19 @@ class Hosting {
   readonly #residents: Residents<SimulatedWorker>
   readonly #budgetBytes: number
   readonly #maxWorkers: number
+  readonly #swapBytes: number
+  #swappedBytes = 0
+  #freezing = false
   #now = 0
   #left: number
   #usedBytes = HOST_BYTES
   #countedUntil = 0
-  readonly #figures: Figures = { turns: 0, shed: 0, live: 0, starts: 0, peakBytes: 0, meanBytes: 0 }
+  readonly #figures: Figures = { turns: 0, shed: 0, live: 0, thawed: 0, starts: 0, peakBytes: 0, meanBytes: 0 }
 
-  constructor(traffic: Traffic, residency: Residency, { memoryBytes, workers = Infinity }: Machine) {
+  constructor(traffic: Traffic, residency: Residency, { memoryBytes, workers = Infinity, swapBytes = 0 }: Machine) {
     this.#residency = residency
     this.#budgetBytes = memoryBytes
+    this.#swapBytes = swapBytes
     this.#maxWorkers = residency.pattern === 'single' ? 1 : workers
     this.#residents = new Residents(this.#present(), { now: () => this.#now })
     this.#left = traffic.sessions.reduce((sum, { turns }) => sum + turns.length, 0)
@@ -137,6 +187,7 @@ class Hosting {
     if (turn === undefined) return
     const live = this.#workers.get(plan.key)
     const worker = live ?? this.#start(plan)
+    const wasFrozen = live?.state === 'frozen'
     if (worker === undefined || !this.#begin(worker)) {
       this.#figures.shed += 1
       this.#over(plan, number)
@@ -144,9 +195,10 @@ class Hosting {
     }
     this.#figures.turns += 1
     if (live !== undefined) this.#figures.live += 1
-    const startMs = live === undefined ? START_MS : 0
+    if (wasFrozen) this.#figures.thawed += 1
+    const startMs = live === undefined ? START_MS : wasFrozen ? THAW_MS : 0
     this.#agenda.set(this.#now + startMs + turn.turnMs, () => {
-      this.#change(worker, 'idle')
+      this.change(worker, 'idle')
       worker.turns += 1
       worker.lastUsedAt = this.#now
       this.#residents.turnEnded(worker.session)
@@ -163,29 +215,18 @@ class Hosting {
 
   #start({ key, tenant, agent }: PlannedSession): SimulatedWorker | undefined {
     if (!this.#makeRoom(IDLE_BYTES, 1)) return undefined
-    const worker: SimulatedWorker = {
-      state: 'idle',
-      reserved: false,
-      agent,
-      session: { tenant, key, agent },
-      residency: this.#residency,
-      startedAt: this.#now,
-      lastUsedAt: this.#now,
-      maxAgeMs: this.#residency.maxAgeMs,
-      turns: 0,
-      memoryBytes: IDLE_BYTES,
-      pin: undefined,
-    }
+    const session = { tenant, key, agent }
+    const worker = new SimulatedWorker(session, this.#residency, this.#now, this)
     this.#workers.set(key, worker)
-    this.#use(IDLE_BYTES)
+    this.change(worker, 'idle')
     this.#figures.starts += 1
     return worker
   }
 
   #begin(worker: SimulatedWorker): boolean {
-    this.#change(worker, 'busy')
+    this.change(worker, 'busy')
     if (!this.#makeRoom(0, 0)) {
-      this.#change(worker, 'idle')
+      this.change(worker, 'idle')
       return false
     }
     this.#residents.turnStarted(worker.session)
@@ -203,24 +244,43 @@ class Hosting {
 
   #tend(): void {
     for (const worker of this.#workers.values()) this.#letGo(worker)
+    this.#freezeSoon()
     this.#agenda.set(this.#now + TEND_MS, () => this.#tend())
   }
 
   #letGo(worker: SimulatedWorker): void {
-    const full = this.#usedBytes + IDLE_BYTES > this.#budgetBytes || this.#workers.size >= this.#maxWorkers
-    if (this.#residents.retirementReason(worker, full) !== undefined) this.#leave(worker)
+    if (this.#residents.retirementReason(worker, this.#isFull) !== undefined) this.#leave(worker)
+  }
+
+  get #isFull(): boolean {
+    return this.#usedBytes + IDLE_BYTES > this.#budgetBytes || this.#workers.size >= this.#maxWorkers
   }
 
   #leave(worker: SimulatedWorker): void {
-    this.#change(worker, 'closed')
+    this.change(worker, 'closed')
     this.#workers.delete(worker.session.key)
-    this.#use(-IDLE_BYTES)
   }
 
-  #change(worker: SimulatedWorker, state: SimulatedWorker['state']): void {
-    if (state === 'busy') this.#use(RUNNING_BYTES - IDLE_BYTES)
-    if (worker.state === 'busy') this.#use(IDLE_BYTES - RUNNING_BYTES)
+  get hasSwap(): boolean {
+    return this.#swappedBytes + SWAPPED_BYTES <= this.#swapBytes * (1 - SWAP_KEPT)
+  }
+
+  change(worker: SimulatedWorker, state: SimulatedState): void {
+    this.#use(BYTES[state] - BYTES[worker.state])
+    if (state === 'frozen') this.#swappedBytes += SWAPPED_BYTES
+    if (worker.state === 'frozen') this.#swappedBytes -= SWAPPED_BYTES
     worker.state = state
+    if (state === 'idle' || state === 'busy') this.#freezeSoon()
+  }
+
+  /** The pool looks twice a second; here it looks when something may be due. */
+  #freezeSoon(): void {
+    if (this.#freezing || this.#swapBytes === 0) return
+    this.#freezing = true
+    this.#agenda.set(this.#now + PAGING_OUT_MS, () => {
+      this.#freezing = false
+      if (this.#residents.freezeOne({ forRoom: this.#isFull })) this.#freezeSoon()
+    })
   }
 
   #use(bytes: number): void {

@@ -40,7 +40,7 @@ import type {
   Graces,
   TerminateReport,
 } from './driver.ts'
-import { Freezing } from './frozen-tree.ts'
+import { Freezing } from './freezing.ts'
 import { GatedProcess } from './gated-process.ts'
 import { PromptInput } from './input.ts'
 import { inOrder } from './processes.ts'
@@ -426,7 +426,7 @@ export class ClaudeDriver implements Driver {
   readonly #oom: OomWatch
   readonly #table = new ProcessTable()
   #cgroup: HostCgroup | undefined
-  readonly #freezing = new Freezing((message, error) => this.#trouble(message, error))
+  readonly #freezing: Freezing
   #trouble: DriverListeners['trouble'] = () => undefined
   #guard: Guard | undefined
   #reaper: Reaper | undefined
@@ -436,6 +436,7 @@ export class ClaudeDriver implements Driver {
     this.#options = options
     this.#files = new ConversationFiles(options.files)
     this.#oom = new OomWatch(options.clock)
+    this.#freezing = new Freezing((message, error) => this.#trouble(message, error), options.clock)
   }
 
   attach({ trouble, reaped }: DriverListeners): void {

@@ -9,7 +9,7 @@ import { terminate } from '../process/terminate.ts'
 import { ConversationGate } from './conversation-gate.ts'
 import type { SpawnedProcess, Graces, TerminateReport } from './driver.ts'
 import { FrozenTree } from './frozen-tree.ts'
-import type { Freezing } from './frozen-tree.ts'
+import type { Freezing } from './freezing.ts'
 import type { Spool } from './spool.ts'
 import { StartupOutput } from './startup-output.ts'
 

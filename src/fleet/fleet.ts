@@ -17,7 +17,6 @@ import { followWorkers } from './credentials.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { Placement } from './placement.ts'
 import { Registry } from './registry.ts'
-import { isDueToFreeze } from './freezer.ts'
 import { closeWorker } from './close-worker.ts'
 import type { WorkerClosing } from './close-worker.ts'
 import { Residents } from './residents.ts'
@@ -194,14 +193,8 @@ export class Fleet implements WorkerListeners {
   tend(): void {
     const full = this.#governor.full
     for (const worker of this.#registry) this.#look(worker, full)
-    this.#freezeOne()
+    this.residents.freezeOne({ forRoom: full })
     this.spares.tend()
-  }
-
-  /** One a round: paging out takes the kernel a good part of a second. */
-  #freezeOne(): void {
-    const now = this.#context.clock.now()
-    for (const worker of this.#registry) if (isDueToFreeze(worker, now)) return worker.freeze()
   }
 
   #look(worker: Worker, full: boolean): void {

@@ -1,8 +1,13 @@
+import type { Forecast } from './habits.ts'
+import { isBefore, worthOf } from './residency.ts'
 import { mayLeave } from './resident.ts'
 import type { Resident } from './resident.ts'
 
+/** What a frozen worker had shows as free after this, in milliseconds: until then no other is frozen or closed for its room. */
+export const PAGING_OUT_MS = 1_500
+
 /** A worker that may be frozen. */
-interface Freezable extends Resident {
+export interface Freezable extends Resident {
   /** True if its driver can do that now. */
   readonly freezes: boolean
   freeze(): void
@@ -17,16 +22,30 @@ const mayFreeze = (worker: Freezable, now: number): boolean =>
   mayLeave(worker, now) &&
   worker.freezes
 
-/** True for a worker that has been idle for `residency.freezeAfter`. */
-export const isDueToFreeze = (worker: Freezable, now: number): boolean =>
-  now - worker.lastUsedAt >= worker.residency.freezeAfterMs && mayFreeze(worker, now)
+/** A learned chance of less than this that its session speaks within `freezeAfter`: until then it need not stay awake. */
+const UNLIKELY_SOON = 0.25
 
-/** The worker to freeze when memory is short: the one unused for longest. Undefined if there is none. */
-export function freezeCandidate<W extends Freezable>(workers: Iterable<W>, now: number): W | undefined {
-  let oldest: W | undefined
+/**
+ * True for a worker that is silent for long enough to be frozen: for `residency.freezeAfter`, or as its agent's habits say. `soon` is what
+ * to expect within `freezeAfter`.
+ */
+export function isDueToFreeze<W extends Freezable>(worker: W, now: number, soon: (worker: W) => Forecast): boolean {
+  if (!mayFreeze(worker, now)) return false
+  const { chance, learned } = soon(worker)
+  return learned ? chance < UNLIKELY_SOON : now - worker.lastUsedAt >= worker.residency.freezeAfterMs
+}
+
+/** The worker to freeze when memory is short: the one that is worth least; of equals, the one unused for longest. */
+export function freezeCandidate<W extends Freezable>(
+  workers: Iterable<W>,
+  now: number,
+  forecast: (worker: W) => Forecast,
+): W | undefined {
+  let least: { worker: W; worth: number } | undefined
   for (const worker of workers) {
     if (!mayFreeze(worker, now)) continue
-    if (oldest === undefined || worker.lastUsedAt < oldest.lastUsedAt) oldest = worker
+    const valued = { worker, worth: worthOf(worker, forecast) }
+    if (least === undefined || isBefore(valued, least)) least = valued
   }
-  return oldest
+  return least?.worker
 }

@@ -8,16 +8,12 @@ import type { Worker } from '../worker/worker.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { Gate } from '../admission/gate.ts'
 import type { Registry } from './registry.ts'
-import { freezeCandidate } from './freezer.ts'
 import type { Residents } from './residents.ts'
 import type { Spares } from './spares.ts'
 import { mayLeave } from './resident.ts'
 
 /** Freed memory shows a moment after the signal; no other process is ended before, in milliseconds. */
 const RELIEF_MS = 300
-
-/** What a worker that was frozen had shows as free after this, in milliseconds: no other is closed before. */
-const FREEZING_MS = 1_500
 
 export interface MemoryWatchContext {
   clock: Clock
@@ -36,7 +32,6 @@ export class MemoryWatch {
   readonly #context: MemoryWatchContext
   readonly stop: CancelTimer
   #relievedAt = -Infinity
-  #frozenAt = -Infinity
 
   constructor(context: MemoryWatchContext) {
     this.#context = context
@@ -82,13 +77,8 @@ export class MemoryWatch {
     const { governor, registry, residents, clock } = this.#context
     const now = clock.now()
     const critical = governor.shortage === 'critical'
-    // Paging out helps within a second; when it is critical, there is none.
-    const frozen = critical ? undefined : freezeCandidate(registry, now)
-    if (frozen !== undefined) {
-      frozen.freeze()
-      this.#frozenAt = now
-    }
-    if (!critical && now - this.#frozenAt < FREEZING_MS) return
+    // Paging out helps within seconds; when it is critical, there are none.
+    if (!critical && residents.freezeOne({ forRoom: true })) return
     for (let next = residents.evictionCandidate(); next !== undefined;) {
       void next.close('pressure')
       this.#relievedAt = now

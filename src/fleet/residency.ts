@@ -32,9 +32,8 @@ export function evictionCandidate<W extends Resident>(
   let least: { worker: W; worth: number } | undefined
   for (const worker of workers) {
     if (!mayLeave(worker, now)) continue
-    const worth =
-      worker.session === undefined ? SPARE_WORTH : policyOf(worker.residency).worth(worker, forecast(worker))
-    if (least === undefined || before({ worker, worth }, least)) least = { worker, worth }
+    const worth = worthOf(worker, forecast)
+    if (least === undefined || isBefore({ worker, worth }, least)) least = { worker, worth }
   }
   return least?.worker
 }
@@ -42,10 +41,30 @@ export function evictionCandidate<W extends Resident>(
 /** Less than that of any session. */
 const SPARE_WORTH = -1
 
-interface Valued {
+/**
+ * What is lost for the room that is won. A frozen process saves less of a start than a live one, and holds still less memory: most
+ * often it is the better one to keep.
+ */
+export function worthOf<W extends Resident>(worker: W, forecast: (worker: W) => Forecast): number {
+  if (worker.session === undefined) return SPARE_WORTH
+  const expected = forecast(worker)
+  const worth = policyOf(worker.residency).worth(worker, expected)
+  return worker.state === 'frozen' ? (worth * expected.frozenShare) / residentShare(worker) : worth
+}
+
+/** Freezing leaves this share in memory at least: no process is all paged out. */
+const LEAST_RESIDENT = 0.1
+
+function residentShare({ memoryBytes, swappedBytes = 0 }: Resident): number {
+  if (memoryBytes === undefined || memoryBytes + swappedBytes === 0) return 1
+  return Math.max(LEAST_RESIDENT, memoryBytes / (memoryBytes + swappedBytes))
+}
+
+export interface Valued {
   worker: Resident
   worth: number
 }
 
-const before = (a: Valued, b: Valued): boolean =>
+/** True if `a` leaves first. */
+export const isBefore = (a: Valued, b: Valued): boolean =>
   a.worth === b.worth ? a.worker.lastUsedAt < b.worker.lastUsedAt : a.worth < b.worth

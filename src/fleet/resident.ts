@@ -12,7 +12,9 @@ export interface Resident {
   readonly lastUsedAt: number
   readonly maxAgeMs: number
   readonly turns: number
+  /** What is in memory: of a frozen one, the rest is in swap. */
   readonly memoryBytes: number | undefined
+  readonly swappedBytes?: number | undefined
   readonly pin: { sinceMs: number } | undefined
   /** Its agent has another definition by now, or is no more. */
   readonly outdated?: boolean

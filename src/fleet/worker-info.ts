@@ -20,7 +20,7 @@ export function workerInfo(worker: Worker, clock: Clock): WorkerInfo {
     lastUsedAt: wallOf(worker.lastUsedAt),
     turns: worker.turns,
     memoryBytes: worker.memoryBytes,
-    swappedBytes: worker.state === 'frozen' ? worker.process.swappedBytes : undefined,
+    swappedBytes: worker.swappedBytes,
     pinnedBy: pinOf(worker),
   }
 }

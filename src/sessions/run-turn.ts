@@ -239,6 +239,9 @@ export class TurnRunner {
     const { failure, phases, firstMessageMs } = turn
     // One that found no worker has not changed what the session was doing.
     if (turn.warmth !== undefined) fleet.residents.turnEnded(session.ref)
+    // A turn that ended before its prompt was read says nothing about that.
+    if (turn.warmth === 'thawed' && firstMessageMs !== undefined)
+      fleet.residents.workerThawed(session.ref.agent, phases.times.starting + phases.times.prompt)
     if (failure instanceof CapacityError)
       emitter.tell('turn.refused', { id: turn.id, session: session.ref, error: failure })
     emitter.tell('turn.ended', {

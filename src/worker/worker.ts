@@ -264,6 +264,11 @@ export class Worker {
     return this.process.freezes === true
   }
 
+  /** What it has paged out, in bytes; undefined unless it is frozen. */
+  get swappedBytes(): number | undefined {
+    return this.state === 'frozen' ? this.process.swappedBytes : undefined
+  }
+
   /** Stops its process and all it started, and has them paged out, until it is thawed. */
   freeze(): void {
     this.#change('freeze')

@@ -60,6 +60,25 @@ test.each([
   expect(figures(traffic, 'adaptive', 2).live).toBeGreaterThan(times * best)
 })
 
+test.for([
+  ['office chat', 0.75],
+  ['mixed tenants', 0.74],
+  ['long thinkers', 0.7],
+  ['periodic agents', 0.8],
+] as const)(
+  '%s: with frozen processes in 2 GiB and 8 GiB of swap, %f of turns find their process',
+  ([name, share], { skip }) => {
+    skip(!WHOLE && name !== 'office chat', 'WHOLE=1 runs them all')
+    const traffic = TRAFFICS.find((other) => other.name === name) as Traffic
+    const machine = { memoryBytes: 2 * GIB, swapBytes: 8 * GIB }
+    const frozen = host(traffic, readResidency({ freeze: 'auto' }), machine)
+    expect(liveRatio(frozen)).toBeGreaterThan(share)
+    expect(frozen.thawed).toBeGreaterThan(0)
+    expect(frozen.peakBytes).toBeLessThanOrEqual(2 * GIB)
+    expect(liveRatio(frozen)).toBeGreaterThan(liveRatio(figures(traffic, 'adaptive', 2)))
+  },
+)
+
 /** The same traffic in a pool, with its clocks, gates, stores and fake processes that start and work as long as planned. */
 async function hostInPool({ sessions }: Traffic, pattern: Pattern, workers: number): Promise<number> {
   const { pool, clock, driver } = await fakes({

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { Freezing } from '../../src/driver/frozen-tree.ts'
+import { Freezing } from '../../src/driver/freezing.ts'
 import { GatedProcess } from '../../src/driver/gated-process.ts'
 import { Spool } from '../../src/driver/spool.ts'
 import { OomWatch } from '../../src/memory/oom.ts'
@@ -68,7 +68,7 @@ describe('A process in its cgroups', () => {
       clock: systemClock,
       oom,
       cgroup: host,
-      freezing: new Freezing(() => undefined),
+      freezing: new Freezing(() => undefined, systemClock),
       spool: new Spool(join(folder, 'spool'), MIB),
       onBroken: () => undefined,
       onHeldBack: () => undefined,

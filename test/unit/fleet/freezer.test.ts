@@ -83,6 +83,41 @@ describe('An idle worker is frozen', () => {
     expect(working.pool.workers()).toMatchObject([{ state: 'idle', pinnedBy: { tasks: 1 } }])
   })
 
+  test('at once where its agent is known to be silent for long, and later where it is known to speak soon', async () => {
+    const frozenAfter = async (silenceMs: number, pausesMs: readonly number[]): Promise<boolean[]> => {
+      const setup = await freezable()
+      const session = await setup.session('k')
+      for (let turn = 0; turn < 24; turn += 1) {
+        await session.send('hello').result
+        await setup.clock.advance(silenceMs)
+      }
+      await session.send('hello').result
+      const states: boolean[] = []
+      for (const pauseMs of pausesMs) {
+        await setup.clock.advance(pauseMs)
+        states.push(setup.pool.workers()[0]?.state === 'frozen')
+      }
+      return states
+    }
+    expect(await frozenAfter(15 * MINUTE, [3 * SECOND])).toEqual([true])
+    expect(await frozenAfter(10 * SECOND, [9 * SECOND, 3 * MINUTE])).toEqual([false, true])
+  })
+
+  test('when there is no room for another process, the one that saves least first', async () => {
+    const setup = await freezable({ residency: { freeze: 'auto', freezeAfter: '1h' } })
+    setup.memory.limitBytes = 1_024 * MIB
+    for (const key of ['one', 'two']) await (await setup.session(key)).send('first').result
+    await setup.clock.advance(SECOND)
+    expect(setup.pool.stats().workers.frozen).toBe(0)
+    setup.memory.othersBytes = 450 * MIB
+    await setup.clock.advance(SECOND)
+    expect(setup.pool.stats().memory.pressure).toBe('none')
+    expect(setup.pool.workers().map(({ session, state }) => [session, state])).toEqual([
+      ['one', 'frozen'],
+      ['two', 'idle'],
+    ])
+  })
+
   test('when memory is short, before any is closed; and closed, if that does not help', async () => {
     const setup = await freezable()
     setup.memory.limitBytes = 1_024 * MIB

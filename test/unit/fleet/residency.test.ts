@@ -137,6 +137,7 @@ describe('a policy that learns', () => {
     savedPerMs: 1,
     chance: 1,
     learned: true,
+    frozenShare: 0.75,
     ...forecast,
   })
   const due = (resident: Resident, now: number, forecast: Partial<Forecast>, full = false): CloseReason | undefined =>
@@ -185,11 +186,34 @@ describe('a policy that learns', () => {
       savedPerMs: saves.get(resident) ?? 9,
       chance: 1,
       learned: true,
+      frozenShare: 0.75,
     })
     const order = inOrder([much, newer, large, little, spare, older], (left) =>
       evictionCandidateOf(left, 100, forecast),
     )
     expect(order).toEqual([spare, little, large, older, newer, much])
+  })
+
+  test('keeps a frozen worker rather than a live one that saves as much, until it saves much less for the room it takes', () => {
+    const MIB = 2 ** 20
+    const ofLive = { memoryBytes: 140 * MIB }
+    const ofFrozen = { state: 'frozen', memoryBytes: 42 * MIB, swappedBytes: 98 * MIB } as const
+    const firstOut = (live: number, frozen: number, frozenShare = 0.75): string | undefined => {
+      const workers = [learner(ofFrozen), learner(ofLive)]
+      const forecast = ({ state }: Resident): Forecast => ({
+        savedPerMs: state === 'frozen' ? frozen : live,
+        chance: 1,
+        learned: true,
+        frozenShare,
+      })
+      return evictionCandidateOf(workers, 1, forecast)?.state
+    }
+    expect(firstOut(1, 1)).toBe('idle')
+    // Three quarters of what a live one saves, in three tenths of the room.
+    expect(firstOut(1, 0.41)).toBe('idle')
+    expect(firstOut(1, 0.39)).toBe('frozen')
+    // One that takes as long as a start saves nothing.
+    expect(firstOut(1, 9, 0)).toBe('frozen')
   })
 
   test('is the order of last use where nothing is known', () => {
