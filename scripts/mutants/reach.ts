@@ -7,17 +7,21 @@ import type { Fault } from './faults.ts'
 const HELPER = 'reached.mjs'
 const RECORD = 'reached.txt'
 
-/** Writes a line for each fault and test file, once. Processes that a test starts write for their test. */
+/** Writes a line for each fault and test file, once. Processes that a test starts write for their test. It is on the hottest paths. */
 const helper = (record: string): string => `
 import { appendFileSync } from 'node:fs'
-const written = new Set()
 const same = (value) => value
+let test
+let written = new Set()
 export const reached = (number) => {
-  const test = globalThis.__vitest_worker__?.filepath ?? process.env.REACHED_BY ?? ''
-  process.env.REACHED_BY = test
-  const line = number + ' ' + test + '\\n'
-  if (!written.has(line)) appendFileSync(${JSON.stringify(record)}, line)
-  written.add(line)
+  const now = globalThis.__vitest_worker__?.filepath ?? process.env.REACHED_BY ?? ''
+  if (now !== test) {
+    test = process.env.REACHED_BY = now
+    written = new Set()
+  }
+  if (written.has(number)) return same
+  written.add(number)
+  appendFileSync(${JSON.stringify(record)}, number + ' ' + test + '\\n')
   return same
 }
 `
