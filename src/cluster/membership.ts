@@ -24,6 +24,8 @@ export interface MembershipListener {
   lost(): Promise<void>
   /** Another host is gone. */
   departed(hosts: readonly HostInfo[]): void
+  /** A session is in a turn, and no host owns it. */
+  left(): void
   /** An operator wants it to drain. */
   drainAsked(): void
   trouble(message: string, error: unknown): void
@@ -164,8 +166,11 @@ export class Membership implements HostMember {
     }
     try {
       if (beat.now !== undefined) this.#storeAhead = beat.now - (begunAt + uptime(this.#context.clock)) / 2
-      if (beat.isMember) this.#heard(begunAt, beat.hosts)
-      else await this.#comeBack()
+      if (!beat.isMember) await this.#comeBack()
+      else {
+        this.#heard(begunAt, beat.hosts)
+        if (beat.isLeft === true) listener.left()
+      }
     } catch (error) {
       listener.trouble('what a beat has shown could not be done', error)
     }

@@ -68,6 +68,8 @@ export class Journal {
   /** Characters of JSON in them. */
   #gathered = 0
   #loading: Promise<void> | undefined
+  /** One at a time: what is read twice would be handed over twice. */
+  #claiming: Promise<void> | undefined
   /** The claim with which it was loaded or written last. */
   #claim: SessionClaim | undefined
   #writing = false
@@ -184,7 +186,7 @@ export class Journal {
     const before = Math.min(range.before ?? Infinity, this.#last + 1)
     await this.#flushed()
     const stored = await this.#store.readEvents(this.#uid, { ...range, before })
-    return stored.map(({ number, json }) => ({ number, event: JSON.parse(json) as SessionEvent }))
+    return stored.map(numbered)
   }
 
   follow(listener: JournalListener): void {
@@ -260,7 +262,11 @@ export class Journal {
 
   #loadOwned(): Promise<void> {
     const claim = this.#ownership.held?.claim
-    return claim !== undefined && claim === this.#claim ? this.#load() : this.#claimAndLoad()
+    if (claim !== undefined && claim === this.#claim) return this.#load()
+    this.#claiming ??= this.#claimAndLoad().finally(() => {
+      this.#claiming = undefined
+    })
+    return this.#claiming
   }
 
   /** Claims the session, and reads again where its events end if another host has added some meanwhile. */
@@ -291,9 +297,11 @@ export class Journal {
       limit: MARKS_READ,
       maxBytes: MARKS_BYTES,
     })
-    const recent = marks.map(({ number, json }) => ({ number, event: JSON.parse(json) as SessionEvent }))
-    const unprocessed = recent.filter(({ event }) => event.type === 'user.message' && event.processed_at === null)
-    const begun = recent.find((mark) => !unprocessed.includes(mark))
+    const recent = marks.map(numbered)
+    const prompts = marks.length < MARKS_READ ? recent : await this.#readPrompts()
+    const unprocessed = prompts.filter(({ event }) => event.type === 'user.message' && event.processed_at === null)
+    const waiting = new Set(unprocessed.map(({ number }) => number))
+    const begun = recent.find(({ number }) => !waiting.has(number))
     // They were never handed to a process, so they can run.
     if (this.#onUnbegun !== undefined) this.#unbegun = unprocessed.toReversed()
     const ended = this.#onUnbegun === undefined ? unprocessed : []
@@ -303,6 +311,12 @@ export class Journal {
       ...ended.map(({ number, event }) => entryOf({ ...event, processed_at: this.time } as SessionEvent, number)),
       ...this.#complete(end),
     ]
+  }
+
+  /** A turn that asks much has more marks than are read, and prompts may wait before them. */
+  async #readPrompts(): Promise<NumberedEvent[]> {
+    const range = { types: ['user.message'], descending: true, limit: MARKS_READ, maxBytes: MARKS_BYTES }
+    return (await this.#store.readEvents(this.#uid, range)).map(numbered)
   }
 
   #handOver(): void {
@@ -410,6 +424,11 @@ export class Journal {
     if (!this.busy) this.#onIdle()
   }
 }
+
+const numbered = ({ number, json }: { number: number; json: string }): NumberedEvent => ({
+  number,
+  event: JSON.parse(json) as SessionEvent,
+})
 
 const entryOf = (event: SessionEvent, number?: number): Entry => ({ number, event, json: JSON.stringify(event) })
 

@@ -28,12 +28,19 @@ const PAGE = 10
 /** Survivors do not all ask at the same moment. */
 const MOST_DELAY_MS = 300
 
+/** Looks so often without being told: another host may have held a row while this one looked. */
+const LOOK_MS = 5_000
+
 /** Takes over running sessions of dead hosts, and ends the sessions of this host when the others have declared it dead. */
 export class Takeover implements MembershipListener {
   readonly #context: TakeoverContext
-  /** Sessions of hosts that are gone may be left. A host that starts looks for some. */
-  #isDue = true
+  /** How often it was to look for sessions of hosts that are gone, and up to which of these it has. A host that starts looks. */
+  #asked = 1
+  #looked = 0
+  #lookedAt = -Infinity
   #isWaiting = false
+  /** Sessions that this host owns by now and could not go on with yet. */
+  #begun: ClaimedSession[] = []
   #taking: Promise<void> | undefined
   #cancel: CancelTimer | undefined
   #stopped = false
@@ -44,7 +51,8 @@ export class Takeover implements MembershipListener {
 
   report(): HostReport {
     const { running, waiting, limit, draining } = this.#facts
-    if (this.#isDue && !this.#isWaiting) void this.#take()
+    if (this.#context.clock.now() - this.#lookedAt >= LOOK_MS) this.#asked += 1
+    if (this.#looked < this.#asked && !this.#isWaiting) void this.#take()
     void this.#context.sessions.returns.again()
     if (draining) this.#giveBackIdle()
     return { state: draining ? 'draining' : 'ready', running, waiting, free: Math.max(0, limit - running - waiting) }
@@ -67,16 +75,22 @@ export class Takeover implements MembershipListener {
     const ended = [...sessions.active].filter(({ ownership }) => ownership?.held !== undefined)
     for (const { record, ownership } of ended) ownership?.lose(new FencedError(record.uid, undefined))
     await Promise.all(ended.map(({ lost }) => lost))
-    this.#isDue = true
+    this.#asked += 1
   }
 
   departed(hosts: readonly HostInfo[]): void {
-    const { clock, emitter, onDeparted } = this.#context
+    const { emitter, onDeparted } = this.#context
     for (const { id, place } of hosts) {
       emitter.tell('host.departed', { id, place })
       onDeparted(id)
     }
-    this.#isDue = true
+    this.left()
+  }
+
+  left(): void {
+    const { clock } = this.#context
+    this.#asked += 1
+    if (this.#isWaiting || this.#stopped) return
     this.#isWaiting = true
     this.#cancel?.()
     this.#cancel = clock.after(Math.random() * MOST_DELAY_MS, () => {
@@ -116,8 +130,12 @@ export class Takeover implements MembershipListener {
 
   /** As many as there is room for; the others go to other hosts, or come with a later beat. */
   async #takeAll(): Promise<void> {
-    const { store, member } = this.#context
+    const { clock, store, member } = this.#context
+    await this.#takeAgain()
     while (!this.#stopped && member.isValid && !this.#facts.draining) {
+      // What is asked from now on may be about others than those that are found.
+      const asked = this.#asked
+      this.#lookedAt = clock.now()
       const { running, waiting, limit } = this.#facts
       const room = Math.min(PAGE, limit - running - waiting)
       if (room < 1) return
@@ -125,10 +143,19 @@ export class Takeover implements MembershipListener {
       const taken = await Promise.all(adopted.map((session) => this.#takeOver(session)))
       const isDone = taken.every(Boolean)
       if (adopted.length < room || !isDone) {
-        this.#isDue = !isDone
+        if (isDone) this.#looked = asked
         return
       }
     }
+  }
+
+  /** Those with a follower here stay at this host. */
+  async #takeAgain(): Promise<void> {
+    const { active } = this.#context.sessions
+    const begun = this.#begun
+    this.#begun = []
+    for (const session of begun)
+      if (active.inMemory(session.record)?.ownership?.held !== undefined) await this.#takeOver(session)
   }
 
   /** False: it is left to a later beat, or to another host. */
@@ -142,6 +169,7 @@ export class Takeover implements MembershipListener {
       return true
     } catch (error) {
       this.trouble(`the session "${record.key}" of a host that is gone could not be taken over`, error)
+      this.#begun.push({ record, claim, lastEvent: 0 })
       await store.release(claim).catch((problem: unknown) => this.trouble('nor could it be released', problem))
       return false
     }

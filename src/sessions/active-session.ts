@@ -85,6 +85,8 @@ export class ActiveSession implements WorkerOwner {
   #losing: Promise<void> = Promise.resolve()
   #resetting: Promise<void> = Promise.resolve()
   #held = 0
+  /** Who takes it over from a host that died goes on with what that host has left. */
+  #isTakenOver = false
   /** Settles when what is stored of it beside its turns is stored. */
   #upkeep: Promise<unknown> = Promise.resolve()
   /** True for a conversation that is deleted at its end: no store knows it. */
@@ -101,7 +103,10 @@ export class ActiveSession implements WorkerOwner {
     this.ephemeral = keeping.ephemeral
     const { store, clock, member, returns } = services
     const listener = {
-      claimed: (found: SessionRecord) => this.live.refresh(found),
+      claimed: (found: SessionRecord, openTurn: boolean) => {
+        this.live.refresh(found)
+        if (openTurn && !this.#isTakenOver) this.#goOn()
+      },
       lost: (error: FencedError) => this.#lose(error),
     }
     this.ownership = keeping.ephemeral
@@ -210,6 +215,26 @@ export class ActiveSession implements WorkerOwner {
     if (ownership?.isStored === true) await fromOwner(this.record, peers, () => ownership.take())
   }
 
+  /** Claims it from a host that died in its turn. The caller goes on with what that host has left. */
+  async ownFromDead(): Promise<void> {
+    this.#isTakenOver = true
+    try {
+      await this.own()
+    } finally {
+      this.#isTakenOver = false
+    }
+  }
+
+  /** Its last owner has left it in a turn, or with prompts that have not begun, and whoever claims it first goes on with them. */
+  #goOn(): void {
+    const { journal } = this
+    if (journal === undefined) return
+    void this.#keptFor(() => journal.takeOver()).catch((error: unknown) => {
+      if (!(error instanceof FencedError))
+        this.#warn(`what another host has left of session "${this.record.key}" was not gone on with`, error)
+    })
+  }
+
   /** Gives it back to the store for a host that asks for it. False: something goes on with it here. */
   async giveBack(): Promise<boolean> {
     const { ownership } = this
@@ -259,6 +284,7 @@ export class ActiveSession implements WorkerOwner {
   ): TurnJournal {
     return new TurnJournal(journal, {
       ...options,
+      handsOver: this.#services.resume !== undefined,
       permissions: this.#services.agents.of(this.record.agent).permissions,
       caughtUp: async () => this.#worker?.process.probe(),
       ran: (ms) => this.live.recordActivity(ms),

@@ -31,7 +31,7 @@ export async function takeOver(
   session: ActiveSession,
   { store, ledger }: Pick<OpenTurnsContext, 'store' | 'ledger'>,
 ): Promise<void> {
-  await session.own()
+  await session.ownFromDead()
   // What cannot be read now is tried again, and told, when the session is resumed.
   await ledger.catchUp(session.record, { resuming: false }).catch(() => false)
   session.live.recordActivity(await activityOfOpenTurn(store, session.record.uid))

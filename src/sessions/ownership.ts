@@ -10,8 +10,8 @@ import type {
 
 /** Hears what becomes of a session's ownership. */
 export interface OwnershipListener {
-  /** This host owns the session now, which is as this record says. */
-  claimed(record: SessionRecord): void
+  /** This host owns the session now, which is as this record says. `openTurn`: its last owner has left it in a turn. */
+  claimed(record: SessionRecord, openTurn: boolean): void
   /** Another host has claimed the session since. */
   lost(error: FencedError): void
 }
@@ -143,7 +143,7 @@ export class Ownership implements SessionOwnership {
       throw new SessionElsewhereError(this.#uid, error.owner, member.nameOf(error.owner))
     })
     this.#held = claimed
-    listener?.claimed(claimed.record)
+    listener?.claimed(claimed.record, claimed.openTurn === true)
     return claimed
   }
 

@@ -315,9 +315,9 @@ const isValid = (held: Held, { owner, fence }: SessionClaim): boolean => held.ow
 function claimed(held: Held, owner: string): ClaimedSession {
   held.owner = owner
   held.fence += 1
-  const { record, fence, events } = held
+  const { record, fence, events, open: openTurn } = held
   const claim = { uid: record.uid, owner, fence }
-  return { claim, record: structuredClone(record), lastEvent: events.at(-1)?.number ?? 0 }
+  return { claim, record: structuredClone(record), lastEvent: events.at(-1)?.number ?? 0, openTurn }
 }
 
 const notThere = (uid: string): StoreError => new StoreError(`session ${uid} is not in the store`)

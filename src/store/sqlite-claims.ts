@@ -9,6 +9,8 @@ const IS_GONE = 'NOT EXISTS (SELECT 1 FROM hosts WHERE hosts.id = sessions.owner
 
 const CLAIMED = '*, (SELECT coalesce(max(number), 0) FROM events WHERE session = sessions.id) AS last_event'
 
+type ClaimRow = SessionRow & { last_event: number; open_turn: number }
+
 /** What a statement needs to change one session of its owner. */
 export const OWNED = 'uid = ? AND owner = ? AND fence = ?'
 
@@ -23,7 +25,7 @@ export function register(database: SqliteDatabase, place: string): string {
 
 export function claimSession(database: SqliteDatabase, uid: string, owner: string): ClaimedSession {
   const host = Number(owner)
-  const [row] = database.all<SessionRow & { last_event: number }>(
+  const [row] = database.all<ClaimRow>(
     `UPDATE sessions SET owner = ?, fence = fence + 1 WHERE uid = ? AND (owner = ? OR ${IS_GONE})
      AND EXISTS (SELECT 1 FROM hosts WHERE id = ?) RETURNING ${CLAIMED}`,
     host,
@@ -42,7 +44,7 @@ export function release(database: SqliteDatabase, claim: SessionClaim): void {
 export function adoptSessions(database: SqliteDatabase, owner: string, limit: number): ClaimedSession[] {
   const host = Number(owner)
   return database
-    .all<SessionRow & { last_event: number }>(
+    .all<ClaimRow>(
       `UPDATE sessions SET owner = ?, fence = fence + 1
        WHERE id IN (SELECT id FROM sessions WHERE open_turn = 1 AND ${IS_GONE} ORDER BY id LIMIT ?)
        AND EXISTS (SELECT 1 FROM hosts WHERE id = ?) RETURNING ${CLAIMED}`,
@@ -71,7 +73,7 @@ export function checkUnowned(database: SqliteDatabase, tenant: string, sdkSessio
 
 export const notThere = (uid: string): StoreError => new StoreError(`session ${uid} is not in the store`)
 
-function toClaimed(row: SessionRow & { last_event: number }): ClaimedSession {
+function toClaimed(row: ClaimRow): ClaimedSession {
   const claim = { uid: row.uid, owner: String(row.owner), fence: row.fence }
-  return { claim, record: toRecord(row), lastEvent: row.last_event }
+  return { claim, record: toRecord(row), lastEvent: row.last_event, openTurn: row.open_turn === 1 }
 }

@@ -286,6 +286,8 @@ export interface ClaimedSession {
   record: SessionRecord
   /** The number of its last event, 0 if there is none. */
   lastEvent: number
+  /** Its last owner has left it in a turn, or with prompts that have not begun. Default: false, where hosts are told at their start. */
+  openTurn?: boolean
 }
 
 /** What a host tells the others of itself. */
@@ -321,6 +323,8 @@ export interface Beat {
   hosts: HostInfo[]
   /** The time of the store, in milliseconds since the epoch. Default: that of the host. */
   now?: number
+  /** A session is in a turn, and no host owns it: one that has ended or was given back. Default: false. */
+  isLeft?: boolean
 }
 
 /** What a host says of itself when it joins. */

@@ -417,7 +417,7 @@ export class RunningTurn implements Turn, TurnSink {
     this.#state = 'ended'
     this.phases.end()
     this.#failure ??= error
-    this.#record?.recordEnd(this.#failure)
+    this.#failure = this.#record?.recordEnd(this.#failure) ?? this.#failure
     if (this.#failure !== undefined) this.#kept.reject(this.#failure)
     this.#watch.end()
     this.#release?.()

@@ -1,5 +1,5 @@
 import type { SDKMessage, SDKUserMessage } from '../driver/driver.ts'
-import { TurnInterruptedError } from '../errors.ts'
+import { PoolClosedError, TurnInterruptedError } from '../errors.ts'
 import { Activity } from '../journal/activity.ts'
 import { HeldCalls } from './held-calls.ts'
 import type { GatedCall } from './held-calls.ts'
@@ -13,6 +13,9 @@ import { idle, sessionError, toolUseEventId } from '../journal/session-event.ts'
 /** Questions overtake what was said before them, which comes within milliseconds unless a reader holds it back. */
 const OVERTAKEN_MS = 200
 
+const HANDED_OVER =
+  'this host ends before the prompt has begun; the next host of the session runs it, and the events of the session show its answer'
+
 type Phase = 'new' | 'waiting' | 'begun' | 'closed'
 
 /** What a turn is to leave beside what it says itself. */
@@ -25,6 +28,8 @@ export interface TurnJournalOptions {
   prompt?: SDKUserMessage | undefined
   /** The event of the prompt, if an earlier host has stored it. */
   stored?: NumberedEvent | undefined
+  /** Where the next host runs prompts that have not begun when this one ends. Default: no. */
+  handsOver?: boolean
   /** What comes right before its last event. */
   lastEvents?: () => readonly NewSessionEvent[]
   /** Translation once, when it has ended, how long it has run without waiting for answers, in milliseconds. */
@@ -48,6 +53,7 @@ export class TurnJournal {
   /** One after the other, so that no answer is told before its question. */
   #asking: Promise<unknown> = Promise.resolve()
   #phase: Phase = 'new'
+  #isStored = false
   /** True while the events say that the turn waits for answers. */
   #paused = false
   #requestOver: (() => void) | undefined
@@ -66,6 +72,7 @@ export class TurnJournal {
     if (options.stored === undefined) return
     this.#phase = 'waiting'
     journal.waiting += 1
+    this.#isStored = true
     this.#kept.resolve(options.stored)
   }
 
@@ -92,6 +99,7 @@ export class TurnJournal {
     this.#journal.waiting += 1
     try {
       const [event] = await this.#journal.append([{ ...promptEvent(prompt), processed_at: null }], 'open')
+      this.#isStored = true
       this.#kept.resolve(event as NumberedEvent)
     } catch (error) {
       this.#kept.reject(error)
@@ -210,10 +218,12 @@ export class TurnJournal {
     })
   }
 
-  /** The turn has ended without a result of its process. */
-  recordEnd(failure: Error | undefined): void {
+  /** The turn has ended without a result of its process. What its caller is told in place of `failure`, if anything. */
+  recordEnd(failure: Error | undefined): Error | undefined {
     const { phase } = this
-    if (phase === 'closed') return
+    if (phase === 'closed') return undefined
+    if (phase === 'waiting' && this.#isStored && this.#options.handsOver === true && failure instanceof PoolClosedError)
+      return this.#handOver()
     const extra = phase === 'begun' ? [...this.#held.takeAll(), ...this.#lastEvents()] : []
     this.#close()
     const end = this.#ending(phase, failure)
@@ -222,6 +232,13 @@ export class TurnJournal {
     // One that cannot be written now is written before the next turn begins.
     if (end.length > 0) this.#journal.append(end, this.#journal.turnAfter).catch(ignore)
     if (phase === 'waiting') void this.kept.then((prompt) => this.#processed(prompt)).catch(ignore)
+    return undefined
+  }
+
+  /** It counts as waiting, so that the session stays in a turn for the host that is next. */
+  #handOver(): Error {
+    this.#phase = 'closed'
+    return new PoolClosedError(HANDED_OVER, { duringTurn: true })
   }
 
   get phase(): Phase {

@@ -85,8 +85,10 @@ export function ownershipConformance(open: () => Promise<Store>): void {
       await store.release(claim)
       const claimed = await store.claim('one', there)
       const record = { ...SESSION, turns: 3 }
-      expect(claimed).toEqual({ claim: { uid: 'one', owner: there, fence: 2 }, record, lastEvent: 2 })
-      await store.appendEvents(claimed.claim, [event(3)])
+      expect(claimed).toEqual({ claim: { uid: 'one', owner: there, fence: 2 }, record, lastEvent: 2, openTurn: true })
+      await store.appendEvents(claimed.claim, [event(3)], 'closed')
+      await store.release(claimed.claim)
+      expect(await store.claim('one', there)).toMatchObject({ lastEvent: 3, openTurn: false })
     })
 
     test('raises the fence, also for the host that owns the session, and after a release', async () => {
@@ -206,7 +208,8 @@ export function ownershipConformance(open: () => Promise<Store>): void {
       expect(await store.adopt(there, 10)).toEqual([])
       const next = await store.register('here')
       const adopted = await Promise.all([store.adopt(there, 10), store.adopt(next, 10)])
-      expect(adopted.flat()).toEqual([{ claim: { uid: 'one', owner: there, fence: 2 }, record: SESSION, lastEvent: 2 }])
+      const taken = { claim: { uid: 'one', owner: there, fence: 2 }, record: SESSION, lastEvent: 2, openTurn: true }
+      expect(adopted.flat()).toEqual([taken])
       await store.appendEvents(running, [event(2)])
       await expect(store.appendEvents(claim, [event(3)], 'closed')).rejects.toThrow(FencedError)
     })

@@ -34,7 +34,8 @@ dead AS (
     SELECT h.id FROM pool.hosts h, me WHERE h.id <> me.id AND h.state <> 'gone' AND h.ttl_ms IS NOT NULL
     AND greatest(h.beat_at, me.steady_since) < clock_timestamp() - h.ttl_ms * interval '1 ms'
     FOR UPDATE OF h SKIP LOCKED) RETURNING id)
-SELECT ${COLUMNS}, (SELECT state FROM me) AS own_state, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now FROM pool.hosts
+SELECT ${COLUMNS}, (SELECT state FROM me) AS own_state, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
+  EXISTS (SELECT FROM pool.sessions WHERE open_turn AND owner IS NULL) AS is_left FROM pool.hosts
 WHERE state <> 'gone' AND id NOT IN (SELECT id FROM dead) ORDER BY id`
 
 /** The time is the database's. Another owner raises the fence, so that the row says how often the job has moved. */
@@ -76,6 +77,7 @@ interface Row extends Omit<HostReport, 'state'> {
   silent_ms: number
   now?: number
   own_state?: HostReport['state'] | null
+  is_left?: boolean
 }
 
 const infoOf = ({
@@ -128,7 +130,8 @@ export class Hosts implements HostDirectory {
       const own = first?.own_state ?? null
       // The rows are as they were before this statement.
       const hosts = rows.map(infoOf).map((host) => (host.id === id && own !== null ? { ...host, state: own } : host))
-      return { isMember: own !== null, hosts, ...(first?.now === undefined ? {} : { now: first.now }) }
+      const isLeft = first?.is_left === true
+      return { isMember: own !== null, hosts, isLeft, ...(first?.now === undefined ? {} : { now: first.now }) }
     } catch (error) {
       this.#drop(client)
       throw error

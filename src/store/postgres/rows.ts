@@ -57,12 +57,14 @@ export interface ClaimRow extends SessionRow {
   owner: number
   fence: number
   last_number: number
+  open_turn: boolean
 }
 
-export const CLAIM_COLUMNS: string = `${COLUMNS}, owner, fence, last_number`.replaceAll(/\w+/g, 's.$&')
+export const CLAIM_COLUMNS: string = `${COLUMNS}, owner, fence, last_number, open_turn`.replaceAll(/\w+/g, 's.$&')
 
 export const toClaimed = (row: ClaimRow): ClaimedSession => ({
   claim: { uid: row.uid, owner: String(row.owner), fence: row.fence },
   record: toRecord(row),
   lastEvent: row.last_number,
+  openTurn: row.open_turn,
 })

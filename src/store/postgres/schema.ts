@@ -158,6 +158,9 @@ const MIGRATIONS: readonly string[] = [
 
   // How far a job has come.
   `ALTER TABLE pool.jobs ADD COLUMN note text`,
+
+  // Each beat asks whether there is one.
+  `CREATE INDEX sessions_left_in_turn ON pool.sessions (id) WHERE open_turn AND owner IS NULL`,
 ]
 
 const OLDEST_SERVER = 140_000

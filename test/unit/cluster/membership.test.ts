@@ -68,6 +68,7 @@ async function member() {
     report: () => REPORT,
     extended: (until) => heard.push(['extended', until]),
     lost: async () => void heard.push(['lost', membership.id]),
+    left: () => heard.push(['left']),
     departed: (hosts) => heard.push(['departed', ...hosts.map(({ id }) => id)]),
     drainAsked: () => heard.push(['drainAsked']),
     trouble: (_message, error) => heard.push(error),
@@ -78,6 +79,16 @@ async function member() {
 }
 
 describe('a host', () => {
+  test('hears of sessions that are left in a turn, with each beat that shows some', async () => {
+    const { clock, directory, heard } = await member()
+    const left = (): number => heard.filter((what) => (what as string[])[0] === 'left').length
+    await clock.advance(2_000)
+    expect(left()).toBe(0)
+    directory.answer = { ...directory.answer, isLeft: true }
+    await clock.advance(2_000)
+    expect(left()).toBeGreaterThanOrEqual(3)
+  })
+
   test('beats twice a second, and tells what it does', async () => {
     const { clock, directory } = await member()
     await clock.advance(10_000)

@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
+import type { Session } from '../../../src/index.ts'
 import { answer, outcome } from '../../fixtures/fakes.ts'
 import { passing, testHosts } from '../../fixtures/hosts.ts'
 import type { TestHost } from '../../fixtures/hosts.ts'
@@ -89,6 +90,69 @@ describe('a host that drains', () => {
     process?.finish()
     expect(await answer(turn)).toBe('done')
     await passing(clock, drained)
+  })
+})
+
+describe('a prompt that has not begun at a host', () => {
+  const pending = async (host: TestHost, key: string): Promise<Session> => {
+    host.driver.onStart = (process) => (process.readyAtOnce = false)
+    const session = await host.session(key)
+    await session.send('waiting', { onLeave: 'detach' }).promptStored
+    return session
+  }
+
+  const promptsOf = ({ driver }: TestHost): unknown[] =>
+    driver.processes.flatMap(({ prompts }) => prompts.map(({ message }) => JSON.stringify(message.content)))
+
+  test('that drains runs at the next one, behind the turn that runs; its caller is told', async () => {
+    const { clock, first, second, there, turn, process } = await running()
+    const queued = there.send('then', { onBusy: 'queue' })
+    await queued.promptStored
+    const drained = first.pool.drain()
+    process?.sayText('done')
+    process?.finish()
+    expect(await answer(turn)).toBe('done')
+    await expect(queued.result).rejects.toMatchObject({
+      code: 'pool_closed',
+      duringTurn: true,
+      message: expect.stringContaining('the next host of the session runs it'),
+    })
+    await passing(clock, drained)
+    await passing(
+      clock,
+      second.driver.until(() => promptsOf(second).length === 1),
+    )
+    expect(promptsOf(second)).toEqual([expect.stringContaining('then')])
+    expect(process?.prompts).toHaveLength(2)
+  })
+
+  test('that drains runs at the next one, if it waited for its process', async () => {
+    const { hosts, clock } = await testHosts(2)
+    const [first, second] = hosts as [TestHost, TestHost]
+    await pending(first, 'k')
+    const cut = new AbortController()
+    cut.abort()
+    await passing(clock, first.pool.drain({ cut: cut.signal }))
+    await passing(
+      clock,
+      second.driver.until(() => promptsOf(second).length === 1),
+    )
+    expect(promptsOf(second)).toEqual([expect.stringContaining('waiting')])
+    expect(promptsOf(first)).toEqual([])
+  })
+
+  test('that is gone runs at a host that claims its session for anything', async () => {
+    const { hosts, store, clock } = await testHosts(2)
+    const [first, second] = hosts as [TestHost, TestHost]
+    await pending(first, 'k')
+    await store.lose(first.pool.hosts().find(({ isThisHost }) => isThisHost)?.id ?? '')
+    // Before a beat tells the second one of it.
+    const held = await second.pool.cluster?.hold('default', 'k')
+    held?.[Symbol.dispose]()
+    await second.driver.until(() => promptsOf(second).length === 1)
+    expect(second.told('session.takenOver')).toEqual([])
+    await clock.advance(1_200)
+    expect(promptsOf(second)).toEqual([expect.stringContaining('waiting')])
   })
 })
 

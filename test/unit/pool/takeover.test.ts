@@ -1,5 +1,8 @@
 import { expect, test, vi } from 'vitest'
 import type { Session } from '../../../src/index.ts'
+import type { SessionClaim } from '../../../src/store/store.ts'
+import { event } from '../../conformance/events.ts'
+import { record } from '../../conformance/sessions.ts'
 import { fakes, outcome } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
 import { SharedStore } from '../../fixtures/shared-store.ts'
@@ -15,6 +18,25 @@ async function twoHosts() {
   await beats(first, second)
   const [one = '', two = ''] = (await store.hosts.list()).map(({ id }) => id)
   return { store, first, second, one, two }
+}
+
+/** The first and the third of three hosts have a begun turn each, of the sessions `k` and `l`. The second one takes over. */
+async function threeHosts() {
+  const all = await twoHosts()
+  const third = await fakes({ store: all.store })
+  third.driver.onStart = (process) => {
+    process.answersAtOnce = false
+  }
+  await beats(all.first, all.second, third)
+  const three = (await all.store.hosts.list()).at(-1)?.id ?? ''
+  for (const [key, host] of [
+    ['k', all.first],
+    ['l', third],
+  ] as const) {
+    ;(await host.session(key)).send('begun')
+    await host.driver.until(() => host.driver.processes[0]?.unanswered === 1)
+  }
+  return { ...all, third, three }
 }
 
 /** Each host beats, and does what follows. */
@@ -121,6 +143,103 @@ test('A session that cannot be taken over is given back, and taken over with a l
     'session.status_idle',
   ])
   expect(second.told('warning')).toMatchObject([{ message: expect.stringContaining('could not be taken over') }])
+})
+
+test('A host that dies while the sessions of another are being taken over leaves its own to the same survivor', async () => {
+  const { store, first, second, third, one, three } = await threeHosts()
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>()
+  const touch = store.touch.bind(store)
+  const touching = vi.spyOn(store, 'touch').mockImplementationOnce(async (...given) => {
+    await gate
+    return touch(...given)
+  })
+  const before = touching.mock.calls.length
+  await store.lose(one)
+  await beats(second)
+  await vi.waitFor(() => expect(touching.mock.calls.length).toBeGreaterThan(before))
+  await store.lose(three)
+  await beats(second)
+  expect(second.told('session.takenOver')).toEqual([])
+  open()
+  await second.clock.settle()
+  // Sooner than a host looks that was not told.
+  await beats(second)
+  expect(second.told('session.takenOver').map(({ session: { key } }) => key)).toEqual(['k', 'l'])
+  await beats(first, third)
+})
+
+test('A session that another statement held while a host looked is found when it looks again', async () => {
+  const { store, first, second, one } = await twoHosts()
+  ;(await first.session('k')).send('begun')
+  await first.driver.until(() => first.driver.processes[0]?.unanswered === 1)
+  store.blindLooks = 1
+  await store.lose(one)
+  await vi.waitFor(async () => {
+    await second.clock.advance(100)
+    expect(store.blindLooks).toBe(0)
+  })
+  await vi.waitFor(async () => {
+    await beats(second)
+    expect(second.told('session.takenOver')).toHaveLength(1)
+  })
+  await beats(first)
+})
+
+test('A session that was given back in a turn is taken over with the next beats', async () => {
+  const { store, first, second, one } = await twoHosts()
+  const claim = (await store.create(
+    record('default', 'k', { uid: 'one', agent: 'assistant', cwd: undefined }),
+    one,
+  )) as SessionClaim
+  await store.appendEvents(claim, [event(1)], 'open')
+  await beats(second)
+  expect(second.told('session.takenOver')).toEqual([])
+  await store.release(claim)
+  // Sooner than a host looks that was not told.
+  for (let times = 0; times < 2; times += 1) for (const { clock } of [first, second]) await clock.advance(600)
+  expect([...first.told('session.takenOver'), ...second.told('session.takenOver')]).toHaveLength(1)
+})
+
+test('A session that could not be taken over, and that is followed here, is gone on with at the next beats', async () => {
+  const { store, first, second, one } = await twoHosts()
+  const session = await first.session('k')
+  session.send('begun')
+  await first.driver.until(() => first.driver.processes[0]?.unanswered === 1)
+  await session.send('waiting', { onBusy: 'queue' }).promptStored
+  const events = (await second.session('k')).events({ after: 3 })
+  const next = events.next()
+  await second.clock.settle()
+  vi.spyOn(store, 'touch').mockRejectedValueOnce(new Error('the store is away'))
+  await store.lose(one)
+  await vi.waitFor(async () => {
+    await beats(second)
+    expect(promptsOf(second)).toEqual([expect.stringContaining('waiting')])
+  })
+  await next
+  await events.return?.()
+  await beats(first)
+})
+
+test('A prompt that waited behind a turn with many questions runs at the next host', async () => {
+  const { store, first, second, one } = await twoHosts()
+  const session = await first.session('k')
+  session.send('begun')
+  await first.driver.until(() => first.driver.processes[0]?.unanswered === 1)
+  await session.send('waiting', { onBusy: 'queue' }).promptStored
+  await session.append(Array.from({ length: 50 }, () => ({ type: 'session.status_running' as const })))
+  await store.lose(one)
+  await vi.waitFor(async () => {
+    await beats(second)
+    expect(promptsOf(second)).toEqual([expect.stringContaining('waiting')])
+  })
+  expect((await typesOf(await second.session('k'))).slice(-5)).toEqual([
+    'the host ended during this turn; w',
+    'session.status_idle',
+    'session.status_running',
+    'agent.message',
+    'session.status_idle',
+  ])
+  await beats(first)
 })
 
 test('A host that the others hold for gone ends its turns and processes, and goes on as another host', async () => {

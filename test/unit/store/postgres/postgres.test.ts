@@ -4,6 +4,7 @@ import { StoreError } from '../../../../src/errors.ts'
 import { readPostgres } from '../../../../src/options/store.ts'
 import { PostgresStore } from '../../../../src/store/postgres/postgres.ts'
 import type { HostInfo, SessionClaim } from '../../../../src/store/store.ts'
+import { event } from '../../../conformance/events.ts'
 import { record } from '../../../conformance/sessions.ts'
 import { sessionStoreConformance } from '../../../conformance/session-store.ts'
 import { storeConformance } from '../../../conformance/store.ts'
@@ -145,6 +146,20 @@ describe('hosts', () => {
       { id: here, place: 'here', version: '1', ...REPORT, silentMs: expect.any(Number) },
       { id: there, place: 'there', version: '1', ...REPORT, state: 'draining', silentMs: expect.any(Number) },
     ])
+  })
+
+  test('learn with each beat of a session in a turn that no host owns', async () => {
+    const isLeft = async (): Promise<boolean | undefined> => (await store.hosts.beat(here, REPORT)).isLeft
+    const claim = (await store.create(record('t', 'k', { uid: 'one' }), there)) as SessionClaim
+    await store.appendEvents(claim, [event(1)], 'open')
+    expect(await isLeft()).toBe(false)
+    await store.release(claim)
+    expect(await isLeft()).toBe(true)
+    const [adopted] = await store.adopt(here, 1)
+    expect(await isLeft()).toBe(false)
+    await store.appendEvents(adopted?.claim as SessionClaim, [event(2)], 'closed')
+    await store.release(adopted?.claim as SessionClaim)
+    expect(await isLeft()).toBe(false)
   })
 
   test('are gone for good when they were silent for their time to live', async () => {
