@@ -593,10 +593,22 @@ const borders: Border[] = [
     imports: [
       '../*.ts',
       '../files/*.ts',
+      '../skills/*.ts',
       ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path)),
     ],
     types: serverTypes.map((path) => `../${path}`),
     says: `server/managed-agents/sessions and server/managed-agents/files see server/managed-agents and what that sees. ${serverSays}`,
+  },
+  {
+    files: ['src/server/managed-agents/skills/**'],
+    imports: [
+      '../*.ts',
+      '../files/*.ts',
+      'yaml',
+      ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path)),
+    ],
+    types: serverTypes.map((path) => `../${path}`),
+    says: `server/managed-agents/skills sees server/managed-agents and its files, what those see, and yaml. ${serverSays}`,
   },
   {
     files: ['src/simulator/**'],

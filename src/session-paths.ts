@@ -12,6 +12,9 @@ export interface View {
 export const UPLOADED: string = 'uploads'
 export const OUTPUTS: string = 'outputs'
 
+/** The folder for the skills of a session: a plugin of the CLI. */
+export const SKILLS: string = '.agent-skills'
+
 /** A workspace within its own uploads: programs look for `/workspace/a` there, too. */
 export const NESTED: string = `${UPLOADED}/workspace`
 

@@ -131,10 +131,11 @@ export class Sandbox {
       ...this.#writable(inner),
       ...own(inner),
     ]
-    return viewsOf(real(inner.cwd), {
-      covers: (path) => taken.some((folder) => isWithin(path, folder)),
-      holds: (path) => taken.some((folder) => isWithin(folder, path)),
-    })
+    const mounted = {
+      covers: (path: string) => taken.some((folder) => isWithin(path, folder)),
+      holds: (path: string) => taken.some((folder) => isWithin(folder, path)),
+    }
+    return viewsOf(real(inner.cwd), mounted, inner.cwd)
   }
 
   #readable({ command, args }: SandboxedCommand): string[] {

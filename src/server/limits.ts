@@ -149,13 +149,14 @@ export class Quotas {
     this.#storage.check(tenant)
   }
 
-  /** Another definition of an agent, or another environment, beside so many. Throws ApiError (rate_limit_error). */
-  define(tenant: string, what: 'definitions' | 'environments', kept: number): void {
+  /** Another definition of an agent, another environment or version of a skill, beside so many. Throws ApiError (rate_limit_error). */
+  define(tenant: string, what: 'definitions' | 'environments' | 'skills', kept: number): void {
     this.keep(tenant)
     const most = this.#limits[what]
     if (kept < most) return
-    const advice = what === 'environments' ? 'delete some' : 'use those that are there, in place of new ones'
-    throw new ApiError('rate_limit_error', `this tenant has its ${most} ${what}; ${advice}`, {
+    const advice = what === 'definitions' ? 'use those that are there, in place of new ones' : 'delete some'
+    const noun = what === 'skills' ? 'versions of skills' : what
+    throw new ApiError('rate_limit_error', `this tenant has its ${most} ${noun}; ${advice}`, {
       headers: { 'x-should-retry': 'false' },
     })
   }

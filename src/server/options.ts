@@ -71,6 +71,8 @@ export interface TenantLimitOptions {
   fileStorage?: string
   /** What one of them takes. Default `"2GiB"`. */
   fileSize?: string
+  /** Versions of skills that it has uploaded to `/v1/skills`, each of 30 MiB at most. Default 200. */
+  skills?: number
 }
 
 /** How front ends that speak AG-UI are served. */
@@ -196,6 +198,7 @@ const optionsShape = {
       files: positive.optional(),
       fileStorage: z.string().optional(),
       fileSize: z.string().optional(),
+      skills: positive.optional(),
     })
     .optional(),
   connections: z.strictObject({ max: positive.optional(), perAddress: positive.optional() }).optional(),
@@ -286,6 +289,7 @@ export const readTenantLimits = (input: TenantLimitOptions = {}): TenantLimits =
   files: input.files ?? 10_000,
   fileStorage: parseSize('server.tenantLimits.fileStorage', input.fileStorage ?? '10GiB'),
   fileSize: parseSize('server.tenantLimits.fileSize', input.fileSize ?? '2GiB'),
+  skills: input.skills ?? 200,
 })
 
 /** A key as it is handed to a client. Short keys can be guessed without their hash. */

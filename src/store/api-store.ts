@@ -11,7 +11,7 @@ export interface ApiStore {
 }
 
 /** What the API keeps as resources. */
-export type ResourceKind = 'agent' | 'environment' | 'session' | 'file'
+export type ResourceKind = 'agent' | 'environment' | 'session' | 'file' | 'skill' | 'skill_version'
 
 /** One resource of the API, in its newest version. Times are milliseconds since the epoch. */
 export interface Resource {

@@ -1,11 +1,13 @@
+import { resolve } from 'node:path'
 import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js'
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
 import type { HookCallback, McpServerConfig } from '../../driver/driver.ts'
 import type { AgentOptions, ClientToolCall, PoolCanUseTool, WorkerContext } from '../../index.ts'
+import { SKILLS } from '../../session-paths.ts'
 import { inProcessServer, loadToolServer } from '../in-process-server.ts'
 import { builtInTools, domainsOf } from './definition.ts'
 import type { AgentDefinition, McpToolset } from './definition.ts'
-import { CUSTOM_SERVER, TOOL_NAMES } from './schema.ts'
+import { CUSTOM_SERVER, SKILL_TOOL, TOOL_NAMES } from './schema.ts'
 import type { CustomTool } from './schema.ts'
 import { relayedServer } from './relayed-server.ts'
 import { boundFetch, boundSearch } from './web-domains.ts'
@@ -22,11 +24,12 @@ export interface ClientCalls {
 /** How the host reaches an MCP server for the process; undefined: the process does it itself. */
 export type FetchOf = (url: URL) => FetchLike | undefined
 
-/** The options of the pool's agent that runs sessions of this definition. */
+/** The options of the pool's agent that runs sessions of this definition. `skillNames`: of skills that are in their workspaces. */
 export function agentOptions(
   definition: AgentDefinition,
   calls: ClientCalls,
   fetchOf: FetchOf = () => undefined,
+  skillNames: readonly string[] = [],
 ): AgentOptions {
   const builtIn = builtInTools(definition)
   const customTools = definition.tools.filter((tool) => tool.type === 'custom')
@@ -39,7 +42,8 @@ export function agentOptions(
     model: definition.model.id,
     effort: definition.model.effort.type,
     ...(definition.system === null ? {} : { systemPrompt: definition.system }),
-    tools: builtIn.map(({ name }) => TOOL_NAMES[name]),
+    tools: [...builtIn.map(({ name }) => TOOL_NAMES[name]), ...(skillNames.length === 0 ? [] : [SKILL_TOOL])],
+    ...skillOptions(skillNames),
     disallowedTools: toolsets.flatMap(({ mcp_server_name: server, default_config, configs }) =>
       configs.flatMap(({ name, enabled }) => (enabled || !default_config.enabled ? [] : [`mcp__${server}__${name}`])),
     ),
@@ -48,8 +52,9 @@ export function agentOptions(
     ...(asks(definition)
       ? { canUseTool: calls.confirm, hooks: permissionHooks(definition) }
       : {
-          ...(isBounded(definition) ? { hooks: permissionHooks(definition) } : {}),
+          ...(isBounded(definition) || skillNames.length > 0 ? { hooks: permissionHooks(definition) } : {}),
           allowedTools: [
+            ...(skillNames.length === 0 ? [] : [SKILL_TOOL]),
             ...builtIn.map(({ name }) => TOOL_NAMES[name]),
             ...customTools.map(({ name }) => `mcp__${CUSTOM_SERVER}__${name}`),
             ...toolsets.flatMap(enabledOf),
@@ -66,6 +71,16 @@ export function agentOptions(
   }
 }
 
+/** Of a session with skills: they are a plugin in its workspace, of which nothing but the skills is used. */
+const skillOptions = (names: readonly string[]): AgentOptions =>
+  names.length === 0
+    ? {}
+    : {
+        plugins: [{ type: 'local', path: SKILLS }],
+        skills: names.map((name) => `skills:${name}`),
+        managedSettings: { allowManagedHooksOnly: true },
+      }
+
 /** The tools of a server that may be used: all by its name alone, or one by one. */
 const enabledOf = ({ mcp_server_name: server, default_config, configs }: McpToolset): string[] =>
   default_config.enabled
@@ -77,6 +92,7 @@ export function permissionPolicy(definition: AgentDefinition): (toolName: string
   const builtIn = new Map<string, PermissionDecision>(
     builtInTools(definition).map(({ name, ask }) => [TOOL_NAMES[name], ask ? 'ask' : 'allow']),
   )
+  if (definition.skills.length > 0) builtIn.set(SKILL_TOOL, 'allow')
   return (toolName) => builtIn.get(toolName) ?? decisionOfMcp(definition, toolName)
 }
 
@@ -95,6 +111,14 @@ function permissionHook(definition: AgentDefinition): HookCallback {
     const { hook_event_name: hookEventName } = input
     if (hookEventName !== 'PreToolUse' && hookEventName !== 'PreSkillShellCommand') return Promise.resolve({})
     const { tool_name: name } = input
+    if (definition.skills.length > 0 && changesSkills(name, input))
+      return Promise.resolve({
+        hookSpecificOutput: {
+          hookEventName,
+          permissionDecision: 'deny' as const,
+          permissionDecisionReason: 'the skills of a session cannot be changed',
+        },
+      })
     const permissionDecision = decide(name)
     const bounded = permissionDecision === 'deny' ? undefined : bound(definition, name, input.tool_input)
     if (bounded !== undefined && 'problem' in bounded)
@@ -111,6 +135,14 @@ function permissionHook(definition: AgentDefinition): HookCallback {
       hookSpecificOutput: { hookEventName, permissionDecision, permissionDecisionReason, ...updated },
     })
   }
+}
+
+/** True for a call that would write into the folder of skills, which no sandbox may protect. */
+function changesSkills(name: string, { cwd, tool_input: input }: { cwd: string; tool_input?: unknown }): boolean {
+  if (name !== TOOL_NAMES.write && name !== TOOL_NAMES.edit) return false
+  const { file_path: path } = (input ?? {}) as { file_path?: unknown }
+  if (typeof path !== 'string') return false
+  return resolve(cwd, path).toLowerCase().split('/').includes(SKILLS)
 }
 
 /** Keeps a call of a web tool within the domains of its agent; undefined: it has no bounds. */

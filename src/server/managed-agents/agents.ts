@@ -21,7 +21,6 @@ export interface AgentResource extends AgentDefinition {
   metadata: Record<string, string>
   execution_identity: { type: 'service_account' }
   multiagent: null
-  skills: []
   created_at: string
   updated_at: string
   archived_at: string | null
@@ -74,7 +73,6 @@ export class Agents {
       metadata: params.metadata ?? {},
       execution_identity: { type: 'service_account' },
       multiagent: null,
-      skills: [],
       created_at: at,
       updated_at: at,
       archived_at: null,
@@ -169,7 +167,6 @@ export class Agents {
       metadata: {},
       execution_identity: { type: 'service_account' },
       multiagent: null,
-      skills: [],
       created_at: this.#since,
       updated_at: this.#since,
       archived_at: null,
@@ -179,11 +176,12 @@ export class Agents {
 
 const notFound = (id: string): ApiError => new ApiError('not_found_error', `agent ${id} was not found`)
 
-const definedBy = ({ model, system, tools, mcp_servers }: AgentOverrides): AgentOverrides => ({
+const definedBy = ({ model, system, tools, mcp_servers, skills }: AgentOverrides): AgentOverrides => ({
   model,
   system,
   tools,
   mcp_servers,
+  skills,
 })
 
 const read = (body: string | undefined): AgentResource | undefined =>

@@ -7,6 +7,7 @@ import type {
   Domains,
   McpServer,
   PermissionPolicy,
+  SkillParams,
   ToolName,
   ToolParams,
 } from './schema.ts'
@@ -46,6 +47,13 @@ export interface McpToolset {
   configs: { name: string; enabled: boolean; permission_policy: PermissionPolicy }[]
 }
 
+/** A skill of an agent. `version`: of a session’s agent, the one that the session has; else also `latest`. */
+export interface AgentSkill {
+  type: 'custom'
+  skill_id: string
+  version: string
+}
+
 export type Tool = Toolset | McpToolset | CustomTool
 
 /** What an agent is, all defaults filled in: the part of it that a process is started from. */
@@ -54,6 +62,7 @@ export interface AgentDefinition {
   system: string | null
   tools: Tool[]
   mcp_servers: McpServer[]
+  skills: AgentSkill[]
 }
 
 /** The API resolves the effort by model; without its table, this is what the CLI itself takes. */
@@ -63,12 +72,15 @@ const ALLOW: PermissionPolicy = { type: 'always_allow' }
 const ASK: PermissionPolicy = { type: 'always_ask' }
 
 /** The definition that a request for a new agent asks for. Throws ApiError. */
-export function define(params: Pick<AgentCreate, 'model' | 'system' | 'tools' | 'mcp_servers'>): AgentDefinition {
+export function define(
+  params: Pick<AgentCreate, 'model' | 'system' | 'tools' | 'mcp_servers' | 'skills'>,
+): AgentDefinition {
   return checked({
     model: modelOf(params.model, undefined),
     system: emptyIsNull(params.system),
     tools: (params.tools ?? []).map(resolveTool),
     mcp_servers: params.mcp_servers ?? [],
+    skills: (params.skills ?? []).map(resolveSkill),
   })
 }
 
@@ -79,8 +91,18 @@ export function redefine(definition: AgentDefinition, changes: AgentOverrides): 
     system: changes.system === undefined ? definition.system : emptyIsNull(changes.system),
     tools: changes.tools === undefined ? definition.tools : (changes.tools ?? []).map(resolveTool),
     mcp_servers: changes.mcp_servers === undefined ? definition.mcp_servers : (changes.mcp_servers ?? []),
+    skills: changes.skills === undefined ? definition.skills : (changes.skills ?? []).map(resolveSkill),
   })
 }
+
+/** Stands for the newest version. */
+export const LATEST = 'latest'
+
+const resolveSkill = ({ type, skill_id, version }: SkillParams): AgentSkill => ({
+  type,
+  skill_id,
+  version: version ?? LATEST,
+})
 
 const emptyIsNull = (text: string | null | undefined): string | null => (text === '' ? null : (text ?? null))
 
@@ -142,10 +164,14 @@ const MAX_DEFINITION_CHARS = 2 ** 20
 function checked(definition: AgentDefinition): AgentDefinition {
   if (JSON.stringify(definition).length > MAX_DEFINITION_CHARS)
     throw new ApiError('request_too_large', 'an agent has at most 1 MiB: its system prompt, tools and servers together')
-  const { tools, mcp_servers: servers } = definition
+  const { tools, mcp_servers: servers, skills } = definition
   refuseDoubles(
     'mcp_servers',
     servers.map(({ name }) => name),
+  )
+  refuseDoubles(
+    'skills',
+    skills.map(({ skill_id: id }) => id),
   )
   refuseDoubles(
     'tools',

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto'
 
 /** What an id begins with, by what it names. */
-const PREFIXES = {
+export const PREFIXES = {
   agent: 'agent_',
   environment: 'env_',
   session: 'sesn_',
   event: 'sevt_',
   file: 'file_',
   resource: 'sesrsc_',
+  skill: 'skill_',
+  skillVersion: 'skillver_',
 } as const
 
 export type Named = keyof typeof PREFIXES

@@ -38,6 +38,10 @@ import { SentEvents } from './sessions/sent-events.ts'
 import { sessionArchive } from './sessions/session-archive.ts'
 import { sessionRoutes } from './sessions/session-routes.ts'
 import { ApiSessions, isGone } from './sessions/sessions.ts'
+import { SkillContents } from './skills/skill-contents.ts'
+import { SkillMounts } from './skills/skill-mounts.ts'
+import { skillRoutes } from './skills/skill-routes.ts'
+import { Skills } from './skills/skills.ts'
 
 interface ManagedAgentsContext {
   pool: Pool
@@ -60,7 +64,7 @@ interface ManagedAgentsParts {
   fileLimits: FileLimits
 }
 
-/** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/files`, `/v1/sessions`. */
+/** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/files`, `/v1/skills`, `/v1/sessions`. */
 export function managedAgents(
   { pool, listeners, clock, quotas, questions, streams, logger, forwarding }: ManagedAgentsContext,
   { store, policy, behindProxy, fileDir, fileLimits }: ManagedAgentsParts,
@@ -84,6 +88,14 @@ export function managedAgents(
     const row = await resources.get('session', tenant, key)
     return row === undefined ? undefined : await pool.session(key, { tenant }).catch(unlessGone)
   })
+  const skills = new Skills({
+    store: resources,
+    contents: contents && new SkillContents(contents),
+    quotas,
+    clock,
+    warn,
+  })
+  const skillMounts = new SkillMounts(skills)
   const files = new Files({ store: resources, contents, outputs, limits: fileLimits, clock, warn })
   const sessions = new ApiSessions({
     pool,
@@ -93,6 +105,7 @@ export function managedAgents(
     poolAgents,
     policy,
     quotas,
+    skills: skillMounts,
     mounting: new Mounting(files, now, fileLimits.fileStorage),
     now,
   })
@@ -132,7 +145,9 @@ export function managedAgents(
   for (const path of ['/v1/files', '/v1/files/:id', '/v1/files/:id/content']) app.use(path, ofSession)
   app.use('/v1/*', new Idempotency({ clock, answers, warn }).handle)
   const agentsOf = agentRoutes(agents, async (tenant, params, id) => {
-    await policy.check(tenant, await agents.drafted(tenant, params, id))
+    const drafted = await agents.drafted(tenant, params, id)
+    await policy.check(tenant, drafted)
+    if (params.skills) await skillMounts.check(tenant, drafted.skills)
     quotas.define(tenant, 'definitions', await resources.count('agent', tenant))
   })
   const environmentsOf = environmentRoutes(environments, async (tenant, params, id) => {
@@ -142,6 +157,7 @@ export function managedAgents(
   app.route('/v1/agents', agentsOf)
   app.route('/v1/environments', environmentsOf)
   app.route('/v1/files', fileRoutes({ files, quotas }))
+  app.route('/v1/skills', skillRoutes({ skills, quotas }))
   app.route('/v1/sessions', sessionRoutes({ sessions, budgets, sent }))
   app.route('/v1/sessions', resourceRoutes(sessions))
   app.route('/v1/sessions', eventRoutes({ sessions, sent, streams, clock }))

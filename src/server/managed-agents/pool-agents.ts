@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto'
 import type { AgentOptions, Pool } from '../../index.ts'
 import { agentOptions, permissionPolicy } from './agent-options.ts'
 import type { ClientCalls, FetchOf } from './agent-options.ts'
 import { configuredName } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
+import type { AgentSkill } from './definition.ts'
 import { placesOf } from './networking.ts'
 import { dollarsOf } from './sessions/session-resource.ts'
 import type { StoredSession } from './sessions/session-resource.ts'
@@ -23,6 +25,10 @@ interface Made {
   /** Where it goes, if that is limited. */
   places: string | undefined
 }
+
+/** Sessions of one version of an agent may have different versions of its skills. */
+const markOf = (skills: readonly AgentSkill[]): string =>
+  skills.length === 0 ? '' : `.${createHash('sha256').update(JSON.stringify(skills)).digest('hex').slice(0, 16)}`
 
 /** Gives the pool the agents of the API's sessions, each when a session needs it. */
 export class PoolAgents {
@@ -57,13 +63,14 @@ export class PoolAgents {
   }
 
   /** The name of the pool's agent for this session, which is defined from then on. */
-  nameOf(tenant: string, { id, agent, budget, sharesAgent, network }: StoredSession): string {
+  nameOf(tenant: string, { id, agent, budget, sharesAgent, network, skillNames }: StoredSession): string {
     const configured = configuredName(agent.id, this.#configured)
     if (configured !== undefined && sharesAgent) return configured
-    const name = sharesAgent ? `${agent.id}.v${agent.version}` : id
-    const { model, system, tools, mcp_servers } = agent
-    const definition = { model, system, tools, mcp_servers }
-    const base = configured === undefined ? JSON.stringify(definition) : this.#pool.agentOptions(configured)
+    const { model, system, tools, mcp_servers, skills } = agent
+    const definition = { model, system, tools, mcp_servers, skills }
+    const name = sharesAgent ? `${agent.id}.v${agent.version}${markOf(skills)}` : id
+    const base =
+      configured === undefined ? JSON.stringify([definition, skillNames]) : this.#pool.agentOptions(configured)
     const allow = network && placesOf(network, mcp_servers)
     const made = { base, ceiling: budget === null ? undefined : dollarsOf(budget), places: allow?.join(' ') }
     const known = this.#defined.get(name)
@@ -73,7 +80,9 @@ export class PoolAgents {
     const options =
       typeof base === 'string'
         ? {
-            ...agentOptions(definition, this.#calls, (url) => this.#fetchOf(tenant, url)),
+            ...agentOptions(definition, this.#calls, (url) => this.#fetchOf(tenant, url), skillNames),
+            // Their files are in the workspace of the session before its process starts.
+            ...(skillNames === undefined ? {} : NO_SPARES),
             evaluatedPermission: permissionPolicy(definition),
           }
         : { ...base, ...NO_SPARES }

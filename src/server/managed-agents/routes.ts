@@ -29,8 +29,8 @@ interface Described {
   query?: readonly string[]
   /** A POST, which may be sent again. */
   post?: true
-  /** A form with a file. */
-  upload?: true
+  /** A form with files. */
+  upload?: keyof typeof FORMS
 }
 
 const KEY = {
@@ -40,11 +40,21 @@ const KEY = {
   schema: { type: 'string', maxLength: 255 },
 } as const
 
-const FORM = {
-  type: 'object',
-  required: ['file'],
-  properties: { file: { type: 'string', format: 'binary' }, expires_in_seconds: { type: 'integer' } },
-} as const
+const FILES: object = { type: 'array', items: { type: 'string', format: 'binary' } }
+
+const FORMS: Record<'file' | 'skill' | 'version', object> = {
+  file: {
+    type: 'object',
+    required: ['file'],
+    properties: { file: { type: 'string', format: 'binary' }, expires_in_seconds: { type: 'integer' } },
+  },
+  skill: {
+    type: 'object',
+    required: ['files'],
+    properties: { files: FILES, display_name: { type: 'string', maxLength: 255 } },
+  },
+  version: { type: 'object', required: ['files'], properties: { files: FILES } },
+}
 
 /** What a route says of itself in `/openapi.json`. Query parameters that it does not name are refused. */
 export function described({
@@ -63,9 +73,9 @@ export function described({
       ...query.map((name) => ({ name, in: 'query', schema: { type: 'string' } }) as const),
       ...(post === true || body !== undefined ? [KEY] : []),
     ],
-    ...(upload === true
-      ? { requestBody: { required: true, content: { 'multipart/form-data': { schema: FORM as never } } } }
-      : {}),
+    ...(upload === undefined
+      ? {}
+      : { requestBody: { required: true, content: { 'multipart/form-data': { schema: FORMS[upload] as never } } } }),
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: resolver(body) as never } } } }),

@@ -25,6 +25,9 @@ export const TOOL_NAMES = {
   web_search: 'WebSearch',
 } as const
 
+/** The CLI's tool that reads skills to an agent. */
+export const SKILL_TOOL = 'Skill'
+
 /** The in-process MCP server whose tools the client executes, as the pool knows it. */
 export const CUSTOM_SERVER = 'client_tools'
 
@@ -75,12 +78,21 @@ export interface McpServer {
   url: string
 }
 
+/** A skill that a tenant has uploaded. */
+export interface SkillParams {
+  type: 'custom'
+  skill_id: string
+  /** Default: the newest one that there is when a session begins. */
+  version?: string | null | undefined
+}
+
 /** What may be said of an agent's process. What is left out stays as it is, null clears. */
 export interface AgentOverrides {
   model?: ModelParams | undefined
   system?: string | null | undefined
   tools?: ToolParams[] | null | undefined
   mcp_servers?: McpServer[] | null | undefined
+  skills?: SkillParams[] | null | undefined
 }
 
 export interface AgentCreate extends AgentOverrides {
@@ -280,6 +292,26 @@ const mcpServers: z.ZodType<McpServer[]> = z
   )
   .max(MAX_SERVERS)
 
+const MAX_SKILLS = 20
+
+const skills: z.ZodType<SkillParams[]> = z
+  .array(
+    z.discriminatedUnion(
+      'type',
+      [
+        z.strictObject({
+          type: z.literal('custom'),
+          skill_id: z.string().min(1).max(128),
+          version: z.string().min(1).max(128).nullish(),
+        }),
+      ],
+      {
+        error: 'type must be custom: this server has none of Anthropic’s own skills; upload one of yours to /v1/skills',
+      },
+    ),
+  )
+  .max(MAX_SKILLS)
+
 const systemPrompt = z.string().max(100_000)
 
 const executionIdentity = z
@@ -290,7 +322,7 @@ const common = {
   description: z.string().max(2048).nullish(),
   execution_identity: executionIdentity,
   multiagent: unsupported('multiagent').optional(),
-  skills: unsupported('skills').optional(),
+  skills: skills.nullish(),
 }
 
 export const agentCreate: z.ZodType<AgentCreate> = z.strictObject({
@@ -320,5 +352,5 @@ export const agentOverrides: z.ZodType<AgentOverrides> = z.strictObject({
   system: systemPrompt.nullish(),
   tools: tools.nullish(),
   mcp_servers: mcpServers.nullish(),
-  skills: unsupported('skills').optional(),
+  skills: skills.optional(),
 })

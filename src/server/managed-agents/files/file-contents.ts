@@ -13,7 +13,7 @@ const PIECE_BYTES = 64 * 1024
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code
 
-/** The contents of uploaded files, on the disk of this host: one folder for each tenant, one file for each id. */
+/** The contents of files and skills, on the disk of this host: one folder for each tenant, one file for each id. */
 export class FileContents {
   readonly #dir: string
 
@@ -61,12 +61,17 @@ export class FileContents {
     }
   }
 
-  /** A stream of the content, or of its end; undefined if this host does not have it. */
-  async read(tenant: string, id: string): Promise<{ size: number; stream: ReadStream } | undefined> {
+  /** A stream of the content, or of a part of it; undefined if this host does not have it. */
+  async read(
+    tenant: string,
+    id: string,
+    part?: { start: number; bytes: number },
+  ): Promise<{ size: number; stream: ReadStream } | undefined> {
     try {
       const file = await open(join(this.#folder(tenant), id), constants.O_RDONLY | constants.O_NOFOLLOW)
       const { size } = await file.stat()
-      return { size, stream: file.createReadStream({ highWaterMark: PIECE_BYTES }) }
+      const range = part === undefined ? {} : { start: part.start, end: part.start + part.bytes - 1 }
+      return { size, stream: file.createReadStream({ highWaterMark: PIECE_BYTES, ...range }) }
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return undefined
       throw error
@@ -85,12 +90,12 @@ export class FileContents {
     for (const name of await readdir(folder).catch(() => [])) await this.remove(tenant, name)
   }
 
-  /** Removes what nothing knows of and was last written before that time: what a host that ended has left. */
-  async sweep(tenant: string, known: ReadonlySet<string>, before: number): Promise<void> {
+  /** Removes what has such an id, is not known and was last written before that time: what a host that ended has left. */
+  async sweep(tenant: string, prefix: string, known: ReadonlySet<string>, before: number): Promise<void> {
     const folder = this.#folder(tenant)
     const names = await readdir(folder).catch(() => [])
     for (const name of names) {
-      if (known.has(name)) continue
+      if (known.has(name) || !name.startsWith(prefix)) continue
       const path = join(folder, name)
       const found = await stat(path).catch(() => undefined)
       if (found !== undefined && found.mtimeMs < before) await unlink(path).catch(() => undefined)

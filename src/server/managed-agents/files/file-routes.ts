@@ -18,7 +18,7 @@ interface FileRoutes {
 /** `/v1/files`. */
 export function fileRoutes({ files, quotas }: FileRoutes): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
-  app.post('/', described({ operationId: 'uploadFile', summary: 'Upload a file', upload: true }), async (c) =>
+  app.post('/', described({ operationId: 'uploadFile', summary: 'Upload a file', upload: 'file' }), async (c) =>
     c.json(await files.upload(c.var.caller.tenant, c.req.raw)),
   )
   app.get(

@@ -4,7 +4,7 @@ import { formatWall, parseWall } from '../../../clock.ts'
 import type { ResourceStore } from '../../../store/api-store.ts'
 import { formatSize } from '../../../units.ts'
 import { ApiError } from '../../errors.ts'
-import { newId } from '../ids.ts'
+import { PREFIXES, newId } from '../ids.ts'
 import { listKept, toRow } from '../kept.ts'
 import type { Page } from '../pages.ts'
 import { rest } from '../pages.ts'
@@ -253,7 +253,7 @@ export class Files {
     }
     try {
       for (const id of expired) await this.#remove(tenant, id)
-      await this.#context.contents?.sweep(tenant, known, clock.wall() - LEFTOVER_MS)
+      await this.#context.contents?.sweep(tenant, PREFIXES.file, known, clock.wall() - LEFTOVER_MS)
     } catch (error) {
       warn('expired files could not be removed', error)
     }

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { formatWall } from '../../../clock.ts'
 import { ConfigError } from '../../../errors.ts'
 import type { Session } from '../../../index.ts'
-import { NESTED, OUTPUTS, UPLOADED, UPLOADED_AT, placeOf } from '../../../session-paths.ts'
+import { NESTED, OUTPUTS, SKILLS, UPLOADED, UPLOADED_AT, placeOf } from '../../../session-paths.ts'
 import { formatSize } from '../../../units.ts'
 import { ApiError } from '../../errors.ts'
 import type { Files } from '../files/files.ts'
@@ -85,6 +85,8 @@ export class Mounting {
     const file = await this.#files.retrieve(tenant, fileId)
     const named = path ?? (session.isSandboxed ? `${UPLOADED_AT}/${fileId}` : `${UPLOADED}/${file.filename}`)
     const { within, at } = await session.placeOf(named).catch(refused)
+    if (within.split('/')[0]?.toLowerCase() === SKILLS)
+      throw new ApiError('invalid_request_error', `mount_path: ${SKILLS} is for skills; name another place`)
     const { cwd } = await session.info()
     if (mounted.some(({ mount_path: taken }) => placeOf(taken, cwd).within === within))
       throw new ApiError('invalid_request_error', `mount_path: ${at} has another resource of this session`)

@@ -29,8 +29,9 @@ interface Kept extends Omit<SessionResource, 'id' | 'agent'> {
 const kept: z.ZodType<Kept> = z.object({
   agent: z.intersection(
     z.object({ id: z.string().min(1).max(256), version: z.int().min(1) }),
-    z.looseObject({}).transform(({ name, description, model, system, tools, mcp_servers }, context) => {
-      const params = agentCreate.safeParse({ name, description, model, system, tools: shownTools(tools), mcp_servers })
+    z.looseObject({}).transform(({ name, description, model, system, tools, mcp_servers, skills }, context) => {
+      const shown = { name, description, model, system, tools: shownTools(tools), mcp_servers, skills }
+      const params = agentCreate.safeParse(shown)
       if (params.success) return params.data
       context.addIssue({ code: 'custom', message: params.error.issues[0]?.message ?? 'is no agent' })
       return z.NEVER
@@ -94,7 +95,6 @@ function readSession(value: unknown, key: string): StoredSession {
         ...define(params),
         execution_identity: { type: 'service_account' },
         multiagent: null,
-        skills: [],
       },
       // Never: an archive could give the agent of other sessions another definition.
       sharesAgent: false,

@@ -14,7 +14,10 @@ import type { Limited } from '../networking.ts'
 import type { Page } from '../pages.ts'
 import type { PoolAgents } from '../pool-agents.ts'
 import { redefine } from '../definition.ts'
+import type { AgentSkill } from '../definition.ts'
 import type { ResourceStore } from '../../../store/api-store.ts'
+import type { SkillMounts } from '../skills/skill-mounts.ts'
+import type { StoredVersion } from '../skills/skills.ts'
 import type { FileMount, FileResource, Mounting } from './file-resources.ts'
 import { centsOf, dollarsOf, toSessionRow } from './session-resource.ts'
 import type { SessionAgent, SessionResource, StoredSession } from './session-resource.ts'
@@ -59,6 +62,7 @@ interface SessionsContext {
   policy: DefinitionPolicy
   quotas: Quotas
   mounting: Mounting
+  skills: SkillMounts
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -73,7 +77,7 @@ export class ApiSessions {
 
   /** Begins a session. Throws ApiError. */
   async create(tenant: string, params: SessionCreate): Promise<Found> {
-    const { agents, environments, poolAgents, pool, store, quotas, now } = this.#context
+    const { agents, environments, poolAgents, pool, store, quotas, now, skills } = this.#context
     const { id: agentId, version, type, ...overrides } = params.agent
     const agent = await agents.retrieve(tenant, agentId, version)
     if (agent.archived_at !== null) throw new ApiError('invalid_request_error', `agent: ${agentId} is archived`)
@@ -89,8 +93,10 @@ export class ApiSessions {
       ...snapshot
     } = agent
     const changed = type === 'agent_with_overrides' ? redefine(agent, overrides) : {}
-    const sessionAgent = { ...snapshot, ...changed }
-    await this.#checkAgent(tenant, sessionAgent)
+    const defined = { ...snapshot, ...changed }
+    await this.#checkAgent(tenant, defined)
+    const versions = await skills.resolve(tenant, defined.skills)
+    const sessionAgent = { ...defined, skills: versions.map(asSkill) }
     const { networking } = environment.config
     const network = networking.type === 'limited' ? networking : undefined
     this.#checkNetwork(network, sessionAgent)
@@ -108,11 +114,12 @@ export class ApiSessions {
       archived_at: null,
       sharesAgent: type === 'agent' && params.budget === undefined && network === undefined,
       ...(network === undefined ? {} : { network }),
+      ...(versions.length === 0 ? {} : { skillNames: versions.map(({ name }) => name) }),
     }
     const session = await quotas.beginSession(tenant, () =>
       pool.session(resource.id, { tenant, agent: poolAgents.nameOf(tenant, resource) }),
     )
-    resource.resources = await this.#mounted(tenant, session, params.resources ?? [])
+    resource.resources = await this.#mounted(tenant, session, params.resources ?? [], versions)
     // Last, so that no client finds a session that the pool does not have.
     await store.create(toSessionRow(tenant, resource))
     return { tenant, resource, session }
@@ -138,10 +145,16 @@ export class ApiSessions {
   }
 
   /** Makes the folders of a new session, and puts files into its workspace. Without all of them there is no session. */
-  async #mounted(tenant: string, session: Session, mounts: readonly FileMount[]): Promise<FileResource[]> {
-    const { mounting } = this.#context
+  async #mounted(
+    tenant: string,
+    session: Session,
+    mounts: readonly FileMount[],
+    versions: readonly StoredVersion[],
+  ): Promise<FileResource[]> {
+    const { mounting, skills } = this.#context
     try {
       await mounting.prepare(session)
+      if (versions.length > 0) await skills.place(tenant, session, versions)
       const mounted: FileResource[] = []
       for (const mount of mounts) mounted.push(await mounting.mount({ tenant, session, mounted }, mount))
       return mounted
@@ -180,7 +193,7 @@ export class ApiSessions {
   }
 
   async show({ resource, session }: Found): Promise<WireSession> {
-    const { sharesAgent: _, network: _network, ...shown } = resource
+    const { sharesAgent: _, network: _network, skillNames: _names, ...shown } = resource
     const [info, status] = await Promise.all([session.info(), this.status(session)])
     const seconds = Math.max(0, Math.round((this.#context.now() - parseWall(resource.created_at)) / 1000))
     return {
@@ -305,10 +318,12 @@ export class ApiSessions {
     return { ...found, items: shown.flatMap((session) => session ?? []) }
   }
 
-  /** Throws ApiError when the session may not run its agent. */
-  async checkAgent({ tenant, resource }: Found): Promise<void> {
+  /** Makes sure that the session may run its agent, and can. Throws ApiError. */
+  async checkAgent(found: Found): Promise<void> {
+    const { tenant, resource } = found
     await this.#checkAgent(tenant, resource.agent)
     this.#checkNetwork(resource.network, resource.agent)
+    if (resource.agent.skills.length > 0 && resource.skillNames === undefined) await this.#placeSkills(found)
   }
 
   /** Throws ApiError once the session has used up its budget. */
@@ -317,6 +332,19 @@ export class ApiSessions {
     const { usage } = await session.info()
     if (usage.costUsd >= dollarsOf(resource.budget))
       throw new ApiError('invalid_request_error', `session ${resource.id} has reached its budget; raise or remove it`)
+  }
+
+  /** Of a session that came in from an archive: what that has in the place of skills is not to be believed. */
+  async #placeSkills(found: Found): Promise<void> {
+    const { skills, poolAgents } = this.#context
+    const { tenant, session, resource } = found
+    const versions = await skills.resolve(tenant, resource.agent.skills)
+    await skills.place(tenant, session, versions)
+    const { resource: after } = await this.#change(found, async (before) => ({
+      ...before.resource,
+      skillNames: versions.map(({ name }) => name),
+    }))
+    poolAgents.nameOf(tenant, after)
   }
 
   async #checkAgent(tenant: string, agent: SessionAgent): Promise<void> {
@@ -394,6 +422,8 @@ export class ApiSessions {
       )
   }
 }
+
+const asSkill = ({ skill_id, id }: StoredVersion): AgentSkill => ({ type: 'custom', skill_id, version: id })
 
 /** Earlier releases kept no resources. */
 const whole = (kept: Omit<StoredSession, 'resources'> & { resources?: FileResource[] }): StoredSession => ({

@@ -1,6 +1,9 @@
-import { TOOL_NAMES } from '../schema.ts'
+import { SKILL_TOOL, TOOL_NAMES } from '../schema.ts'
 
-const API_NAMES = new Map<string, string>(Object.entries(TOOL_NAMES).map(([api, cli]) => [cli, api]))
+const API_NAMES = new Map<string, string>([
+  ...Object.entries(TOOL_NAMES).map(([api, cli]): [string, string] => [cli, api]),
+  [SKILL_TOOL, 'skill'],
+])
 
 /** What an event has beside what the API knows of it. */
 interface Beside {

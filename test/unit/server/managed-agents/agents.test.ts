@@ -143,7 +143,7 @@ test.each([
   [{ model: { id: 'm', colour: 'red' } }, 'model.colour: is not supported'],
   [{ execution_identity: { type: 'aws_role' } }, 'execution_identity.type: must be service_account'],
   [{ tools: [{ type: 'bash_20250124' }] }, 'tools.0.type: type must be agent_toolset_20260401, mcp_toolset or custom'],
-  [{ skills: [{ type: 'anthropic', skill_id: 'xlsx' }] }, 'skills: skills is not supported'],
+  [{ skills: [{ type: 'anthropic', skill_id: 'xlsx' }] }, 'skills.0.type: type must be custom'],
   [{ multiagent: { type: 'coordinator', agents: ['a'] } }, 'multiagent is not supported'],
   [
     { tools: [{ type: 'agent_toolset_20260401', default_config: { permission_policy: { type: 'auto' } } }] },

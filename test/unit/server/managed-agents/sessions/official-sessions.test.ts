@@ -141,7 +141,11 @@ describe('A session with overrides', () => {
     ['clears the model', (id) => ({ type: 'agent_with_overrides', id, model: null }), 'agent.model: '],
     ['is called a plain agent', (id) => ({ type: 'agent', id, system: 'x' }), 'agent.system: only an agent of type'],
     ['is of no known type', (id) => ({ type: 'copy', id }), 'type must be agent or agent_with_overrides'],
-    ['brings skills', (id) => ({ type: 'agent_with_overrides', id, skills: [{}] }), 'skills is not supported'],
+    [
+      'brings skills of Anthropic',
+      (id) => ({ type: 'agent_with_overrides', id, skills: [{ type: 'anthropic', skill_id: 'xlsx' }] }),
+      'type must be custom',
+    ],
     [
       'is of an agent of the config',
       () => ({ type: 'agent_with_overrides', id: 'agent_assistant', system: 'x' }),
