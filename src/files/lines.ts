@@ -6,6 +6,9 @@ import { Refusal } from './problem.ts'
 /** What is read of a file at a time. */
 const PIECE_BYTES = 256 * 1024
 
+/** What is read first from the end: the newest lines are mostly short, and memory for more has to be made. */
+const FIRST_PIECE_BYTES = 16 * 1024
+
 const NEWLINE = 0x0a
 
 /** How much of a file is read. */
@@ -14,6 +17,8 @@ export interface LineBounds {
   lineBytes: number
   /** Beyond so many bytes the file is refused. */
   fileBytes: number
+  /** Hears the size of the file before its first line. Not called where there is no file. */
+  opened?: ((bytes: number) => void) | undefined
 }
 
 /** One line of a file, without its end. */
@@ -102,11 +107,12 @@ export async function* linesFromEnd(
   { fd, stats }: OpenFile,
   { lineBytes, fileBytes }: LineBounds,
 ): AsyncGenerator<Line> {
-  const buffer = Buffer.allocUnsafe(PIECE_BYTES)
+  let buffer = Buffer.allocUnsafe(FIRST_PIECE_BYTES)
   const line = new Gathering(lineBytes)
   for (let end = stats.size; end > 0;) {
     if (stats.size - end > fileBytes) throw tooLarge(fileBytes)
-    const start = Math.max(0, end - PIECE_BYTES)
+    if (end < stats.size && buffer.length < PIECE_BYTES) buffer = Buffer.allocUnsafe(PIECE_BYTES)
+    const start = Math.max(0, end - buffer.length)
     let piece = await pieceAt(operation, fd, buffer.subarray(0, end - start), start)
     end = start
     for (let at = piece.lastIndexOf(NEWLINE); at !== -1; at = piece.lastIndexOf(NEWLINE)) {
@@ -117,4 +123,14 @@ export async function* linesFromEnd(
     line.add(piece, true)
   }
   yield line.take(0)
+}
+
+/** The whole lines that lie in a piece of a file, the last first. `at`: the offset of the piece. */
+export function* linesOfPiece(piece: Buffer, at: number): Generator<Line> {
+  for (let end = piece.length; end > 0;) {
+    const start = piece.lastIndexOf(NEWLINE, end - 1) + 1
+    if (start === 0 && at > 0) return
+    yield { text: piece.toString('utf8', start, end), bytes: end - start, at: at + start }
+    end = start - 1
+  }
 }

@@ -1,5 +1,5 @@
 import { basename, dirname } from 'node:path'
-import { kindOf } from './calls.ts'
+import { kindOf, nodeCalls } from './calls.ts'
 import type { EntryKind } from './calls.ts'
 import { contentsOf, piecesOf } from './contents.ts'
 import type { Content } from './contents.ts'
@@ -10,6 +10,7 @@ import type { Line, LineBounds } from './lines.ts'
 import { NewFile } from './new-file.ts'
 import type { Bounds, Operation } from './operation.ts'
 import { ownTree } from './own-tree.ts'
+import { OpenFiles } from './open-files.ts'
 import { Places, nameOf } from './places.ts'
 import type { FilesParts, Place } from './places.ts'
 import { Problems, failure, isGeneral, isMissing, isNoFolder, wrongKind } from './problem.ts'
@@ -32,6 +33,9 @@ export interface FileEntry {
   kind: EntryKind
 }
 
+/** What is read of a growing file at a time: a turn without long answers writes less. */
+const TAIL_BYTES = 64 * 1024
+
 type Work<T> = (operation: Operation, place: Place) => Promise<T>
 
 /** A workspace of many small files takes its time on a busy machine. */
@@ -51,6 +55,7 @@ const ENDLESS = { totalMs: Infinity, entries: Infinity, totalBytes: Infinity, fi
  */
 export class TenantFiles {
   readonly #places: Places
+  readonly #growing = new OpenFiles()
 
   constructor(base: string, parts: FilesParts = {}) {
     this.#places = new Places(base, parts)
@@ -143,6 +148,7 @@ export class TenantFiles {
       await using parent = await this.#places.parent(operation, place)
       const file = await parent.read(nameOf(place))
       try {
+        bounds.opened?.(file.stats.size)
         yield* (bounds.from === 'start' ? linesFromStart : linesFromEnd)(operation, file, bounds)
       } finally {
         operation.drop(file.fd)
@@ -150,6 +156,40 @@ export class TenantFiles {
     } catch (error) {
       if (!isMissing(error)) throw failure('reading a file', place.path, error)
     }
+  }
+
+  /**
+   * What a growing file has from this offset on, and its size. The file stays open for the next time, until it is removed here. Undefined for a file
+   * that is gone, that has grown by more than is read at once, or that the host may not open itself: `lines()` tells more.
+   */
+  async tail(path: string, from: number): Promise<{ data: Buffer; size: number } | undefined> {
+    return this.#find('reading a file', path, async (operation, place) => {
+      if (operation.calls !== nodeCalls) return undefined
+      const fd = this.#growing.take(place.path) ?? (await this.#openToRead(operation, place))
+      let isThere = false
+      try {
+        const buffer = Buffer.allocUnsafe(TAIL_BYTES)
+        const [{ nlink }, count] = await operation.call((calls) =>
+          Promise.all([calls.fstat(fd), calls.read(fd, buffer, from)]),
+        )
+        isThere = nlink > 0
+        return isThere && count < TAIL_BYTES ? { data: buffer.subarray(0, count), size: from + count } : undefined
+      } finally {
+        if (isThere) this.#growing.give(place.path, fd)
+        else operation.drop(fd)
+      }
+    })
+  }
+
+  async #openToRead(operation: Operation, place: Place): Promise<number> {
+    await using parent = await this.#places.parent(operation, place)
+    const { fd } = await parent.read(nameOf(place))
+    return fd
+  }
+
+  /** Closes what it keeps open. */
+  close(): void {
+    this.#growing.close()
   }
 
   /** Makes a folder with its parents, unless it is there. */
@@ -241,6 +281,7 @@ export class TenantFiles {
    */
   async remove(path: string, problems: Problems): Promise<void> {
     await this.#note(path, problems, async (operation, place) => {
+      this.#growing.forget(place.path)
       // A network file system may say once that what is there is not: what stays would be no session's any more.
       const look = (): Promise<Folder | undefined> => this.#parentIfAny(operation, place)
       const parent = (await look()) ?? (await look())

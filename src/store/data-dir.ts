@@ -363,6 +363,7 @@ export class DataDir implements PoolFiles {
   /** Gives the directory back. */
   release(): void {
     this.#userCalls[Symbol.dispose]()
+    this.tenantFiles.close()
     if (!this.#lock.isOpen) return
     rmSync(this.#ownerFile, { force: true })
     this.#lock.exec('ROLLBACK')

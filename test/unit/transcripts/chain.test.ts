@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import type { TranscriptPlace } from '../../../src/driver/driver.ts'
@@ -113,6 +113,26 @@ test('entries that lead round in a circle lead to nothing', async () => {
 test('lines of megabytes are passed over', async () => {
   const long = JSON.stringify({ uuid: 'c', parentUuid: 'b', text: 'x'.repeat(3_000_000) })
   expect(await check([long, ['d', 'c']], 'd')).toBeDefined()
+})
+
+test('turn after turn, a transcript is read from its newest lines on, and is found whole as long as it is', async () => {
+  let size = textOf(BEFORE).length
+  await writeFile(file, textOf(BEFORE))
+  let parent = 'b'
+  for (let turn = 0; turn < 4; turn += 1) {
+    const entry = `turn-${turn}`
+    await appendFile(file, textOf([BOOKS, [entry, parent], 'x'.repeat(4_000)]))
+    const checked = await checkTranscript(files, place, { last: entry, since: size })
+    expect(checked).toBe((await stat(file)).size)
+    size = checked ?? 0
+    parent = entry
+  }
+  await appendFile(file, textOf([['orphan', 'nobody']]))
+  expect(await checkTranscript(files, place, { last: 'orphan', since: size })).toBeUndefined()
+  await rm(file)
+  expect(await checkTranscript(files, place, { last: parent, since: 0 })).toBeUndefined()
+  await writeFile(file, textOf([[parent, null]]))
+  expect(await checkTranscript(files, place, { last: parent, since: 0 })).toBe((await stat(file)).size)
 })
 
 test('one that is not there is empty, and lacks what was said', async () => {
