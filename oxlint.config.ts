@@ -611,6 +611,16 @@ const borders: Border[] = [
     says: `server/managed-agents/skills sees server/managed-agents and its files, what those see, and yaml. ${serverSays}`,
   },
   {
+    files: ['src/server/managed-agents/webhooks/**'],
+    imports: [
+      '../*.ts',
+      '../sessions/*.ts',
+      ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path)),
+    ],
+    types: serverTypes.map((path) => `../${path}`),
+    says: `server/managed-agents/webhooks sees server/managed-agents and its sessions, and what those see. ${serverSays}`,
+  },
+  {
     files: ['src/simulator/**'],
     imports: [...root, 'zod', 'yaml'],
     time: true,

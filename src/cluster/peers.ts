@@ -91,6 +91,12 @@ export class Peers {
     return this.#context.directory.countSessions(tenant, atMost)
   }
 
+  /** Gives a job to this host for a time, in milliseconds. False: another host has it. Rejects with StoreError. */
+  takeJob(name: string, forMs: number): Promise<boolean> {
+    const { membership, directory } = this.#context
+    return directory.takeJob(name, membership.id, forMs)
+  }
+
   /** Who had a session when the store was last asked, at most 10 s ago. That host answers 421 if it has lost the session since. */
   knownOwner(tenant: string, key: string): Peer | undefined {
     return this.#owners.get(tenant, key)

@@ -47,6 +47,11 @@ export class PoolCluster {
     return this.#peers.countSessions(tenant, atMost)
   }
 
+  /** Gives a job to this host for a time, in milliseconds. False: another host does it. Rejects with StoreError. */
+  takeJob(name: string, forMs: number): Promise<boolean> {
+    return this.#peers.takeJob(name, forMs)
+  }
+
   /** The host that `placeOf()` has named has not answered, or does not have the session any more. */
   forgetPlace(tenant: string, key: string): void {
     this.#peers.forgetOwner(tenant, key)

@@ -33,6 +33,9 @@ import { DefinitionPolicy } from './managed-agents/definition-policy.ts'
 import { managedAgents } from './managed-agents/managed-agents.ts'
 import { ModelPolicy } from './managed-agents/model-policy.ts'
 import { modelRoutes } from './managed-agents/model-routes.ts'
+import { readEndpoints } from './managed-agents/webhooks/options.ts'
+import { webhookRoutes } from './managed-agents/webhooks/webhook-routes.ts'
+import { Webhooks } from './managed-agents/webhooks/webhooks.ts'
 import { messages } from './messages.ts'
 import { Metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
@@ -108,8 +111,11 @@ export interface Server {
   readonly connections: ConnectionLimits
   /** Changed by `listen()`; without, the server is `ready` from the beginning. */
   state: ServerState
-  /** From now on these keys and tokens hold, these operators, and this default agent. Throws ConfigError, and has changed nothing then. */
-  update(options: Pick<ServerOptions, 'keys' | 'jwt' | 'operators' | 'defaultAgent'>): void
+  /**
+   * From now on these keys and tokens hold, these operators, this default agent, and of `managedAgents` the webhooks. Throws ConfigError,
+   * and has changed nothing then.
+   */
+  update(options: Pick<ServerOptions, 'keys' | 'jwt' | 'operators' | 'defaultAgent' | 'managedAgents'>): void
   /** Gives back what the server holds beside the pool. Called when that has closed. */
   close(): void
 }
@@ -162,7 +168,8 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const policy = new DefinitionPolicy(defining, () => authenticator.off, {
     allowsEgress: (tenant, url) => pool.allowsEgress(tenant, url),
   })
-  const measured = new Metrics(pool, listeners, quotas)
+  const webhooks = new Webhooks({ pool, listeners, store, clock, logger, endpoints: readEndpoints(defining) })
+  const measured = new Metrics(pool, listeners, { quotas, webhooks })
   const operators = new Operators(read.operators)
   const shed = new RecentlyShed(listeners, clock)
   const knowledgeOf = (headers: Headers): KnowsTenant => operators.knowledgeOf(headers, authenticator.off)
@@ -194,7 +201,9 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const context = { pool, listeners, clock, quotas, questions, streams, logger, forwarding }
   const models = new ModelPolicy(defining, () => authenticator.off)
   app.route('/', modelRoutes({ pool, policy: models, streams }))
-  app.route('/', managedAgents(context, { store, policy, behindProxy, fileDir, fileLimits: limits }))
+  app.route('/', managedAgents(context, { store, webhooks, policy, behindProxy, fileDir, fileLimits: limits }))
+  const open = (): boolean => authenticator.off
+  app.route('/v1/webhooks', tenantWebhooks(webhooks, open))
   app.get('/openapi.json', openapi(app))
   app.route('/', page.route)
   answerFailures(app, logger)
@@ -204,7 +213,11 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     fetch: (request) => app.fetch(request),
     operations({ exposed }) {
       const all = (): KnowsTenant => knowsAll
-      const routes = [operations({ pool, settings, shed, knowledgeOf: all }), measured.route(all)]
+      const routes = [
+        operations({ pool, settings, shed, knowledgeOf: all }),
+        measured.route(all),
+        allWebhooks(webhooks),
+      ]
       const port = operationsPort({ operators, note, routes }, exposed)
       answerFailures(port, logger)
       return (request) => port.fetch(request)
@@ -238,8 +251,10 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
       authenticator.update(changed)
       operators.update(changed.operators)
       settings.defaultAgent = changed.defaultAgent
+      webhooks.update(readEndpoints(changed.managedAgents))
     },
     close() {
+      webhooks.close()
       page.close()
       listeners.close()
       measured.close()
@@ -248,6 +263,26 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
     },
   }
 }
+
+/** A tenant sees its own endpoints. Without keys there is one tenant, whose the operator's are, too. */
+const tenantWebhooks = (webhooks: Webhooks, open: () => boolean): Hono<ServerEnv> =>
+  webhookRoutes({
+    webhooks,
+    tenantOf: (c) => c.var.caller.tenant,
+    visible: (c) => webhooks.endpointsOf(c.var.caller.tenant).filter(({ tenant }) => tenant !== undefined || open()),
+  })
+
+/** Operators see all endpoints, and name the tenant whose deliveries they ask for. */
+const allWebhooks = (webhooks: Webhooks): Hono<ServerEnv> =>
+  new Hono<ServerEnv>().route(
+    '/webhooks',
+    webhookRoutes({
+      webhooks,
+      query: ['tenant'],
+      tenantOf: (c) => c.req.query('tenant') ?? 'default',
+      visible: () => webhooks.endpoints,
+    }),
+  )
 
 function answerFailures(app: Hono<ServerEnv>, logger: Logger): void {
   app.notFound((c) =>

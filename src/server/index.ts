@@ -33,7 +33,14 @@ export type {
   ServerOptions,
   TenantLimitOptions,
 } from './options.ts'
-export type { Define, DefinitionRules, ManagedAgentsOptions } from './managed-agents/definition-policy.ts'
+export type {
+  Define,
+  DefinitionRules,
+  ManagedAgentsOptions,
+  TenantManagedAgentsOptions,
+} from './managed-agents/definition-policy.ts'
+export type { WebhookOptions, WebhooksOption } from './managed-agents/webhooks/options.ts'
+export type { WebhookEventType } from './managed-agents/webhooks/event-types.ts'
 export type { ConnectionOptions } from './http/connections.ts'
 export { currentRequest } from '../telemetry/request-scope.ts'
 export type { RequestScope } from '../telemetry/request-scope.ts'

@@ -6,11 +6,13 @@ import { describeRoute } from 'hono-openapi'
 import { measureHost } from '../telemetry/host-metrics.ts'
 import { measurePool } from '../telemetry/metrics.ts'
 import { NAMES_TENANTS, measureUsage } from '../telemetry/usage-metrics.ts'
+import { measureWebhooks } from '../telemetry/webhook-metrics.ts'
 import { knowsAll } from './auth/operators.ts'
 import type { KnowsTenant } from './auth/operators.ts'
 import type { Pool } from '../index.ts'
 import type { ServerEnv } from './context.ts'
 import type { Quotas } from './limits.ts'
+import type { Webhooks } from './managed-agents/webhooks/webhooks.ts'
 import type { PoolListeners } from './pool-listeners.ts'
 
 /** What is measured, without figures of tenants that the reader may not know. */
@@ -38,12 +40,13 @@ export class Metrics {
   readonly #provider = new MeterProvider({ readers: [this.#exporter] })
   readonly #ends: readonly (() => void)[]
 
-  constructor(pool: Pool, listeners: PoolListeners, quotas: Quotas) {
+  constructor(pool: Pool, listeners: PoolListeners, { quotas, webhooks }: { quotas: Quotas; webhooks: Webhooks }) {
     const meter = this.#provider.getMeter('claude-agent-pool')
     this.#ends = [measurePool(pool, listeners, meter), measureUsage(pool, meter), measureHost(meter)]
     meter
       .createObservableGauge('claude_agent_pool_streams_open', { description: 'Event streams that are open' })
       .addCallback((result) => result.observe(quotas.streams))
+    measureWebhooks(meter, webhooks)
   }
 
   /** `GET /metrics` for Prometheus. `knowledgeOf`: which tenants the sender of a request may know. */

@@ -6,6 +6,7 @@ import type { ConnectionOptions } from './http/connections.ts'
 import { isOrigin } from './http/origins.ts'
 import { managedAgentsOptions } from './managed-agents/definition-policy.ts'
 import type { ManagedAgentsOptions } from './managed-agents/definition-policy.ts'
+import { readEndpoints } from './managed-agents/webhooks/options.ts'
 import type { OnDisconnect } from './turn-feeds.ts'
 
 /** An API key, by its hash: what the server stores never opens it. */
@@ -240,6 +241,7 @@ export function readServerOptions(input: ServerOptions, agents: readonly string[
   checkTenants(options)
   checkOperators(options)
   checkPage(options)
+  readEndpoints(options.managedAgents)
   const { defaultAgent } = options
   if (defaultAgent !== undefined && !agents.includes(defaultAgent))
     throw new ConfigError('server.defaultAgent', `there is no agent "${defaultAgent}"; known are: ${agents.join(', ')}`)

@@ -11,7 +11,16 @@ export interface ApiStore {
 }
 
 /** What the API keeps as resources. */
-export type ResourceKind = 'agent' | 'environment' | 'session' | 'file' | 'skill' | 'skill_version'
+export type ResourceKind =
+  | 'agent'
+  | 'environment'
+  | 'session'
+  | 'file'
+  | 'skill'
+  | 'skill_version'
+  | 'webhook_endpoint'
+  | 'webhook_session'
+  | 'webhook_delivery'
 
 /** One resource of the API, in its newest version. Times are milliseconds since the epoch. */
 export interface Resource {
@@ -90,6 +99,8 @@ export interface ResourceStore {
   /** Newest first. */
   versions(query: VersionQuery): Promise<Rows<VersionRow>>
   list(query: ResourceQuery): Promise<Rows<Resource>>
+  /** Tenants that have one of a kind which is not archived: by their names, at most `limit` behind `after`. */
+  tenantsWith(kind: ResourceKind, page: { after?: string | undefined; limit: number }): Promise<string[]>
   /** How many a tenant has; of agents, with all their versions. */
   count(kind: ResourceKind, tenant: string): Promise<number>
   /** Bytes of all that a tenant has. */

@@ -149,6 +149,17 @@ export function resourceStoreConformance(open: () => Promise<ResourceStore>): vo
     expect(await list({ limit: 10 })).toEqual([3, false])
   })
 
+  test('tenants are named that have one of a kind which is not archived, in pages', async () => {
+    const store = await withSessions(['a', 'b'], { tenant: 'one' })
+    await store.create(resource({ kind: 'session', tenant: 'two' }))
+    await store.create(resource({ kind: 'session', tenant: 'done', archivedAt: 5 }))
+    await store.create(resource({ kind: 'file', tenant: 'other' }))
+    expect(await store.tenantsWith('session', { limit: 10 })).toEqual(['one', 'two'])
+    expect(await store.tenantsWith('session', { limit: 1 })).toEqual(['one'])
+    expect(await store.tenantsWith('session', { after: 'one', limit: 1 })).toEqual(['two'])
+    expect(await store.tenantsWith('session', { after: 'two', limit: 1 })).toEqual([])
+  })
+
   test('what a tenant has is counted, and its bytes with those of all versions', async () => {
     const store = await withSessions(['a', 'b'])
     expect(await store.count('session', 't')).toBe(2)

@@ -4,7 +4,7 @@ import type { Config } from '../../config/load.ts'
 import { ConfigError } from '../../errors.ts'
 import type { PoolOptions } from '../../index.ts'
 import type { Logger } from '../../index.ts'
-import type { Server } from '../../server/index.ts'
+import type { ManagedAgentsOptions, Server, ServerConfig } from '../../server/index.ts'
 import type { OpenPool } from '../shared/open-pool.ts'
 import type { ServePlan } from '../shared/serve-plan.ts'
 import type { ServedIsolation } from '../shared/serve-isolation.ts'
@@ -24,7 +24,26 @@ const whole = ({ options, server }: Pick<Config, 'options' | 'server'>): Section
 const holdsAtOnce = (path: string): boolean =>
   path.startsWith('agents.') ||
   `${path}.`.startsWith('api.') ||
-  AT_ONCE.some((name) => `${path}.`.startsWith(`server.${name}.`))
+  AT_ONCE.some((name) => `${path}.`.startsWith(`server.${name}.`)) ||
+  WEBHOOKS.test(`${path}.`)
+
+const WEBHOOKS = /^server\.managedAgents\.(?:tenants\..+\.)?webhooks\./
+
+/** The webhooks of the next one hold at once; all else of the section stays until a restart. */
+function heldManagedAgents(before: ManagedAgentsOptions = {}, next: ManagedAgentsOptions = {}): ManagedAgentsOptions {
+  const { webhooks: _, tenants = {}, ...rest } = before
+  const names = new Set([...Object.keys(tenants), ...Object.keys(next.tenants ?? {})])
+  const held = [...names].map((name) => {
+    const { webhooks: _own, ...others } = tenants[name] ?? {}
+    const webhooks = next.tenants?.[name]?.webhooks
+    return [name, { ...others, ...(webhooks === undefined ? {} : { webhooks }) }] as const
+  })
+  return {
+    ...rest,
+    ...(next.webhooks === undefined ? {} : { webhooks: next.webhooks }),
+    tenants: Object.fromEntries(held.filter(([, own]) => Object.keys(own).length > 0)),
+  }
+}
 
 interface ReloadParts {
   opened: OpenPool
@@ -59,12 +78,13 @@ export class Reload {
       const plan = await read()
       checkShared(isolation, plan.isolation)
       opened.update(plan.config)
-      const { keys = [], operators = [], jwt, defaultAgent } = plan.options
+      const { keys = [], operators = [], jwt, defaultAgent, managedAgents } = plan.options
       server.update({
         keys,
         operators,
         ...(jwt === undefined ? {} : { jwt }),
         ...(defaultAgent === undefined ? {} : { defaultAgent }),
+        ...(managedAgents === undefined ? {} : { managedAgents }),
       })
       this.#tell(plan)
     } catch (error) {
@@ -83,7 +103,11 @@ export class Reload {
       ...this.#holds,
       agents: next['agents'],
       api: next['api'],
-      server: { ...(this.#holds['server'] as Section), ...pick(next['server'] as Section) },
+      server: {
+        ...(this.#holds['server'] as Section),
+        ...pick(next['server'] as Section),
+        managedAgents: heldManagedAgents(managedAgentsOf(this.#holds), managedAgentsOf(next)),
+      },
     }
     const facts = { changed, needsRestart, agents: opened.pool.agents }
     if (needsRestart.length > 0)
@@ -91,6 +115,9 @@ export class Reload {
     else logger.info(changed.length === 0 ? 'config read again: nothing changed' : 'config read again', facts)
   }
 }
+
+const managedAgentsOf = (section: Section): ManagedAgentsOptions | undefined =>
+  (section['server'] as ServerConfig).managedAgents
 
 /** Processes of one tenant may be less isolated than those of several must be. */
 function checkShared(now: ServedIsolation, next: ServedIsolation): void {

@@ -23,6 +23,7 @@ import type { PoolFlags } from './open-pool.ts'
 import { servedIsolation } from './serve-isolation.ts'
 import type { ServedIsolation } from './serve-isolation.ts'
 import { withStore } from './store-flag.ts'
+import { WEBHOOK_SECRETS, withWebhookSecrets } from './webhook-secrets.ts'
 
 /** The flags of `serve`. */
 export interface ServeFlags extends PoolFlags {
@@ -108,7 +109,9 @@ export function planOf(flags: ServeFlags, config: Config): ServePlan {
       ...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
     } as PoolOptions
     checkPoolOptions(pool)
-    const options = readServerOptions({ ...rest, ...keysOf(given) }, Object.keys(pool.agents))
+    const secrets = { file: config.file, text: process.env[WEBHOOK_SECRETS] ?? '' }
+    const managedAgents = withWebhookSecrets(given.managedAgents ?? {}, secrets)
+    const options = readServerOptions({ ...rest, ...keysOf(given), managedAgents }, Object.keys(pool.agents))
     const isolation = servedIsolation(pool, options)
     checkPoolOptions({ ...pool, isolation: isolation.options })
     readConnectionLimits(options.connections)

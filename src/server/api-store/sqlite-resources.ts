@@ -17,6 +17,7 @@ export const RESOURCES_SCHEMA = `
     PRIMARY KEY (kind, tenant, id)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS resources_by_time ON resources (kind, tenant, created_at, id);
+  CREATE INDEX IF NOT EXISTS resources_not_archived ON resources (kind, tenant, created_at, id) WHERE archived_at IS NULL;
   CREATE TABLE IF NOT EXISTS versions (
     kind TEXT NOT NULL, tenant TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (kind, tenant, id, version)
@@ -122,6 +123,19 @@ export class SqliteResources implements ResourceStore {
     })
   }
 
+  tenantsWith(
+    kind: ResourceKind,
+    { after = '', limit }: { after?: string | undefined; limit: number },
+  ): Promise<string[]> {
+    return this.#database.read(() => {
+      const sql = `SELECT DISTINCT tenant FROM resources WHERE kind = ? AND archived_at IS NULL AND tenant > ? ORDER BY tenant LIMIT ?`
+      return this.#database
+        .prepare(sql)
+        .all(kind, after, limit)
+        .map(({ tenant }) => String(tenant))
+    })
+  }
+
   count(kind: ResourceKind, tenant: string): Promise<number> {
     const table = kind === 'agent' ? 'versions' : 'resources'
     return this.#database.read(() => {
@@ -135,7 +149,7 @@ export class SqliteResources implements ResourceStore {
       const row = this.#database
         .prepare(
           `SELECT sum(size) AS size FROM (
-             SELECT sum(octet_length(body)) AS size FROM resources WHERE kind IN ('agent', 'environment', 'session') AND tenant = ?
+             SELECT sum(octet_length(body)) AS size FROM resources WHERE kind IN ('agent', 'environment', 'session', 'webhook_delivery') AND tenant = ?
              UNION ALL SELECT sum(octet_length(body)) FROM versions WHERE kind = 'agent' AND tenant = ?)`,
         )
         .get(tenant, tenant)

@@ -6,6 +6,8 @@ import { builtInTools } from './definition.ts'
 import type { AgentDefinition } from './definition.ts'
 import { messagesOption } from './model-policy.ts'
 import type { Messages } from './model-policy.ts'
+import { webhooksOption } from './webhooks/options.ts'
+import type { WebhooksOption } from './webhooks/options.ts'
 import { TOOL_NAMES } from './schema.ts'
 import type { ToolName } from './schema.ts'
 
@@ -31,8 +33,17 @@ export interface ManagedAgentsOptions {
   define?: Define | undefined
   /** Which models tenants may call by themselves, over `/v1/messages`. Default: `false` once keys or `jwt` are set, else `true`. */
   messages?: Messages | undefined
-  /** The same for single tenants, by name, in place of the above. */
-  tenants?: Readonly<Record<string, { define?: Define | undefined; messages?: Messages | undefined }>> | undefined
+  /** Where the server tells of all tenants, by names of the operator's choice. Default: nowhere. */
+  webhooks?: WebhooksOption | undefined
+  /** The same for single tenants, by name. `webhooks` is in addition to the above, all else in place of it. */
+  tenants?: Readonly<Record<string, TenantManagedAgentsOptions>> | undefined
+}
+
+/** What of `managedAgents` one tenant can have for itself. */
+export interface TenantManagedAgentsOptions {
+  define?: Define | undefined
+  messages?: Messages | undefined
+  webhooks?: WebhooksOption | undefined
 }
 
 const place = z
@@ -59,13 +70,18 @@ const define: z.ZodType<Define> = z.union(
 export const managedAgentsOptions: z.ZodType<ManagedAgentsOptions> = z.strictObject({
   define: define.optional(),
   messages: messagesOption.optional(),
+  webhooks: webhooksOption.optional(),
   tenants: z
     .record(
       z.string(),
       z
-        .strictObject({ define: define.optional(), messages: messagesOption.optional() })
-        .refine(({ define: own, messages }) => own !== undefined || messages !== undefined, {
-          error: 'has neither define nor messages',
+        .strictObject({
+          define: define.optional(),
+          messages: messagesOption.optional(),
+          webhooks: webhooksOption.optional(),
+        })
+        .refine((own) => Object.values(own).some((value) => value !== undefined), {
+          error: 'has none of define, messages and webhooks',
         }),
     )
     .optional(),

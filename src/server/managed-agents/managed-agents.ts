@@ -42,6 +42,7 @@ import { SkillContents } from './skills/skill-contents.ts'
 import { SkillMounts } from './skills/skill-mounts.ts'
 import { skillRoutes } from './skills/skill-routes.ts'
 import { Skills } from './skills/skills.ts'
+import type { Webhooks } from './webhooks/webhooks.ts'
 
 interface ManagedAgentsContext {
   pool: Pool
@@ -56,6 +57,8 @@ interface ManagedAgentsContext {
 
 interface ManagedAgentsParts {
   store: ApiStore
+  /** Tells what is done to the resources of the store. */
+  webhooks: Webhooks
   policy: DefinitionPolicy
   /** Whether agents reach the network through a proxy. */
   behindProxy: boolean
@@ -67,9 +70,10 @@ interface ManagedAgentsParts {
 /** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/files`, `/v1/skills`, `/v1/sessions`. */
 export function managedAgents(
   { pool, listeners, clock, quotas, questions, streams, logger, forwarding }: ManagedAgentsContext,
-  { store, policy, behindProxy, fileDir, fileLimits }: ManagedAgentsParts,
+  { store, webhooks, policy, behindProxy, fileDir, fileLimits }: ManagedAgentsParts,
 ): Hono<ServerEnv> {
-  const { resources, answers } = store
+  const { answers } = store
+  const { resources } = webhooks
   const now = (): number => clock.wall()
   const warn = (message: string, error: unknown): void => logger.warn(message, { error })
   const configured = configuredAgents(pool)
@@ -107,20 +111,26 @@ export function managedAgents(
     quotas,
     skills: skillMounts,
     mounting: new Mounting(files, now, fileLimits.fileStorage),
+    expectNews: (tenant, session) => webhooks.expect(tenant, session),
     now,
   })
-  pool.archiveAlso(sessionArchive(resources))
+  pool.archiveAlso(sessionArchive(store.resources))
   const budgets = new Budgets({ sessions, warn })
   const sent = new SentEvents({ sessions, questions, quotas, budgets, files: new FileSources(files) })
+  const forgetting = new Set<Promise<unknown>>()
   // Sessions also go by retention, by the command line, and by other routes.
   listeners.on('session.deleted', ({ session: { tenant, key } }) => {
-    const forgotten = [resources.remove('session', tenant, key), answers.forgetSession(tenant, key)]
-    void Promise.all(forgotten).catch((error: unknown) =>
-      warn('what the API kept of a deleted session was not removed', error),
-    )
+    const forgotten = Promise.all([resources.remove('session', tenant, key), answers.forgetSession(tenant, key)])
+      .catch((error: unknown) => warn('what the API kept of a deleted session was not removed', error))
+      .finally(() => forgetting.delete(forgotten))
+    forgetting.add(forgotten)
   })
   listeners.on('tenant.erased', ({ tenant }) => {
-    const erased = [store.eraseTenant(tenant), files.forget(tenant)]
+    // What goes with its sessions comes first, so that nothing is written behind the end.
+    const last = Promise.all(forgetting)
+      .then(() => webhooks.settled(tenant))
+      .then(() => store.eraseTenant(tenant))
+    const erased = [last, files.forget(tenant)]
     void Promise.all(erased).catch((error: unknown) =>
       warn('what the API kept of an erased tenant was not removed', error),
     )

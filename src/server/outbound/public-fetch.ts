@@ -23,7 +23,8 @@ export interface Exchange {
   receivedBytes: number
 }
 
-async function publicAddresses(url: URL): Promise<string[]> {
+/** The addresses of a public host. */
+export async function publicAddresses(url: URL): Promise<string[]> {
   const target = await targetOf(url)
   if ('problem' in target) throw new Error(target.problem)
   return target.addresses

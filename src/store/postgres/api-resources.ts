@@ -106,6 +106,19 @@ export class PostgresResources implements ResourceStore {
     return { ...found, rows: found.rows.map(toResource) }
   }
 
+  async tenantsWith(
+    kind: ResourceKind,
+    { after = '', limit }: { after?: string | undefined; limit: number },
+  ): Promise<string[]> {
+    const rows = await this.#connections.read<{ tenant: string }>({
+      text: `SELECT DISTINCT tenant FROM pool.resources
+        WHERE kind = $1 AND archived_at IS NULL AND tenant > $2 ORDER BY tenant LIMIT $3`,
+      values: [kind, after, limit],
+      timeoutMs: LONG_QUERY_MS,
+    })
+    return rows.map(({ tenant }) => tenant)
+  }
+
   async count(kind: ResourceKind, tenant: string): Promise<number> {
     const table = kind === 'agent' ? 'resource_versions' : 'resources'
     const [row] = await this.#connections.read<{ count: number }>({
@@ -118,7 +131,7 @@ export class PostgresResources implements ResourceStore {
   async size(tenant: string): Promise<number> {
     const [row] = await this.#connections.read<{ size: number }>({
       text: `SELECT coalesce(sum(size), 0)::bigint AS size FROM (
-          SELECT sum(octet_length(body)) AS size FROM pool.resources WHERE kind IN ('agent', 'environment', 'session') AND tenant = $1
+          SELECT sum(octet_length(body)) AS size FROM pool.resources WHERE kind IN ('agent', 'environment', 'session', 'webhook_delivery') AND tenant = $1
           UNION ALL SELECT sum(octet_length(body)) FROM pool.resource_versions WHERE kind = 'agent' AND tenant = $1) sizes`,
       values: [tenant],
       timeoutMs: LONG_QUERY_MS,

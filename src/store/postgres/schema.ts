@@ -161,6 +161,8 @@ const MIGRATIONS: readonly string[] = [
 
   // Each beat asks whether there is one.
   `CREATE INDEX sessions_left_in_turn ON pool.sessions (id) WHERE open_turn AND owner IS NULL`,
+  // Work that is not done: few rows among many.
+  `CREATE INDEX resources_not_archived ON pool.resources (kind, tenant, created_at, id) WHERE archived_at IS NULL`,
 ]
 
 const OLDEST_SERVER = 140_000

@@ -53,11 +53,14 @@ export class SentEvents {
   ): Promise<void> {
     const { resource } = found
     if (resource.archived_at !== null) throw new ApiError('invalid_request_error', `session ${resource.id} is archived`)
-    for (const [index, event] of events.entries()) {
-      const id = mint && mintedId(mint, index)
-      const before = id !== undefined && mint?.isRepeat === true ? await storedEvent(found.session, id) : undefined
-      taken.push(before ?? (await this.#take(found, event, by, id)))
-    }
+    if (events.length === 0) return
+    await this.#context.sessions.withNews(found, async () => {
+      for (const [index, event] of events.entries()) {
+        const id = mint && mintedId(mint, index)
+        const before = id !== undefined && mint?.isRepeat === true ? await storedEvent(found.session, id) : undefined
+        taken.push(before ?? (await this.#take(found, event, by, id)))
+      }
+    })
   }
 
   #take(found: Found, event: SentEvent, by: string, id: string | undefined): Promise<SessionEvent> {

@@ -63,6 +63,8 @@ interface SessionsContext {
   quotas: Quotas
   mounting: Mounting
   skills: SkillMounts
+  /** The session may have news for webhooks soon. What it gives is called when they are durable, or did not come. */
+  expectNews: (tenant: string, session: string) => Promise<() => void>
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -231,6 +233,20 @@ export class ApiSessions {
 
   /** Changes a session and tells so in its events. Throws ApiError, SessionBusyError. */
   update(found: Found, params: SessionUpdate): Promise<Found> {
+    return this.withNews(found, () => this.#update(found, params))
+  }
+
+  /** Does something to a session that webhooks may have to tell. */
+  async withNews<T>({ tenant, session }: Found, work: () => Promise<T>): Promise<T> {
+    const done = await this.#context.expectNews(tenant, session.key)
+    try {
+      return await work()
+    } finally {
+      done()
+    }
+  }
+
+  #update(found: Found, params: SessionUpdate): Promise<Found> {
     return this.#change(
       found,
       async (before) => {
