@@ -14,7 +14,7 @@ const report = process.env['TEST_REPORT']
 const config: ViteUserConfig = defineConfig({
   test: {
     reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
-    // One group after the other: real processes are not timed beside a busy unit run, and the package is built once nobody runs it.
+    // One group after the other: real processes are not timed beside a busy unit run.
     projects: [
       {
         test: {
@@ -87,7 +87,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'package',
           include: ['test/package/**/*.test.ts'],
-          maxWorkers: 1,
+          maxWorkers: 2,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           retry: 0,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { checkout } from './checkout.ts'
 
 const project = resolve(import.meta.dirname, '../..')
 const npmQuietly = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel', 'error']
@@ -26,21 +27,24 @@ export const names: string[] = Object.keys(simulator)
 `
 
 let home: string
+let source: string
 let version: string
 let packed: string[]
 
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'pool-install-'))
   version = (JSON.parse(await readFile(join(project, 'package.json'), 'utf8')) as { version: string }).version
+  source = await mkdtemp(join(tmpdir(), 'pool-source-'))
+  await checkout(source)
   // Packing builds, from nothing.
-  const { stdout } = await run('npm', ['pack', '--json', '--silent', '--pack-destination', home], { cwd: project })
+  const { stdout } = await run('npm', ['pack', '--json', '--silent', '--pack-destination', home], { cwd: source })
   const [tarball] = JSON.parse(stdout.slice(stdout.indexOf('['))) as [{ filename: string; files: { path: string }[] }]
   packed = tarball.files.map(({ path }) => path)
   await writeFile(join(home, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
   await run('npm', ['install', ...npmQuietly, join(home, tarball.filename)], { cwd: home })
 })
 
-afterAll(() => rm(home, { recursive: true, force: true }))
+afterAll(() => Promise.all([home, source].map((folder) => rm(folder, { recursive: true, force: true }))))
 
 test('the tarball holds the compiled files, the documentation and what deploys it, and nothing else', () => {
   expect(packed).toContain('dist/index.d.ts')

@@ -1,18 +1,17 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { resolve } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { ownedBy } from '../cli/command.ts'
 import { temporaryFolder } from '../fixtures/temporary-folder.ts'
-
-const project = resolve(import.meta.dirname, '../..')
+import { checkout } from './checkout.ts'
 
 test.runIf(process.platform === 'linux')(
   'SIGTERM to `npm start` drains the server, and leaves no process',
   async () => {
-    const folder = await temporaryFolder()
+    const [folder, source] = [await temporaryFolder(), await temporaryFolder()]
+    await checkout(source)
     const npm = spawn('npm', ['start', '--', '--port', '0', '--json', '--data-dir', folder, '--log-level', 'info'], {
-      cwd: project,
+      cwd: source,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     onTestFinished(() => void npm.kill('SIGKILL'))
