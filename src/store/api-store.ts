@@ -133,6 +133,8 @@ export interface KeptRequest {
   answer: KeptAnswer | undefined
   /** True while a host works on it that is there. */
   isWorkedOn: boolean
+  /** From which the ids of its events are made, if it was begun with one. */
+  seed?: string
 }
 
 /** Where the answers to requests are kept that may come again. */
@@ -140,15 +142,20 @@ export interface AnswerStore {
   /**
    * Notes a request of this time, in milliseconds since the epoch, before it is worked on. Gives what was noted of it
    * before, and then notes nothing. What came before `since` is forgotten, and of a tenant's requests the oldest beyond `max`.
+   * `seed`: the request may be tried again, with events of the same ids.
    */
   begin(
-    request: RequestName & { bodyHash: string; at: number },
+    request: RequestName & { bodyHash: string; at: number; seed?: string },
     bounds: { since: number; max: number },
   ): Promise<KeptRequest | undefined>
   /** Keeps the answer, which goes with the session that it is about. */
   finish(request: RequestName, answer: KeptAnswer, session: string | undefined): Promise<void>
   /** Nothing has come of it: the next one of its name is the first again. */
   forget(request: RequestName): Promise<void>
+  /** It is unknown what has come of it: who sends it again may take it up. Default: it counts as worked on by this host. */
+  leave?(request: RequestName): Promise<void>
+  /** Works on a request that has a seed and that nobody works on. False: another host does by now. Default: false. */
+  takeUp?(request: RequestName): Promise<boolean>
   /** Forgets what is about this session. */
   forgetSession(tenant: string, session: string): Promise<void>
 }

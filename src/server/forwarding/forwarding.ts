@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Clock } from '../../clock.ts'
-import { PoolClosedError, SessionElsewhereError } from '../../index.ts'
+import { FencedError, PoolClosedError, SessionElsewhereError } from '../../index.ts'
 import type { Peer, PeerAnswer, Pool, PoolCluster, SessionPlace } from '../../index.ts'
 import type { Mint, ServerEnv } from '../context.ts'
 import { ApiError, retryAfter, toApiError } from '../errors.ts'
@@ -12,7 +12,7 @@ import { frame } from '../http/stream.ts'
 import type { Streams } from '../streams.ts'
 import { ForwardedStream } from './forwarded-stream.ts'
 import type { Upstream } from './forwarded-stream.ts'
-import { SAID, headersFor, headersOf } from '../http/passed-on.ts'
+import { SAID, headersFor, headersOf, isRepeatable } from '../http/passed-on.ts'
 
 /** For so long a request waits for a host that can take it. */
 const PATIENCE_MS = 5_000
@@ -120,13 +120,31 @@ class ForwardedRequest {
       const place = await this.#place()
       if (typeof place === 'string') {
         if (!wasTriedHere && (await this.#here(next))) return undefined
+        const answer = wasTriedHere ? await this.#againHere() : undefined
+        if (answer !== undefined) return answer
         wasTriedHere = true
+        this.#mint.isRepeat = true
       } else if ('peer' in place) {
         const answer = await this.#ask(place.peer)
         if (answer !== undefined) return this.#answer(place.peer, answer)
       } else if (wasTriedHere || (await this.#here(next))) return undefined
+      else this.#mint.isRepeat = true
       await this.#pause(deadline)
     }
+  }
+
+  /** The routes behind this request have had it: it is tried again as one of its own. */
+  async #againHere(): Promise<Response | undefined> {
+    const { raw } = this.#c.req
+    const said = { requestId: this.#c.var.requestId, mint: this.#mint, reopens: false }
+    const body = bytesOf(raw)
+    const { method, url } = raw
+    const headers = headersFor(raw.headers, said)
+    const init = { method, headers, signal: this.#left.signal, ...(body === undefined ? {} : { body }) }
+    const answer = await this.#context.fetch(new Request(url, init as RequestInit), {
+      passedOn: { from: 'itself', ...said },
+    })
+    return answer.status === NOT_HERE ? undefined : answer
   }
 
   /** Another host has passed the request on: this host answers, or says that the session is not here. */
@@ -156,7 +174,7 @@ class ForwardedRequest {
     await next()
     // A stream has taken it.
     if (c.var.held !== undefined) held?.[Symbol.dispose]()
-    return !isElsewhere(c.error)
+    return !isElsewhere(c.error) && !(isRepeatable(c) && causeOf(c.error) instanceof FencedError)
   }
 
   /** The session's place. An error of the store is the answer. */
@@ -188,7 +206,8 @@ class ForwardedRequest {
       body,
       signal: this.#left.signal,
     })
-    if (failed === 'unknown') this.#mint.isRepeat = true
+    // Also of a host that lost the session on the way: an event may be stored.
+    if (failed !== 'unsent') this.#mint.isRepeat = true
     if (response !== undefined && response.statusCode !== NOT_HERE && response.statusCode !== 501) return response
     response?.resume()
     this.#forgetPlace()

@@ -4,6 +4,7 @@ import type { Clock } from '../../clock.ts'
 import type { ServerEnv } from '../context.ts'
 import { ApiError, retryAfter } from '../errors.ts'
 import { bodyHashOf } from './json-body.ts'
+import { isRepeatable } from './passed-on.ts'
 import type { AnswerStore, KeptAnswer, RequestName } from '../../store/api-store.ts'
 
 export const IDEMPOTENCY_KEY = 'Idempotency-Key'
@@ -90,7 +91,7 @@ export class Idempotency {
     answered.promise.catch(() => undefined)
     this.#working.set(place, { bodyHash, answer: answered.promise })
     try {
-      const kept = await this.#begin(name, bodyHash, c.req.raw.signal)
+      const kept = await this.#begin(c, name, bodyHash)
       if (kept === undefined) await next()
       answered.resolve(kept ?? (await this.#finish(c, name)))
       return kept === undefined ? undefined : replay(c, kept)
@@ -102,19 +103,25 @@ export class Idempotency {
     }
   }
 
-  /** The first answer to this request, if it is not the first. */
-  async #begin(name: RequestName, bodyHash: string, signal: AbortSignal): Promise<KeptAnswer | undefined> {
+  /** The first answer to this request, if it is not the first. One whose host has ended with it goes on here, if it can. */
+  async #begin(c: Context<ServerEnv>, name: RequestName, bodyHash: string): Promise<KeptAnswer | undefined> {
     const { clock, answers } = this.#context
+    const { signal } = c.req.raw
+    const seed = isRepeatable(c) && c.var.mint !== undefined ? { seed: c.var.mint.seed } : {}
     const until = clock.now() + PATIENCE_MS
     for (;;) {
       const { earliest, latest } = calendarOf(clock)
       const at = Math.floor(latest)
       const bounds = { since: Math.floor(earliest) - KEPT_MS, max: MAX_KEYS }
-      const known = await answers.begin({ ...name, bodyHash, at }, bounds)
+      const known = await answers.begin({ ...name, bodyHash, at, ...seed }, bounds)
       if (known === undefined) return undefined
       checkBody(known.bodyHash, bodyHash)
       if (known.answer !== undefined) return known.answer
-      if (!known.isWorkedOn)
+      if (!known.isWorkedOn && known.seed !== undefined && (await answers.takeUp?.(name)) === true) {
+        c.set('mint', { seed: known.seed, isRepeat: true })
+        return undefined
+      }
+      if (!known.isWorkedOn && known.seed === undefined)
         throw unanswerable(
           'the server ended while it worked on the first request of this key, which may have been done or not; ' +
             'look at what is there before you send it again under another key',
@@ -138,7 +145,9 @@ export class Idempotency {
     const answer = { status, contentType: headers.get('content-type') ?? '', body: small ? body : undefined }
     const kept = happened(c)
     try {
-      await (kept ? answers.finish(name, answer, c.var.session) : answers.forget(name))
+      if (kept) await answers.finish(name, answer, c.var.session)
+      else if (mayHaveHappened(c) && answers.leave !== undefined) await answers.leave(name)
+      else await answers.forget(name)
     } catch (error) {
       // What was done is done: its client hears of it.
       warn('an answer could not be kept for requests that come again', error)
@@ -150,6 +159,10 @@ export class Idempotency {
 /** Whether the request has done anything, or may have. */
 const happened = (c: Context<ServerEnv>): boolean =>
   c.res.ok || (c.error instanceof ApiError && c.error.happened === true)
+
+/** The host has lost the session or its store on the way, and an event may be stored. */
+const mayHaveHappened = (c: Context<ServerEnv>): boolean =>
+  isRepeatable(c) && (c.var.mint?.isRepeat === true || c.res.status >= 500)
 
 function checkBody(first: string, now: string): void {
   if (first !== now) throw refused('the first request of this key had another body; give each request a key of its own')

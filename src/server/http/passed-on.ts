@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
+import type { Context } from 'hono'
 import type { Session, SessionEvent } from '../../index.ts'
-import type { Mint, PassedOn } from '../context.ts'
+import type { Mint, PassedOn, ServerEnv } from '../context.ts'
 
 /** What hosts say to each other beside what the client has said. A client that writes these headers says nothing by them. */
 export const SAID = {
@@ -63,6 +64,10 @@ export const readPassedOn = (headers: Headers, from: string): PassedOn => ({
   mint: { seed: headers.get(SAID.seed) ?? '', isRepeat: headers.has(SAID.repeat) },
   reopens: headers.has(SAID.reopens),
 })
+
+/** True for a request whose events have the same ids each time that it is tried: what an earlier try has added is not added again. */
+export const isRepeatable = ({ req, var: { mint } }: Context<ServerEnv>): boolean =>
+  mint !== undefined && req.method === 'POST' && /\/(events|messages)$/.test(req.path)
 
 /** Derives the id of an event from its index in the request. */
 export const mintedId = ({ seed }: Mint, index: number): string =>

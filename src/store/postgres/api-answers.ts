@@ -25,6 +25,16 @@ WITH old AS (DELETE FROM pool.answers WHERE at < clock_timestamp() - $3 * interv
 DELETE FROM pool.answers WHERE tenant = $1
   AND id <= (SELECT id FROM pool.answers WHERE tenant = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)`
 
+/** Nobody works on it. Repeated after an unknown outcome it finds what it has done. */
+const TAKE_UP = `
+UPDATE pool.answers a SET owner = $5, work = $6 || substring(a.work FROM '/.*')
+WHERE ${NAMED} AND a.status IS NULL AND a.work LIKE '%/%' AND (a.owner IS NULL OR a.owner = $5 OR NOT EXISTS (
+  SELECT 1 FROM pool.hosts h WHERE h.id = a.owner AND h.state <> 'gone'))
+RETURNING a.work`
+
+/** What was taken up by another host since is that host's. */
+const OWN = `${NAMED} AND work = $5`
+
 /** Between a row that was there and one that is found another host may remove it. */
 const MOST_TRIES = 20
 
@@ -59,10 +69,10 @@ export class PostgresAnswers implements AnswerStore {
   }
 
   async begin(
-    { bodyHash, at, ...name }: Parameters<AnswerStore['begin']>[0],
+    { bodyHash, at, seed, ...name }: Parameters<AnswerStore['begin']>[0],
     { since, max }: Parameters<AnswerStore['begin']>[1],
   ): Promise<KeptRequest | undefined> {
-    const work = randomUUID()
+    const work = seed === undefined ? randomUUID() : `${randomUUID()}/${seed}`
     const keptMs = at - since
     const values = [...valuesOf(name), bodyHash, this.#host() ?? null, work, keptMs]
     for (let tries = 0; tries < MOST_TRIES; tries += 1) {
@@ -83,18 +93,29 @@ export class PostgresAnswers implements AnswerStore {
     { status, contentType, body }: KeptAnswer,
     session: string | undefined,
   ): Promise<void> {
-    this.#working.delete(placeOf(name))
+    const work = this.#end(name)
     const about = session === undefined ? null : escape(session)
     await this.#write({
       name: 'finish answer',
-      text: `UPDATE pool.answers SET status = $5, content_type = $6, body = $7, session = $8 WHERE ${NAMED}`,
-      values: [...valuesOf(name), status, contentType, body ?? null, about],
+      text: `UPDATE pool.answers SET status = $6, content_type = $7, body = $8, session = $9 WHERE ${OWN}`,
+      values: [...valuesOf(name), work, status, contentType, body ?? null, about],
     })
   }
 
   async forget(name: RequestName): Promise<void> {
-    this.#working.delete(placeOf(name))
-    await this.#write({ text: `DELETE FROM pool.answers WHERE ${NAMED}`, values: valuesOf(name) })
+    await this.#write({ text: `DELETE FROM pool.answers WHERE ${OWN}`, values: [...valuesOf(name), this.#end(name)] })
+  }
+
+  async leave(name: RequestName): Promise<void> {
+    const text = `UPDATE pool.answers SET owner = NULL WHERE ${OWN}`
+    await this.#write({ text, values: [...valuesOf(name), this.#end(name)] })
+  }
+
+  async takeUp(name: RequestName): Promise<boolean> {
+    const values = [...valuesOf(name), this.#host() ?? null, randomUUID()]
+    const [row] = await this.#write<{ work: string }>({ text: TAKE_UP, values })
+    if (row !== undefined) this.#working.set(placeOf(name), row.work)
+    return row !== undefined
   }
 
   async forgetSession(tenant: string, session: string): Promise<void> {
@@ -111,7 +132,16 @@ export class PostgresAnswers implements AnswerStore {
     const isWorkedOn = isOwn
       ? this.#working.get(placeOf(name)) === work
       : row.owner_state !== null && row.owner_state !== 'gone'
-    return { bodyHash, answer: undefined, isWorkedOn }
+    const [, seed] = work.split('/')
+    return { bodyHash, answer: undefined, isWorkedOn, ...(seed === undefined ? {} : { seed }) }
+  }
+
+  /** It is worked on no more; by which attempt it was. */
+  #end(name: RequestName): string {
+    const place = placeOf(name)
+    const work = this.#working.get(place) ?? ''
+    this.#working.delete(place)
+    return work
   }
 
   #write<R>(statement: Parameters<Connections['once']>[0]): Promise<R[]> {

@@ -1,5 +1,5 @@
 import type { NewSessionEvent, NumberedEvent, Session, SessionEvent, TurnInput } from '../../../index.ts'
-import { SessionBusyError } from '../../../index.ts'
+import { FencedError, SessionBusyError } from '../../../index.ts'
 import type { SentBlock } from '../../content-block.ts'
 import { ApiError, toApiError } from '../../errors.ts'
 import type { Mint } from '../../context.ts'
@@ -39,7 +39,9 @@ export class SentEvents {
     try {
       await this.send(found, events, by, { taken, mint })
     } catch (error) {
-      throw taken.length === 0 ? error : afterSome(toApiError(error), taken.length)
+      // Tried again at the session's next host, what was taken is not taken twice.
+      if (taken.length === 0 || (mint !== undefined && error instanceof FencedError)) throw error
+      throw afterSome(toApiError(error), taken.length)
     }
     return taken
   }

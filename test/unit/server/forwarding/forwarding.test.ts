@@ -1,7 +1,8 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { toolUseEventId } from '../../../../src/index.ts'
+import { FencedError, StoreError, toolUseEventId } from '../../../../src/index.ts'
 import { SqliteApiStore } from '../../../../src/server/api-store/sqlite.ts'
 import { readPassedOn } from '../../../../src/server/http/passed-on.ts'
+import type { AnswerStore, KeptAnswer, KeptRequest, RequestName } from '../../../../src/store/api-store.ts'
 import { passing, testHosts } from '../../../fixtures/hosts.ts'
 import type { TestHost } from '../../../fixtures/hosts.ts'
 import { Frames } from '../../../fixtures/server.ts'
@@ -38,6 +39,45 @@ async function made(host: TestHost): Promise<string> {
     body: { agent: 'agent_assistant', environment_id: 'env_local' },
   })
   return ((await answer.json()) as { id: string }).id
+}
+
+/** Answers of which nobody works on those that are not finished. */
+class MemoryAnswers implements AnswerStore {
+  /** No answer can be kept. */
+  isCutOff = false
+  taken = 0
+  readonly #rows = new Map<string, KeptRequest>()
+
+  async begin({ bodyHash, seed, ...name }: Parameters<AnswerStore['begin']>[0]): Promise<KeptRequest | undefined> {
+    const known = this.#rows.get(name.path + name.key)
+    if (known === undefined)
+      this.#rows.set(name.path + name.key, {
+        bodyHash,
+        answer: undefined,
+        isWorkedOn: false,
+        ...(seed === undefined ? {} : { seed }),
+      })
+    return known
+  }
+
+  async finish({ path, key }: RequestName, answer: KeptAnswer): Promise<void> {
+    if (this.isCutOff) throw new Error('cut off')
+    const known = this.#rows.get(path + key)
+    if (known !== undefined) this.#rows.set(path + key, { ...known, answer })
+  }
+
+  async forget({ path, key }: RequestName): Promise<void> {
+    this.#rows.delete(path + key)
+  }
+
+  async forgetSession(): Promise<void> {}
+
+  async leave(): Promise<void> {}
+
+  async takeUp(): Promise<boolean> {
+    this.taken += 1
+    return true
+  }
 }
 
 const message = (text: string): object => ({ events: [{ type: 'user.message', content: [{ type: 'text', text }] }] })
@@ -182,6 +222,85 @@ describe('a request whose host goes away with it', () => {
     expect(all.filter(({ type }) => type === 'user.interrupt')).toHaveLength(1)
     expect(data.every((event) => all.some((stored) => stored.id === event.id))).toBe(true)
     expect(promptsOf(first)).toHaveLength(2)
+  })
+
+  /** When the returned function was called, the next prompt is stored, and its host loses the session. */
+  function losesSession(store: SharedStore, also: () => void = () => undefined): () => void {
+    let left = 0
+    const append = store.appendEvents.bind(store)
+    vi.spyOn(store, 'appendEvents').mockImplementation(async (claim, events, turn) => {
+      await append(claim, events, turn)
+      if (events.some(({ type }) => type === 'user.message') && (left -= 1) >= 0) {
+        also()
+        throw new FencedError(claim.uid, '2')
+      }
+    })
+    return () => void (left = 1)
+  }
+
+  test.each([0, 1])(
+    'is done once if its host has stored the prompt and lost the session before it answered (asked of host %i)',
+    async (at) => {
+      const { hosts, first, second, store, clock } = await twoHosts({ begun: false })
+      const lose = losesSession(store)
+      const id = await made(first)
+      // Its process stays, and so does the session.
+      await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('first') })
+      await vi.waitFor(async () => expect((await eventsOf(first, id)).at(-1)?.type).toBe('session.status_idle'))
+      lose()
+      const answer = await passing(
+        clock,
+        (hosts[at] as TestHost).ask('POST', `/v1/sessions/${id}/events`, { body: message('hello') }),
+      )
+      expect(answer.status).toBe(200)
+      const { data } = (await answer.json()) as { data: { id: string }[] }
+      const prompts = (await eventsOf(second, id)).filter(({ type }) => type === 'user.message')
+      expect(prompts.slice(1).map((event) => event.id)).toEqual(data.map((event) => event.id))
+    },
+  )
+
+  test('goes on at the next host under its key, and stores nothing twice', async () => {
+    const answers = new MemoryAnswers()
+    const apiStore = new SqliteApiStore(':memory:')
+    onTestFinished(() => apiStore.close())
+    const { hosts } = await testHosts(2, { options: { apiStore: Object.assign(Object.create(apiStore), { answers }) } })
+    const [first, second] = hosts as [TestHost, TestHost]
+    const id = await made(first)
+    const send = async (host: TestHost): Promise<{ status: number; text: string }> => {
+      const headers = { 'idempotency-key': 'k' }
+      const answer = await host.ask('POST', `/v1/sessions/${id}/events`, { body: message('hello'), headers })
+      return { status: answer.status, text: await answer.text() }
+    }
+    // Its host ends before it can keep the answer.
+    answers.isCutOff = true
+    const sent = await send(first)
+    answers.isCutOff = false
+    expect(await send(second)).toEqual({ ...sent, status: 200 })
+    expect(await send(first)).toEqual(sent)
+    expect(answers.taken).toBe(1)
+    expect((await eventsOf(second, id)).filter(({ type }) => type === 'user.message')).toHaveLength(1)
+  })
+
+  test('keeps its key while it is unknown whether its prompt is stored', async () => {
+    const answers = new MemoryAnswers()
+    const apiStore = new SqliteApiStore(':memory:')
+    onTestFinished(() => apiStore.close())
+    const { hosts, store, clock } = await testHosts(1, {
+      options: { apiStore: Object.assign(Object.create(apiStore), { answers }) },
+    })
+    const [host] = hosts as [TestHost]
+    const id = await made(host)
+    const send = (): Promise<Response> =>
+      passing(
+        clock,
+        host.ask('POST', `/v1/sessions/${id}/events`, { body: message('hello'), headers: { 'idempotency-key': 'k' } }),
+      )
+    losesSession(store, () =>
+      vi.spyOn(store.hosts, 'hostOf').mockRejectedValueOnce(new StoreError('the database is away')),
+    )()
+    expect((await send()).status).toBe(500)
+    expect((await send()).status).toBe(200)
+    expect((await eventsOf(host, id)).filter(({ type }) => type === 'user.message')).toHaveLength(1)
   })
 
   test('gets the turn of the first try', async () => {

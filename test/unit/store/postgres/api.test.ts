@@ -66,6 +66,56 @@ describe('A session that goes', () => {
   })
 })
 
+describe('A request that can be tried again', () => {
+  const name: RequestName = { tenant: 't', method: 'POST', path: '/v1/sessions/one/events', key: 'k' }
+  const ANSWER = { status: 200, contentType: 'text/plain', body: 'done' }
+  const lose = (id: string): Promise<unknown> =>
+    server.query(`UPDATE "${SCHEMA}".hosts SET state = 'gone' WHERE id = $1`, [id])
+
+  /** The first of two hosts works on it. */
+  async function begun() {
+    const [one, other] = [await emptyStore(), await openStore()]
+    const [id] = [await one.register('one'), await other.register('other')]
+    const begin = ({ api }: PostgresStore) =>
+      api.answers.begin({ ...name, bodyHash: 'h', at: 1, seed: 'abc' }, { since: -1e9, max: 10 })
+    expect(await begin(one)).toBeUndefined()
+    return { one, other, id, begin }
+  }
+
+  test('is not taken up from a host that works on it', async () => {
+    const { other, begin } = await begun()
+    expect(await begin(other)).toMatchObject({ isWorkedOn: true, seed: 'abc' })
+    expect(await other.api.answers.takeUp?.(name)).toBe(false)
+  })
+
+  test('is taken up by one host when its host is gone, and what that one says of it then counts for nothing', async () => {
+    const { one, other, id, begin } = await begun()
+    const third = await openStore()
+    await third.register('third')
+    await lose(id)
+    expect(await begin(other)).toMatchObject({ isWorkedOn: false, seed: 'abc' })
+    const taken = await Promise.all([other, third].map(({ api }) => api.answers.takeUp?.(name)))
+    expect(taken.filter(Boolean)).toHaveLength(1)
+    await one.api.answers.forget(name)
+    await one.api.answers.finish(name, { ...ANSWER, body: 'late' }, undefined)
+    expect(await begin(openedBy(taken, other, third))).toMatchObject({ isWorkedOn: true, seed: 'abc' })
+    await openedBy(taken, other, third).api.answers.finish(name, ANSWER, undefined)
+    expect(await begin(one)).toMatchObject({ answer: ANSWER })
+    expect(await other.api.answers.takeUp?.(name)).toBe(false)
+  })
+
+  test('is taken up when its host has left it', async () => {
+    const { one, other, begin } = await begun()
+    await one.api.answers.leave?.(name)
+    expect(await begin(other)).toMatchObject({ isWorkedOn: false, seed: 'abc' })
+    expect(await other.api.answers.takeUp?.(name)).toBe(true)
+    expect(await begin(one)).toMatchObject({ isWorkedOn: true })
+  })
+
+  const openedBy = (taken: (boolean | undefined)[], other: PostgresStore, third: PostgresStore): PostgresStore =>
+    taken[0] === true ? other : third
+})
+
 describe('Two hosts', () => {
   interface Two {
     first: ServedFakes
