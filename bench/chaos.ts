@@ -30,7 +30,7 @@ const silenceRow = (what: string, values: readonly number[], atMost?: number): R
         },
       ]
 
-await bench(async ({ dir, url, quick }) => {
+await bench(async ({ dir, url, quick, owned }) => {
   const control = process.argv.includes('--control')
   const seed = number('seed', Math.floor(Math.random() * 2 ** 31))
   const asked = (flag('only') ?? (control ? 'stop' : FAULTS.join(','))).split(',')
@@ -38,6 +38,7 @@ await bench(async ({ dir, url, quick }) => {
   console.error(`seed ${seed}`)
   const { verdict, silences, happened, refused } = await chaos({
     dir,
+    owned,
     modelUrl: url,
     seed,
     kinds,

@@ -24,6 +24,8 @@ export interface ChaosOptions {
   kinds?: readonly Fault[]
   /** See {@link FaultContext.control}. */
   control?: boolean
+  /** Ends what the run has started, if it is cut off. */
+  owned?: AsyncDisposableStack
   /** Told what happens. */
   say?: (line: string) => void
 }
@@ -52,7 +54,8 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   const longest = control ? 40 : 3
   const mark = `${dir}:chaos:`
   await using owned = new AsyncDisposableStack()
-  const server = owned.use(await startOwnPostgres())
+  options.owned?.defer(() => owned.disposeAsync())
+  const server = owned.use(await startOwnPostgres({ parent: dir }))
   const databaseUrl = (port: number): string => server.url(SCHEMA).replace(/:\d+\//, `:${port}/`)
   const hosts: ChaosHost[] = []
   for (let number = 1; number <= options.hosts; number += 1) {

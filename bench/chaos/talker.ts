@@ -3,8 +3,17 @@ import type { ChaosHost } from './host.ts'
 
 const REQUEST_MS = 20_000
 
-/** A turn without an end for so long is stuck. */
-const STUCK_MS = 90_000
+/** A turn without an end for so long is asked about. */
+const LATE_MS = 60_000
+
+/** So often. */
+const LOOK_MS = 2_000
+
+/** A late turn on which no host works for so long is lost: longer than a host takes to notice it and to start a process for it. */
+const LOST_MS = 30_000
+
+/** A turn that is worked on for so long does not end. */
+const ENDLESS_MS = 20 * 60_000
 
 /** An agent writes down that it works, so often. */
 const STEP_S = 0.2
@@ -59,12 +68,13 @@ export class Talker {
 
   /** Makes the session. */
   async begin(): Promise<void> {
-    for (;;) {
-      const made = await this.#ask('/v1/sessions', `${this.name}-made`, {
+    // A session too many harms nothing, so each try has a key of its own.
+    for (let key = 0; ; key += 1) {
+      const made = await this.#ask('/v1/sessions', `${this.name}-made-${key}`, {
         agent: 'agent_a',
         environment_id: 'env_local',
       })
-      this.session = (made?.body as { id?: string } | undefined)?.id ?? ''
+      this.session = made?.status === 200 ? (made.body as { id: string }).id : ''
       if (this.session !== '') return
     }
   }
@@ -93,40 +103,39 @@ export class Talker {
     this.#frames = (frame) => watched.take(frame)
     const id = await this.#acknowledged(word, prompt)
     this.sent.push({ word, id, sentAt, acknowledgedAt: Date.now() })
-    const isOver = await watched.over(id)
+    const problem = (await watched.over(id, LATE_MS)) ? undefined : await this.#problemOf(word, id, watched)
     this.#frames = undefined
-    if (!isOver) this.problems.push(`${word} has not ended after ${STUCK_MS / 1_000} s`)
+    if (problem !== undefined) this.problems.push(problem)
+  }
+
+  /** Why a late turn has no end; undefined: it has one, for which a slow machine was waited for. */
+  async #problemOf(word: string, id: string, watched: Watched): Promise<string | undefined> {
+    const until = performance.now() + ENDLESS_MS
+    let idleSince: number | undefined
+    while (performance.now() < until) {
+      if (await watched.over(id, LOOK_MS)) return undefined
+      const shown = await this.#ask(`/v1/sessions/${this.session}`, undefined, undefined)
+      // What no host answers says nothing of the session.
+      if (shown?.status !== 200) continue
+      const { status } = shown.body as { status: string }
+      idleSince = status === 'idle' ? (idleSince ?? performance.now()) : undefined
+      if (idleSince !== undefined && performance.now() - idleSince > LOST_MS)
+        return `${word} is lost: no host works on it, and no end of it was shown`
+    }
+    return `${word} was worked on for ${ENDLESS_MS / 60_000} minutes`
   }
 
   /** Sends the prompt until a host has taken it; the id of its event. */
   async #acknowledged(word: string, prompt: string): Promise<string> {
     const events = [{ type: 'user.message', content: [{ type: 'text', text: prompt }] }]
-    for (let key = 0; ;) {
-      const answer = await this.#ask(`/v1/sessions/${this.session}/events`, `${word}-${key}`, { events })
+    for (;;) {
+      // Under the same key each time, as a client that does not know what has become of it.
+      const answer = await this.#ask(`/v1/sessions/${this.session}/events`, word, { events })
       if (answer?.status === 200) {
         const [event] = (answer.body as { data: { id: string }[] }).data
         return event?.id ?? ''
       }
-      if (answer?.status === 409) {
-        // Its first host died with it: it was stored, or not.
-        const stored = await this.#storedId(word)
-        if (stored !== undefined) return stored
-        key += 1
-      }
       await sleep(50 + 150 * this.#context.random())
-    }
-  }
-
-  async #storedId(word: string): Promise<string | undefined> {
-    for (;;) {
-      const path = `/v1/sessions/${this.session}/events?limit=200&order=desc`
-      const answer = await this.#ask(path, undefined, undefined)
-      if (answer?.status === 200) {
-        const { data } = answer.body as { data: { id: string; type: string; content?: { text?: string }[] }[] }
-        return data.find(({ type, content }) => type === 'user.message' && content?.[0]?.text?.startsWith(`${word}\n`))
-          ?.id
-      }
-      await sleep(100)
     }
   }
 
@@ -207,9 +216,9 @@ class Watched {
     if (event === 'session.status_idle') for (const prompt of this.#shown) this.#ended.add(prompt)
   }
 
-  /** False: the turn of this prompt has no end. */
-  async over(id: string): Promise<boolean> {
-    const deadline = performance.now() + STUCK_MS
+  /** False: the turn of this prompt had no end for so long. */
+  async over(id: string, ms: number): Promise<boolean> {
+    const deadline = performance.now() + ms
     while (!this.#ended.has(id) && performance.now() < deadline) await sleep(20)
     return this.#ended.has(id)
   }
