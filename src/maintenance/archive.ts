@@ -40,6 +40,7 @@ const usage: z.ZodType<Usage> = z.strictObject({
   outputTokens: z.number(),
   cacheReadTokens: z.number(),
   cacheWriteTokens: z.number(),
+  webSearches: z.number().optional(),
   costUsd: z.number(),
   estimated: z.boolean(),
 })

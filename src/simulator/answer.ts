@@ -36,6 +36,8 @@ export interface AnswerFacts {
   readonly messageId: string
   readonly model: string
   readonly inputTokens: number
+  /** Searches that the API is said to have made for it. */
+  readonly webSearches: number
   /** How long a stream may be quiet before it sends a ping, in milliseconds. */
   readonly pingMs: number
 }
@@ -44,11 +46,15 @@ export interface AnswerFacts {
 export const SIGNATURE: string = Buffer.from('simulated thinking').toString('base64')
 
 /** The usage of one answer. Nothing is ever cached here. */
-export const usageOf = (input: number, output: number): object => ({
-  input_tokens: input,
+export const usageOf = (
+  { inputTokens, webSearches }: Pick<AnswerFacts, 'inputTokens' | 'webSearches'>,
+  output: number,
+): object => ({
+  input_tokens: inputTokens,
   output_tokens: output,
   cache_creation_input_tokens: 0,
   cache_read_input_tokens: 0,
+  ...(webSearches > 0 ? { server_tool_use: { web_search_requests: webSearches } } : {}),
   service_tier: 'standard',
 })
 

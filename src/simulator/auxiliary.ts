@@ -46,6 +46,10 @@ export function sampleOf(value: unknown, root: unknown = value, name = 'answer',
   return type === 'object' || 'properties' in schema ? sampleObject(schema, root, depth) : null
 }
 
+/** A request that lets the API search the web counts as one search. */
+export const searchesFor = ({ tools }: ModelRequest): number =>
+  Array.isArray(tools) && tools.some((tool) => String(fields(tool)['type']).startsWith('web_search_')) ? 1 : 0
+
 const hasNoTools = ({ tools }: ModelRequest): boolean => !Array.isArray(tools) || tools.length === 0
 
 /** The input that the `StructuredOutput` tool of this request would take. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import { auxiliaryAnswer } from './auxiliary.ts'
+import { auxiliaryAnswer, searchesFor } from './auxiliary.ts'
 import type { Answer } from './answer.ts'
 import { type Fault, parseScript, type Script } from './directives.ts'
 import { type Conversation, readConversation } from './prompt.ts'
@@ -55,7 +55,7 @@ export class Model {
   #answerTo({ request, characters, response, signal, recording }: ModelCall): Answer {
     const messageId = `msg_sim_${randomUUID().replaceAll('-', '')}`
     const about = { requestId: recording.id, messageId, model: request.model, inputTokens: tokensOf(characters) }
-    const facts = { response, signal, ...about, pingMs: this.#pingMs }
+    const facts = { response, signal, ...about, webSearches: searchesFor(request), pingMs: this.#pingMs }
     return request.stream === true ? new StreamedAnswer(facts) : new WholeAnswer(facts)
   }
 

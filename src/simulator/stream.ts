@@ -39,10 +39,10 @@ export class StreamedAnswer implements Answer {
   }
 
   async begin(): Promise<void> {
-    const { response, messageId: id, model, inputTokens } = this.#facts
+    const { response, messageId: id, model } = this.#facts
     if (response.headersSent) return
     response.writeHead(200, HEADERS)
-    const unfinished = { content: [], stop_reason: null, stop_sequence: null, usage: usageOf(inputTokens, 1) }
+    const unfinished = { content: [], stop_reason: null, stop_sequence: null, usage: usageOf(this.#facts, 1) }
     await this.#send('message_start', { message: { id, type: 'message', role: 'assistant', model, ...unfinished } })
     await this.#send('ping', {})
   }
@@ -98,7 +98,7 @@ export class StreamedAnswer implements Answer {
 
   async finish(stopReason: StopReason): Promise<void> {
     await this.begin()
-    const usage = usageOf(this.#facts.inputTokens, this.#outputTokens)
+    const usage = usageOf(this.#facts, this.#outputTokens)
     await this.#send('message_delta', { delta: { stop_reason: stopReason, stop_sequence: null }, usage })
     await this.#send('message_stop', {})
     this.#facts.response.end()

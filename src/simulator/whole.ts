@@ -64,9 +64,9 @@ export class WholeAnswer implements Answer {
   }
 
   async finish(stopReason: StopReason): Promise<void> {
-    const { response, messageId: id, model, inputTokens } = this.#facts
+    const { response, messageId: id, model } = this.#facts
     const content = this.#parts.map((part) => contentOf(part))
-    const ending = { stop_reason: stopReason, stop_sequence: null, usage: usageOf(inputTokens, this.#outputTokens) }
+    const ending = { stop_reason: stopReason, stop_sequence: null, usage: usageOf(this.#facts, this.#outputTokens) }
     sendJson(response, { id, type: 'message', role: 'assistant', model, content, ...ending })
   }
 }

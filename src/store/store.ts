@@ -10,6 +10,8 @@ export interface Usage {
   outputTokens: number
   cacheReadTokens: number
   cacheWriteTokens: number
+  /** Searches of the web that the model API has made. Undefined: none. */
+  webSearches?: number | undefined
   costUsd: number
   /** True if a process was lost before it reported everything: that part is an estimate from its answers. */
   estimated: boolean

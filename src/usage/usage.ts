@@ -24,11 +24,15 @@ export function recordActivity(session: SessionRecord, ms: number): void {
   session.usage.activeMs = (session.usage.activeMs ?? 0) + ms
 }
 
+/** Most conversations never search: their records stay as they are. */
+const searches = (count: number): { webSearches?: number } => (count > 0 ? { webSearches: count } : {})
+
 export const addUsage = (a: Usage, b: Usage): Usage => ({
   inputTokens: a.inputTokens + b.inputTokens,
   outputTokens: a.outputTokens + b.outputTokens,
   cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
   cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens,
+  ...searches((a.webSearches ?? 0) + (b.webSearches ?? 0)),
   costUsd: a.costUsd + b.costUsd,
   estimated: a.estimated || b.estimated,
 })
@@ -39,6 +43,7 @@ export const usageSince = (after: Usage, before: Usage): Usage => ({
   outputTokens: Math.max(0, after.outputTokens - before.outputTokens),
   cacheReadTokens: Math.max(0, after.cacheReadTokens - before.cacheReadTokens),
   cacheWriteTokens: Math.max(0, after.cacheWriteTokens - before.cacheWriteTokens),
+  ...searches((after.webSearches ?? 0) - (before.webSearches ?? 0)),
   costUsd: Math.max(0, after.costUsd - before.costUsd),
   estimated: false,
 })
@@ -58,6 +63,7 @@ export function runningTotal({
       outputTokens: model.outputTokens,
       cacheReadTokens: model.cacheReadInputTokens,
       cacheWriteTokens: model.cacheCreationInputTokens,
+      webSearches: model.webSearchRequests,
       costUsd: 0,
       estimated: false,
     })

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { official, readTurn } from '../fixtures/official-client.ts'
 import { openSite } from '../fixtures/real-pool.ts'
 
-test('web tools of an agent stay within its domains', async () => {
+test('web tools of an agent stay within its domains, and searches are counted', async () => {
   const site = await openSite()
   const pool = await site.pool()
   const { client } = official(pool)
@@ -34,4 +34,6 @@ test('web tools of an agent stay within its domains', async () => {
   const searches = asked.filter((body) => body.includes('"type":"web_search_'))
   expect(searches.length).toBeGreaterThan(0)
   for (const body of searches) expect(body).toContain('"allowed_domains":["sub.docs.example"]')
+  const { usage } = await client.beta.sessions.retrieve(id)
+  expect(usage.server_tool_use).toEqual({ web_search_requests: searches.length })
 })

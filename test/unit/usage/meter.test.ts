@@ -198,3 +198,18 @@ test('An idle process that leaves adds nothing', () => {
   meter.end({ inOrder: false })
   expect(credits).toHaveLength(1)
 })
+
+test('searches of the web are counted from one running total to the next, and none leave no mark', () => {
+  const searching = (inputTokens: number, webSearchRequests: number): SDKMessage => {
+    const message = structuredClone(total(inputTokens)) as unknown as { modelUsage: Record<string, object> }
+    Object.assign(message.modelUsage[MODEL] ?? {}, { webSearchRequests })
+    return message as unknown as SDKMessage
+  }
+  const { process, credits, record } = session()
+  const meter = process('new')
+  turn(meter, searching(10, 2))
+  turn(meter, searching(20, 2))
+  turn(meter, searching(30, 5))
+  expect(credits.map(({ webSearches }) => webSearches)).toEqual([2, undefined, 3])
+  expect(record.total.webSearches).toBe(5)
+})

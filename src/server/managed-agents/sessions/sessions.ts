@@ -483,6 +483,7 @@ export function wireUsage({ usage, activeMs }: SessionInfo): Record<string, unkn
     output_tokens: usage.outputTokens,
     cache_read_input_tokens: usage.cacheReadTokens,
     cache_creation: { ephemeral_5m_input_tokens: usage.cacheWriteTokens, ephemeral_1h_input_tokens: 0 },
+    server_tool_use: { web_search_requests: usage.webSearches ?? 0 },
     list_cost: { amount: centsOf(usage.costUsd), currency: 'USD' },
   }
 }
