@@ -611,6 +611,16 @@ const borders: Border[] = [
     says: `server/managed-agents/skills sees server/managed-agents and its files, what those see, and yaml. ${serverSays}`,
   },
   {
+    files: ['src/server/managed-agents/vaults/**'],
+    imports: [
+      '../*.ts',
+      '../webhooks/*.ts',
+      ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path)),
+    ],
+    types: serverTypes.map((path) => `../${path}`),
+    says: `server/managed-agents/vaults sees server/managed-agents and its webhooks, and what those see. ${serverSays}`,
+  },
+  {
     files: ['src/server/managed-agents/webhooks/**'],
     imports: [
       '../*.ts',

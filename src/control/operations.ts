@@ -80,7 +80,16 @@ const sessionOf = (pool: Pool, { key, tenant }: { key: string; tenant: string })
   pool.session(key, { tenant })
 
 async function countResources({ apiStore }: Pool, tenant: string): Promise<number> {
-  const kinds = ['agent', 'environment', 'session', 'file', 'skill_version', 'webhook_delivery'] as const
+  const kinds = [
+    'agent',
+    'environment',
+    'session',
+    'file',
+    'skill_version',
+    'vault',
+    'vault_credential',
+    'webhook_delivery',
+  ] as const
   const counts = kinds.map(async (kind) => (await apiStore?.resources.count(kind, tenant)) ?? 0)
   return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0)
 }

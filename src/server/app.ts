@@ -33,6 +33,7 @@ import { DefinitionPolicy } from './managed-agents/definition-policy.ts'
 import { managedAgents } from './managed-agents/managed-agents.ts'
 import { ModelPolicy } from './managed-agents/model-policy.ts'
 import { modelRoutes } from './managed-agents/model-routes.ts'
+import { VaultKeys } from './managed-agents/vaults/vault-keys.ts'
 import { readEndpoints } from './managed-agents/webhooks/options.ts'
 import { webhookRoutes } from './managed-agents/webhooks/webhook-routes.ts'
 import { Webhooks } from './managed-agents/webhooks/webhooks.ts'
@@ -201,7 +202,18 @@ export function createServer(pool: Pool, options: ServerOptions & ServerParts = 
   const context = { pool, listeners, clock, quotas, questions, streams, logger, forwarding }
   const models = new ModelPolicy(defining, () => authenticator.off)
   app.route('/', modelRoutes({ pool, policy: models, streams }))
-  app.route('/', managedAgents(context, { store, webhooks, policy, behindProxy, fileDir, fileLimits: limits }))
+  app.route(
+    '/',
+    managedAgents(context, {
+      store,
+      webhooks,
+      policy,
+      vaultKeys: new VaultKeys(defining.vaults),
+      behindProxy,
+      fileDir,
+      fileLimits: limits,
+    }),
+  )
   const open = (): boolean => authenticator.off
   app.route('/v1/webhooks', tenantWebhooks(webhooks, open))
   app.get('/openapi.json', openapi(app))

@@ -39,6 +39,7 @@ export type {
   ManagedAgentsOptions,
   TenantManagedAgentsOptions,
 } from './managed-agents/definition-policy.ts'
+export type { VaultKeyOptions, VaultsOption } from './managed-agents/vaults/vault-keys.ts'
 export type { WebhookOptions, WebhooksOption } from './managed-agents/webhooks/options.ts'
 export type { WebhookEventType } from './managed-agents/webhooks/event-types.ts'
 export type { ConnectionOptions } from './http/connections.ts'

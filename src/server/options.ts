@@ -6,6 +6,7 @@ import type { ConnectionOptions } from './http/connections.ts'
 import { isOrigin } from './http/origins.ts'
 import { managedAgentsOptions } from './managed-agents/definition-policy.ts'
 import type { ManagedAgentsOptions } from './managed-agents/definition-policy.ts'
+import { VaultKeys } from './managed-agents/vaults/vault-keys.ts'
 import { readEndpoints } from './managed-agents/webhooks/options.ts'
 import type { OnDisconnect } from './turn-feeds.ts'
 
@@ -242,6 +243,7 @@ export function readServerOptions(input: ServerOptions, agents: readonly string[
   checkOperators(options)
   checkPage(options)
   readEndpoints(options.managedAgents)
+  new VaultKeys(options.managedAgents?.vaults)
   const { defaultAgent } = options
   if (defaultAgent !== undefined && !agents.includes(defaultAgent))
     throw new ConfigError('server.defaultAgent', `there is no agent "${defaultAgent}"; known are: ${agents.join(', ')}`)

@@ -18,6 +18,8 @@ export type ResourceKind =
   | 'file'
   | 'skill'
   | 'skill_version'
+  | 'vault'
+  | 'vault_credential'
   | 'webhook_endpoint'
   | 'webhook_session'
   | 'webhook_delivery'

@@ -314,6 +314,7 @@ const forbiddenImports: [from: string, imports: string[]][] = [
   ],
   ['src/server/managed-agents/ids.ts', ['../ag-ui/run.ts', '../../pool/pool.ts', '@hono/node-server']],
   ['src/server/managed-agents/sessions/sessions.ts', ['../../ag-ui/run.ts', '../../../pool/pool.ts', 'jose']],
+  ['src/server/managed-agents/vaults/vaults.ts', ['../files/files.ts', '../../ag-ui/run.ts', '../../../pool/pool.ts']],
   ['src/server/managed-agents/webhooks/queue.ts', ['../files/files.ts', '../../ag-ui/run.ts', '../../../pool/pool.ts']],
   ['src/simulator/server.ts', ['../index.ts', '../pool/pool.ts', '../driver/driver.ts', 'commander', sdk]],
   ['src/config/load.ts', ['../clock.ts', '../pool/pool.ts', '../create-pool.ts', 'commander']],

@@ -5,7 +5,8 @@ import type { ServeFlags } from '../shared/serve-plan.ts'
 const HELP = `
 Every flag but --check, --migrate-only, --simulate and --json is also an environment variable, such as CLAUDE_AGENT_POOL_PORT; a flag wins over
 that, and that over the config. CLAUDE_AGENT_POOL_API_KEYS is "tenant=key,tenant=key", and
-CLAUDE_AGENT_POOL_OPERATOR_KEYS is "name=key,name=key". CLAUDE_AGENT_POOL_WEBHOOK_SECRETS is "name=secret,tenant/name=secret".
+CLAUDE_AGENT_POOL_OPERATOR_KEYS is "name=key,name=key". CLAUDE_AGENT_POOL_WEBHOOK_SECRETS is "name=secret,tenant/name=secret", and
+CLAUDE_AGENT_POOL_VAULT_KEYS is "id=key,id=key".
 
 SIGHUP reads the config again: agents, keys, tokens, operators, webhooks and the default agent hold at once, and the log says what needs a
 restart. SIGTERM and SIGINT drain; a second one cuts the turns that run.

@@ -23,6 +23,7 @@ import type { PoolFlags } from './open-pool.ts'
 import { servedIsolation } from './serve-isolation.ts'
 import type { ServedIsolation } from './serve-isolation.ts'
 import { withStore } from './store-flag.ts'
+import { VAULT_KEYS, withVaultKeys } from './vault-key-sources.ts'
 import { WEBHOOK_SECRETS, withWebhookSecrets } from './webhook-secrets.ts'
 
 /** The flags of `serve`. */
@@ -110,7 +111,8 @@ export function planOf(flags: ServeFlags, config: Config): ServePlan {
     } as PoolOptions
     checkPoolOptions(pool)
     const secrets = { file: config.file, text: process.env[WEBHOOK_SECRETS] ?? '' }
-    const managedAgents = withWebhookSecrets(given.managedAgents ?? {}, secrets)
+    const keys = { file: config.file, text: process.env[VAULT_KEYS] ?? '' }
+    const managedAgents = withVaultKeys(withWebhookSecrets(given.managedAgents ?? {}, secrets), keys)
     const options = readServerOptions({ ...rest, ...keysOf(given), managedAgents }, Object.keys(pool.agents))
     const isolation = servedIsolation(pool, options)
     checkPoolOptions({ ...pool, isolation: isolation.options })

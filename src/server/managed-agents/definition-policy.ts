@@ -6,6 +6,8 @@ import { builtInTools } from './definition.ts'
 import type { AgentDefinition } from './definition.ts'
 import { messagesOption } from './model-policy.ts'
 import type { Messages } from './model-policy.ts'
+import { vaultsOption } from './vaults/vault-keys.ts'
+import type { VaultsOption } from './vaults/vault-keys.ts'
 import { webhooksOption } from './webhooks/options.ts'
 import type { WebhooksOption } from './webhooks/options.ts'
 import { TOOL_NAMES } from './schema.ts'
@@ -35,6 +37,8 @@ export interface ManagedAgentsOptions {
   messages?: Messages | undefined
   /** Where the server tells of all tenants, by names of the operator's choice. Default: nowhere. */
   webhooks?: WebhooksOption | undefined
+  /** The keys that encrypt the secrets of vaults. Default: none; vaults are refused. */
+  vaults?: VaultsOption | undefined
   /** The same for single tenants, by name. `webhooks` is in addition to the above, all else in place of it. */
   tenants?: Readonly<Record<string, TenantManagedAgentsOptions>> | undefined
 }
@@ -71,6 +75,7 @@ export const managedAgentsOptions: z.ZodType<ManagedAgentsOptions> = z.strictObj
   define: define.optional(),
   messages: messagesOption.optional(),
   webhooks: webhooksOption.optional(),
+  vaults: vaultsOption.optional(),
   tenants: z
     .record(
       z.string(),
@@ -160,6 +165,21 @@ export class DefinitionPolicy {
     const rules = this.#rulesOf(tenant)
     const listed = typeof rules === 'object' && Array.isArray(rules.mcp?.allow) ? (rules.mcp.allow as string[]) : []
     return !isListed(url, listed)
+  }
+
+  /** Throws ApiError (permission_error) if the host may not connect to an MCP server for the tenant, or to another place for its agents. */
+  async checkAddress(tenant: string, url: URL, field: string, { isServer }: { isServer: boolean }): Promise<void> {
+    const rules = this.#rulesOf(tenant)
+    const allow = typeof rules === 'object' ? (rules.mcp?.allow ?? []) : 'any'
+    const named = allow === 'any' ? [] : allow
+    const refused = (why: string): ApiError => new ApiError('permission_error', `${field}: ${why}`)
+    if (rules === false) throw refused('this server runs the agents of its config only, which use no vaults')
+    if (isServer && allow !== 'any' && !isListed(url, allow))
+      throw refused(`this server does not allow ${url.href} here`)
+    if (!isListed(url, named) && !this.#allowsEgress(tenant, url))
+      throw refused(`isolation.egress of this server does not allow ${url.href} here`)
+    const problem = this.mustBePublic(tenant, url) ? await internalTarget(url, this.#resolve) : undefined
+    if (problem !== undefined) throw refused(problem)
   }
 
   async #internalServer(tenant: string, definition: AgentDefinition): Promise<string | undefined> {

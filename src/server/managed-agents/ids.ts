@@ -10,6 +10,8 @@ export const PREFIXES = {
   resource: 'sesrsc_',
   skill: 'skill_',
   skillVersion: 'skillver_',
+  vault: 'vlt_',
+  credential: 'vcrd_',
   webhookEvent: 'event_',
   webhookDelivery: 'whdl_',
 } as const

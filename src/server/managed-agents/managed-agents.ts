@@ -15,8 +15,7 @@ import type { ConfiguredAgents } from './agents.ts'
 import type { DefinitionPolicy } from './definition-policy.ts'
 import { Environments } from './environments.ts'
 import { anyAddresses, publicFetch } from '../outbound/public-fetch.ts'
-import type { Exchange } from '../outbound/public-fetch.ts'
-import type { FetchOf } from './agent-options.ts'
+import type { Exchange, Fetch } from '../outbound/public-fetch.ts'
 import { FileContents } from './files/file-contents.ts'
 import { fileRoutes } from './files/file-routes.ts'
 import { FileSources } from './files/file-sources.ts'
@@ -42,6 +41,8 @@ import { SkillContents } from './skills/skill-contents.ts'
 import { SkillMounts } from './skills/skill-mounts.ts'
 import { skillRoutes } from './skills/skill-routes.ts'
 import { Skills } from './skills/skills.ts'
+import { openVaults } from './vaults/open-vaults.ts'
+import type { VaultKeys } from './vaults/vault-keys.ts'
 import type { Webhooks } from './webhooks/webhooks.ts'
 
 interface ManagedAgentsContext {
@@ -60,6 +61,7 @@ interface ManagedAgentsParts {
   /** Tells what is done to the resources of the store. */
   webhooks: Webhooks
   policy: DefinitionPolicy
+  vaultKeys: VaultKeys
   /** Whether agents reach the network through a proxy. */
   behindProxy: boolean
   /** Undefined: this server keeps no files. */
@@ -70,7 +72,7 @@ interface ManagedAgentsParts {
 /** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/files`, `/v1/skills`, `/v1/sessions`. */
 export function managedAgents(
   { pool, listeners, clock, quotas, questions, streams, logger, forwarding }: ManagedAgentsContext,
-  { store, webhooks, policy, behindProxy, fileDir, fileLimits }: ManagedAgentsParts,
+  { store, webhooks, policy, vaultKeys, behindProxy, fileDir, fileLimits }: ManagedAgentsParts,
 ): Hono<ServerEnv> {
   const { answers } = store
   const { resources } = webhooks
@@ -80,13 +82,28 @@ export function managedAgents(
   const agents = new Agents(resources, configured, now)
   const environments = new Environments(resources, now)
   const closed = pool.stats().isolation.egress !== 'open'
-  const fetchOf = (tenant: string, url: URL): ReturnType<FetchOf> => {
-    const isPublic = policy.mustBePublic(tenant, url)
-    if (behindProxy || (!isPublic && !closed)) return undefined
+  const hostFetch = (tenant: string, url: URL): Fetch => {
     const over = (exchange: Exchange): void => logger.info(`egress to ${exchange.place}`, { tenant, ...exchange })
-    return publicFetch(isPublic ? undefined : anyAddresses, over)
+    return publicFetch(policy.mustBePublic(tenant, url) ? undefined : anyAddresses, over)
   }
-  const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), fetchOf)
+  const vaults = openVaults({
+    webhooks,
+    policy,
+    keys: vaultKeys,
+    behindProxy,
+    clock,
+    logger,
+    quotas,
+    fetchOf: hostFetch,
+    refused: ({ tenant, session }, url, why) =>
+      void sessions
+        .recordRefusedServer(tenant, session, url, why)
+        .catch((error: unknown) => warn('a refused credential was not told to its session', error)),
+  })
+  const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), (tenant, url, { id, vault_ids = [] }) => {
+    if (vault_ids.length > 0) return vaults.fetch.for({ tenant, session: id, vaultIds: vault_ids }, url)
+    return behindProxy || (!policy.mustBePublic(tenant, url) && !closed) ? undefined : hostFetch(tenant, url)
+  })
   const contents = fileDir === undefined ? undefined : new FileContents(fileDir)
   const outputs = new Outputs(async (tenant, key) => {
     const row = await resources.get('session', tenant, key)
@@ -112,6 +129,8 @@ export function managedAgents(
     skills: skillMounts,
     mounting: new Mounting(files, now, fileLimits.fileStorage),
     expectNews: (tenant, session) => webhooks.expect(tenant, session),
+    checkVaults: (tenant, ids) => vaults.vaults.checkUsable(tenant, ids),
+    hasRefused: (of, url) => vaults.fetch.hasRefused(of, url),
     now,
   })
   pool.archiveAlso(sessionArchive(store.resources))
@@ -167,6 +186,7 @@ export function managedAgents(
   app.route('/v1/agents', agentsOf)
   app.route('/v1/environments', environmentsOf)
   app.route('/v1/files', fileRoutes({ files, quotas }))
+  app.route('/v1/vaults', vaults.routes)
   app.route('/v1/skills', skillRoutes({ skills, quotas }))
   app.route('/v1/sessions', sessionRoutes({ sessions, budgets, sent }))
   app.route('/v1/sessions', resourceRoutes(sessions))

@@ -30,22 +30,24 @@ interface Made {
 const markOf = (skills: readonly AgentSkill[]): string =>
   skills.length === 0 ? '' : `.${createHash('sha256').update(JSON.stringify(skills)).digest('hex').slice(0, 16)}`
 
+/** How the host reaches an MCP server for a session of a tenant; undefined: the process does it itself. */
+type FetchOfSession = (
+  tenant: string,
+  url: URL,
+  session: Pick<StoredSession, 'id' | 'vault_ids'>,
+) => ReturnType<FetchOf>
+
 /** Gives the pool the agents of the API's sessions, each when a session needs it. */
 export class PoolAgents {
   readonly #pool: Pool
   readonly #configured: ConfiguredAgents
   readonly #calls: ClientCalls
-  readonly #fetchOf: (tenant: string, url: URL) => ReturnType<FetchOf>
+  readonly #fetchOf: FetchOfSession
   /** By name, what each was made from; the one that was needed longest ago comes first. */
   readonly #defined = new Map<string, Made>()
 
   /** `fetchOf`: how the host reaches that MCP server of a tenant's agent, if it does. */
-  constructor(
-    pool: Pool,
-    configured: ConfiguredAgents,
-    calls: ClientCalls,
-    fetchOf: (tenant: string, url: URL) => ReturnType<FetchOf> = () => undefined,
-  ) {
+  constructor(pool: Pool, configured: ConfiguredAgents, calls: ClientCalls, fetchOf: FetchOfSession = () => undefined) {
     this.#pool = pool
     this.#configured = configured
     this.#calls = calls
@@ -63,14 +65,15 @@ export class PoolAgents {
   }
 
   /** The name of the pool's agent for this session, which is defined from then on. */
-  nameOf(tenant: string, { id, agent, budget, sharesAgent, network, skillNames }: StoredSession): string {
+  nameOf(tenant: string, session: StoredSession): string {
+    const { id, agent, budget, sharesAgent, network, skillNames, vault_ids: vaults } = session
     const configured = configuredName(agent.id, this.#configured)
     if (configured !== undefined && sharesAgent) return configured
     const { model, system, tools, mcp_servers, skills } = agent
     const definition = { model, system, tools, mcp_servers, skills }
     const name = sharesAgent ? `${agent.id}.v${agent.version}${markOf(skills)}` : id
     const base =
-      configured === undefined ? JSON.stringify([definition, skillNames]) : this.#pool.agentOptions(configured)
+      configured === undefined ? JSON.stringify([definition, skillNames, vaults]) : this.#pool.agentOptions(configured)
     const allow = network && placesOf(network, mcp_servers)
     const made = { base, ceiling: budget === null ? undefined : dollarsOf(budget), places: allow?.join(' ') }
     const known = this.#defined.get(name)
@@ -80,7 +83,7 @@ export class PoolAgents {
     const options =
       typeof base === 'string'
         ? {
-            ...agentOptions(definition, this.#calls, (url) => this.#fetchOf(tenant, url), skillNames),
+            ...agentOptions(definition, this.#calls, (url) => this.#fetchOf(tenant, url, session), skillNames),
             // Their files are in the workspace of the session before its process starts.
             ...(skillNames === undefined ? {} : NO_SPARES),
             evaluatedPermission: permissionPolicy(definition),

@@ -26,6 +26,8 @@ export interface SessionResource {
 export interface StoredSession extends SessionResource {
   /** Sessions of one version of an agent share the pool's agent, and so its spares; one with something of its own has its own. */
   sharesAgent: boolean
+  /** Vaults whose credentials its MCP servers get. */
+  vault_ids?: string[]
   /** The names of its agent’s skills, once their files are in its workspace. */
   skillNames?: string[]
   /** The network of its environment as it was then, if that is limited. */

@@ -48,6 +48,7 @@ export interface SessionCreate {
   metadata?: Record<string, string> | undefined
   resources?: FileMount[] | undefined
   title?: string | null | undefined
+  vault_ids?: string[] | undefined
 }
 
 export interface SessionUpdate {
@@ -97,6 +98,9 @@ const block: z.ZodType<SentBlock> = z.discriminatedUnion(
   ],
   { error: 'must be text, image or document' },
 )
+
+/** Of one session. */
+const MOST_VAULTS = 10
 
 const userMessage = z.strictObject({ type: z.literal('user.message'), content: z.array(block).min(1) })
 
@@ -189,7 +193,7 @@ export const sessionCreate: z.ZodType<SessionCreate> = z.strictObject({
   metadata: metadata.optional(),
   resources: z.array(fileMount).max(MAX_RESOURCES).optional(),
   title: z.string().max(512).nullish(),
-  vault_ids: unsupported('vault_ids').optional(),
+  vault_ids: z.array(id).max(MOST_VAULTS).optional(),
 })
 
 export const sessionUpdate: z.ZodType<SessionUpdate> = z.strictObject({

@@ -36,7 +36,7 @@ export interface WireSession extends SessionResource {
   usage: Record<string, unknown>
   stats: { active_seconds: number; duration_seconds: number }
   outcome_evaluations: []
-  vault_ids: []
+  vault_ids: string[]
 }
 
 /** A session as routes work with it. */
@@ -65,6 +65,10 @@ interface SessionsContext {
   skills: SkillMounts
   /** The session may have news for webhooks soon. What it gives is called when they are durable, or did not come. */
   expectNews: (tenant: string, session: string) => Promise<() => void>
+  /** Throws ApiError unless a session of this tenant may have these vaults. */
+  checkVaults: (tenant: string, vaultIds: readonly string[]) => Promise<void>
+  /** True if the session was told that this server has refused its credential. */
+  hasRefused: (of: { tenant: string; session: string }, url: string) => boolean
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -102,6 +106,13 @@ export class ApiSessions {
     const { networking } = environment.config
     const network = networking.type === 'limited' ? networking : undefined
     this.#checkNetwork(network, sessionAgent)
+    const vaultIds = [...new Set(params.vault_ids)]
+    if (vaultIds.length > 0 && poolAgents.isConfigured(agentId))
+      throw new ApiError(
+        'invalid_request_error',
+        `vault_ids: ${agentId} comes from the server’s config, which has the credentials of its MCP servers`,
+      )
+    await this.#context.checkVaults(tenant, vaultIds)
     const at = formatWall(now())
     const resource: StoredSession = {
       id: newId('session'),
@@ -114,8 +125,9 @@ export class ApiSessions {
       created_at: at,
       updated_at: at,
       archived_at: null,
-      sharesAgent: type === 'agent' && params.budget === undefined && network === undefined,
+      sharesAgent: type === 'agent' && params.budget === undefined && network === undefined && vaultIds.length === 0,
       ...(network === undefined ? {} : { network }),
+      ...(vaultIds.length === 0 ? {} : { vault_ids: vaultIds }),
       ...(versions.length === 0 ? {} : { skillNames: versions.map(({ name }) => name) }),
     }
     const session = await quotas.beginSession(tenant, () =>
@@ -205,7 +217,7 @@ export class ApiSessions {
       usage: wireUsage(info),
       stats: { active_seconds: secondsOf(info.activeMs), duration_seconds: seconds },
       outcome_evaluations: [],
-      vault_ids: [],
+      vault_ids: resource.vault_ids ?? [],
     }
   }
 
@@ -215,10 +227,27 @@ export class ApiSessions {
     return last === undefined ? 'idle' : STATUSES[last.type]
   }
 
+  /** An MCP server of the session's agent has refused the credential of a vault. */
+  async recordRefusedServer(tenant: string, key: string, url: string, error: string): Promise<void> {
+    const row = await this.#context.store.get('session', tenant, key)
+    const { mcp_servers: servers = [] } = row === undefined ? {} : (JSON.parse(row.body) as StoredSession).agent
+    for (const { name } of servers.filter((server) => new URL(server.url).href === url))
+      await this.#tellFailedServer(tenant, key, { server: name, status: 'needs-auth', error })
+  }
+
   /** An MCP server of the session's agent cannot be used: the turn goes on without its tools. */
-  async recordFailedServer(tenant: string, key: string, { server, status, error }: FailedServer): Promise<void> {
-    const { store, pool } = this.#context
-    if ((await store.get('session', tenant, key)) === undefined) return
+  async recordFailedServer(tenant: string, key: string, failed: FailedServer): Promise<void> {
+    const row = await this.#context.store.get('session', tenant, key)
+    if (row === undefined) return
+    const { agent } = JSON.parse(row.body) as StoredSession
+    const url = agent.mcp_servers.find(({ name }) => name === failed.server)?.url
+    // It has been told why.
+    if (url !== undefined && this.#context.hasRefused({ tenant, session: key }, new URL(url).href)) return
+    await this.#tellFailedServer(tenant, key, failed)
+  }
+
+  async #tellFailedServer(tenant: string, key: string, { server, status, error }: FailedServer): Promise<void> {
+    const { pool } = this.#context
     const session = await pool.session(key, { tenant }).catch((cause: unknown) => {
       if (!isGone(cause)) throw cause
       return undefined

@@ -15,12 +15,10 @@ type Change = 'created' | 'updated' | 'archived' | 'deleted'
 
 /** The same store, which tells what is done to resources. */
 export function announced(store: ResourceStore, { isHeard, expect, tell }: Announcing): ResourceStore {
-  const tellOf = async (
-    { kind, tenant, id }: Pick<Resource, 'kind' | 'tenant' | 'id'>,
-    change: Change,
-  ): Promise<void> => {
+  const tellOf = async ({ kind, tenant, id, parent }: Resource, change: Change): Promise<void> => {
     const type = typeOf(kind, change)
-    if (type !== undefined && isHeard(tenant)) await tell(tenant, { type, id })
+    if (type === undefined || !isHeard(tenant)) return
+    await tell(tenant, { type, id, more: kind === 'vault_credential' ? { vault_id: parent ?? '' } : undefined })
   }
   const around = async <T>(tenant: string, session: string, work: () => Promise<T>): Promise<T> => {
     if (!isHeard(tenant)) return work()
@@ -56,10 +54,11 @@ export function announced(store: ResourceStore, { isHeard, expect, tell }: Annou
     async remove(kind, tenant, id) {
       const remove = (): Promise<void> => store.remove(kind, tenant, id)
       const isTold = isHeard(tenant) && (kind === 'session' || typeOf(kind, 'deleted') !== undefined)
-      if (!isTold || (await store.get(kind, tenant, id)) === undefined) return remove()
+      const row = isTold ? await store.get(kind, tenant, id) : undefined
+      if (row === undefined) return remove()
       if (kind === 'session') return around(tenant, id, remove)
       await remove()
-      await tellOf({ kind, tenant, id }, 'deleted')
+      await tellOf(row, 'deleted')
     },
   }
 }

@@ -18,6 +18,13 @@ export const WEBHOOK_EVENTS = [
   'environment.updated',
   'environment.archived',
   'environment.deleted',
+  'vault.created',
+  'vault.archived',
+  'vault.deleted',
+  'vault_credential.created',
+  'vault_credential.archived',
+  'vault_credential.deleted',
+  'vault_credential.refresh_failed',
 ] as const
 
 /** The type of a webhook's event. */
@@ -50,7 +57,7 @@ export function toldOf(event: SessionEvent): WebhookEventType[] {
 }
 
 /** Resources without events of their own: what is done to them is told as it is done. */
-const TOLD_KINDS: ReadonlySet<ResourceKind> = new Set(['agent', 'environment'])
+const TOLD_KINDS: ReadonlySet<ResourceKind> = new Set(['agent', 'environment', 'vault', 'vault_credential'])
 
 /** The type for a change of a resource; undefined: nothing is told. */
 export function typeOf(

@@ -227,7 +227,7 @@ test.each([
   [{ define: { tools: ['read'] } }, 'server.managedAgents.define'],
   [{ define: { models: 'any', tools: ['shell'] } }, 'server.managedAgents.define'],
   [{ define: { models: 'any', mcp: { allow: ['https://mcp.example/'] } } }, 'server.managedAgents.define'],
-  [{ tenants: { a: {} } }, 'server.managedAgents.tenants.a: has neither define nor messages'],
+  [{ tenants: { a: {} } }, 'server.managedAgents.tenants.a: has none of define, messages and webhooks'],
 ])('The config refuses managedAgents: %j', (managedAgents, path) => {
   expect(() => readServerConfig({ managedAgents })).toThrow(path)
 })

@@ -528,7 +528,6 @@ describe('What this server has not', () => {
   test.each<[string, Partial<SessionCreateParams>, string]>([
     ['files, where none are kept', { resources: [{ type: 'file', file_id: 'file_1' }] }, 'this server keeps no files'],
     ['a memory store', { resources: [{ type: 'memory_store', memory_store_id: 'm' }] }, 'type must be file'],
-    ['vaults', { vault_ids: ['vlt_1'] }, 'vault_ids is not supported'],
     [
       'outcomes',
       { initial_events: [{ type: 'user.define_outcome', description: 'x' } as never] },
@@ -565,11 +564,7 @@ describe('What this server has not', () => {
   test('is not found at all where it has a path of its own', async () => {
     const { begin, client } = await withAgent()
     const { id } = await begin()
-    for (const look of [
-      () => client.beta.sessions.threads.list(id),
-      () => client.beta.files.list(),
-      () => client.beta.vaults.list(),
-    ])
+    for (const look of [() => client.beta.sessions.threads.list(id), () => client.beta.files.list()])
       expect(await refusal(Promise.resolve(look()))).toBeInstanceOf(NotFoundError)
   })
 })
