@@ -62,10 +62,8 @@ export class ModelCalls {
   async call(tenant: string, { method, path, headers = {}, body, signal }: ModelRequest): Promise<ModelAnswer> {
     const way = this.#wayOf(tenant)
     way.running += 1
-    let isOver = false
     const over = (): void => {
-      if (!isOver) way.running -= 1
-      isOver = true
+      way.running -= 1
       this.#forgetUnused()
     }
     try {
