@@ -85,7 +85,10 @@ export function faultsOf(file: string): Fault[] {
     const after = OPERATORS[sign]
     if (after !== undefined) add(node, text.indexOf(sign, left.end), sign, after)
   }
+  /** Where literals of types end: only the compiler reads them. */
+  const types = new Set<number>()
   const visitor = new Visitor({
+    TSLiteralType: ({ end }) => void types.add(end),
     BinaryExpression: (node) => operator(node, node.left, node.operator),
     LogicalExpression: (node) => operator(node, node.left, node.operator),
     AssignmentExpression: (node) => operator(node, node.left, node.operator),
@@ -97,6 +100,7 @@ export function faultsOf(file: string): Fault[] {
       if (node.operator === '!') add(node, node.start, '!', '')
     },
     Literal: (node) => {
+      if (types.has(node.end)) return
       if (node.value === true || node.value === false) add(node, node.start, String(node.value), String(!node.value))
       else if (node.raw === '0' || node.raw === '1') add(node, node.start, node.raw, node.raw === '0' ? '1' : '0')
     },
