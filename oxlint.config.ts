@@ -14,6 +14,7 @@ const root = [
   '../trace-context.ts',
   '../this-node.ts',
   '../small-file.ts',
+  '../newest.ts',
   '../private-file.ts',
   '../listen-problem.ts',
   '../addresses.ts',

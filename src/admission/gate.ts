@@ -4,6 +4,7 @@ import type { CapacityReason } from '../errors.ts'
 import type { MemoryReservation } from '../memory/governor.ts'
 import type { Admission } from '../options/admission.ts'
 import { Suspension } from './suspension.ts'
+import { keepNewest } from '../newest.ts'
 
 /** Until turns have been seen, one is taken to last this long. */
 const FIRST_GUESS_MS = 5_000
@@ -337,9 +338,6 @@ export class Gate {
   #expect(tenant: string, retryAfterMs: number): void {
     this.#wanting.delete(tenant)
     this.#wanting.set(tenant, this.#options.clock.now() + 2 * retryAfterMs)
-    for (const oldest of this.#wanting.keys()) {
-      if (this.#wanting.size <= MAX_WANTING) return
-      this.#wanting.delete(oldest)
-    }
+    keepNewest(this.#wanting, MAX_WANTING)
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Peer } from './peer-client.ts'
+import { keepNewest } from '../newest.ts'
 
 /** An owner is asked about in the database again after this time. */
 const KNOWN_MS = 10_000
@@ -37,8 +38,7 @@ export class KnownOwners {
     const name = nameOf(tenant, key)
     this.#known.delete(name)
     this.#known.set(name, { peer, until: this.#clock.now() + KNOWN_MS })
-    const [oldest] = this.#known.keys()
-    if (this.#known.size > MOST_KNOWN && oldest !== undefined) this.#known.delete(oldest)
+    keepNewest(this.#known, MOST_KNOWN)
   }
 
   forget(tenant: string, key: string): void {

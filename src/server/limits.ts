@@ -5,6 +5,7 @@ import { ApiError, retryAfter } from './errors.ts'
 import type { TenantLimits } from './options.ts'
 import type { PoolListeners } from './pool-listeners.ts'
 import type { Storage } from './storage.ts'
+import { keepNewest } from '../newest.ts'
 
 /** All of a process's streams; beyond it memory and sockets would decide. */
 const STREAMS_IN_ALL = 10_000
@@ -108,8 +109,7 @@ export class Quotas {
     // The one that was heard of longest ago goes first.
     this.#buckets.delete(tenant)
     this.#buckets.set(tenant, bucket)
-    const [oldest] = this.#buckets.keys()
-    if (this.#buckets.size > MAX_TENANTS && oldest !== undefined) this.#buckets.delete(oldest)
+    keepNewest(this.#buckets, MAX_TENANTS)
     if (bucket.tokens < 1) {
       throw new ApiError('rate_limit_error', `this tenant has its ${requestsPerMinute} requests a minute`, {
         headers: retryAfter((1 - bucket.tokens) / perMs),
@@ -232,8 +232,7 @@ export class Quotas {
     }
     this.#sessions.set(tenant, held)
     held.counted.catch(() => this.#sessions.delete(tenant))
-    const [oldest] = this.#sessions.keys()
-    if (this.#sessions.size > MAX_TENANTS && oldest !== undefined) this.#sessions.delete(oldest)
+    keepNewest(this.#sessions, MAX_TENANTS)
     return held
   }
 

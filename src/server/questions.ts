@@ -7,6 +7,7 @@ import type { AgentOptions, PoolCanUseTool, PoolOnElicitation, SessionRef } from
 import type { Logger } from '../telemetry/log.ts'
 import { formatDuration } from '../units.ts'
 import { checkOptions } from '../options/unknown.ts'
+import { keepNewest } from '../newest.ts'
 
 /**
  * What an agent waits for: permission to use a tool, an answer to `AskUserQuestion`, what an MCP server wants to know,
@@ -177,8 +178,7 @@ export class Questions {
     if (open !== undefined) return open.settle(answer, by)
     const ahead = this.#ahead.get(place) ?? new Map<string, { answer: Answer; by: string }>()
     this.#ahead.set(place, ahead.set(callEventId, { answer, by }))
-    const [oldest] = ahead.keys()
-    if (ahead.size > MAX_AHEAD_OF_SESSION && oldest !== undefined) ahead.delete(oldest)
+    keepNewest(ahead, MAX_AHEAD_OF_SESSION)
   }
 
   /** Discards answers of this session that came before their question. */
@@ -241,8 +241,7 @@ export class Questions {
     const { id, kind, tool, session } = question
     for (const name of tool === undefined ? [id] : [id, toolUseEventId(tool.id)]) {
       this.#settled.add(`${idOf(session.tenant, session.key)}\0${name}`)
-      const [oldest] = this.#settled
-      if (this.#settled.size > MAX_SETTLED && oldest !== undefined) this.#settled.delete(oldest)
+      keepNewest(this.#settled, MAX_SETTLED)
     }
     this.#logger?.info(`${kind} ${allow ? 'allowed' : 'denied'}`, {
       by,

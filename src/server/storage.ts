@@ -4,6 +4,7 @@ import { formatSize } from '../units.ts'
 import type { ResourceStore } from '../store/api-store.ts'
 import { ApiError } from './errors.ts'
 import type { PoolListeners } from './pool-listeners.ts'
+import { keepNewest } from '../newest.ts'
 
 /** How long a count holds while a tenant is below its limit, and once it has reached it. */
 const RECOUNT_MS = 10 * 60_000
@@ -91,8 +92,7 @@ export class Storage {
     // The one that was heard of longest ago goes first.
     this.#tenants.delete(tenant)
     this.#tenants.set(tenant, kept)
-    const [oldest] = this.#tenants.keys()
-    if (this.#tenants.size > MAX_TENANTS && oldest !== undefined) this.#tenants.delete(oldest)
+    keepNewest(this.#tenants, MAX_TENANTS)
     return kept
   }
 }

@@ -10,6 +10,7 @@ import { type Scenario, stepsFor } from './scenario.ts'
 import { StreamedAnswer } from './stream.ts'
 import { WholeAnswer } from './whole.ts'
 import { type ModelRequest, tokensOf } from './wire.ts'
+import { keepNewest } from '../newest.ts'
 
 /** One request to the model, and the way to answer it. */
 export interface ModelCall {
@@ -72,8 +73,7 @@ export class Model {
     const struck = this.#struck.get(key) ?? 0
     if (struck >= times) return false
     this.#struck.set(key, struck + 1)
-    const [oldest] = this.#struck.keys()
-    if (this.#struck.size > MAX_COUNTERS && oldest !== undefined) this.#struck.delete(oldest)
+    keepNewest(this.#struck, MAX_COUNTERS)
     return true
   }
 }

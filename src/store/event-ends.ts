@@ -1,3 +1,5 @@
+import { keepNewest } from '../newest.ts'
+
 /** Sessions of which it is remembered. */
 const MAX_SESSIONS = 1_000
 
@@ -17,10 +19,7 @@ export class EventEnds {
 
   note(uid: string, end: EventEnd): void {
     this.#ends.set(uid, end)
-    for (const oldest of this.#ends.keys()) {
-      if (this.#ends.size <= MAX_SESSIONS) return
-      this.#ends.delete(oldest)
-    }
+    keepNewest(this.#ends, MAX_SESSIONS)
   }
 
   /** Something may be otherwise than remembered. */

@@ -12,6 +12,7 @@ import type {
   StatusIdleEvent,
 } from '../journal/session-event.ts'
 import { idle, newEventId, sessionError, toolUseEventId } from '../journal/session-event.ts'
+import { keepNewest } from '../newest.ts'
 
 /** What a message of the SDK amounts to. */
 export interface Translation {
@@ -27,8 +28,7 @@ const ERROR_TYPES: Partial<Record<ModelFailure, SessionErrorType>> = {
 
 function remember(calls: Set<string>, id: string): void {
   calls.add(id)
-  const [oldest] = calls
-  if (calls.size > ROOM_FOR_CALLS && oldest !== undefined) calls.delete(oldest)
+  keepNewest(calls, ROOM_FOR_CALLS)
 }
 
 const NO_USAGE: ModelRequestUsage = {

@@ -1,5 +1,6 @@
 import type { Permission, Permissions } from '../agents/permissions.ts'
 import type { NewSessionEvent } from '../journal/session-event.ts'
+import { keepNewest } from '../newest.ts'
 
 /** The event of a call that may need a permission. */
 export type GatedCall = Extract<NewSessionEvent, { type: 'agent.tool_use' | 'agent.mcp_tool_use' }>
@@ -89,7 +90,6 @@ export class HeldCalls {
 
   #note(id: string, known: Permission | 'told'): void {
     this.#early.set(id, known)
-    const [oldest] = this.#early.keys()
-    if (this.#early.size > MAX_EARLY && oldest !== undefined) this.#early.delete(oldest)
+    keepNewest(this.#early, MAX_EARLY)
   }
 }

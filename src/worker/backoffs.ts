@@ -1,4 +1,5 @@
 import { Backoff } from './backoff.ts'
+import { keepNewest } from '../newest.ts'
 
 /** Kinds, and conversations, that are remembered at most. */
 const MAX_REMEMBERED = 1_000
@@ -43,7 +44,6 @@ function fetch(backoffs: Map<string, Backoff>, key: string): Backoff {
   // The least recent failure is forgotten first.
   backoffs.delete(key)
   backoffs.set(key, backoff)
-  const [oldest] = backoffs.keys()
-  if (backoffs.size > MAX_REMEMBERED && oldest !== undefined) backoffs.delete(oldest)
+  keepNewest(backoffs, MAX_REMEMBERED)
   return backoff
 }

@@ -2,6 +2,7 @@ import { createSign } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { systemClock } from '../../clock.ts'
 import type { Clock } from '../../clock.ts'
+import { keepNewest } from '../../newest.ts'
 
 export interface ServiceAccount {
   email: string
@@ -71,8 +72,7 @@ export class AccessTokens {
     })
     this.#tokens.delete(id)
     this.#tokens.set(id, token)
-    const [oldest] = this.#tokens.keys()
-    if (this.#tokens.size > MAX_TOKENS && oldest !== undefined) this.#tokens.delete(oldest)
+    keepNewest(this.#tokens, MAX_TOKENS)
     return token.value
   }
 

@@ -4,6 +4,7 @@ import { ALARMING } from '../../telemetry/log.ts'
 import type { PoolListeners } from '../pool-listeners.ts'
 import { shownTurn } from './timeline.ts'
 import type { Notice, ShownTurn } from './wire.ts'
+import { keepNewest } from '../../newest.ts'
 
 const MAX_NOTICES = 200
 
@@ -47,8 +48,7 @@ export class Recent {
   #ended(turn: TurnSummary): void {
     const { tenant, key } = turn.session
     this.#turns.set(turn.id, { session: { tenant, key }, turn: shownTurn(turn) })
-    const [oldest] = this.#turns.keys()
-    if (this.#turns.size > MAX_TURNS && oldest !== undefined) this.#turns.delete(oldest)
+    keepNewest(this.#turns, MAX_TURNS)
   }
 
   #hearFaults(listeners: Pick<PoolListeners, 'on'>): void {

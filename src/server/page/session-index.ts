@@ -2,6 +2,7 @@ import { SessionGoneError } from '../../index.ts'
 import type { Pool, SessionInfo, TurnInfo } from '../../index.ts'
 import type { PoolListeners } from '../pool-listeners.ts'
 import type { ListView, SessionRow, SortKey } from './wire.ts'
+import { keepNewest } from '../../newest.ts'
 
 /** Beyond it the newest are listed. At about 500 bytes each. */
 const MAX_SESSIONS = 50_000
@@ -180,8 +181,7 @@ export class SessionIndex {
     const sorted = { version: this.#version, entries: keyed.map(({ entry }) => entry) }
     this.#sorted.delete(how)
     this.#sorted.set(how, sorted)
-    const [oldest] = this.#sorted.keys()
-    if (this.#sorted.size > MAX_SORTED && oldest !== undefined) this.#sorted.delete(oldest)
+    keepNewest(this.#sorted, MAX_SORTED)
     return sorted
   }
 

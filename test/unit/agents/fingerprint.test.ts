@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { fingerprintOf } from '../../../src/agents/fingerprint.ts'
+import { fingerprintOf, formOf } from '../../../src/agents/fingerprint.ts'
 
 test('the order of keys does not matter, at any depth', () => {
   expect(fingerprintOf({ a: 1, b: { c: [1, 2], d: 3 } })).toBe(fingerprintOf({ b: { d: 3, c: [1, 2] }, a: 1 }))
@@ -41,4 +41,30 @@ test('copies of any options have the same fingerprint, and it is short', () => {
       expect(fingerprintOf(options)).toMatch(/^[0-9a-f]{16}$/)
     }),
   )
+})
+
+class Shape {}
+
+test('a form is the same at each host: functions and instances are alike if their names are', () => {
+  const form = (hook: unknown): string => formOf({ b: [hook], a: { d: 1n, c: null } })
+  const called = (name: string): unknown => Object.defineProperty(() => undefined, 'name', { value: name })
+  expect(form(called('one'))).toBe(form(called('one')))
+  expect(form(called('one'))).not.toBe(form(called('two')))
+  expect(form(new Shape())).toBe(form(new Shape()))
+  expect(form(new Map())).toBe(form(new Map([[1, 2]])))
+  expect(form(new Shape())).not.toBe(form(new Map()))
+  expect(form({ x: 1, y: 2, z: undefined })).toBe(form({ y: 2, x: 1 }))
+  expect(form({})).toBe(form(Object.create(null)))
+  expect(form({})).toMatch(/^[0-9a-f]{16}$/)
+})
+
+test.each<[string, unknown, unknown]>([
+  ['values', { a: 1 }, { a: 2 }],
+  ['keys', { a: 1 }, { b: 1 }],
+  ['big and small integers', 1n, 1],
+  ['big integers and their look', 1n, '1n'],
+  ['plain objects and instances', {}, new Map()],
+  ['null and nothing', { a: null }, {}],
+])('other %s make another form', (_what, one, other) => {
+  expect(formOf(one)).not.toBe(formOf(other))
 })

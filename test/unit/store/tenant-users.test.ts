@@ -29,6 +29,16 @@ describe('Users of tenants', () => {
     expect((await stat(file)).mode & 0o777).toBe(0o600)
   })
 
+  test('are never those that own folders already, even if the file is lost', async () => {
+    const next = async (...owners: number[]): Promise<number> =>
+      new TenantUsers(join(await temporaryFolder(), 'users.json'), RANGE, owners).of('new')
+    expect(await next(50_001)).toBe(50_002)
+    expect(await next(50_001, 50_000)).toBe(50_002)
+    expect(await next(0)).toBe(50_000)
+    expect(await next(50_003)).toBe(50_000)
+    await expect(next(50_002)).rejects.toThrow(StartError)
+  })
+
   test('are not guessed if their file is damaged', async () => {
     const file = join(await temporaryFolder(), 'users.json')
     for (const text of ['', '{}', '{"next":1,"users":{"one":50000}}']) {

@@ -13,6 +13,7 @@ import type { Outputs } from './outputs.ts'
 import { sessionOfOutput } from './outputs.ts'
 import { readUpload } from './upload.ts'
 import type { WireFile } from './wire-file.ts'
+import { keepNewest } from '../../../newest.ts'
 
 /** A file as it is kept. */
 interface StoredFile extends WireFile {
@@ -216,8 +217,7 @@ export class Files {
     const fresh = counting ?? this.#count(tenant)
     this.#usage.delete(tenant)
     this.#usage.set(tenant, fresh)
-    const [oldest] = this.#usage.keys()
-    if (this.#usage.size > MAX_TENANTS && oldest !== undefined) this.#usage.delete(oldest)
+    keepNewest(this.#usage, MAX_TENANTS)
     return fresh
   }
 

@@ -12,6 +12,7 @@ import { MAX_SKILL_BYTES } from './skill-contents.ts'
 import type { KeptSkill, SkillContents, SkillFile } from './skill-contents.ts'
 import { readSkillForm } from './skill-form.ts'
 import { LONGEST_NAME, SKILL_NAME } from './skill-text.ts'
+import { keepNewest } from '../../../newest.ts'
 
 /** A skill as the wire shows it. */
 export interface WireSkill {
@@ -315,8 +316,7 @@ export class Skills {
     if (clock.now() - (this.#swept.get(tenant) ?? -Infinity) < SWEEP_MS) return
     this.#swept.delete(tenant)
     this.#swept.set(tenant, clock.now())
-    const [oldest] = this.#swept.keys()
-    if (this.#swept.size > MAX_TENANTS && oldest !== undefined) this.#swept.delete(oldest)
+    keepNewest(this.#swept, MAX_TENANTS)
     const known = new Set<string>()
     let after: Pick<Resource, 'createdAt' | 'id'> | undefined
     for (;;) {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../../clock.ts'
 import type { ResourceStore } from '../../../store/api-store.ts'
 import type { Delivery } from './delivery.ts'
+import { keepNewest } from '../../../newest.ts'
 
 /** How long deliveries are listed, in milliseconds. */
 const KEPT_MS = 7 * 24 * 3_600_000
@@ -45,8 +46,7 @@ export class DeliveryLog {
       this.#counts.delete(tenant)
       this.#counts.set(tenant, counted)
       counted.catch(() => this.#counts.delete(tenant))
-      const [oldest] = this.#counts.keys()
-      if (this.#counts.size > MAX_TENANTS && oldest !== undefined) this.#counts.delete(oldest)
+      keepNewest(this.#counts, MAX_TENANTS)
       count = await counted
     }
     if (count.count >= MOST) {

@@ -35,6 +35,23 @@ test('However many phases there are, at most 64 are shown, and their times still
   )
 })
 
+test('Of 65 phases each pair of neighbours becomes one, named after the longer, and the last stays', () => {
+  const steps = Array.from({ length: 65 }, (_, index): TurnStep => {
+    const name = index % 2 === 0 ? ('model' as const) : ('tool' as const)
+    return { type: 'phase', name, startMs: 0, durationMs: index % 4 === 0 ? 3 : 2 }
+  })
+  const timeline = timelineOf(steps)
+  expect(timelineOf(steps.slice(0, 64))).toHaveLength(64)
+  expect(timeline).toHaveLength(33)
+  expect([timeline[0], timeline[1], timeline.at(-1)]).toEqual([
+    { name: 'model', ms: 5 },
+    { name: 'model', ms: 4 },
+    { name: 'model', ms: 3 },
+  ])
+  steps[1] = { type: 'phase', name: 'tool', detail: 'Bash', startMs: 0, durationMs: 4 }
+  expect(timelineOf(steps)[0]).toEqual({ name: 'tool', detail: 'Bash', ms: 7 })
+})
+
 test('The figures of the model are means over all requests, and the time to the first token over those that had one', () => {
   const request = { type: 'model' as const, model: 'm', startMs: 0, failed: false }
   const tokens = { input: 1, output: 30, cache_read: 0, cache_write: 0 }
