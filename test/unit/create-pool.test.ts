@@ -38,6 +38,25 @@ describe('a pool with bad options is not made', () => {
     ['starts.concurrent: ', { agents: { a: {} }, starts: { concurrent: -1 } }],
     ['store.postgres: is not a URL', { agents: { a: {} }, store: { postgres: 'db.example' } }],
     ['store.postgers: is not an option; did you mean postgres?', { agents: { a: {} }, store: { postgers: '' } }],
+    [
+      'agents.a.remotes: need the credential proxy; it serves the Agent SDK alone',
+      { agents: { a: { remotes: { shop: { url: 'https://shop.example', bearer: 'b' } } } } },
+    ],
+    ['budgets: need the credential proxy, which serves', { agents: { a: {} }, budgets: { tenant: { tokens: 1 } } }],
+    [
+      'agents.a.remotes: need the credential proxy; leave out isolation.credentials',
+      {
+        agents: { a: { remotes: { shop: { url: 'https://shop.example', bearer: 'b' } } } },
+        isolation: { credentials: 'environment' },
+        driver: undefined,
+      },
+    ],
+    ['events: must be true or false', { agents: { a: {} }, events: 'no' }],
+    ['dataDir: is not the path', { agents: { a: {} }, dataDir: '' }],
+    [
+      'cluster: needs a store that hosts share',
+      { agents: { a: {} }, cluster: { listen: '127.0.0.1:1', secret: 'x'.repeat(32) } },
+    ],
     ['api.baseUrl: is not an http(s) URL', { agents: { a: {} }, api: { baseUrl: '' } }],
   ])('%s', async (message, options) => {
     await expect(bad(options)).rejects.toThrow(message)

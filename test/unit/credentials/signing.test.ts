@@ -32,6 +32,22 @@ const AWS_SUITE: [
     {},
     'b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500',
   ],
+  [
+    'get-vanilla-query-order-value',
+    'GET',
+    '/?Param1=value2&Param1=value1',
+    '',
+    {},
+    '5772eed61e12b33fae39ee5e7012498b51d56abc0abb7c60486157bd471c4694',
+  ],
+  [
+    'get-vanilla-query-unreserved',
+    'GET',
+    '/?-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz=-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz',
+    '',
+    {},
+    '9c3e54bfcdf0b19771a7f523ee5669cdf59bc7cc0884027167c21bb143a40197',
+  ],
   ['post-vanilla', 'POST', '/', '', {}, '5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b'],
   [
     'post-x-www-form-urlencoded',
@@ -66,6 +82,14 @@ describe('AWS Signature Version 4', () => {
     const plain = signV4({ ...request, url: new URL(url.href.replace('%3A', '-')) }, temporary, AT)
     expect(plain['authorization']).not.toBe(signed['authorization'])
   })
+})
+
+test('What a query or path says is signed in the one way that AWS has of it', () => {
+  const signed = (path: string): string =>
+    signV4({ method: 'GET', url: new URL(HOST + path), headers: {}, body: '' }, EXAMPLE, AT)['authorization'] ?? ''
+  expect(signed("/?a=!'()*")).toBe(signed('/?a=%21%27%28%29%2A'))
+  expect(signed('/?a=%21')).not.toBe(signed('/?a=%22'))
+  expect(signed('/?b=2&a=1&a=0')).toBe(signed('/?a=0&a=1&b=2'))
 })
 
 const ACCOUNT = {

@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { agentEnvironment, apiEnvironment, hostEnvironment } from '../../../src/driver/environment.ts'
+import {
+  agentEnvironment,
+  apiEnvironment,
+  hostEnvironment,
+  telemetryEnvironment,
+} from '../../../src/driver/environment.ts'
 
 const SECRETS = {
   DATABASE_URL: 'postgres://user:password@db',
@@ -151,5 +156,18 @@ describe('the environment of an agent', () => {
       CLAUDE_CONFIG_DIR: '/data/config',
     })
     expect(agentEnvironment({}, tenant, own)).not.toHaveProperty('GONE')
+  })
+})
+
+test('what an agent tells over OpenTelemetry carries its tenant and its name, beside attributes that were given', () => {
+  const from = { tenant: 'a b', agent: 'helper' }
+  const own = 'claude_agent_pool.tenant=a%20b,claude_agent_pool.agent=helper'
+  expect(telemetryEnvironment({ agents: undefined }, from)).toEqual({})
+  expect(telemetryEnvironment({ agents: { OTEL_EXPORTER: 'x' } }, from)).toEqual({
+    OTEL_EXPORTER: 'x',
+    OTEL_RESOURCE_ATTRIBUTES: own,
+  })
+  expect(telemetryEnvironment({ agents: { OTEL_RESOURCE_ATTRIBUTES: 'a=b' } }, from)).toEqual({
+    OTEL_RESOURCE_ATTRIBUTES: `a=b,${own}`,
   })
 })

@@ -248,6 +248,61 @@ describe('a worker that cannot be measured', () => {
   })
 })
 
+describe('while memory is short', () => {
+  /** Half of the machine is free, and one turn runs. */
+  const machineInUse = (): { machine: Machine; governor: Governor; idle: Worker } => {
+    const machine = new Machine()
+    machine.limitMib = 64 * 1024
+    machine.hostMib = 50 * 1024
+    const governor = machine.governor()
+    machine.add(governor, 'busy', 250)
+    const idle = machine.add(governor, 'idle', 250)
+    return { machine, governor, idle }
+  }
+
+  test('a turn runs in the worker that its session has, and none is added', () => {
+    const { machine, governor, idle } = machineInUse()
+    governor.sample()
+    expect(governor.obstacle(claimOf())).toBeUndefined()
+    machine.stall = 10
+    expect([governor.sample(), governor.shortage]).toEqual([true, 'high'])
+    expect([governor.obstacle(claimOf()), governor.obstacle(claimOf(idle))]).toEqual(['memory', undefined])
+    expect(governor.fitsSpare('a')).toBe(false)
+    machine.stall = 0
+    machine.now += 2_000
+    expect([governor.sample(), governor.obstacle(claimOf())]).toEqual([true, undefined])
+  })
+
+  test('so that the next moment may be the kernel’s, no turn begins, until that has been over for two seconds', () => {
+    const { machine, governor, idle } = machineInUse()
+    machine.limitMib = 50 * 1024 + 520
+    governor.sample()
+    expect(governor.shortage).toBe('critical')
+    machine.limitMib = 64 * 1024
+    machine.now += 1_999
+    governor.sample()
+    expect(governor.shortage).toBe('none')
+    expect([governor.obstacle(claimOf()), governor.obstacle(claimOf(idle))]).toEqual(['memory', 'memory'])
+    machine.now += 1
+    governor.sample()
+    expect(governor.obstacle(claimOf())).toBeUndefined()
+  })
+})
+
+test('where memory has no limit, as many workers and spares fit as limits.workers says', () => {
+  const machine = new Machine()
+  machine.limitMib = Infinity
+  const governor = machine.governor({ maxWorkers: 2 })
+  expect([governor.sample(), governor.full, governor.fitsSpare('a')]).toEqual([false, false, true])
+  machine.add(governor, 'busy', 10_000)
+  expect([governor.fitsAnother('a', 'turn'), governor.fitsSpare('a'), governor.fits]).toEqual([true, true, true])
+  machine.add(governor, 'busy', 10_000)
+  expect([governor.fitsAnother('a', 'turn'), governor.fitsSpare('a'), governor.full]).toEqual([false, false, true])
+  expect(governor.fits).toBe(true)
+  machine.add(governor, 'busy', 10_000)
+  expect(governor.fits).toBe(false)
+})
+
 describe('a spare', () => {
   test('never takes what was promised to a turn', () => {
     const machine = new Machine()

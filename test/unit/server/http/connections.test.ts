@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { ServerResponse } from 'node:http'
-import { connect } from 'node:net'
-import type { AddressInfo, Socket } from 'node:net'
+import { Socket, connect } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { Connections, readConnectionLimits } from '../../../../src/server/http/connections.ts'
 import type { ConnectionLimits } from '../../../../src/server/http/connections.ts'
@@ -121,6 +121,32 @@ test('one address takes no place from another', async () => {
   const flood = [await open(), await open(), await open(), await open()]
   await Promise.all(flood.slice(0, 2).map(closed))
   expect([other.closed, connections.size]).toEqual([false, 3])
+})
+
+/** Says which of these addresses a server of one connection an address takes for one client. */
+function closedOf(addresses: readonly string[]): boolean[] {
+  const server = createServer()
+  new Connections({ max: 100, perAddress: 1 }, () => undefined).attach(server)
+  const sockets = addresses.map((address) => {
+    const socket = new Socket()
+    Object.defineProperty(socket, 'remoteAddress', { value: address })
+    server.emit('connection', socket)
+    return socket
+  })
+  return sockets.map(({ destroyed }) => destroyed)
+}
+
+test.each([
+  ['2001:db8:1:2::1', '2001:db8:1:2:ffff::1', true],
+  ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::', true],
+  ['2001:db8::1', '2001:db8:0:0:5:6:7:8', true],
+  ['2001:db8::1:2:3:4:5', '2001:db8:0:1::', true],
+  ['2001:db8:1:2::1', '2001:db8:1:3::1', false],
+  ['::1', '::2:0:0:1', true],
+  ['10.0.0.1', '::ffff:10.0.0.1', true],
+  ['10.0.0.1', '10.0.0.2', false],
+])('%s and %s are one client: %s', (one, other, expected) => {
+  expect(closedOf([one, other])).toEqual([expected, false])
 })
 
 test('half of the descriptors are for connections, and half of these for one address', () => {
