@@ -595,13 +595,14 @@ const borders: Border[] = [
       '../*.ts',
       '../files/*.ts',
       '../skills/*.ts',
+      '../memory/*.ts',
       ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path)),
     ],
     types: serverTypes.map((path) => `../${path}`),
     says: `server/managed-agents/sessions and server/managed-agents/files see server/managed-agents and what that sees. ${serverSays}`,
   },
   {
-    files: ['src/server/managed-agents/skills/**'],
+    files: ['src/server/managed-agents/skills/**', 'src/server/managed-agents/memory/**'],
     imports: [
       '../*.ts',
       '../files/*.ts',
@@ -609,7 +610,7 @@ const borders: Border[] = [
       ...[...apiSees, ...serverSees].map((path) => (path.startsWith('.') ? `../${path}` : path)),
     ],
     types: serverTypes.map((path) => `../${path}`),
-    says: `server/managed-agents/skills sees server/managed-agents and its files, what those see, and yaml. ${serverSays}`,
+    says: `server/managed-agents/skills and server/managed-agents/memory see server/managed-agents and its files, what those see, and yaml. ${serverSays}`,
   },
   {
     files: ['src/server/managed-agents/vaults/**'],

@@ -15,6 +15,10 @@ export const OUTPUTS: string = 'outputs'
 /** The folder for the skills of a session: a plugin of the CLI. */
 export const SKILLS: string = '.agent-skills'
 
+/** The folders for memory stores of a session: those that its agent may change, and the others. */
+export const MEMORY: string = 'memory'
+export const MEMORY_READ_ONLY: string = '.agent-memory'
+
 /** A workspace within its own uploads: programs look for `/workspace/a` there, too. */
 export const NESTED: string = `${UPLOADED}/workspace`
 
@@ -24,6 +28,7 @@ export const UPLOADED_AT: string = '/mnt/session/uploads'
 export const VIEWS: readonly View[] = [
   { folder: '', at: '/workspace' },
   { folder: OUTPUTS, at: '/mnt/session/outputs' },
+  { folder: MEMORY, at: '/mnt/memory' },
   { folder: UPLOADED, at: UPLOADED_AT },
   { folder: '', at: `${UPLOADED_AT}/workspace` },
 ]

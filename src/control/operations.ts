@@ -88,6 +88,7 @@ async function countResources({ apiStore }: Pool, tenant: string): Promise<numbe
     'skill_version',
     'vault',
     'vault_credential',
+    'memory_store',
     'webhook_delivery',
   ] as const
   const counts = kinds.map(async (kind) => (await apiStore?.resources.count(kind, tenant)) ?? 0)

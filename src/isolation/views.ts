@@ -1,6 +1,6 @@
-import { lstatSync, opendirSync } from 'node:fs'
+import { lstatSync, opendirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { NESTED, SKILLS, UPLOADED, UPLOADED_AT, VIEWS } from '../session-paths.ts'
+import { MEMORY, MEMORY_READ_ONLY, NESTED, SKILLS, UPLOADED, UPLOADED_AT, VIEWS } from '../session-paths.ts'
 
 /** Entries of uploads that are looked at. A session has fewer files; an agent may have added any number. */
 const MOST_ENTRIES = 500
@@ -14,6 +14,22 @@ interface Mounted {
   covers(path: string): boolean
   /** True if something is mounted in the path. */
   holds(path: string): boolean
+}
+
+/** Wherever a workspace is seen, what its agent may only read cannot be changed. */
+const readOnly = (workspace: string, places: readonly string[]): string[] =>
+  [SKILLS, MEMORY_READ_ONLY]
+    .filter((folder) => isFolder(join(workspace, folder)))
+    .flatMap((folder) => places.flatMap((place) => ['--ro-bind', join(workspace, folder), join(place, folder)]))
+
+/** Memory stores that may only be read are seen beside the others, in the place of empty folders. */
+function memories(workspace: string): string[] {
+  const folder = join(workspace, MEMORY_READ_ONLY)
+  if (!isFolder(folder)) return []
+  return readdirSync(folder)
+    .slice(0, MOST_ENTRIES)
+    .filter((name) => isFolder(join(folder, name)) && isFolder(join(workspace, MEMORY, name)))
+    .flatMap((name) => ['--ro-bind', join(folder, name), join('/mnt/memory', name)])
 }
 
 /**
@@ -32,10 +48,8 @@ export function viewsOf(workspace: string, mounted: Mounted, at: string = worksp
       (!place.startsWith(`${UPLOADED_AT}/`) || (isFolder(uploads) && isFolder(join(workspace, NESTED)))),
   )
   const binds = views.flatMap((view) => ['--bind', join(workspace, view.folder), view.at])
-  // Wherever the workspace is seen, its skills cannot be changed.
-  if (isFolder(join(workspace, SKILLS)))
-    for (const place of [at, ...views.flatMap((view) => (view.folder === '' ? [view.at] : []))])
-      binds.push('--ro-bind', join(workspace, SKILLS), join(place, SKILLS))
+  binds.push(...readOnly(workspace, [at, ...views.flatMap((view) => (view.folder === '' ? [view.at] : []))]))
+  if (views.some((view) => view.folder === MEMORY)) binds.push(...memories(workspace))
   if (!views.some((view) => view.at === UPLOADED_AT)) return binds
   const taken = [...views.map((view) => view.at), '/mnt/session']
   const isTaken = (path: string): boolean => mounted.covers(path) || taken.includes(path)

@@ -8,6 +8,8 @@ const STATUS = {
   billing_error: 402,
   permission_error: 403,
   not_found_error: 404,
+  memory_path_conflict_error: 409,
+  memory_precondition_failed_error: 409,
   request_too_large: 413,
   rate_limit_error: 429,
   api_error: 500,
@@ -25,6 +27,8 @@ interface ApiErrorFacts {
   headers?: Readonly<Record<string, string>>
   /** True: something of the request was done all the same. */
   happened?: boolean
+  /** What the error has beside its type and message. */
+  details?: Readonly<Record<string, string>>
   cause?: unknown
 }
 
@@ -34,20 +38,22 @@ export class ApiError extends Error {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly happened: boolean
+  readonly #details: Readonly<Record<string, string>>
 
   constructor(type: ApiErrorType, message: string, facts: ApiErrorFacts = {}) {
-    const { status, headers = {}, happened = false, cause } = facts
+    const { status, headers = {}, happened = false, details = {}, cause } = facts
     super(message, cause === undefined ? {} : { cause })
     this.name = 'ApiError'
     this.type = type
     this.status = status ?? STATUS[type]
     this.headers = headers
     this.happened = happened
+    this.#details = details
   }
 
   /** The body of the answer. */
   body(requestId: string): { type: 'error'; error: { type: ApiErrorType; message: string }; request_id: string } {
-    return { type: 'error', error: { type: this.type, message: this.message }, request_id: requestId }
+    return { type: 'error', error: { type: this.type, message: this.message, ...this.#details }, request_id: requestId }
   }
 }
 

@@ -150,12 +150,12 @@ export class Quotas {
   }
 
   /** Another definition of an agent, another environment or version of a skill, beside so many. Throws ApiError (rate_limit_error). */
-  define(tenant: string, what: 'definitions' | 'environments' | 'skills', kept: number): void {
+  define(tenant: string, what: 'definitions' | 'environments' | 'skills' | 'memoryStores', kept: number): void {
     this.keep(tenant)
     const most = this.#limits[what]
     if (kept < most) return
     const advice = what === 'definitions' ? 'use those that are there, in place of new ones' : 'delete some'
-    const noun = what === 'skills' ? 'versions of skills' : what
+    const noun = what === 'skills' ? 'versions of skills' : what === 'memoryStores' ? 'memory stores' : what
     throw new ApiError('rate_limit_error', `this tenant has its ${most} ${noun}; ${advice}`, {
       headers: { 'x-should-retry': 'false' },
     })

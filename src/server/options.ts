@@ -65,7 +65,9 @@ export interface TenantLimitOptions {
   definitions?: number
   /** Environments that it has made over `/v1`. Default 1000. */
   environments?: number
-  /** What it keeps in events and definitions. Default `"10GiB"`. */
+  /** Memory stores that it has made over `/v1`, each with 2,000 memories at most. Default 1000. */
+  memoryStores?: number
+  /** What it keeps in events, definitions and memories. Default `"10GiB"`. */
   storage?: string
   /** Files that it has uploaded to `/v1/files`. Default 10000. */
   files?: number
@@ -196,6 +198,7 @@ const optionsShape = {
       streams: positive.optional(),
       definitions: positive.optional(),
       environments: positive.optional(),
+      memoryStores: positive.optional(),
       storage: z.string().optional(),
       files: positive.optional(),
       fileStorage: z.string().optional(),
@@ -289,6 +292,7 @@ export const readTenantLimits = (input: TenantLimitOptions = {}): TenantLimits =
   streams: input.streams ?? 1_000,
   definitions: input.definitions ?? 10_000,
   environments: input.environments ?? 1_000,
+  memoryStores: input.memoryStores ?? 1_000,
   storage: parseSize('server.tenantLimits.storage', input.storage ?? '10GiB'),
   files: input.files ?? 10_000,
   fileStorage: parseSize('server.tenantLimits.fileStorage', input.fileStorage ?? '10GiB'),

@@ -23,6 +23,10 @@ export type ResourceKind =
   | 'webhook_endpoint'
   | 'webhook_session'
   | 'webhook_delivery'
+  | 'memory_store'
+  | 'memory_index'
+  | 'memory_version'
+  | 'memory_mount'
 
 /** One resource of the API, in its newest version. Times are milliseconds since the epoch. */
 export interface Resource {

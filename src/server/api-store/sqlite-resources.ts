@@ -149,7 +149,7 @@ export class SqliteResources implements ResourceStore {
       const row = this.#database
         .prepare(
           `SELECT sum(size) AS size FROM (
-             SELECT sum(octet_length(body)) AS size FROM resources WHERE kind IN ('agent', 'environment', 'session', 'vault', 'vault_credential', 'webhook_delivery') AND tenant = ?
+             SELECT sum(octet_length(body)) AS size FROM resources WHERE kind IN ('agent', 'environment', 'session', 'vault', 'vault_credential', 'webhook_delivery', 'memory_index', 'memory_version', 'memory_mount') AND tenant = ?
              UNION ALL SELECT sum(octet_length(body)) FROM versions WHERE kind = 'agent' AND tenant = ?)`,
         )
         .get(tenant, tenant)

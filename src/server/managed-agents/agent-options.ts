@@ -3,7 +3,7 @@ import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js'
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js'
 import type { HookCallback, McpServerConfig } from '../../driver/driver.ts'
 import type { AgentOptions, ClientToolCall, PoolCanUseTool, WorkerContext } from '../../index.ts'
-import { SKILLS } from '../../session-paths.ts'
+import { MEMORY_READ_ONLY, SKILLS } from '../../session-paths.ts'
 import { inProcessServer, loadToolServer } from '../in-process-server.ts'
 import { builtInTools, domainsOf } from './definition.ts'
 import type { AgentDefinition, McpToolset } from './definition.ts'
@@ -24,12 +24,20 @@ export interface ClientCalls {
 /** How the host reaches an MCP server for the process; undefined: the process does it itself. */
 export type FetchOf = (url: URL) => FetchLike | undefined
 
-/** The options of the pool's agent that runs sessions of this definition. `skillNames`: of skills that are in their workspaces. */
+/** What sessions have beside the definition of their agent. */
+export interface SessionParts {
+  /** Of skills that are in their workspaces. */
+  skillNames?: readonly string[] | undefined
+  /** What stands behind the system prompt. */
+  prompt?: string | undefined
+}
+
+/** The options of the pool's agent that runs sessions of this definition. */
 export function agentOptions(
   definition: AgentDefinition,
   calls: ClientCalls,
   fetchOf: FetchOf = () => undefined,
-  skillNames: readonly string[] = [],
+  { skillNames = [], prompt }: SessionParts = {},
 ): AgentOptions {
   const builtIn = builtInTools(definition)
   const customTools = definition.tools.filter((tool) => tool.type === 'custom')
@@ -41,7 +49,7 @@ export function agentOptions(
   return {
     model: definition.model.id,
     effort: definition.model.effort.type,
-    ...(definition.system === null ? {} : { systemPrompt: definition.system }),
+    ...systemPromptOf(definition.system, prompt),
     tools: [...builtIn.map(({ name }) => TOOL_NAMES[name]), ...(skillNames.length === 0 ? [] : [SKILL_TOOL])],
     ...skillOptions(skillNames),
     disallowedTools: toolsets.flatMap(({ mcp_server_name: server, default_config, configs }) =>
@@ -52,7 +60,9 @@ export function agentOptions(
     ...(asks(definition)
       ? { canUseTool: calls.confirm, hooks: permissionHooks(definition) }
       : {
-          ...(isBounded(definition) || skillNames.length > 0 ? { hooks: permissionHooks(definition) } : {}),
+          ...(isBounded(definition) || skillNames.length > 0 || prompt !== undefined
+            ? { hooks: permissionHooks(definition) }
+            : {}),
           allowedTools: [
             ...(skillNames.length === 0 ? [] : [SKILL_TOOL]),
             ...builtIn.map(({ name }) => TOOL_NAMES[name]),
@@ -69,6 +79,11 @@ export function agentOptions(
           }),
     }),
   }
+}
+
+const systemPromptOf = (system: string | null, more: string | undefined): AgentOptions => {
+  const texts = [system, more].filter((text) => typeof text === 'string')
+  return texts.length === 0 ? {} : { systemPrompt: texts.join('\n\n') }
 }
 
 /** Of a session with skills: they are a plugin in its workspace, of which nothing but the skills is used. */
@@ -111,12 +126,12 @@ function permissionHook(definition: AgentDefinition): HookCallback {
     const { hook_event_name: hookEventName } = input
     if (hookEventName !== 'PreToolUse' && hookEventName !== 'PreSkillShellCommand') return Promise.resolve({})
     const { tool_name: name } = input
-    if (definition.skills.length > 0 && changesSkills(name, input))
+    if (changesProtected(name, input))
       return Promise.resolve({
         hookSpecificOutput: {
           hookEventName,
           permissionDecision: 'deny' as const,
-          permissionDecisionReason: 'the skills of a session cannot be changed',
+          permissionDecisionReason: 'this folder of the session can only be read',
         },
       })
     const permissionDecision = decide(name)
@@ -137,12 +152,13 @@ function permissionHook(definition: AgentDefinition): HookCallback {
   }
 }
 
-/** True for a call that would write into the folder of skills, which no sandbox may protect. */
-function changesSkills(name: string, { cwd, tool_input: input }: { cwd: string; tool_input?: unknown }): boolean {
+/** True for a call that would write into a folder that the agent may only read: there may be no sandbox that keeps it from that. */
+function changesProtected(name: string, { cwd, tool_input: input }: { cwd: string; tool_input?: unknown }): boolean {
   if (name !== TOOL_NAMES.write && name !== TOOL_NAMES.edit) return false
   const { file_path: path } = (input ?? {}) as { file_path?: unknown }
   if (typeof path !== 'string') return false
-  return resolve(cwd, path).toLowerCase().split('/').includes(SKILLS)
+  const parts = resolve(cwd, path).toLowerCase().split('/')
+  return parts.includes(SKILLS) || parts.includes(MEMORY_READ_ONLY)
 }
 
 /** Keeps a call of a web tool within the domains of its agent; undefined: it has no bounds. */

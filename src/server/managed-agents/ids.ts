@@ -14,6 +14,9 @@ export const PREFIXES = {
   credential: 'vcrd_',
   webhookEvent: 'event_',
   webhookDelivery: 'whdl_',
+  memoryStore: 'memstore_',
+  memory: 'mem_',
+  memoryVersion: 'memver_',
 } as const
 
 export type Named = keyof typeof PREFIXES

@@ -106,6 +106,10 @@ export async function changeKept<T extends Kept & { version?: number }>(
 }
 
 export const changedMeanwhile = (kind: ResourceKind, id: string): ApiError =>
-  new ApiError('invalid_request_error', `${kind} ${id} is being changed by other requests; try again`, { status: 409 })
+  new ApiError(
+    'invalid_request_error',
+    `${kind.replaceAll('_', ' ')} ${id} is being changed by other requests; try again`,
+    { status: 409 },
+  )
 
 const byPlace = (a: Placed, b: Placed): number => a.createdAt - b.createdAt || (a.id < b.id ? -1 : Number(a.id > b.id))

@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import type { Clock } from '../../clock.ts'
-import type { Pool } from '../../index.ts'
+import type { Pool, Session } from '../../index.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import type { ApiStore } from '../../store/api-store.ts'
 import type { ServerEnv } from '../context.ts'
@@ -23,6 +23,11 @@ import { Files } from './files/files.ts'
 import type { FileLimits } from './files/files.ts'
 import { ApiError } from '../errors.ts'
 import { Outputs, sessionOfOutput } from './files/outputs.ts'
+import { Memories } from './memory/memories.ts'
+import { MemoryMounts } from './memory/memory-mounts.ts'
+import { memoryRoutes } from './memory/memory-routes.ts'
+import { MemoryStores } from './memory/memory-stores.ts'
+import { MemoryVersions } from './memory/memory-versions.ts'
 import { REGISTRIES } from './networking.ts'
 import type { NetworkingParams } from './networking.ts'
 import { PoolAgents } from './pool-agents.ts'
@@ -36,7 +41,7 @@ import { eventRoutes } from './sessions/event-routes.ts'
 import { SentEvents } from './sessions/sent-events.ts'
 import { sessionArchive } from './sessions/session-archive.ts'
 import { sessionRoutes } from './sessions/session-routes.ts'
-import { ApiSessions, isGone } from './sessions/sessions.ts'
+import { ApiSessions, isGone, lastStatus } from './sessions/sessions.ts'
 import { SkillContents } from './skills/skill-contents.ts'
 import { SkillMounts } from './skills/skill-mounts.ts'
 import { skillRoutes } from './skills/skill-routes.ts'
@@ -116,6 +121,10 @@ export function managedAgents(
     clock,
     warn,
   })
+  const stores = new MemoryStores(resources, now)
+  const memories = new Memories(resources, stores, now)
+  const versions = new MemoryVersions(resources, memories, now)
+  const memory = new MemoryMounts({ store: resources, stores, memories, now, warn })
   const skillMounts = new SkillMounts(skills)
   const files = new Files({ store: resources, contents, outputs, limits: fileLimits, clock, warn })
   const sessions = new ApiSessions({
@@ -127,6 +136,7 @@ export function managedAgents(
     policy,
     quotas,
     skills: skillMounts,
+    memory,
     mounting: new Mounting(files, now, fileLimits.fileStorage),
     expectNews: (tenant, session) => webhooks.expect(tenant, session),
     checkVaults: (tenant, ids) => vaults.vaults.checkUsable(tenant, ids),
@@ -139,7 +149,11 @@ export function managedAgents(
   const forgetting = new Set<Promise<unknown>>()
   // Sessions also go by retention, by the command line, and by other routes.
   listeners.on('session.deleted', ({ session: { tenant, key } }) => {
-    const forgotten = Promise.all([resources.remove('session', tenant, key), answers.forgetSession(tenant, key)])
+    const forgotten = Promise.all([
+      resources.remove('session', tenant, key),
+      answers.forgetSession(tenant, key),
+      memory.forget(tenant, key),
+    ])
       .catch((error: unknown) => warn('what the API kept of a deleted session was not removed', error))
       .finally(() => forgetting.delete(forgotten))
     forgetting.add(forgotten)
@@ -187,11 +201,26 @@ export function managedAgents(
   app.route('/v1/environments', environmentsOf)
   app.route('/v1/files', fileRoutes({ files, quotas }))
   app.route('/v1/vaults', vaults.routes)
+  const memoryOf = memoryRoutes({
+    stores,
+    memories,
+    versions,
+    quotas,
+    admit: async (tenant) => quotas.define(tenant, 'memoryStores', await resources.count('memory_store', tenant)),
+    settled: (tenant) => memory.settled(tenant, isOver),
+  })
+  app.route('/v1/memory_stores', memoryOf)
   app.route('/v1/skills', skillRoutes({ skills, quotas }))
   app.route('/v1/sessions', sessionRoutes({ sessions, budgets, sent }))
   app.route('/v1/sessions', resourceRoutes(sessions))
   app.route('/v1/sessions', eventRoutes({ sessions, sent, streams, clock }))
   return app
+}
+
+/** True if clients know of the end of the last turn. */
+async function isOver(session: Session): Promise<boolean> {
+  const last = await lastStatus(session)
+  return last?.type === 'session.status_idle' && last.stop_reason.type !== 'requires_action'
 }
 
 /** Throws ApiError for a limited network that this server cannot hold, or whose hosts its operator does not let through. */

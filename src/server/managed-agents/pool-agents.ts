@@ -6,6 +6,7 @@ import { configuredName } from './agents.ts'
 import type { ConfiguredAgents } from './agents.ts'
 import type { AgentSkill } from './definition.ts'
 import { placesOf } from './networking.ts'
+import { memoryPrompt } from './memory/memory-mounts.ts'
 import { dollarsOf } from './sessions/session-resource.ts'
 import type { StoredSession } from './sessions/session-resource.ts'
 
@@ -24,6 +25,20 @@ interface Made {
   ceiling: number | undefined
   /** Where it goes, if that is limited. */
   places: string | undefined
+  /** What it is told beside its definition. */
+  prompt: string | undefined
+}
+
+const isSame = (a: Made, b: Made): boolean =>
+  a.base === b.base && a.ceiling === b.ceiling && a.places === b.places && a.prompt === b.prompt
+
+/** An agent of the config whose session has memory stores. */
+function withPrompt({ systemPrompt: own }: AgentOptions, more: string | undefined): AgentOptions {
+  if (more === undefined) return {}
+  if (own === undefined || typeof own === 'string') return { systemPrompt: [own ?? [], more].flat().join('\n\n') }
+  if (Array.isArray(own)) return { systemPrompt: [...own, more] }
+  if (own.type === 'preset') return { systemPrompt: { ...own, append: [own.append ?? [], more].flat().join('\n\n') } }
+  return { systemPrompt: { ...own, prompt: [own.prompt, more].flat() } }
 }
 
 /** Sessions of one version of an agent may have different versions of its skills. */
@@ -66,29 +81,34 @@ export class PoolAgents {
 
   /** The name of the pool's agent for this session, which is defined from then on. */
   nameOf(tenant: string, session: StoredSession): string {
-    const { id, agent, budget, sharesAgent, network, skillNames, vault_ids: vaults } = session
+    const { id, agent, budget, sharesAgent, network, skillNames, resources, vault_ids: vaults } = session
     const configured = configuredName(agent.id, this.#configured)
     if (configured !== undefined && sharesAgent) return configured
     const { model, system, tools, mcp_servers, skills } = agent
     const definition = { model, system, tools, mcp_servers, skills }
     const name = sharesAgent ? `${agent.id}.v${agent.version}${markOf(skills)}` : id
+    const prompt = memoryPrompt(resources)
     const base =
       configured === undefined ? JSON.stringify([definition, skillNames, vaults]) : this.#pool.agentOptions(configured)
     const allow = network && placesOf(network, mcp_servers)
-    const made = { base, ceiling: budget === null ? undefined : dollarsOf(budget), places: allow?.join(' ') }
+    const ceiling = budget === null ? undefined : dollarsOf(budget)
+    const made = { base, ceiling, places: allow?.join(' '), prompt }
     const known = this.#defined.get(name)
     this.#defined.delete(name)
     this.#defined.set(name, made)
-    if (known?.base === made.base && known.ceiling === made.ceiling && known.places === made.places) return name
+    if (known !== undefined && isSame(known, made)) return name
     const options =
       typeof base === 'string'
         ? {
-            ...agentOptions(definition, this.#calls, (url) => this.#fetchOf(tenant, url, session), skillNames),
+            ...agentOptions(definition, this.#calls, (url) => this.#fetchOf(tenant, url, session), {
+              skillNames,
+              prompt,
+            }),
             // Their files are in the workspace of the session before its process starts.
-            ...(skillNames === undefined ? {} : NO_SPARES),
+            ...(skillNames === undefined && prompt === undefined ? {} : NO_SPARES),
             evaluatedPermission: permissionPolicy(definition),
           }
-        : { ...base, ...NO_SPARES }
+        : { ...base, ...NO_SPARES, ...withPrompt(base, prompt) }
     // Its running total goes on over all its processes: the CLI stops at the ceiling of the session, not of a turn.
     const bounded = made.ceiling === undefined ? options : { ...options, maxBudgetUsd: made.ceiling }
     const isolation = allow && { ...bounded.isolation, mode: 'bubblewrap' as const, egress: { allow } }

@@ -131,7 +131,7 @@ export class PostgresResources implements ResourceStore {
   async size(tenant: string): Promise<number> {
     const [row] = await this.#connections.read<{ size: number }>({
       text: `SELECT coalesce(sum(size), 0)::bigint AS size FROM (
-          SELECT sum(octet_length(body)) AS size FROM pool.resources WHERE kind IN ('agent', 'environment', 'session', 'vault', 'vault_credential', 'webhook_delivery') AND tenant = $1
+          SELECT sum(octet_length(body)) AS size FROM pool.resources WHERE kind IN ('agent', 'environment', 'session', 'vault', 'vault_credential', 'webhook_delivery', 'memory_index', 'memory_version', 'memory_mount') AND tenant = $1
           UNION ALL SELECT sum(octet_length(body)) FROM pool.resource_versions WHERE kind = 'agent' AND tenant = $1) sizes`,
       values: [tenant],
       timeoutMs: LONG_QUERY_MS,

@@ -2,7 +2,16 @@ import { z } from 'zod'
 import { formatWall } from '../../../clock.ts'
 import { ConfigError } from '../../../errors.ts'
 import type { Session } from '../../../index.ts'
-import { NESTED, OUTPUTS, SKILLS, UPLOADED, UPLOADED_AT, placeOf } from '../../../session-paths.ts'
+import {
+  MEMORY,
+  MEMORY_READ_ONLY,
+  NESTED,
+  OUTPUTS,
+  SKILLS,
+  UPLOADED,
+  UPLOADED_AT,
+  placeOf,
+} from '../../../session-paths.ts'
 import { formatSize } from '../../../units.ts'
 import { ApiError } from '../../errors.ts'
 import type { Files } from '../files/files.ts'
@@ -37,8 +46,17 @@ export const fileMount: z.ZodType<FileMount> = z.discriminatedUnion(
       mount_path: z.string().min(1).max(1_024).nullish(),
     }),
   ],
-  { error: 'type must be file: this server has neither github_repository nor memory_store yet' },
+  {
+    error:
+      'type must be file: memory stores are attached when a session begins, and this server has no github_repository',
+  },
 )
+
+export const filesOf = (resources: readonly { type: string }[]): FileResource[] =>
+  resources.filter((resource): resource is FileResource => resource.type === 'file')
+
+/** What agents may only read. */
+const RESERVED: readonly string[] = [SKILLS, MEMORY_READ_ONLY]
 
 /** Says of a path that cannot be used which field has it. */
 function refused(error: unknown): never {
@@ -50,7 +68,7 @@ function refused(error: unknown): never {
 interface Target {
   tenant: string
   session: Session
-  mounted: readonly FileResource[]
+  mounted: readonly { type: string }[]
 }
 
 /** Copies uploaded files into workspaces. */
@@ -77,16 +95,18 @@ export class Mounting {
 
   /** Throws ApiError, FilesError. */
   async mount(
-    { tenant, session, mounted }: Target,
+    { tenant, session, mounted: given }: Target,
     { file_id: fileId, mount_path: path }: FileMount,
   ): Promise<FileResource> {
-    if (mounted.length >= MAX_RESOURCES)
+    const mounted = filesOf(given)
+    if (given.length >= MAX_RESOURCES)
       throw new ApiError('invalid_request_error', `resources: a session has at most ${MAX_RESOURCES}`)
     const file = await this.#files.retrieve(tenant, fileId)
     const named = path ?? (session.isSandboxed ? `${UPLOADED_AT}/${fileId}` : `${UPLOADED}/${file.filename}`)
     const { within, at } = await session.placeOf(named).catch(refused)
-    if (within.split('/')[0]?.toLowerCase() === SKILLS)
-      throw new ApiError('invalid_request_error', `mount_path: ${SKILLS} is for skills; name another place`)
+    const top = within.split('/')[0]?.toLowerCase() ?? ''
+    if (RESERVED.includes(top) || (top === MEMORY && given.some(({ type }) => type === 'memory_store')))
+      throw new ApiError('invalid_request_error', `mount_path: ${top} is for skills or memory; name another place`)
     const { cwd } = await session.info()
     if (mounted.some(({ mount_path: taken }) => placeOf(taken, cwd).within === within))
       throw new ApiError('invalid_request_error', `mount_path: ${at} has another resource of this session`)

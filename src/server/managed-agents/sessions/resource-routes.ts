@@ -5,10 +5,15 @@ import { ApiError } from '../../errors.ts'
 import { readLimit } from '../pages.ts'
 import { readBody } from '../request.ts'
 import { described } from '../routes.ts'
-import { MAX_RESOURCES, fileMount } from './file-resources.ts'
+import { MAX_RESOURCES, fileMount, filesOf } from './file-resources.ts'
+import type { MemoryResource } from '../memory/memory-mounts.ts'
 import type { FileResource } from './file-resources.ts'
 import { findSession } from './session-routes.ts'
 import type { ApiSessions, Found } from './sessions.ts'
+
+/** A memory store is known by its own id. */
+const cursorOf = (resource: FileResource | MemoryResource): string =>
+  resource.type === 'file' ? resource.id : resource.memory_store_id
 
 /** `/v1/sessions/{id}/resources`. */
 export function resourceRoutes(sessions: ApiSessions): Hono<ServerEnv> {
@@ -16,7 +21,7 @@ export function resourceRoutes(sessions: ApiSessions): Hono<ServerEnv> {
   const find = async (c: Context<ServerEnv>): Promise<{ found: Found; resource: FileResource }> => {
     const found = await findSession(sessions, c)
     const id = c.req.param('resource') ?? ''
-    const resource = found.resource.resources.find((one) => one.id === id)
+    const resource = filesOf(found.resource.resources).find((one) => one.id === id)
     if (resource === undefined) throw new ApiError('not_found_error', `resource ${id} was not found`)
     return { found, resource }
   }
@@ -35,10 +40,14 @@ export function resourceRoutes(sessions: ApiSessions): Hono<ServerEnv> {
       const { resources } = (await findSession(sessions, c)).resource
       const limit = readLimit(c.req.query('limit'), MAX_RESOURCES)
       const page = c.req.query('page')
-      const from = page === undefined ? 0 : resources.findIndex(({ id }) => id === page)
+      const from = page === undefined ? 0 : resources.findIndex((resource) => cursorOf(resource) === page)
       if (from === -1)
         throw new ApiError('invalid_request_error', 'page: is not a cursor of this list; take next_page as it came')
-      return c.json({ data: resources.slice(from, from + limit), next_page: resources[from + limit]?.id ?? null })
+      const next = resources[from + limit]
+      return c.json({
+        data: resources.slice(from, from + limit),
+        next_page: next === undefined ? null : cursorOf(next),
+      })
     },
   )
   app.get(

@@ -93,7 +93,8 @@ export class SentEvents {
         'invalid_request_error',
         'the session waits for an answer to what it asked; send user.tool_confirmation, user.custom_tool_result, or user.interrupt',
       )
-    const context = await pendingSystemMessages(session)
+    const remembered = await sessions.remember(found)
+    const context = [...remembered, ...(await pendingSystemMessages(session))]
     const input = (await files.resolve(tenant, content)) as TurnInput
     const showPrompt = (input as unknown) === content ? {} : { showPrompt: content }
     const eventId = id === undefined ? {} : { eventId: id }
@@ -103,6 +104,7 @@ export class SentEvents {
         session.send(input, { context, onBusy, onLeave: 'detach', lastEvents, ...eventId, ...showPrompt }),
       )
       try {
+        sessions.follow(found, turn)
         const accepted = await turn.promptStored
         if (accepted !== undefined) return accepted.event
       } catch (error) {

@@ -42,7 +42,20 @@ const kept: z.ZodType<Kept> = z.object({
   metadata,
   budget: budget.nullable(),
   resources: z
-    .array(z.object({ ...times, type: z.literal('file'), id, file_id: id, mount_path: z.string().min(1).max(4_096) }))
+    .array(
+      z.discriminatedUnion('type', [
+        z.object({ ...times, type: z.literal('file'), id, file_id: id, mount_path: z.string().min(1).max(4_096) }),
+        z.object({
+          type: z.literal('memory_store'),
+          memory_store_id: id,
+          access: z.enum(['read_write', 'read_only']),
+          instructions: z.string().max(4_096).nullable(),
+          name: z.string().max(255),
+          description: z.string().max(1_024),
+          mount_path: z.string().regex(/^(?:\/mnt\/|\.agent-)?memory\/[a-z0-9-]{1,80}$/),
+        }),
+      ]),
+    )
     .max(MAX_RESOURCES),
   ...times,
   archived_at: at.nullable(),

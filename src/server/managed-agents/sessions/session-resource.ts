@@ -2,6 +2,7 @@ import type { AgentResource } from '../agents.ts'
 import { toRow } from '../kept.ts'
 import type { Resource } from '../../../store/api-store.ts'
 import type { Limited } from '../networking.ts'
+import type { MemoryResource } from '../memory/memory-mounts.ts'
 import type { FileResource } from './file-resources.ts'
 import type { Budget } from './session-schema.ts'
 
@@ -16,7 +17,7 @@ export interface SessionResource {
   title: string | null
   metadata: Record<string, string>
   budget: Budget | null
-  resources: FileResource[]
+  resources: (FileResource | MemoryResource)[]
   created_at: string
   updated_at: string
   archived_at: string | null

@@ -57,7 +57,17 @@ function addCollection(app: Hono<ServerEnv>, { sessions, sent }: SessionRoutes):
     described({
       operationId: 'listSessions',
       summary: 'List sessions',
-      query: ['page', 'limit', 'order', 'include_archived', 'agent_id', 'agent_version', 'statuses[]', ...TIME_BOUNDS],
+      query: [
+        'page',
+        'limit',
+        'order',
+        'include_archived',
+        'agent_id',
+        'agent_version',
+        'memory_store_id',
+        'statuses[]',
+        ...TIME_BOUNDS,
+      ],
     }),
     async (c) => {
       const page = await sessions.list(c.var.caller.tenant, readListRequest(c))
@@ -72,6 +82,7 @@ const readListRequest = (c: Context<ServerEnv>): SessionListRequest => ({
   order: readOrder(c, 'desc'),
   includeArchived: readSwitch('include_archived', c.req.query('include_archived')),
   agentId: c.req.query('agent_id'),
+  memoryStoreId: c.req.query('memory_store_id'),
   agentVersion: readNumber('agent_version', c.req.query('agent_version')),
   statuses: readList(c.req.queries(), 'statuses', STATUSES) as SessionStatus[] | undefined,
   ...readBounds(c),

@@ -2,6 +2,8 @@ import { z } from 'zod'
 import type { SentBlock } from '../../content-block.ts'
 import { agentOverrides, metadata, metadataPatch, unsupported } from '../schema.ts'
 import type { AgentOverrides, MetadataPatch } from '../schema.ts'
+import { memoryMount } from '../memory/memory-mounts.ts'
+import type { MemoryMount } from '../memory/memory-mounts.ts'
 import { MAX_RESOURCES, fileMount } from './file-resources.ts'
 import type { FileMount } from './file-resources.ts'
 
@@ -46,7 +48,7 @@ export interface SessionCreate {
   budget?: Budget | undefined
   initial_events?: Extract<SentEvent, { type: 'user.message' }>[] | undefined
   metadata?: Record<string, string> | undefined
-  resources?: FileMount[] | undefined
+  resources?: (FileMount | MemoryMount)[] | undefined
   title?: string | null | undefined
   vault_ids?: string[] | undefined
 }
@@ -58,6 +60,11 @@ export interface SessionUpdate {
   metadata?: MetadataPatch | undefined
   title?: string | null | undefined
 }
+
+const resourceMount: z.ZodType<FileMount | MemoryMount> = z
+  .looseObject({ type: z.enum(['file', 'memory_store'], { error: 'must be file or memory_store' }) })
+  .transform((value): unknown => value)
+  .pipe(z.union([fileMount, memoryMount]))
 
 /** A field that may not be there. */
 const refused = (error: string): z.ZodType<undefined> => z.undefined({ error }).optional()
@@ -191,7 +198,7 @@ export const sessionCreate: z.ZodType<SessionCreate> = z.strictObject({
     .max(MAX_INITIAL_EVENTS)
     .optional(),
   metadata: metadata.optional(),
-  resources: z.array(fileMount).max(MAX_RESOURCES).optional(),
+  resources: z.array(resourceMount).max(MAX_RESOURCES).optional(),
   title: z.string().max(512).nullish(),
   vault_ids: z.array(id).max(MOST_VAULTS).optional(),
 })

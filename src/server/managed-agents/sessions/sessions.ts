@@ -1,5 +1,5 @@
 import { formatWall, parseWall } from '../../../clock.ts'
-import type { Pool, PoolEvents, Session, SessionEvent, SessionInfo } from '../../../index.ts'
+import type { Pool, PoolEvents, Session, SessionEvent, SessionInfo, Turn } from '../../../index.ts'
 import { SessionBusyError, SessionGoneError } from '../../../index.ts'
 import { ApiError } from '../../errors.ts'
 import type { Quotas } from '../../limits.ts'
@@ -16,6 +16,8 @@ import type { PoolAgents } from '../pool-agents.ts'
 import { redefine } from '../definition.ts'
 import type { AgentSkill } from '../definition.ts'
 import type { ResourceStore } from '../../../store/api-store.ts'
+import { memoriesOf } from '../memory/memory-mounts.ts'
+import type { MemoryMounts } from '../memory/memory-mounts.ts'
 import type { SkillMounts } from '../skills/skill-mounts.ts'
 import type { StoredVersion } from '../skills/skills.ts'
 import type { FileMount, FileResource, Mounting } from './file-resources.ts'
@@ -51,6 +53,7 @@ export interface SessionListRequest extends ListRequest {
   agentId: string | undefined
   agentVersion: number | undefined
   statuses: readonly SessionStatus[] | undefined
+  memoryStoreId: string | undefined
 }
 
 interface SessionsContext {
@@ -69,6 +72,7 @@ interface SessionsContext {
   checkVaults: (tenant: string, vaultIds: readonly string[]) => Promise<void>
   /** True if the session was told that this server has refused its credential. */
   hasRefused: (of: { tenant: string; session: string }, url: string) => boolean
+  memory: MemoryMounts
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -83,7 +87,7 @@ export class ApiSessions {
 
   /** Begins a session. Throws ApiError. */
   async create(tenant: string, params: SessionCreate): Promise<Found> {
-    const { agents, environments, poolAgents, pool, store, quotas, now, skills } = this.#context
+    const { agents, environments, poolAgents, pool, store, quotas, now, skills, memory } = this.#context
     const { id: agentId, version, type, ...overrides } = params.agent
     const agent = await agents.retrieve(tenant, agentId, version)
     if (agent.archived_at !== null) throw new ApiError('invalid_request_error', `agent: ${agentId} is archived`)
@@ -113,6 +117,9 @@ export class ApiSessions {
         `vault_ids: ${agentId} comes from the server’s config, which has the credentials of its MCP servers`,
       )
     await this.#context.checkVaults(tenant, vaultIds)
+    const mounts = params.resources ?? []
+    const memoryMounts = mounts.filter((mount) => mount.type === 'memory_store')
+    const memories = await memory.attach(tenant, memoryMounts)
     const at = formatWall(now())
     const resource: StoredSession = {
       id: newId('session'),
@@ -121,11 +128,16 @@ export class ApiSessions {
       title: params.title ?? null,
       metadata: params.metadata ?? {},
       budget: params.budget ?? null,
-      resources: [],
+      resources: memories,
       created_at: at,
       updated_at: at,
       archived_at: null,
-      sharesAgent: type === 'agent' && params.budget === undefined && network === undefined && vaultIds.length === 0,
+      sharesAgent:
+        type === 'agent' &&
+        params.budget === undefined &&
+        network === undefined &&
+        vaultIds.length === 0 &&
+        memoryMounts.length === 0,
       ...(network === undefined ? {} : { network }),
       ...(vaultIds.length === 0 ? {} : { vault_ids: vaultIds }),
       ...(versions.length === 0 ? {} : { skillNames: versions.map(({ name }) => name) }),
@@ -133,7 +145,8 @@ export class ApiSessions {
     const session = await quotas.beginSession(tenant, () =>
       pool.session(resource.id, { tenant, agent: poolAgents.nameOf(tenant, resource) }),
     )
-    resource.resources = await this.#mounted(tenant, session, params.resources ?? [], versions)
+    const files = mounts.filter((mount) => mount.type === 'file')
+    resource.resources = await this.#mounted({ tenant, resource, session }, files, versions)
     // Last, so that no client finds a session that the pool does not have.
     await store.create(toSessionRow(tenant, resource))
     return { tenant, resource, session }
@@ -160,16 +173,15 @@ export class ApiSessions {
 
   /** Makes the folders of a new session, and puts files into its workspace. Without all of them there is no session. */
   async #mounted(
-    tenant: string,
-    session: Session,
+    { tenant, resource, session }: Found,
     mounts: readonly FileMount[],
     versions: readonly StoredVersion[],
-  ): Promise<FileResource[]> {
-    const { mounting, skills } = this.#context
+  ): Promise<StoredSession['resources']> {
+    const { mounting, skills, memory } = this.#context
     try {
       await mounting.prepare(session)
       if (versions.length > 0) await skills.place(tenant, session, versions)
-      const mounted: FileResource[] = []
+      const mounted: StoredSession['resources'] = memory.placed(session, resource.resources)
       for (const mount of mounts) mounted.push(await mounting.mount({ tenant, session, mounted }, mount))
       return mounted
     } catch (error) {
@@ -201,7 +213,7 @@ export class ApiSessions {
     await this.#context.mounting.unmount(found.session, path)
     await this.#change(found, async (before) => ({
       ...before.resource,
-      resources: before.resource.resources.filter((other) => other.id !== id),
+      resources: before.resource.resources.filter((other) => other.type !== 'file' || other.id !== id),
       updated_at: formatWall(this.#context.now()),
     }))
   }
@@ -347,15 +359,18 @@ export class ApiSessions {
   }
 
   async list(tenant: string, request: SessionListRequest): Promise<Page<WireSession>> {
-    const { agentId, agentVersion, statuses, ...rest } = request
+    const { agentId, agentVersion, statuses, memoryStoreId, ...rest } = request
     const working = statuses === undefined ? undefined : await this.#working(tenant)
     const found = await listKept<StoredSession>(this.#context.store, {
       kind: 'session',
       tenant,
       parent: agentId,
       ...rest,
-      matches({ id, agent }) {
+      matches(kept) {
+        const { id, agent, resources } = whole(kept)
         if (working !== undefined && statuses?.includes(working.get(id) ?? 'idle') !== true) return false
+        if (memoryStoreId !== undefined && !memoriesOf(resources).some((one) => one.memory_store_id === memoryStoreId))
+          return false
         return agentId === undefined || agentVersion === undefined || agent.version === agentVersion
       },
     })
@@ -369,6 +384,17 @@ export class ApiSessions {
     await this.#checkAgent(tenant, resource.agent)
     this.#checkNetwork(resource.network, resource.agent)
     if (resource.agent.skills.length > 0 && resource.skillNames === undefined) await this.#placeSkills(found)
+  }
+
+  /** Gives the session what is in its memory stores now; what its agent is to be told. Not while a turn runs. */
+  async remember({ tenant, session, resource: { resources } }: Found): Promise<string[]> {
+    if ((await this.status(session)) !== 'idle') return []
+    return this.#context.memory.before({ tenant, session, resources })
+  }
+
+  /** At the end of this turn, brings what its agent has changed into its memory stores. */
+  follow({ tenant, session, resource: { resources } }: Found, turn: Turn): void {
+    this.#context.memory.follow({ tenant, session, resources }, turn.result)
   }
 
   /** Throws ApiError once the session has used up its budget. */
@@ -471,7 +497,7 @@ export class ApiSessions {
 const asSkill = ({ skill_id, id }: StoredVersion): AgentSkill => ({ type: 'custom', skill_id, version: id })
 
 /** Earlier releases kept no resources. */
-const whole = (kept: Omit<StoredSession, 'resources'> & { resources?: FileResource[] }): StoredSession => ({
+const whole = (kept: Omit<StoredSession, 'resources'> & { resources?: StoredSession['resources'] }): StoredSession => ({
   ...kept,
   resources: kept.resources ?? [],
 })

@@ -172,7 +172,8 @@ describe('A skill', () => {
     expect((await skills.list()).data).toEqual([])
     const mine = await all.other.beta.skills.create({ files: await filesOf({ 'SKILL.md': text() }) })
     // A version is found by its own skill alone.
-    const crossed = skills.versions.retrieve(version, { skill_id: mine.id })
+    const { id: twin } = await upload(all)
+    const crossed = all.client.beta.skills.versions.retrieve(version, { skill_id: twin })
     await expect(crossed).rejects.toThrow(NotFoundError)
     await all.pool.eraseTenant('acme')
     await expect.poll(async () => (await all.client.beta.skills.list()).data).toEqual([])

@@ -460,7 +460,6 @@ describe('The list of sessions', () => {
 
   test.each([
     [{ deployment_id: 'd' }, 'deployment_id: is not supported'],
-    [{ memory_store_id: 'm' }, 'memory_store_id: is not supported'],
     [{ statuses: ['asleep'] }, 'is not one of idle, running'],
     [{ order: 'random' }, 'order: must be asc or desc'],
     [{ limit: 101 }, 'limit: must be a whole number'],
@@ -527,7 +526,11 @@ describe('The list of events', () => {
 describe('What this server has not', () => {
   test.each<[string, Partial<SessionCreateParams>, string]>([
     ['files, where none are kept', { resources: [{ type: 'file', file_id: 'file_1' }] }, 'this server keeps no files'],
-    ['a memory store', { resources: [{ type: 'memory_store', memory_store_id: 'm' }] }, 'type must be file'],
+    [
+      'a memory store of nobody',
+      { resources: [{ type: 'memory_store', memory_store_id: 'm' }] },
+      'store m was not found',
+    ],
     [
       'outcomes',
       { initial_events: [{ type: 'user.define_outcome', description: 'x' } as never] },

@@ -138,7 +138,7 @@ describe('Files of a session', () => {
     )
     await resources.add(id, { type: 'file', file_id: more })
     const repository = { type: 'github_repository', url: 'https://github.com/a/b', authorization_token: 't' } as const
-    await expect(begin(all, [repository])).rejects.toThrow('neither github_repository nor memory_store')
+    await expect(begin(all, [repository])).rejects.toThrow('must be file or memory_store')
     await all.client.beta.sessions.archive(id)
     await expect(resources.add(id, { type: 'file', file_id: more, mount_path: 'c' })).rejects.toThrow('is archived')
   })
