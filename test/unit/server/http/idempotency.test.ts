@@ -251,7 +251,7 @@ describe('A key', () => {
       paths: Record<string, Record<string, { parameters?: { name: string }[] }>>
     }
     const posts = Object.entries(paths).flatMap(([path, { post: described }]) =>
-      path.startsWith('/v1/') && described !== undefined && !/^\/v1\/(?:messages|files)\b/.test(path)
+      path.startsWith('/v1/') && described !== undefined && !/^\/v1\/(?:messages|files|skills)\b/.test(path)
         ? [described.parameters?.map(({ name }) => name)]
         : [],
     )
