@@ -30,7 +30,6 @@ export class EventTrim {
     if (least([maxEvents, maxAgeMs, maxBytes]) === Infinity) return 0
     const { uid } = session
     const { first, last, size } = await this.#store.eventTotals(uid)
-    if (last === 0) return 0
     const since = calendarOf(this.#clock).earliest - maxAgeMs
     let before = Math.max(first, last - maxEvents + 1)
     if (size > maxBytes || maxAgeMs !== Infinity) {

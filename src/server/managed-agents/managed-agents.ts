@@ -21,15 +21,13 @@ import { fileRoutes } from './files/file-routes.ts'
 import { FileSources } from './files/file-sources.ts'
 import { Files } from './files/files.ts'
 import type { FileLimits } from './files/files.ts'
-import { ApiError } from '../errors.ts'
 import { Outputs, sessionOfOutput } from './files/outputs.ts'
 import { Memories } from './memory/memories.ts'
 import { MemoryMounts } from './memory/memory-mounts.ts'
 import { memoryRoutes } from './memory/memory-routes.ts'
 import { MemoryStores } from './memory/memory-stores.ts'
 import { MemoryVersions } from './memory/memory-versions.ts'
-import { REGISTRIES } from './networking.ts'
-import type { NetworkingParams } from './networking.ts'
+import { refuseUnlimited } from './networking.ts'
 import { PoolAgents } from './pool-agents.ts'
 import { readBodies, refuseWorkspace } from './request.ts'
 import { agentRoutes, environmentRoutes } from './routes.ts'
@@ -221,29 +219,6 @@ export function managedAgents(
 async function isOver(session: Session): Promise<boolean> {
   const last = await lastStatus(session)
   return last?.type === 'session.status_idle' && last.stop_reason.type !== 'requires_action'
-}
-
-/** Throws ApiError for a limited network that this server cannot hold, or whose hosts its operator does not let through. */
-function refuseUnlimited(pool: Pool, tenant: string, params: NetworkingParams | null | undefined): void {
-  if (params?.type !== 'limited') return
-  const { egressProblem } = pool
-  if (egressProblem !== undefined)
-    throw new ApiError(
-      'invalid_request_error',
-      `config.networking.type: this server cannot limit the network of agents: ${egressProblem}; ask its operator, or write unrestricted`,
-    )
-  const reaches = (name: string): boolean => pool.allowsEgress(tenant, new URL(`https://${name.replace('*', 'any')}`))
-  if (params.allow_package_managers === true && !REGISTRIES.some(reaches))
-    throw new ApiError(
-      'invalid_request_error',
-      'config.networking.allow_package_managers: this server lets agents reach none of their registries; ask its operator for isolation.egress',
-    )
-  const closed = params.allowed_hosts?.find((name) => !reaches(name))
-  if (closed !== undefined)
-    throw new ApiError(
-      'invalid_request_error',
-      `config.networking.allowed_hosts: this server does not let agents reach ${closed}; ask its operator for isolation.egress`,
-    )
 }
 
 function unlessGone(error: unknown): undefined {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Pool } from '../../index.ts'
 import { ApiError } from '../errors.ts'
 import type { McpServer } from './schema.ts'
 
@@ -25,7 +26,7 @@ export type Networking = { type: 'unrestricted' } | Limited
 const MAX_HOSTS = 256
 
 /** The registries of the package managers that environments name. */
-export const REGISTRIES: readonly string[] = [
+const REGISTRIES: readonly string[] = [
   'pypi.org',
   'files.pythonhosted.org',
   'registry.npmjs.org',
@@ -101,5 +102,32 @@ export function checkServers(limited: Limited | undefined, servers: readonly Mcp
     throw new ApiError(
       'invalid_request_error',
       `mcp_servers: the environment does not let "${closed.name}" through; set allow_mcp_servers, or add ${new URL(closed.url).hostname} to allowed_hosts`,
+    )
+}
+
+/** Throws ApiError for a limited network that this server cannot hold, or whose hosts its operator does not let through. */
+export function refuseUnlimited(
+  pool: Pick<Pool, 'egressProblem' | 'allowsEgress'>,
+  tenant: string,
+  params: NetworkingParams | null | undefined,
+): void {
+  if (params?.type !== 'limited') return
+  const { egressProblem } = pool
+  if (egressProblem !== undefined)
+    throw new ApiError(
+      'invalid_request_error',
+      `config.networking.type: this server cannot limit the network of agents: ${egressProblem}; ask its operator, or write unrestricted`,
+    )
+  const reaches = (name: string): boolean => pool.allowsEgress(tenant, new URL(`https://${name.replace('*', 'any')}`))
+  if (params.allow_package_managers === true && !REGISTRIES.some(reaches))
+    throw new ApiError(
+      'invalid_request_error',
+      'config.networking.allow_package_managers: this server lets agents reach none of their registries; ask its operator for isolation.egress',
+    )
+  const closed = params.allowed_hosts?.find((name) => !reaches(name))
+  if (closed !== undefined)
+    throw new ApiError(
+      'invalid_request_error',
+      `config.networking.allowed_hosts: this server does not let agents reach ${closed}; ask its operator for isolation.egress`,
     )
 }

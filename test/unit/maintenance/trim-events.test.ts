@@ -61,3 +61,24 @@ test('A dry run counts them, and removes none', async () => {
   expect(await made.trim([{ maxEvents: 4 }], true)).toBe(6)
   expect(await made.first()).toBe(1)
 })
+
+test('A session without events, and one that another host has now, keep what they have', async () => {
+  const clock = new FakeClock()
+  const store = new MemoryStore()
+  const record = newRecord({ tenant: 't', key: 'k', agent: 'a', cwd: undefined }, 0)
+  const host = await OneHost.of(store)
+  await host.put(record)
+  let asked = 0
+  const events = new EventTrim({ store, clock, sessions: { trimEvents: () => Promise.resolve((asked += 1) === 0) } })
+  const trim = (rule: Partial<typeof NONE>): Promise<number> =>
+    events.trim(record, [{ ...NONE, ...rule }], { dryRun: false })
+  for (const rule of [{ maxEvents: 0 }, { maxEventAgeMs: 1 }, { maxEventSizeBytes: 0 }])
+    expect(await trim(rule)).toBe(0)
+  expect(asked).toBe(0)
+  const event = { id: 'e', type: 'x', at: 0, json: '""' }
+  await host.appendEvents(
+    record.uid,
+    [1, 2].map((number) => ({ ...event, id: `e${number}`, number })),
+  )
+  expect([await trim({ maxEvents: 1 }), asked]).toEqual([0, 1])
+})

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { checkServers, networkingOf, placesOf } from '../../../../src/server/managed-agents/networking.ts'
-import type { Limited } from '../../../../src/server/managed-agents/networking.ts'
+import {
+  checkServers,
+  networkingOf,
+  placesOf,
+  refuseUnlimited,
+} from '../../../../src/server/managed-agents/networking.ts'
+import type { Limited, NetworkingParams } from '../../../../src/server/managed-agents/networking.ts'
 
 const OPEN = { type: 'unrestricted' } as const
 const SHOP = { type: 'url' as const, name: 'shop', url: 'https://shop.example/mcp' }
@@ -72,5 +77,35 @@ describe('An MCP server that a limited network does not let through', () => {
 
   test('is refused at another port than that of the web, too', () => {
     expect(() => checkServers(limited({ allowed_hosts: ['box.example'] }), [LOCAL])).toThrow('"local"')
+  })
+})
+
+describe('A limited network that a request asks for', () => {
+  /** What the server says of it, which lets agents reach these hosts. */
+  const check =
+    (params: NetworkingParams | null | undefined, open: readonly string[] = [], problem?: string) =>
+    (): void => {
+      const allowsEgress = (tenant: string, { host }: URL): boolean => tenant === 'acme' && open.includes(host)
+      refuseUnlimited({ egressProblem: problem, allowsEgress }, 'acme', params)
+    }
+
+  test('is refused by a server that cannot limit one, and no other network is', () => {
+    expect(check({ type: 'limited' }, [], 'there is no sandbox')).toThrow('of agents: there is no sandbox; ask')
+    for (const params of [OPEN, null, undefined]) expect(check(params, [], 'there is no sandbox')).not.toThrow()
+  })
+
+  test('has hosts alone that the operator lets through', () => {
+    const asks = { type: 'limited' as const, allowed_hosts: ['a.example', '*.b.example'] }
+    expect(check(asks, ['a.example', 'any.b.example'])).not.toThrow()
+    expect(check(asks, ['a.example'])).toThrow('does not let agents reach *.b.example')
+    expect(check(asks, ['any.b.example'])).toThrow('does not let agents reach a.example')
+    expect(check({ type: 'limited' })).not.toThrow()
+  })
+
+  test('has package managers if one of their registries is let through', () => {
+    const asks = { type: 'limited' as const, allow_package_managers: true }
+    expect(check(asks, ['pypi.org'])).not.toThrow()
+    expect(check(asks, ['other.example'])).toThrow('reach none of their registries')
+    expect(check({ ...asks, allow_package_managers: false })).not.toThrow()
   })
 })
