@@ -48,6 +48,25 @@ test('is the work of one host of those that share a store, and of another when t
   await vi.waitFor(() => expect(expired).toEqual(['a by one', 'b by other']))
 })
 
+test('goes on after its time if it fails, and says that it did', async () => {
+  const store = new MemoryStore()
+  const setup = await fakes({ store, retention: { maxAge: '1s', interval: '30s' } })
+  await used(setup, 'old')
+  const error = new Error('no disk')
+  const list = vi.spyOn(store, 'list').mockRejectedValue(error)
+  await setup.clock.advance(31_000)
+  await vi.waitFor(() =>
+    expect(setup.told('warning')).toMatchObject([
+      { message: 'what has outlived its retention was not removed', error: { message: 'no disk' } },
+    ]),
+  )
+  list.mockRestore()
+  await setup.clock.advance(28_000)
+  expect([setup.told('warning').length, await keys(setup)]).toEqual([1, ['old']])
+  await setup.clock.advance(3_000)
+  await vi.waitFor(async () => expect(await keys(setup)).toEqual([]))
+})
+
 test('never touches a session that has a process', async () => {
   const setup = await fakes({ retention: { maxSessions: 1 } })
   const live = await setup.session('live')
