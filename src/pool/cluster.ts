@@ -9,6 +9,8 @@ interface ClusterContext {
   membership: Membership
   peers: Peers
   sessions: Sessions
+  /** True when this host takes no turn any more. */
+  isDraining: () => boolean
 }
 
 /** The other hosts of the store, for servers that pass requests on to the owner of a session. */
@@ -16,8 +18,10 @@ export class PoolCluster {
   readonly #membership: Membership
   readonly #sessions: Sessions
   readonly #peers: Peers
+  readonly #isDraining: () => boolean
 
-  constructor({ membership, peers, sessions }: ClusterContext) {
+  constructor({ membership, peers, sessions, isDraining }: ClusterContext) {
+    this.#isDraining = isDraining
     this.#membership = membership
     this.#sessions = sessions
     this.#peers = peers
@@ -40,6 +44,11 @@ export class PoolCluster {
     }
     const known = this.#peers.knownOwner(tenant, key)
     return known === undefined ? this.#peers.placeOf(tenant, key) : { peer: known }
+  }
+
+  /** False: this host drains, and gives the session away unless it runs a turn. */
+  keeps(tenant: string, key: string): boolean {
+    return !this.#isDraining() || this.#sessions.active.get({ tenant, key })?.running !== undefined
   }
 
   /** How many sessions a tenant has at all hosts, counted up to `atMost`. Rejects with StoreError. */

@@ -220,7 +220,12 @@ export class Pool implements AsyncDisposable {
     const services = { clock, emitter, agents, peers }
     this.#sessions = new Sessions({ store, member, driver, fleet, ledger, settings, transcripts, services, host })
     if (peers !== undefined && membership !== undefined)
-      this.#cluster = new PoolCluster({ membership, peers, sessions: this.#sessions })
+      this.#cluster = new PoolCluster({
+        membership,
+        peers,
+        sessions: this.#sessions,
+        isDraining: () => fleet.gate.draining,
+      })
     const { stored } = this.#sessions
     this.#queries = new Queries({ clock, store, sessions: this.#sessions, agents, driver, emitter })
     const { retention } = settings
@@ -568,7 +573,11 @@ export class Pool implements AsyncDisposable {
     this.#fleet.gate.suspend('draining')
     // The others learn at once that this host takes nothing.
     void this.#parts.membership?.hurry()
-    await Promise.race([this.#sessions.turns.settled(), aborted(cut)])
+    const error = new PoolClosedError()
+    // A process that has yet to start would hold up the end of this host, and there is one that can start it.
+    if (this.hosts().some(({ state, isThisHost }) => state === 'ready' && !isThisHost))
+      for (const session of this.#sessions.active) session.handOver(error)
+    await Promise.race([this.#sessions.turns.ended(), aborted(cut)])
     await this.close()
   }
 

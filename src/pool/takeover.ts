@@ -1,7 +1,7 @@
 import type { MembershipListener } from '../cluster/membership.ts'
 import type { CancelTimer, Clock } from '../clock.ts'
 import type { Driver } from '../driver/driver.ts'
-import { FencedError } from '../errors.ts'
+import { FencedError, PoolClosedError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
 import type { Gate } from '../admission/gate.ts'
 import { takeOver } from '../sessions/open-turns.ts'
@@ -61,7 +61,9 @@ export class Takeover implements MembershipListener {
   /** Other hosts go on with sessions at once that nothing goes on with here. */
   #giveBackIdle(): void {
     for (const session of this.#context.sessions.active)
-      session.giveBack().catch((error: unknown) => this.trouble('a session was not given back yet', error))
+      session
+        .giveBack(new PoolClosedError())
+        .catch((error: unknown) => this.trouble('a session was not given back yet', error))
   }
 
   extended(until: number): void {

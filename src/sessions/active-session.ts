@@ -193,9 +193,12 @@ export class ActiveSession implements WorkerOwner {
 
   /** True when nothing is going on: it may be forgotten, and read from the store again. */
   get quiet(): boolean {
-    const workerless = this.#worker === undefined && this.#opening === undefined
     const recorded = this.journal?.busy !== true && this.#unprompted?.active !== true
-    return workerless && recorded && this.#turns.empty && this.#held === 0
+    return this.#isAtRest && recorded && this.#held === 0
+  }
+
+  get #isAtRest(): boolean {
+    return this.#worker === undefined && this.#opening === undefined && this.#turns.empty
   }
 
   /** The session is in use beside its turns: meanwhile no second object for it may be created. */
@@ -235,10 +238,12 @@ export class ActiveSession implements WorkerOwner {
     })
   }
 
-  /** Gives it back to the store for a host that asks for it. False: something goes on with it here. */
-  async giveBack(): Promise<boolean> {
+  /** Gives it back to the store for a host that asks for it. False: something goes on with it here. `leaving`: who follows it is told this, and leaves. */
+  async giveBack(leaving?: Error): Promise<boolean> {
     const { ownership } = this
-    if (this.#gone !== undefined || ownership === undefined || this.running !== undefined || this.#isInUse) return false
+    if (this.#gone !== undefined || ownership === undefined || this.running !== undefined) return false
+    if (leaving !== undefined) this.journal?.end(leaving)
+    else if (this.#isInUse) return false
     try {
       await this.hibernate()
     } catch (error) {
@@ -247,7 +252,8 @@ export class ActiveSession implements WorkerOwner {
     }
     await this.journal?.written()
     await this.#upkeep
-    if (!this.quiet) return false
+    // A reader that is slow to leave needs no claim.
+    if (leaving === undefined ? !this.quiet : !this.#isAtRest) return false
     await ownership.release()
     return true
   }
@@ -289,6 +295,11 @@ export class ActiveSession implements WorkerOwner {
       caughtUp: async () => this.#worker?.process.probe(),
       ran: (ms) => this.live.recordActivity(ms),
     })
+  }
+
+  /** The next host runs the prompts of turns that have not begun: each of them ends here with this. */
+  handOver(error: Error): void {
+    if (this.#services.resume !== undefined) this.#turns.endWaiting(error)
   }
 
   /** Runs the turn now, or does what the caller wants when another one runs. Never throws: it ends the turn. */

@@ -41,7 +41,7 @@ export interface TurnRunnerContext {
 /** Makes a turn of each prompt, and runs it from its admission to its end. */
 export class TurnRunner {
   readonly #context: TurnRunnerContext
-  readonly #runs = new Set<Promise<void>>()
+  readonly #runs = new Map<Promise<void>, RunningTurn>()
   /** Those that have not ended. */
   readonly open: TurnList
 
@@ -102,7 +102,16 @@ export class TurnRunner {
 
   /** Resolves when no turn runs. */
   async settled(): Promise<void> {
-    while (this.#runs.size > 0) await Promise.all(this.#runs)
+    while (this.#runs.size > 0) await Promise.all(this.#runs.keys())
+  }
+
+  /** The same, but what goes on for a turn that has ended without a worker is not waited for: the start of one. */
+  async ended(): Promise<void> {
+    for (;;) {
+      const open = [...this.#runs].filter(([, turn]) => turn.state !== 'ended' || turn.workerId !== undefined)
+      if (open.length === 0) return
+      await Promise.all(open.map(([run, turn]) => (turn.state === 'ended' ? run : Promise.race([run, turn.ended]))))
+    }
   }
 
   #newTurn(input: TurnInput, options: SendOptions, agent: string): RunningTurn {
@@ -130,7 +139,7 @@ export class TurnRunner {
   async #tracked(session: ActiveSession, turn: RunningTurn, own: () => Promise<void>): Promise<void> {
     const run = own().then(() => this.#run(session, turn))
     const settled = run.catch(() => undefined).then(() => session.resets)
-    this.#runs.add(settled)
+    this.#runs.set(settled, turn)
     void settled.then(() => this.#runs.delete(settled))
     await run
   }

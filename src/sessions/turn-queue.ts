@@ -85,6 +85,12 @@ export class TurnQueue {
     this.#running?.turn.fail(error)
   }
 
+  /** What has no worker yet ends with this error. */
+  endWaiting(error: Error): void {
+    for (const { turn } of [...this.#waiting, ...(this.#running === undefined ? [] : [this.#running])])
+      if (turn.state === 'waiting' && turn.record?.isWaiting === true) turn.fail(error)
+  }
+
   #enqueue(admission: Admission, first = false): void {
     if (first) this.#waiting.unshift(admission)
     else this.#waiting.push(admission)

@@ -222,7 +222,7 @@ export class TurnJournal {
   recordEnd(failure: Error | undefined): Error | undefined {
     const { phase } = this
     if (phase === 'closed') return undefined
-    if (phase === 'waiting' && this.#isStored && this.#options.handsOver === true && failure instanceof PoolClosedError)
+    if (this.isWaiting && this.#options.handsOver === true && failure instanceof PoolClosedError)
       return this.#handOver()
     const extra = phase === 'begun' ? [...this.#held.takeAll(), ...this.#lastEvents()] : []
     this.#close()
@@ -239,6 +239,11 @@ export class TurnJournal {
   #handOver(): Error {
     this.#phase = 'closed'
     return new PoolClosedError(HANDED_OVER, { duringTurn: true })
+  }
+
+  /** True from the moment that its prompt is stored until it begins. */
+  get isWaiting(): boolean {
+    return this.#phase === 'waiting' && this.#isStored
   }
 
   get phase(): Phase {

@@ -149,10 +149,11 @@ class ForwardedRequest {
 
   /** Another host has passed the request on: this host answers, or says that the session is not here. */
   async fromHost(next: Next): Promise<Response | undefined> {
-    const { cluster } = this.#context
+    const { cluster, key, kind } = this.#context
     this.#forgetPlace()
     const place = await this.#place()
-    if (!cluster.isValid || typeof place === 'object') return new Response(null, { status: NOT_HERE })
+    const isLeaving = kind === 'events' && !cluster.keeps(this.#tenant, key)
+    if (!cluster.isValid || typeof place === 'object' || isLeaving) return new Response(null, { status: NOT_HERE })
     const isDone = (await this.#here(next)) && !isClosing(this.#c.error)
     return isDone ? undefined : new Response(null, { status: NOT_HERE })
   }

@@ -98,6 +98,7 @@ describe('a prompt that has not begun at a host', () => {
     host.driver.onStart = (process) => (process.readyAtOnce = false)
     const session = await host.session(key)
     await session.send('waiting', { onLeave: 'detach' }).promptStored
+    await host.driver.until(() => host.driver.processes.length === 1)
     return session
   }
 
@@ -130,15 +131,29 @@ describe('a prompt that has not begun at a host', () => {
     const { hosts, clock } = await testHosts(2)
     const [first, second] = hosts as [TestHost, TestHost]
     await pending(first, 'k')
-    const cut = new AbortController()
-    cut.abort()
-    await passing(clock, first.pool.drain({ cut: cut.signal }))
+    // It knows of the other one.
+    await clock.advance(1_200)
+    // The process does not start while the host drains, and nobody waits for that.
+    const before = clock.now()
+    await passing(clock, first.pool.drain())
+    expect(clock.now() - before).toBeLessThan(10_000)
     await passing(
       clock,
       second.driver.until(() => promptsOf(second).length === 1),
     )
     expect(promptsOf(second)).toEqual([expect.stringContaining('waiting')])
     expect(promptsOf(first)).toEqual([])
+  })
+
+  test('that drains runs there if no other host could run it', async () => {
+    const { hosts, clock } = await testHosts(1)
+    const [host] = hosts as [TestHost]
+    await pending(host, 'k')
+    const drained = host.pool.drain()
+    await clock.settle()
+    host.driver.processes[0]?.becomeReady()
+    await passing(clock, drained)
+    expect(promptsOf(host)).toEqual([expect.stringContaining('waiting')])
   })
 
   test('that is gone runs at a host that claims its session for anything', async () => {

@@ -371,6 +371,37 @@ describe('a stream of another host', () => {
     await stream.leave()
   })
 
+  test('goes on at the next host at once when its host drains, while other turns still run there', async () => {
+    const { first, second, clock } = await twoHosts({ begun: false })
+    const id = await made(first)
+    await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('first') })
+    await vi.waitFor(async () => expect((await eventsOf(first, id)).at(-1)?.type).toBe('session.status_idle'))
+    const stream = new Frames(await second.ask('GET', `/v1/sessions/${id}/events/stream`))
+    const direct = new Frames(await first.ask('GET', `/v1/sessions/${id}/events/stream`))
+    first.driver.onStart = (process) => (process.answersAtOnce = false)
+    await first.ask('POST', `/v1/sessions/${await made(first)}/events`, { body: message('long') })
+    await first.driver.until(() => first.driver.living.some(({ unanswered }) => unanswered === 1))
+    const cut = new AbortController()
+    const drained = first.pool.drain({ cut: cut.signal })
+    // Opened again there, it would end at once, again and again.
+    const again = new Request(`http://localhost/v1/sessions/${id}/events/stream`)
+    const passedOn = readPassedOn(new Headers(), '2')
+    expect((await first.server.app.fetch(again, { passedOn })).status).toBe(421)
+    const answer = second.ask('POST', `/v1/sessions/${id}/events`, { body: message('second') })
+    expect((await passing(clock, answer)).status).toBe(200)
+    let frame = await passing(clock, stream.next())
+    while (frame !== undefined && frame.event !== 'user.message') frame = await passing(clock, stream.next())
+    expect(frame).toMatchObject({ data: { content: [{ text: 'second' }] } })
+    expect((await direct.rest()).at(-1)).toMatchObject({
+      event: 'error',
+      data: { error: { type: 'overloaded_error' } },
+    })
+    expect(first.driver.living).toHaveLength(1)
+    await stream.leave()
+    cut.abort()
+    await passing(clock, drained)
+  })
+
   test('of a turn ends with a word on what became of it when its host is gone', async () => {
     const { store, first, second, firstId, clock } = await twoHosts()
     const [process] = first.driver.processes
