@@ -4,6 +4,9 @@ import { answer, outcome } from '../../fixtures/fakes.ts'
 import { passing, testHosts } from '../../fixtures/hosts.ts'
 import type { TestHost } from '../../fixtures/hosts.ts'
 
+/** An upper bound for a slow machine. */
+const PATIENCE = { timeout: 50_000, interval: 10 }
+
 /** Two hosts. The first one has a session, whose process is idle. */
 async function twoHosts() {
   const all = await testHosts(2)
@@ -179,7 +182,7 @@ test('A session whose release failed is free for others with a later beat', asyn
     await clock.advance(600)
     second.pool.cluster?.forgetPlace('default', 'k')
     expect(await second.pool.cluster?.placeOf('default', 'k')).toBe('free')
-  })
+  }, PATIENCE)
   expect(store.failingReleases).toBe(0)
   expect(first.driver.living).toEqual([])
 })
@@ -222,6 +225,6 @@ test('A prompt that waited at a host that died ends with a word on why, if its a
     expect(events.at(-1)?.event.type).toBe('session.status_idle')
     const prompts = events.flatMap(({ event }) => (event.type === 'user.message' ? [event.processed_at] : []))
     expect(prompts).toEqual([expect.any(String), expect.any(String)])
-  })
+  }, PATIENCE)
   expect(second.driver.processes).toEqual([])
 })

@@ -7,6 +7,9 @@ import { fakes, outcome } from '../../fixtures/fakes.ts'
 import type { Fakes } from '../../fixtures/fakes.ts'
 import { SharedStore } from '../../fixtures/shared-store.ts'
 
+/** An upper bound for a slow machine. */
+const PATIENCE = { timeout: 50_000, interval: 10 }
+
 /** Two hosts of one store. The first answers no prompt. */
 async function twoHosts() {
   const store = new SharedStore()
@@ -92,7 +95,7 @@ test('A host that is gone leaves its turns to another: a begun one ends with a n
   await vi.waitFor(async () => {
     await beats(second)
     expect(promptsOf(second)).toHaveLength(2)
-  })
+  }, PATIENCE)
   await beats(second)
   expect(promptsOf(second)).toEqual([expect.stringContaining('second'), expect.stringContaining('third')])
   const here = await second.session('k')
@@ -134,7 +137,7 @@ test('A session that cannot be taken over is given back, and taken over with a l
     await beats(second)
     expect(failing.mock.calls.length).toBeGreaterThan(1)
     expect(second.told('session.takenOver')).toHaveLength(1)
-  })
+  }, PATIENCE)
   const here = await second.session('k')
   expect(await typesOf(here)).toEqual([
     'user.message',
@@ -156,7 +159,7 @@ test('A host that dies while the sessions of another are being taken over leaves
   const before = touching.mock.calls.length
   await store.lose(one)
   await beats(second)
-  await vi.waitFor(() => expect(touching.mock.calls.length).toBeGreaterThan(before))
+  await vi.waitFor(() => expect(touching.mock.calls.length).toBeGreaterThan(before), PATIENCE)
   await store.lose(three)
   await beats(second)
   expect(second.told('session.takenOver')).toEqual([])
@@ -177,11 +180,11 @@ test('A session that another statement held while a host looked is found when it
   await vi.waitFor(async () => {
     await second.clock.advance(100)
     expect(store.blindLooks).toBe(0)
-  })
+  }, PATIENCE)
   await vi.waitFor(async () => {
     await beats(second)
     expect(second.told('session.takenOver')).toHaveLength(1)
-  })
+  }, PATIENCE)
   await beats(first)
 })
 
@@ -214,7 +217,7 @@ test('A session that could not be taken over, and that is followed here, is gone
   await vi.waitFor(async () => {
     await beats(second)
     expect(promptsOf(second)).toEqual([expect.stringContaining('waiting')])
-  })
+  }, PATIENCE)
   await next
   await events.return?.()
   await beats(first)
@@ -231,7 +234,7 @@ test('A prompt that waited behind a turn with many questions runs at the next ho
   await vi.waitFor(async () => {
     await beats(second)
     expect(promptsOf(second)).toEqual([expect.stringContaining('waiting')])
-  })
+  }, PATIENCE)
   expect((await typesOf(await second.session('k'))).slice(-5)).toEqual([
     'the host ended during this turn; w',
     'session.status_idle',

@@ -8,6 +8,9 @@ import type { TestHost } from '../../../fixtures/hosts.ts'
 import { Frames } from '../../../fixtures/server.ts'
 import type { SharedStore } from '../../../fixtures/shared-store.ts'
 
+/** An upper bound for a slow machine. */
+const PATIENCE = { timeout: 50_000, interval: 10 }
+
 /** Two hosts. The first one has the session `ada`, unless the test says otherwise. */
 async function twoHosts({ begun = true } = {}) {
   const apiStore = new SqliteApiStore(':memory:')
@@ -246,7 +249,10 @@ describe('a request whose host goes away with it', () => {
       const id = await made(first)
       // Its process stays, and so does the session.
       await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('first') })
-      await vi.waitFor(async () => expect((await eventsOf(first, id)).at(-1)?.type).toBe('session.status_idle'))
+      await vi.waitFor(
+        async () => expect((await eventsOf(first, id)).at(-1)?.type).toBe('session.status_idle'),
+        PATIENCE,
+      )
       lose()
       const answer = await passing(
         clock,
@@ -375,7 +381,7 @@ describe('a stream of another host', () => {
     const { first, second, clock } = await twoHosts({ begun: false })
     const id = await made(first)
     await first.ask('POST', `/v1/sessions/${id}/events`, { body: message('first') })
-    await vi.waitFor(async () => expect((await eventsOf(first, id)).at(-1)?.type).toBe('session.status_idle'))
+    await vi.waitFor(async () => expect((await eventsOf(first, id)).at(-1)?.type).toBe('session.status_idle'), PATIENCE)
     const stream = new Frames(await second.ask('GET', `/v1/sessions/${id}/events/stream`))
     const direct = new Frames(await first.ask('GET', `/v1/sessions/${id}/events/stream`))
     first.driver.onStart = (process) => (process.answersAtOnce = false)
@@ -428,7 +434,7 @@ describe('a stream of another host', () => {
     const open = async (): Promise<string> => (await first.ask('GET', '/metrics')).text()
     expect(await open()).toMatch(/streams_open 1/)
     await stream.leave()
-    await vi.waitFor(async () => expect(await open()).toMatch(/streams_open 0/))
+    await vi.waitFor(async () => expect(await open()).toMatch(/streams_open 0/), PATIENCE)
   })
 })
 
