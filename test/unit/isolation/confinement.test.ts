@@ -130,3 +130,21 @@ describe('What a worker may use', () => {
     expect(() => rules.checkLater(path, agent({ cpu: 50 }))).toThrow('agents.a.isolation.cpu: needs a cgroup')
   })
 })
+
+test('An agent that comes later can have a list of places unless something keeps the pool from holding it', () => {
+  const problem = (
+    options: IsolationOptions,
+    boundary?: { mode: 'bubblewrap' | 'user'; network: 'open' | 'closed' | 'bridged' },
+  ): string | undefined => {
+    const rules = confinements(options)
+    rules.boundary = boundary
+    return rules.egressProblem
+  }
+  const BUBBLEWRAP = { mode: 'bubblewrap' } as const
+  expect(problem(BUBBLEWRAP, { mode: 'bubblewrap', network: 'bridged' })).toBeUndefined()
+  expect(problem(BUBBLEWRAP, { mode: 'bubblewrap', network: 'closed' })).toContain('socat is not installed')
+  expect(problem({ mode: 'user' }, { mode: 'user', network: 'open' })).toContain('leaves processes their network')
+  expect(problem({ mode: 'none' })).toContain('run without a sandbox')
+  const inEnvironment = { ...BUBBLEWRAP, credentials: 'environment' } as const
+  expect(problem(inEnvironment, { mode: 'bubblewrap', network: 'bridged' })).toContain('is "environment"')
+})
