@@ -11,6 +11,9 @@ const MARGIN_MS = 500
 /** Between two beats, give or take a tenth. */
 const BEAT_MS = 500
 
+/** The same while a request waits for a host that may be gone. */
+const EAGER_BEAT_MS = 100
+
 /** Work waits so long for a host that is cut off, in milliseconds. */
 const PATIENCE_MS = 5_000
 
@@ -56,6 +59,8 @@ export class Membership implements HostMember {
   /** Names of all hosts, dead ones included. */
   readonly #names = new Map<string, string>()
   #beating: Promise<void> = Promise.resolve()
+  #begunAt = -Infinity
+  /** Of the next beat; undefined while one is on its way. */
   #cancel: CancelTimer | undefined
   #stopped = false
   #drainTold = false
@@ -135,6 +140,13 @@ export class Membership implements HostMember {
     await this.#beating
   }
 
+  /** A request waits for a host that may be gone, which the next beat tells: it comes within 100 ms of the last one. */
+  lookSoon(): void {
+    if (this.#cancel === undefined || this.#stopped) return
+    this.#cancel()
+    this.#beatAfter(EAGER_BEAT_MS)
+  }
+
   /** Beats no more. Resolves when no beat is on its way. */
   async stop(): Promise<void> {
     this.#stopped = true
@@ -146,13 +158,17 @@ export class Membership implements HostMember {
   #beat(): void {
     if (this.#stopped) return
     this.#cancel?.()
+    this.#cancel = undefined
+    this.#begunAt = uptime(this.#context.clock)
+    this.#beating = this.#once(this.#begunAt).finally(() => this.#beatAfter(BEAT_MS * (0.9 + Math.random() / 5)))
+  }
+
+  /** Counted from the beginning of the last beat. */
+  #beatAfter(ms: number): void {
+    if (this.#stopped) return
     const { clock } = this.#context
-    const begunAt = uptime(clock)
-    this.#beating = this.#once(begunAt).finally(() => {
-      if (this.#stopped) return
-      const pauseMs = BEAT_MS * (0.9 + Math.random() / 5) - (uptime(clock) - begunAt)
-      this.#cancel = clock.after(Math.max(0, pauseMs), () => this.#beat(), { keepAlive: true })
-    })
+    const pauseMs = ms - (uptime(clock) - this.#begunAt)
+    this.#cancel = clock.after(Math.max(0, pauseMs), () => this.#beat(), { keepAlive: true })
   }
 
   async #once(begunAt: number): Promise<void> {

@@ -66,6 +66,11 @@ export class PoolCluster {
     this.#peers.forgetOwner(tenant, key)
   }
 
+  /** A request waits for a host that may be gone: this host asks the store about that sooner. */
+  lookSoon(): void {
+    this.#membership.lookSoon()
+  }
+
   /**
    * Claims a session for this host, and keeps it until it is given back. Undefined: there is no such session. Rejects with
    * SessionElsewhereError and StoreError.

@@ -48,9 +48,10 @@ function keyFrom([program = '', ...args]: readonly string[], place: string): str
     const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe']
     return execFileSync(program, args, { encoding: 'utf8', timeout: COMMAND_MS, maxBuffer: LONGEST, stdio }).trim()
   } catch (cause) {
-    const said = String((cause as { stderr?: unknown }).stderr ?? '').trim()
+    const { stderr = '', code = 'it failed' } = cause as { stderr?: string | Buffer; code?: string | number }
+    const said = stderr.toString().trim()
     // The message of Node repeats the arguments.
-    const why = said === '' ? String((cause as { code?: unknown }).code ?? 'it failed') : said.slice(0, 500)
+    const why = said === '' ? String(code) : said.slice(0, 500)
     throw new ConfigError(place, `${program} gave no key: ${why}`)
   }
 }

@@ -296,7 +296,8 @@ class ForwardedRequest {
 
   /** Waits before the next try. Throws ApiError when there is to be none. */
   async #pause(deadline: number): Promise<void> {
-    const { clock } = this.#context
+    const { clock, cluster } = this.#context
+    cluster.lookSoon()
     if (clock.now() >= deadline)
       throw new ApiError('overloaded_error', UNREACHABLE, { status: 503, headers: retryAfter(1_000) })
     await new Promise<void>((resolve) => void clock.after(PAUSE_MS * (1 + Math.random()), resolve, { keepAlive: true }))

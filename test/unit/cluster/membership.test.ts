@@ -97,6 +97,25 @@ describe('a host', () => {
     expect(directory.beats[0]).toEqual({ id: '1', ...REPORT })
   })
 
+  test('beats within 100 ms while a request waits for a host that may be gone, however often that is said', async () => {
+    const { clock, directory, membership } = await member()
+    await clock.advance(50)
+    expect(directory.beats).toHaveLength(1)
+    for (let times = 0; times < 6; times += 1) {
+      membership.lookSoon()
+      await clock.advance(25)
+    }
+    expect(directory.beats).toHaveLength(3)
+    await clock.advance(400)
+    expect(directory.beats).toHaveLength(3)
+    await clock.advance(150)
+    expect(directory.beats).toHaveLength(4)
+    await membership.stop()
+    membership.lookSoon()
+    await clock.advance(5_000)
+    expect(directory.beats).toHaveLength(4)
+  })
+
   test('is valid until half a second before the others hold it for gone, counted from before its beat', async () => {
     const { clock, directory, membership, heard } = await member()
     expect(heard).toEqual([['extended', 2_000]])
