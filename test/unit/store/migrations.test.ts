@@ -81,7 +81,7 @@ test('A turn that a host of an earlier release left open is taken over, once', a
   const store = new SqliteStore(path)
   const owner = await store.register('here')
   const claim = { uid: BARE.uid, owner, fence: 1 }
-  expect(await store.adopt(owner, 10)).toEqual([{ claim, record: BARE, lastEvent: 1 }])
+  expect(await store.adopt(owner, 10)).toEqual([{ claim, record: BARE, lastEvent: 1, openTurn: true }])
   expect(await store.adopt(owner, 10)).toEqual([])
   await store.appendEvents(claim, [event(2)], 'closed')
   expect(await store.adopt(await store.register('here'), 10)).toEqual([])
