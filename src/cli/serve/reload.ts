@@ -15,10 +15,11 @@ const AT_ONCE = ['keys', 'jwt', 'operators', 'defaultAgent'] as const
 
 type Section = Readonly<Record<string, unknown>>
 
-const whole = ({ options, server }: Pick<Config, 'options' | 'server'>): Section => ({
-  ...options,
-  server: server ?? {},
-})
+/** A section that is not there says as much as an empty one. */
+function whole({ options, server }: Pick<Config, 'options' | 'server'>): Section {
+  const { managedAgents = {}, ...rest } = (server ?? {}) as ServerConfig
+  return { ...options, server: { ...rest, managedAgents } }
+}
 
 /** True for an option that holds without a restart. */
 const holdsAtOnce = (path: string): boolean =>
@@ -38,10 +39,11 @@ function heldManagedAgents(before: ManagedAgentsOptions = {}, next: ManagedAgent
     const webhooks = next.tenants?.[name]?.webhooks
     return [name, { ...others, ...(webhooks === undefined ? {} : { webhooks }) }] as const
   })
+  const kept = held.filter(([, own]) => Object.keys(own).length > 0)
   return {
     ...rest,
     ...(next.webhooks === undefined ? {} : { webhooks: next.webhooks }),
-    tenants: Object.fromEntries(held.filter(([, own]) => Object.keys(own).length > 0)),
+    ...(kept.length > 0 || before.tenants !== undefined ? { tenants: Object.fromEntries(kept) } : {}),
   }
 }
 
