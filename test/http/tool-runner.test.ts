@@ -7,7 +7,7 @@ import { officialOverHttp, wordsOf } from '../fixtures/official-client.ts'
 import { MODEL, openSite } from '../fixtures/real-pool.ts'
 
 /** More for a run by hand: `TOOL_RUNNER_RUNS=200 TOOL_RUNNER_SEED=7`. */
-const RUNS = Number(process.env['TOOL_RUNNER_RUNS'] ?? 20)
+const RUNS = Number(process.env['TOOL_RUNNER_RUNS'] ?? 10)
 const SEED = Number(process.env['TOOL_RUNNER_SEED'] ?? 1)
 
 /** Sessions at work at once, and runs of each: most find a live process, whose calls come fastest. */

@@ -114,10 +114,11 @@ async function hostInPool({ sessions }: Traffic, pattern: Pattern, workers: numb
   return turnsByWarmth.live / Object.values(turnsByWarmth).reduce((sum, count) => sum + count, 0)
 }
 
-test.each(['adaptive', 'hybrid'] as const)(
+test.for(['adaptive', 'hybrid'] as const)(
   'the simulation is what a pool does: %s',
   { timeout: 60_000 },
-  async (pattern) => {
+  async (pattern, { skip }) => {
+    skip(!WHOLE && pattern === 'hybrid', 'WHOLE=1 runs both')
     const traffic = traffics(SEED, 1 / 24).find(({ name }) => name === 'mixed tenants') as Traffic
     const expected = host(traffic, readResidency({ pattern }), { memoryBytes: Infinity, workers: 6 })
     const pooled = await hostInPool(traffic, pattern, 6)

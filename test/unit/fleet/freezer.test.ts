@@ -99,7 +99,7 @@ describe('An idle worker is frozen', () => {
       }
       return states
     }
-    expect(await frozenAfter(15 * MINUTE, [3 * SECOND])).toEqual([true])
+    expect(await frozenAfter(3 * MINUTE, [3 * SECOND])).toEqual([true])
     expect(await frozenAfter(10 * SECOND, [9 * SECOND, 3 * MINUTE])).toEqual([false, true])
   })
 
