@@ -81,29 +81,32 @@ test('Each turn counts for what it used, through tools, resumes, a clear, a fork
   expect((await usageOf(again)).inputTokens).toBe(sum('one').inputTokens + inputTokens)
 })
 
-test('A turn that is killed counts for what was seen of it, says so, and the next ones count as ever', async () => {
-  const site = await openSite()
-  const pool = await site.pool({ agents })
-  const session = await pool.session('one', { agent: 'a' })
-  const before = [await toldBy(session.send('first')), await toldBy(session.send('second'))]
-  await session.hibernate()
-  before.push(await toldBy(session.send('third')))
-  const ended = event(pool, 'turn.ended')
-  const turn = session.send('fourth\n@sim bash echo hello\n@sim silence')
-  await modelAsked(site, 'fourth')
-  process.kill(workerOf(pool, 'one').pid, 'SIGKILL')
-  await expect(turn.result).rejects.toMatchObject({ code: 'worker_exited' })
-  const { usage: lost = NOTHING_USED } = await ended
-  expect(lost).toMatchObject({ estimated: true, outputTokens: expect.any(Number) })
-  expect(lost.inputTokens).toBeGreaterThan(before[2]?.inputTokens ?? Infinity)
-  expect(lost.costUsd).toBeGreaterThan(0)
+test.runIf(WHOLE)(
+  'A turn that is killed counts for what was seen of it, says so, and the next ones count as ever',
+  async () => {
+    const site = await openSite()
+    const pool = await site.pool({ agents })
+    const session = await pool.session('one', { agent: 'a' })
+    const before = [await toldBy(session.send('first')), await toldBy(session.send('second'))]
+    await session.hibernate()
+    before.push(await toldBy(session.send('third')))
+    const ended = event(pool, 'turn.ended')
+    const turn = session.send('fourth\n@sim bash echo hello\n@sim silence')
+    await modelAsked(site, 'fourth')
+    process.kill(workerOf(pool, 'one').pid, 'SIGKILL')
+    await expect(turn.result).rejects.toMatchObject({ code: 'worker_exited' })
+    const { usage: lost = NOTHING_USED } = await ended
+    expect(lost).toMatchObject({ estimated: true, outputTokens: expect.any(Number) })
+    expect(lost.inputTokens).toBeGreaterThan(before[2]?.inputTokens ?? Infinity)
+    expect(lost.costUsd).toBeGreaterThan(0)
 
-  const after = [await toldBy(session.send('fifth'))]
-  await session.hibernate()
-  after.push(await toldBy(session.send('sixth')))
-  const inputs = [...before, lost, ...after].reduce((sum, { inputTokens }) => sum + inputTokens, 0)
-  expect(await usageOf(session)).toMatchObject({ inputTokens: inputs, estimated: true })
-})
+    const after = [await toldBy(session.send('fifth'))]
+    await session.hibernate()
+    after.push(await toldBy(session.send('sixth')))
+    const inputs = [...before, lost, ...after].reduce((sum, { inputTokens }) => sum + inputTokens, 0)
+    expect(await usageOf(session)).toMatchObject({ inputTokens: inputs, estimated: true })
+  },
+)
 
 test.for([
   { which: 'that ends in order after it', processDies: false, estimated: false },

@@ -77,7 +77,7 @@ test('Tools of the host and its answers to questions work in a cold, a live and 
   expect(await callBoth(session, questions)).toBe('resumed')
 })
 
-test('They work in a process that was started ahead, new or resumed', async () => {
+test.runIf(WHOLE)('They work in a process that was started ahead, new or resumed', async () => {
   const { pool, questions } = await poolWith()
   await pool.warm('one', { agent: 'a' })
   const session = await pool.session('one')
@@ -87,7 +87,7 @@ test('They work in a process that was started ahead, new or resumed', async () =
   expect(await callBoth(session, questions)).toBe('primed')
 })
 
-test('They work in a spare, and are told of the session that it came to serve', async () => {
+test.runIf(WHOLE)('They work in a spare, and are told of the session that it came to serve', async () => {
   const { pool, questions, ready } = await poolWith({ spares: { min: 1, max: 1 } })
   await ready
   const session = await pool.session('one', { agent: 'a' })

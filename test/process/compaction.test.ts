@@ -25,31 +25,34 @@ async function typesOf(session: Session): Promise<string[]> {
   return types
 }
 
-test('A conversation that has grown too large is summed up after its turn, and goes on from there', async () => {
-  const site = await openSite()
-  const pool = await site.pool({ agents: agents(), limits })
-  const compactions = record(pool, 'session.compacted')
-  const turns = record(pool, 'turn.ended')
-  const session = await pool.session('one', { agent: 'a' })
-  await say(session, 'first')
-  await say(session, `second\n${LONG}`)
-  await session.hibernate()
-  // The first leaves the last answer as it is.
-  expect(compactions).toHaveLength(2)
-  expect(compactions[0]?.beforeBytes).toBeGreaterThan(LIMIT_BYTES)
-  expect(compactions[1]?.afterBytes).toBeLessThan(LIMIT_BYTES)
-  expect(compactions[0]?.usage?.inputTokens).toBeGreaterThan(1_000)
-  expect(await say(session, 'third')).toEqual({ text: '[turn 3] You said: third', warmth: 'resumed' })
-  expect(sentWith(site, 'third')).toContain('[sim] prompts so far: 2')
-  expect(sentWith(site, 'third').length).toBeLessThan(100_000)
-  const { turns: counted, usage } = await session.info()
-  expect([counted, turns.length, pool.stats().totals.compactions]).toEqual([3, 3, 2])
-  const sum = [...turns, ...compactions].reduce((tokens, { usage: used }) => tokens + (used?.inputTokens ?? 0), 0)
-  expect(usage.inputTokens).toBe(sum)
-  const types = await typesOf(session)
-  expect(types.filter((type) => type === 'agent.thread_context_compacted')).toHaveLength(2)
-  expect(types.filter((type) => type === 'user.message')).toHaveLength(3)
-})
+test.runIf(WHOLE)(
+  'A conversation that has grown too large is summed up after its turn, and goes on from there',
+  async () => {
+    const site = await openSite()
+    const pool = await site.pool({ agents: agents(), limits })
+    const compactions = record(pool, 'session.compacted')
+    const turns = record(pool, 'turn.ended')
+    const session = await pool.session('one', { agent: 'a' })
+    await say(session, 'first')
+    await say(session, `second\n${LONG}`)
+    await session.hibernate()
+    // The first leaves the last answer as it is.
+    expect(compactions).toHaveLength(2)
+    expect(compactions[0]?.beforeBytes).toBeGreaterThan(LIMIT_BYTES)
+    expect(compactions[1]?.afterBytes).toBeLessThan(LIMIT_BYTES)
+    expect(compactions[0]?.usage?.inputTokens).toBeGreaterThan(1_000)
+    expect(await say(session, 'third')).toEqual({ text: '[turn 3] You said: third', warmth: 'resumed' })
+    expect(sentWith(site, 'third')).toContain('[sim] prompts so far: 2')
+    expect(sentWith(site, 'third').length).toBeLessThan(100_000)
+    const { turns: counted, usage } = await session.info()
+    expect([counted, turns.length, pool.stats().totals.compactions]).toEqual([3, 3, 2])
+    const sum = [...turns, ...compactions].reduce((tokens, { usage: used }) => tokens + (used?.inputTokens ?? 0), 0)
+    expect(usage.inputTokens).toBe(sum)
+    const types = await typesOf(session)
+    expect(types.filter((type) => type === 'agent.thread_context_compacted')).toHaveLength(2)
+    expect(types.filter((type) => type === 'user.message')).toHaveLength(3)
+  },
+)
 
 test('A conversation that is too large to resume is summed up before its next turn, and so is its copy', async () => {
   const site = await openSite()
@@ -71,7 +74,7 @@ test('A conversation that is too large to resume is summed up before its next tu
   expect(compactions).toHaveLength(1)
 })
 
-test('A conversation that cannot be summed up is refused, and stays as it was', async () => {
+test.runIf(WHOLE)('A conversation that cannot be summed up is refused, and stays as it was', async () => {
   const site = await openSite()
   let blocks = true
   const hooks: AgentOptions['hooks'] = {

@@ -131,7 +131,7 @@ test.runIf(WHOLE)('A process that is killed while prompts are on their way to it
   expect(asked(site, 'third')).toHaveLength(1)
 })
 
-test('A killed spare is replaced, and no conversation meets it', async () => {
+test.runIf(WHOLE)('A killed spare is replaced, and no conversation meets it', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents: { a: { model: MODEL, spares: { min: 1, max: 1 } } } })
   const { worker } = await event(pool, 'worker.ready')

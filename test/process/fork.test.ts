@@ -64,7 +64,7 @@ test.for([
   },
 )
 
-test('A fork has its own copy of a workspace that the pool made', async () => {
+test.runIf(WHOLE)('A fork has its own copy of a workspace that the pool made', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents: { a: { model: MODEL, spares: { max: 0 }, allowedTools: ['Bash'] } } })
   const origin = await pool.session('origin', { agent: 'a' })

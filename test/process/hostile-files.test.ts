@@ -55,34 +55,37 @@ test('a transcript of 1,000 MiB without a line ends no host', async () => {
   expect(await transcripts(site.dataDir)).toEqual([])
 })
 
-test('what an agent makes with its Bash is exported, forked and deleted, and nothing that its links lead to', async () => {
-  const site = await openSite()
-  const outside = await site.directory('outside')
-  writeFileSync(join(outside, 'secret'), 'secret')
-  const pool = await site.pool({ agents })
-  const warnings = record(pool, 'warning')
-  const session = await pool.session('one', { agent: 'a' })
-  const made = `mkfifo pipe; ln -s ${outside} out; ln -s . self; mkdir -p a/b; echo kept > a/b/file; chmod 000 a/b; chmod 500 a`
-  await say(session, `first\n@sim bash ${made}`)
-  await session.hibernate()
-  const lines: string[] = []
-  for await (const line of pool.exportSession('one')) lines.push(line)
-  expect(lines.join('')).toContain('"name":"a/b/file"')
-  // The transcript names the file, and by chance in the same base64.
-  const ofWorkspace = lines.filter((line) => line.includes('"in":"workspace"'))
-  expect(ofWorkspace.join('')).not.toContain(Buffer.from('secret').toString('base64'))
-  const fork = await session.fork('fork')
-  expect((await say(fork, 'second\n@sim bash cat a/b/file')).text).toContain('kept')
-  await fork.delete()
-  expect(warnings.map(({ message }) => message)).toEqual([
-    expect.stringContaining('the export of session "one"'),
-    expect.stringContaining('the fork of session "one"'),
-  ])
-  const { cwd = '' } = await session.info()
-  await session.delete()
-  expect(lstatSync(cwd, { throwIfNoEntry: false })).toBeUndefined()
-  expect(readdirSync(outside)).toEqual(['secret'])
-})
+test.runIf(WHOLE)(
+  'what an agent makes with its Bash is exported, forked and deleted, and nothing that its links lead to',
+  async () => {
+    const site = await openSite()
+    const outside = await site.directory('outside')
+    writeFileSync(join(outside, 'secret'), 'secret')
+    const pool = await site.pool({ agents })
+    const warnings = record(pool, 'warning')
+    const session = await pool.session('one', { agent: 'a' })
+    const made = `mkfifo pipe; ln -s ${outside} out; ln -s . self; mkdir -p a/b; echo kept > a/b/file; chmod 000 a/b; chmod 500 a`
+    await say(session, `first\n@sim bash ${made}`)
+    await session.hibernate()
+    const lines: string[] = []
+    for await (const line of pool.exportSession('one')) lines.push(line)
+    expect(lines.join('')).toContain('"name":"a/b/file"')
+    // The transcript names the file, and by chance in the same base64.
+    const ofWorkspace = lines.filter((line) => line.includes('"in":"workspace"'))
+    expect(ofWorkspace.join('')).not.toContain(Buffer.from('secret').toString('base64'))
+    const fork = await session.fork('fork')
+    expect((await say(fork, 'second\n@sim bash cat a/b/file')).text).toContain('kept')
+    await fork.delete()
+    expect(warnings.map(({ message }) => message)).toEqual([
+      expect.stringContaining('the export of session "one"'),
+      expect.stringContaining('the fork of session "one"'),
+    ])
+    const { cwd = '' } = await session.info()
+    await session.delete()
+    expect(lstatSync(cwd, { throwIfNoEntry: false })).toBeUndefined()
+    expect(readdirSync(outside)).toEqual(['secret'])
+  },
+)
 
 test('no process is started in what an agent has put in the place of its workspace', async () => {
   const site = await openSite()

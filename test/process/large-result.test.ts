@@ -1,10 +1,11 @@
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { agents, openSite, say } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const program = fileURLToPath(new URL('../fixtures/large-mcp-server.ts', import.meta.url))
 
-test('A tool that gives 60 MiB of structured content is no flood, and the turn goes on', async () => {
+test.runIf(WHOLE)('A tool that gives 60 MiB of structured content is no flood, and the turn goes on', async () => {
   const site = await openSite()
   const pool = await site.pool({
     agents: agents({

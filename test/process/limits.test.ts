@@ -104,7 +104,7 @@ test.runIf(WHOLE)(
   },
 )
 
-test('The limits of the SDK come through as its own results, and the session goes on', async () => {
+test.runIf(WHOLE)('The limits of the SDK come through as its own results, and the session goes on', async () => {
   const site = await openSite()
   const pool = await site.pool({
     agents: {
@@ -156,7 +156,7 @@ test.runIf(WHOLE)(
 
 const DEAF = { deaf: { command: 'sleep', args: ['1000'] } }
 
-test('A turn that ends while its process waits for a deaf MCP server names it', async () => {
+test.runIf(WHOLE)('A turn that ends while its process waits for a deaf MCP server names it', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents: agent({ mcpServers: DEAF }), starts: { mcpTimeout: '10m' } })
   const session = await pool.session('one', { agent: 'a' })

@@ -122,18 +122,21 @@ test('What official clients made is there: agents, versions, environments, and s
   expect(wordsOf(await readTurn(stream))).toEqual(['[turn 3] You said: once more'])
 })
 
-test('After a kill with transcripts in the store, the open turn is closed and all go on, one of them from the store', async () => {
-  const { open, killed } = await unpacked()
-  const pool = await open('killed', { transcripts: 'store' })
-  const cut = await (await pool.session('cut')).history({ limit: 1000 })
-  expect(cut.slice(-2).map(({ event }) => event.type)).toEqual(['session.error', 'session.status_idle'])
-  expect(cut.length).toBeGreaterThan(killed.find(({ key }) => key === 'cut')?.events ?? Infinity)
-  for (const old of killed) {
-    const { text } = await say(await pool.session(old.key), 'hello again')
-    // The prompt that was cut is in its transcript.
-    expect(text).toBe(nextAnswer(old.key === 'cut' ? { ...old, turns: 3 } : old, 'hello again'))
-  }
-})
+test.runIf(WHOLE)(
+  'After a kill with transcripts in the store, the open turn is closed and all go on, one of them from the store',
+  async () => {
+    const { open, killed } = await unpacked()
+    const pool = await open('killed', { transcripts: 'store' })
+    const cut = await (await pool.session('cut')).history({ limit: 1000 })
+    expect(cut.slice(-2).map(({ event }) => event.type)).toEqual(['session.error', 'session.status_idle'])
+    expect(cut.length).toBeGreaterThan(killed.find(({ key }) => key === 'cut')?.events ?? Infinity)
+    for (const old of killed) {
+      const { text } = await say(await pool.session(old.key), 'hello again')
+      // The prompt that was cut is in its transcript.
+      expect(text).toBe(nextAnswer(old.key === 'cut' ? { ...old, turns: 3 } : old, 'hello again'))
+    }
+  },
+)
 
 test.runIf(WHOLE)('Sessions go out and come in elsewhere; archives of that time do, too', async () => {
   const { open, root, site, local } = await unpacked()

@@ -109,7 +109,7 @@ const background = (file?: string): string => {
   return `@sim tool Bash ${JSON.stringify({ command, description: 'wait', run_in_background: true })}`
 }
 
-test('Work in the background keeps a process, until it has ended', async () => {
+test.runIf(WHOLE)('Work in the background keeps a process, until it has ended', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents: agents({ allowedTools: ['Bash'] }), residency: { idleTtlMs: 300 } })
   const left = record(pool, 'worker.closed')
@@ -141,33 +141,36 @@ test.runIf(WHOLE)('Work in the background keeps a process no longer than the lim
   expect((await say(session, 'next')).text).toContain('You said: next')
 })
 
-test('A question that nobody answers is over when its turn is interrupted: the process makes room, and is watched again', async () => {
-  const site = await openSite()
-  const asked = Promise.withResolvers<void>()
-  const pool = await site.pool({
-    limits: { workers: 1 },
-    agents: agents({
-      canUseTool: () => {
-        asked.resolve()
-        return new Promise(() => undefined)
-      },
-    }),
-  })
-  const session = await pool.session('one', { agent: 'a' })
-  const turn = session.send('@sim bash touch file')
-  await asked.promise
-  expect(pool.workers()).toMatchObject([{ pinnedBy: { permissionRequests: 1 } }])
-  await turn.interrupt()
-  expect(await textOf(turn)).toBe('error_during_execution')
-  expect(pool.workers()).toMatchObject([{ pinnedBy: undefined }])
-  await expect(session.send('@sim silence', { limits: { inactivityTimeout: '1s' } }).result).rejects.toMatchObject({
-    limit: 'inactivityTimeout',
-  })
-  const other = await pool.session('two', { agent: 'a' })
-  expect((await say(other, 'first')).text).toBe('[turn 1] You said: first')
-  const types = (await session.history({ limit: 100 })).map(({ event }) => event.type)
-  expect(types).not.toContain('user.tool_confirmation')
-})
+test.runIf(WHOLE)(
+  'A question that nobody answers is over when its turn is interrupted: the process makes room, and is watched again',
+  async () => {
+    const site = await openSite()
+    const asked = Promise.withResolvers<void>()
+    const pool = await site.pool({
+      limits: { workers: 1 },
+      agents: agents({
+        canUseTool: () => {
+          asked.resolve()
+          return new Promise(() => undefined)
+        },
+      }),
+    })
+    const session = await pool.session('one', { agent: 'a' })
+    const turn = session.send('@sim bash touch file')
+    await asked.promise
+    expect(pool.workers()).toMatchObject([{ pinnedBy: { permissionRequests: 1 } }])
+    await turn.interrupt()
+    expect(await textOf(turn)).toBe('error_during_execution')
+    expect(pool.workers()).toMatchObject([{ pinnedBy: undefined }])
+    await expect(session.send('@sim silence', { limits: { inactivityTimeout: '1s' } }).result).rejects.toMatchObject({
+      limit: 'inactivityTimeout',
+    })
+    const other = await pool.session('two', { agent: 'a' })
+    expect((await say(other, 'first')).text).toBe('[turn 1] You said: first')
+    const types = (await session.history({ limit: 100 })).map(({ event }) => event.type)
+    expect(types).not.toContain('user.tool_confirmation')
+  },
+)
 
 test.runIf(WHOLE)('A question that nobody answers keeps a process no longer than its turn', async () => {
   const site = await openSite()

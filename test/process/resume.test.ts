@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { agents, asked, isWritten, openSite, record, say, textOf, transcripts } from '../fixtures/real-pool.ts'
 import { WHOLE } from '../fixtures/whole.ts'
 
-test('A session whose transcript is gone says so, each time, and sends nothing', async () => {
+test.runIf(WHOLE)('A session whose transcript is gone says so, each time, and sends nothing', async () => {
   const site = await openSite()
   const pool = await site.pool()
   const session = await pool.session('one', { agent: 'a' })
@@ -24,7 +24,7 @@ test('A session whose transcript is gone says so, each time, and sends nothing',
   expect(await say(again, 'fourth')).toEqual({ text: '[turn 1] You said: fourth', warmth: 'cold' })
 })
 
-test('A session that may begin anew does so once, and tells what was lost', async () => {
+test.runIf(WHOLE)('A session that may begin anew does so once, and tells what was lost', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents: agents({ onStaleResume: 'fresh' }) })
   const restarted = record(pool, 'session.restarted')

@@ -38,22 +38,25 @@ test('A session whose files are gone is resumed from the store, also by the next
   expect((await transcripts(site.dataDir)).length).toBe(1)
 })
 
-test('A session whose files are gone is exported from the store, and what is imported is copied there', async () => {
-  const site = await openSite()
-  const here = await site.pool({ transcripts: 'store' })
-  await say(await here.session('k', { agent: 'a' }), 'one')
-  await here.close()
-  await removeLocal(site)
-  // As the command line does where no host runs: it need not know how the sessions were kept.
-  const exporting = await site.pool()
-  const elsewhere = join(site.root, 'elsewhere')
-  const there = await site.pool({ transcripts: 'store', dataDir: elsewhere })
-  const session = await there.importSession(exporting.exportSession('k'))
-  await removeLocal({ dataDir: elsewhere })
-  expect(await say(session, 'two')).toEqual({ text: '[turn 2] You said: two', warmth: 'resumed' })
-})
+test.runIf(WHOLE)(
+  'A session whose files are gone is exported from the store, and what is imported is copied there',
+  async () => {
+    const site = await openSite()
+    const here = await site.pool({ transcripts: 'store' })
+    await say(await here.session('k', { agent: 'a' }), 'one')
+    await here.close()
+    await removeLocal(site)
+    // As the command line does where no host runs: it need not know how the sessions were kept.
+    const exporting = await site.pool()
+    const elsewhere = join(site.root, 'elsewhere')
+    const there = await site.pool({ transcripts: 'store', dataDir: elsewhere })
+    const session = await there.importSession(exporting.exportSession('k'))
+    await removeLocal({ dataDir: elsewhere })
+    expect(await say(session, 'two')).toEqual({ text: '[turn 2] You said: two', warmth: 'resumed' })
+  },
+)
 
-test('Spares copy from their first turn on, and a fork has all of its conversation', async () => {
+test.runIf(WHOLE)('Spares copy from their first turn on, and a fork has all of its conversation', async () => {
   const site = await openSite()
   const cwd = await site.directory('project')
   const agents = { a: { spares: { min: 1, max: 1 }, unboundSpares: { min: 1, max: 1 } } }

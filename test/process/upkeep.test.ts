@@ -4,6 +4,7 @@ import { mkdir, readFile, readdir, rename, rm, utimes, writeFile } from 'node:fs
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { isWritten, MODEL, modelAsked, openSite, say, transcripts } from '../fixtures/real-pool.ts'
+import { WHOLE } from '../fixtures/whole.ts'
 
 const agents = {
   a: { model: MODEL, verbatimPrompts: false, allowedTools: ['Bash'], spares: { max: 0 }, unboundSpares: { max: 0 } },
@@ -39,7 +40,7 @@ test('An exported session goes on in another data directory, with all that it kn
   expect(usage.estimated).toBe(false)
 })
 
-test('A backup that was made while a turn ran takes the place of the data directory', async () => {
+test.runIf(WHOLE)('A backup that was made while a turn ran takes the place of the data directory', async () => {
   const site = await openSite()
   const pool = await site.pool({ agents })
   const session = await pool.session('one', { agent: 'a' })
