@@ -133,12 +133,12 @@ export class Fleet implements WorkerListeners {
     if (agent !== undefined) worker.follow(this.starter.rulesOf(agent))
   }
 
-  /** Every worker with its processes. Reads the process table once. */
   /** Closes a worker that an operator names. Throws ConfigError, SessionBusyError. */
   closeWorker(id: string, { now }: { now: boolean }): Promise<WorkerClosing> {
     return closeWorker(this.#registry, id, now)
   }
 
+  /** Every worker with its processes. Reads the process table once. */
   workers(): WorkerDetails[] {
     const { host, clock } = this.#context
     const workers = [...this.#registry]

@@ -1,5 +1,5 @@
 import type { Forecast } from './habits.ts'
-import { isBefore, worthOf } from './residency.ts'
+import { leastWorth } from './residency.ts'
 import { mayLeave } from './resident.ts'
 import type { Resident } from './resident.ts'
 
@@ -35,17 +35,9 @@ export function isDueToFreeze<W extends Freezable>(worker: W, now: number, soon:
   return learned ? chance < UNLIKELY_SOON : now - worker.lastUsedAt >= worker.residency.freezeAfterMs
 }
 
-/** The worker to freeze when memory is short: the one that is worth least; of equals, the one unused for longest. */
-export function freezeCandidate<W extends Freezable>(
+/** The worker to freeze when memory is short: the one that is worth least. Undefined if there is none. */
+export const freezeCandidate = <W extends Freezable>(
   workers: Iterable<W>,
   now: number,
   forecast: (worker: W) => Forecast,
-): W | undefined {
-  let least: { worker: W; worth: number } | undefined
-  for (const worker of workers) {
-    if (!mayFreeze(worker, now)) continue
-    const valued = { worker, worth: worthOf(worker, forecast) }
-    if (least === undefined || isBefore(valued, least)) least = valued
-  }
-  return least?.worker
-}
+): W | undefined => leastWorth(workers, forecast, (worker) => mayFreeze(worker, now))

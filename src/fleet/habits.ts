@@ -141,7 +141,7 @@ export class Habits {
     habits.startMs += SMOOTHING * (ms - habits.startMs)
   }
 
-  /** A frozen process of this agent has taken this much longer than a live one to ask its model. */
+  /** A frozen process of this agent has taken this long to ask its model. */
   recordThaw(agent: string, ms: number): void {
     const habits = this.#of(agent)
     habits.thawMs += SMOOTHING * (ms - habits.thawMs)

@@ -29,9 +29,18 @@ export function evictionCandidate<W extends Resident>(
   now: number,
   forecast: (worker: W) => Forecast,
 ): W | undefined {
+  return leastWorth(workers, forecast, (worker) => mayLeave(worker, now))
+}
+
+/** Of the workers that are asked for, the one that is worth least; of equals, the one unused for longest. */
+export function leastWorth<W extends Resident>(
+  workers: Iterable<W>,
+  forecast: (worker: W) => Forecast,
+  isAskedFor: (worker: W) => boolean,
+): W | undefined {
   let least: { worker: W; worth: number } | undefined
   for (const worker of workers) {
-    if (!mayLeave(worker, now)) continue
+    if (!isAskedFor(worker)) continue
     const worth = worthOf(worker, forecast)
     if (least === undefined || isBefore({ worker, worth }, least)) least = { worker, worth }
   }
@@ -45,7 +54,7 @@ const SPARE_WORTH = -1
  * What is lost for the room that is won. A frozen process saves less of a start than a live one, and holds still less memory: most
  * often it is the better one to keep.
  */
-export function worthOf<W extends Resident>(worker: W, forecast: (worker: W) => Forecast): number {
+function worthOf<W extends Resident>(worker: W, forecast: (worker: W) => Forecast): number {
   if (worker.session === undefined) return SPARE_WORTH
   const expected = forecast(worker)
   const worth = policyOf(worker.residency).worth(worker, expected)
@@ -60,11 +69,10 @@ function residentShare({ memoryBytes, swappedBytes = 0 }: Resident): number {
   return Math.max(LEAST_RESIDENT, memoryBytes / (memoryBytes + swappedBytes))
 }
 
-export interface Valued {
+interface Valued {
   worker: Resident
   worth: number
 }
 
-/** True if `a` leaves first. */
-export const isBefore = (a: Valued, b: Valued): boolean =>
+const isBefore = (a: Valued, b: Valued): boolean =>
   a.worth === b.worth ? a.worker.lastUsedAt < b.worker.lastUsedAt : a.worth < b.worth

@@ -90,6 +90,7 @@ export async function checkTranscript(
 ): Promise<number | undefined> {
   const path = transcriptFile(transcriptFolder(place), place.sessionId)
   if (said === undefined) return (await sizeOf(files, path)) ?? 0
+  // What is wrong with the file, the whole check tells.
   const quick = await wholeByTail(files, path, said).catch(() => undefined)
   if (quick !== undefined) return quick
   let size: number | undefined

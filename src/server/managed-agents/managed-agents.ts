@@ -39,7 +39,10 @@ import { eventRoutes } from './sessions/event-routes.ts'
 import { SentEvents } from './sessions/sent-events.ts'
 import { sessionArchive } from './sessions/session-archive.ts'
 import { sessionRoutes } from './sessions/session-routes.ts'
-import { ApiSessions, isGone, lastStatus } from './sessions/sessions.ts'
+import { Attachments } from './sessions/attachments.ts'
+import { FailedServers } from './sessions/failed-servers.ts'
+import { lastStatus } from './sessions/session-status.ts'
+import { ApiSessions, isGone } from './sessions/sessions.ts'
 import { SkillContents } from './skills/skill-contents.ts'
 import { SkillMounts } from './skills/skill-mounts.ts'
 import { skillRoutes } from './skills/skill-routes.ts'
@@ -72,7 +75,7 @@ interface ManagedAgentsParts {
   fileLimits: FileLimits
 }
 
-/** Anthropic's Managed Agents API on the pool: `/v1/agents`, `/v1/environments`, `/v1/files`, `/v1/skills`, `/v1/sessions`. */
+/** Anthropic's Managed Agents API on the pool: agents, environments, files, skills, memory stores, vaults and sessions under `/v1`. */
 export function managedAgents(
   { pool, listeners, clock, quotas, questions, streams, logger, forwarding }: ManagedAgentsContext,
   { store, webhooks, policy, vaultKeys, behindProxy, fileDir, fileLimits }: ManagedAgentsParts,
@@ -89,6 +92,7 @@ export function managedAgents(
     const over = (exchange: Exchange): void => logger.info(`egress to ${exchange.place}`, { tenant, ...exchange })
     return publicFetch(policy.mustBePublic(tenant, url) ? undefined : anyAddresses, over)
   }
+  const failedServers = new FailedServers({ pool, store: resources, warn })
   const vaults = openVaults({
     webhooks,
     policy,
@@ -98,10 +102,7 @@ export function managedAgents(
     logger,
     quotas,
     fetchOf: hostFetch,
-    refused: ({ tenant, session }, url, why) =>
-      void sessions
-        .recordRefusedServer(tenant, session, url, why)
-        .catch((error: unknown) => warn('a refused credential was not told to its session', error)),
+    servers: failedServers,
   })
   const poolAgents = new PoolAgents(pool, configured, clientCalls(questions), (tenant, url, { id, vault_ids = [] }) => {
     if (vault_ids.length > 0) return vaults.fetch.for({ tenant, session: id, vaultIds: vault_ids }, url)
@@ -125,6 +126,12 @@ export function managedAgents(
   const memory = new MemoryMounts({ store: resources, stores, memories, now, warn })
   const skillMounts = new SkillMounts(skills)
   const files = new Files({ store: resources, contents, outputs, limits: fileLimits, clock, warn })
+  const attachments = new Attachments({
+    mounting: new Mounting(files, now, fileLimits.fileStorage),
+    skills: skillMounts,
+    memory,
+    vaults: vaults.vaults,
+  })
   const sessions = new ApiSessions({
     pool,
     store: resources,
@@ -133,17 +140,13 @@ export function managedAgents(
     poolAgents,
     policy,
     quotas,
-    skills: skillMounts,
-    memory,
-    mounting: new Mounting(files, now, fileLimits.fileStorage),
+    attachments,
     expectNews: (tenant, session) => webhooks.expect(tenant, session),
-    checkVaults: (tenant, ids) => vaults.vaults.checkUsable(tenant, ids),
-    hasRefused: (of, url) => vaults.fetch.hasRefused(of, url),
     now,
   })
   pool.archiveAlso(sessionArchive(store.resources))
   const budgets = new Budgets({ sessions, warn })
-  const sent = new SentEvents({ sessions, questions, quotas, budgets, files: new FileSources(files) })
+  const sent = new SentEvents({ sessions, attachments, questions, quotas, budgets, files: new FileSources(files) })
   const forgetting = new Set<Promise<unknown>>()
   // Sessions also go by retention, by the command line, and by other routes.
   listeners.on('session.deleted', ({ session: { tenant, key } }) => {
@@ -167,10 +170,7 @@ export function managedAgents(
     )
   })
   listeners.on('mcp.failed', ({ worker: { tenant, session }, ...failure }) => {
-    if (session === undefined) return
-    void sessions
-      .recordFailedServer(tenant, session, failure)
-      .catch((error: unknown) => warn('a failed MCP server was not told to its session', error))
+    if (session !== undefined) failedServers.failed({ tenant, session }, failure)
   })
   listeners.on('turn.ended', ({ session }) => questions.turnEnded(session))
   const app = new Hono<ServerEnv>()

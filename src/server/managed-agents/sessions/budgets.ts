@@ -1,6 +1,8 @@
 import type { NewSessionEvent, Session, SessionInfo, Turn } from '../../../index.ts'
 import type { ApiSessions, Found } from './sessions.ts'
-import { isGone, lastStatus, lastStatuses, wireUsage } from './sessions.ts'
+import { isGone } from './sessions.ts'
+import { lastStatus, lastStatuses } from './session-status.ts'
+import { wireUsage } from './wire-usage.ts'
 import { dollarsOf } from './session-resource.ts'
 import type { Budget } from './session-schema.ts'
 

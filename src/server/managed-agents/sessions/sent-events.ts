@@ -6,6 +6,7 @@ import type { Mint } from '../../context.ts'
 import { mintedId, storedEvent } from '../../http/passed-on.ts'
 import type { Quotas } from '../../limits.ts'
 import type { Questions } from '../../questions.ts'
+import type { Attachments } from './attachments.ts'
 import { CallAnswers } from './call-answers.ts'
 import type { Budgets } from './budgets.ts'
 import type { FileSources } from '../files/file-sources.ts'
@@ -14,6 +15,7 @@ import type { SentEvent } from './session-schema.ts'
 
 interface EventsContext {
   sessions: ApiSessions
+  attachments: Attachments
   questions: Questions
   quotas: Pick<Quotas, 'keep'>
   budgets: Budgets
@@ -83,7 +85,7 @@ export class SentEvents {
   }
 
   async #message(found: Found, content: SentBlock[], id: string | undefined): Promise<SessionEvent> {
-    const { sessions, questions, quotas, budgets, files } = this.#context
+    const { sessions, attachments, questions, quotas, budgets, files } = this.#context
     const { tenant, session } = found
     quotas.keep(tenant)
     await sessions.checkAgent(found)
@@ -93,7 +95,7 @@ export class SentEvents {
         'invalid_request_error',
         'the session waits for an answer to what it asked; send user.tool_confirmation, user.custom_tool_result, or user.interrupt',
       )
-    const remembered = await sessions.remember(found)
+    const remembered = await attachments.remember(found)
     const context = [...remembered, ...(await pendingSystemMessages(session))]
     const input = (await files.resolve(tenant, content)) as TurnInput
     const showPrompt = (input as unknown) === content ? {} : { showPrompt: content }
@@ -104,7 +106,7 @@ export class SentEvents {
         session.send(input, { context, onBusy, onLeave: 'detach', lastEvents, ...eventId, ...showPrompt }),
       )
       try {
-        sessions.follow(found, turn)
+        attachments.follow(found, turn)
         const accepted = await turn.promptStored
         if (accepted !== undefined) return accepted.event
       } catch (error) {

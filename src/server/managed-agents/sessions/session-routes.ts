@@ -9,7 +9,8 @@ import { described, pageAnswer } from '../routes.ts'
 import type { Budgets } from './budgets.ts'
 import type { SentEvents } from './sent-events.ts'
 import { sessionCreate, sessionUpdate } from './session-schema.ts'
-import type { ApiSessions, Found, SessionListRequest, SessionStatus } from './sessions.ts'
+import type { SessionStatus } from './session-status.ts'
+import type { ApiSessions, Found, SessionListRequest } from './sessions.ts'
 
 interface SessionRoutes {
   sessions: ApiSessions

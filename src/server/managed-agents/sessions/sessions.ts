@@ -1,5 +1,5 @@
 import { formatWall, parseWall } from '../../../clock.ts'
-import type { Pool, PoolEvents, Session, SessionEvent, SessionInfo, Turn } from '../../../index.ts'
+import type { Pool, Session } from '../../../index.ts'
 import { SessionBusyError, SessionGoneError } from '../../../index.ts'
 import { ApiError } from '../../errors.ts'
 import type { Quotas } from '../../limits.ts'
@@ -17,19 +17,16 @@ import { redefine } from '../definition.ts'
 import type { AgentSkill } from '../definition.ts'
 import type { ResourceStore } from '../../../store/api-store.ts'
 import { memoriesOf } from '../memory/memory-mounts.ts'
-import type { MemoryMounts } from '../memory/memory-mounts.ts'
-import type { SkillMounts } from '../skills/skill-mounts.ts'
 import type { StoredVersion } from '../skills/skills.ts'
-import type { FileMount, FileResource, Mounting } from './file-resources.ts'
-import { centsOf, dollarsOf, toSessionRow } from './session-resource.ts'
+import type { Attachments } from './attachments.ts'
+import type { FileMount, FileResource } from './file-resources.ts'
+import { dollarsOf, toSessionRow } from './session-resource.ts'
 import type { SessionAgent, SessionResource, StoredSession } from './session-resource.ts'
 import { patchMetadata } from '../schema.ts'
 import type { Budget, SessionCreate, SessionUpdate } from './session-schema.ts'
-
-type FailedServer = Omit<PoolEvents['mcp.failed'][0], 'worker'>
-
-/** A session is never `terminated`: it can always be sent another message. */
-export type SessionStatus = 'idle' | 'running' | 'rescheduling' | 'terminated'
+import { statusOf } from './session-status.ts'
+import type { SessionStatus } from './session-status.ts'
+import { secondsOf, wireUsage } from './wire-usage.ts'
 
 /** A session as the wire shows it. */
 export interface WireSession extends SessionResource {
@@ -64,15 +61,9 @@ interface SessionsContext {
   poolAgents: PoolAgents
   policy: DefinitionPolicy
   quotas: Quotas
-  mounting: Mounting
-  skills: SkillMounts
+  attachments: Attachments
   /** The session may have news for webhooks soon. What it gives is called when they are durable, or did not come. */
   expectNews: (tenant: string, session: string) => Promise<() => void>
-  /** Throws ApiError unless a session of this tenant may have these vaults. */
-  checkVaults: (tenant: string, vaultIds: readonly string[]) => Promise<void>
-  /** True if the session was told that this server has refused its credential. */
-  hasRefused: (of: { tenant: string; session: string }, url: string) => boolean
-  memory: MemoryMounts
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -87,7 +78,7 @@ export class ApiSessions {
 
   /** Begins a session. Throws ApiError. */
   async create(tenant: string, params: SessionCreate): Promise<Found> {
-    const { agents, environments, poolAgents, pool, store, quotas, now, skills, memory } = this.#context
+    const { agents, environments, poolAgents, pool, store, quotas, now, attachments } = this.#context
     const { id: agentId, version, type, ...overrides } = params.agent
     const agent = await agents.retrieve(tenant, agentId, version)
     if (agent.archived_at !== null) throw new ApiError('invalid_request_error', `agent: ${agentId} is archived`)
@@ -105,25 +96,20 @@ export class ApiSessions {
     const changed = type === 'agent_with_overrides' ? redefine(agent, overrides) : {}
     const defined = { ...snapshot, ...changed }
     await this.#checkAgent(tenant, defined)
-    const versions = await skills.resolve(tenant, defined.skills)
-    const sessionAgent = { ...defined, skills: versions.map(asSkill) }
     const { networking } = environment.config
     const network = networking.type === 'limited' ? networking : undefined
-    this.#checkNetwork(network, sessionAgent)
-    const vaultIds = [...new Set(params.vault_ids)]
-    if (vaultIds.length > 0 && poolAgents.isConfigured(agentId))
+    this.#checkNetwork(network, defined)
+    if (params.vault_ids !== undefined && params.vault_ids.length > 0 && poolAgents.isConfigured(agentId))
       throw new ApiError(
         'invalid_request_error',
         `vault_ids: ${agentId} comes from the server’s config, which has the credentials of its MCP servers`,
       )
-    await this.#context.checkVaults(tenant, vaultIds)
-    const mounts = params.resources ?? []
-    const memoryMounts = mounts.filter((mount) => mount.type === 'memory_store')
-    const memories = await memory.attach(tenant, memoryMounts)
+    const attached = await attachments.find(tenant, params, defined.skills)
+    const { versions, vaultIds, memories } = attached
     const at = formatWall(now())
     const resource: StoredSession = {
       id: newId('session'),
-      agent: sessionAgent,
+      agent: { ...defined, skills: versions.map(asSkill) },
       environment_id: environment.id,
       title: params.title ?? null,
       metadata: params.metadata ?? {},
@@ -137,7 +123,7 @@ export class ApiSessions {
         params.budget === undefined &&
         network === undefined &&
         vaultIds.length === 0 &&
-        memoryMounts.length === 0,
+        memories.length === 0,
       ...(network === undefined ? {} : { network }),
       ...(vaultIds.length === 0 ? {} : { vault_ids: vaultIds }),
       ...(versions.length === 0 ? {} : { skillNames: versions.map(({ name }) => name) }),
@@ -145,8 +131,7 @@ export class ApiSessions {
     const session = await quotas.beginSession(tenant, () =>
       pool.session(resource.id, { tenant, agent: poolAgents.nameOf(tenant, resource) }),
     )
-    const files = mounts.filter((mount) => mount.type === 'file')
-    resource.resources = await this.#mounted({ tenant, resource, session }, files, versions)
+    resource.resources = await attachments.place({ tenant, resource, session }, attached)
     // Last, so that no client finds a session that the pool does not have.
     await store.create(toSessionRow(tenant, resource))
     return { tenant, resource, session }
@@ -171,30 +156,11 @@ export class ApiSessions {
     }
   }
 
-  /** Makes the folders of a new session, and puts files into its workspace. Without all of them there is no session. */
-  async #mounted(
-    { tenant, resource, session }: Found,
-    mounts: readonly FileMount[],
-    versions: readonly StoredVersion[],
-  ): Promise<StoredSession['resources']> {
-    const { mounting, skills, memory } = this.#context
-    try {
-      await mounting.prepare(session)
-      if (versions.length > 0) await skills.place(tenant, session, versions)
-      const mounted: StoredSession['resources'] = memory.placed(session, resource.resources)
-      for (const mount of mounts) mounted.push(await mounting.mount({ tenant, session, mounted }, mount))
-      return mounted
-    } catch (error) {
-      await session.delete()
-      throw error
-    }
-  }
-
   /** Puts a file into the workspace of a session. Throws ApiError. */
   async mount(found: Found, mount: FileMount): Promise<FileResource> {
-    const { tenant, session, resource } = found
+    const { session, resource } = found
     if (resource.archived_at !== null) throw new ApiError('invalid_request_error', `session ${resource.id} is archived`)
-    const made = await this.#context.mounting.mount({ tenant, session, mounted: resource.resources }, mount)
+    const made = await this.#context.attachments.mount(found, mount)
     // At a path of its own it is seen by the next process. One that works goes on.
     if (mount.mount_path?.startsWith('/') === true)
       await session.hibernate().catch((error: unknown) => {
@@ -209,18 +175,18 @@ export class ApiSessions {
   }
 
   /** Removes a file from the workspace of a session. */
-  async unmount(found: Found, { id, mount_path: path }: FileResource): Promise<void> {
-    await this.#context.mounting.unmount(found.session, path)
+  async unmount(found: Found, file: FileResource): Promise<void> {
+    await this.#context.attachments.unmount(found, file)
     await this.#change(found, async (before) => ({
       ...before.resource,
-      resources: before.resource.resources.filter((other) => other.type !== 'file' || other.id !== id),
+      resources: before.resource.resources.filter((other) => other.type !== 'file' || other.id !== file.id),
       updated_at: formatWall(this.#context.now()),
     }))
   }
 
   async show({ resource, session }: Found): Promise<WireSession> {
     const { sharesAgent: _, network: _network, skillNames: _names, ...shown } = resource
-    const [info, status] = await Promise.all([session.info(), this.status(session)])
+    const [info, status] = await Promise.all([session.info(), statusOf(session)])
     const seconds = Math.max(0, Math.round((this.#context.now() - parseWall(resource.created_at)) / 1000))
     return {
       type: 'session',
@@ -231,45 +197,6 @@ export class ApiSessions {
       outcome_evaluations: [],
       vault_ids: resource.vault_ids ?? [],
     }
-  }
-
-  /** Not idle from the beginning of a turn to its end, less the time in which it waits for the client. */
-  async status(session: Session): Promise<SessionStatus> {
-    const last = await lastStatus(session)
-    return last === undefined ? 'idle' : STATUSES[last.type]
-  }
-
-  /** An MCP server of the session's agent has refused the credential of a vault. */
-  async recordRefusedServer(tenant: string, key: string, url: string, error: string): Promise<void> {
-    const row = await this.#context.store.get('session', tenant, key)
-    const { mcp_servers: servers = [] } = row === undefined ? {} : (JSON.parse(row.body) as StoredSession).agent
-    for (const { name } of servers.filter((server) => new URL(server.url).href === url))
-      await this.#tellFailedServer(tenant, key, { server: name, status: 'needs-auth', error })
-  }
-
-  /** An MCP server of the session's agent cannot be used: the turn goes on without its tools. */
-  async recordFailedServer(tenant: string, key: string, failed: FailedServer): Promise<void> {
-    const row = await this.#context.store.get('session', tenant, key)
-    if (row === undefined) return
-    const { agent } = JSON.parse(row.body) as StoredSession
-    const url = agent.mcp_servers.find(({ name }) => name === failed.server)?.url
-    // It has been told why.
-    if (url !== undefined && this.#context.hasRefused({ tenant, session: key }, new URL(url).href)) return
-    await this.#tellFailedServer(tenant, key, failed)
-  }
-
-  async #tellFailedServer(tenant: string, key: string, { server, status, error }: FailedServer): Promise<void> {
-    const { pool } = this.#context
-    const session = await pool.session(key, { tenant }).catch((cause: unknown) => {
-      if (!isGone(cause)) throw cause
-      return undefined
-    })
-    const type = status === 'needs-auth' ? 'mcp_authentication_failed_error' : 'mcp_connection_failed_error'
-    const how = status === 'needs-auth' ? 'asks for a login' : 'cannot be reached'
-    const message = `the MCP server ${server} ${how}${error === undefined ? '' : `: ${error}`}; the agent works without its tools`
-    await session?.append([
-      { type: 'session.error', error: { type, message, mcp_server_name: server, retry_status: { type: 'retrying' } } },
-    ])
   }
 
   /** Changes a session and tells so in its events. Throws ApiError, SessionBusyError. */
@@ -386,17 +313,6 @@ export class ApiSessions {
     if (resource.agent.skills.length > 0 && resource.skillNames === undefined) await this.#placeSkills(found)
   }
 
-  /** Gives the session what is in its memory stores now; what its agent is to be told. Not while a turn runs. */
-  async remember({ tenant, session, resource: { resources } }: Found): Promise<string[]> {
-    if ((await this.status(session)) !== 'idle') return []
-    return this.#context.memory.before({ tenant, session, resources })
-  }
-
-  /** At the end of this turn, brings what its agent has changed into its memory stores. */
-  follow({ tenant, session, resource: { resources } }: Found, turn: Turn): void {
-    this.#context.memory.follow({ tenant, session, resources }, turn.result)
-  }
-
   /** Throws ApiError once the session has used up its budget. */
   async checkBudget({ resource, session }: Found): Promise<void> {
     if (resource.budget === null) return
@@ -405,17 +321,12 @@ export class ApiSessions {
       throw new ApiError('invalid_request_error', `session ${resource.id} has reached its budget; raise or remove it`)
   }
 
-  /** Of a session that came in from an archive: what that has in the place of skills is not to be believed. */
+  /** Of a session that came in from an archive. */
   async #placeSkills(found: Found): Promise<void> {
-    const { skills, poolAgents } = this.#context
-    const { tenant, session, resource } = found
-    const versions = await skills.resolve(tenant, resource.agent.skills)
-    await skills.place(tenant, session, versions)
-    const { resource: after } = await this.#change(found, async (before) => ({
-      ...before.resource,
-      skillNames: versions.map(({ name }) => name),
-    }))
-    poolAgents.nameOf(tenant, after)
+    const { attachments, poolAgents } = this.#context
+    const skillNames = await attachments.placeSkills(found, found.resource.agent.skills)
+    const { resource: after } = await this.#change(found, async (before) => ({ ...before.resource, skillNames }))
+    poolAgents.nameOf(found.tenant, after)
   }
 
   async #checkAgent(tenant: string, agent: SessionAgent): Promise<void> {
@@ -441,7 +352,7 @@ export class ApiSessions {
   }
 
   async #refuseRunning(session: Session): Promise<void> {
-    if ((await this.status(session)) !== 'idle')
+    if ((await statusOf(session)) !== 'idle')
       throw new ApiError('invalid_request_error', `session ${session.key} is running; interrupt it first`)
   }
 
@@ -451,7 +362,7 @@ export class ApiSessions {
     const { pool } = this.#context
     for (const id of pool.runningSessions(tenant)) {
       const session = await pool.session(id, { tenant }).catch(() => undefined)
-      if (session !== undefined) working.set(id, await this.status(session))
+      if (session !== undefined) working.set(id, await statusOf(session))
     }
     return working
   }
@@ -507,41 +418,6 @@ const notFound = (id: string): ApiError => new ApiError('not_found_error', `sess
 /** True for what is thrown for a session that was deleted. */
 export const isGone = (error: unknown): boolean =>
   error instanceof SessionGoneError || (error instanceof ApiError && error.type === 'not_found_error')
-
-const STATUSES = {
-  'session.status_running': 'running',
-  'session.status_rescheduled': 'rescheduling',
-  'session.status_idle': 'idle',
-} as const
-
-type Status = Extract<SessionEvent, { type: keyof typeof STATUSES }>
-
-/** The events that say what the session does, newest first. */
-export async function lastStatuses(session: Session, limit: number): Promise<Status[]> {
-  const statuses = await session.history({ types: Object.keys(STATUSES), descending: true, limit })
-  return statuses.map(({ event }) => event as Status)
-}
-
-/** The event that says what the session does. */
-export async function lastStatus(session: Session): Promise<Status | undefined> {
-  const [last] = await lastStatuses(session, 1)
-  return last
-}
-
-const secondsOf = (ms = 0): number => Math.round(ms) / 1000
-
-/** What was used, as the wire tells it. */
-export function wireUsage({ usage, activeMs }: SessionInfo): Record<string, unknown> {
-  return {
-    active_seconds: secondsOf(activeMs),
-    input_tokens: usage.inputTokens,
-    output_tokens: usage.outputTokens,
-    cache_read_input_tokens: usage.cacheReadTokens,
-    cache_creation: { ephemeral_5m_input_tokens: usage.cacheWriteTokens, ephemeral_1h_input_tokens: 0 },
-    server_tool_use: { web_search_requests: usage.webSearches ?? 0 },
-    list_cost: { amount: centsOf(usage.costUsd), currency: 'USD' },
-  }
-}
 
 function changesOf(before: SessionResource, after: SessionResource): Partial<SessionResource> {
   const fields = ['title', 'metadata', 'budget', 'agent'] as const

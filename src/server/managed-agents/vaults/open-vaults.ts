@@ -10,7 +10,7 @@ import { AccessTokens } from './access-tokens.ts'
 import { rewrapAll } from './rewrap.ts'
 import { validate } from './validation.ts'
 import { VaultFetch } from './vault-fetch.ts'
-import type { VaultUser } from './vault-fetch.ts'
+import type { CredentialListener } from './vault-fetch.ts'
 import type { VaultKeys } from './vault-keys.ts'
 import { vaultRoutes } from './vault-routes.ts'
 import { Vaults } from './vaults.ts'
@@ -25,8 +25,7 @@ interface VaultParts {
   quotas: Pick<Quotas, 'keep'>
   /** How the host reaches an address for a tenant. */
   fetchOf: (tenant: string, url: URL) => Fetch
-  /** A server has refused the credential of a session. */
-  refused: (user: VaultUser, url: string, why: string) => void
+  servers: CredentialListener
 }
 
 /** What the server does with vaults. */
@@ -46,7 +45,7 @@ export function openVaults({
   logger,
   quotas,
   fetchOf,
-  refused,
+  servers,
 }: VaultParts): OpenVaults {
   const store = webhooks.resources
   const checkAddress = (tenant: string, url: URL, field: string): Promise<void> =>
@@ -74,7 +73,7 @@ export function openVaults({
   const context = { vaults, tokens, clock, fetchOf, checkAddress }
   return {
     vaults,
-    fetch: new VaultFetch({ vaults, tokens, fetchOf, refused }),
+    fetch: new VaultFetch({ vaults, tokens, fetchOf, servers }),
     routes: vaultRoutes({ vaults, validate: (tenant, name) => validate(context, tenant, name) }),
   }
 }

@@ -4,9 +4,6 @@ import type { AccessTokens } from './access-tokens.ts'
 import type { StoredCredential } from './vault-resource.ts'
 import type { Vaults } from './vaults.ts'
 
-/** Sessions whose servers have refused their credential, as far as they are remembered. */
-const MOST_REFUSED = 10_000
-
 const UNAUTHORIZED = 401
 const REFUSALS = new Set([UNAUTHORIZED, 403])
 
@@ -17,12 +14,17 @@ export interface VaultUser {
   vaultIds: readonly string[]
 }
 
+/** Hears whether servers take the credentials of sessions. */
+export interface CredentialListener {
+  refused(user: VaultUser, server: URL, why: string): void
+  accepted(user: VaultUser, server: URL): void
+}
+
 interface VaultFetchContext {
   vaults: Vaults
   tokens: AccessTokens
   fetchOf: (tenant: string, url: URL) => Fetch
-  /** The credential for a server does not work, or cannot be used. */
-  refused: (user: VaultUser, url: string, why: string) => void
+  servers: CredentialListener
 }
 
 /**
@@ -31,29 +33,26 @@ interface VaultFetchContext {
  */
 export class VaultFetch {
   readonly #context: VaultFetchContext
-  readonly #refused = new Set<string>()
 
   constructor(context: VaultFetchContext) {
     this.#context = context
   }
 
-  /** True if the server was told to have refused the session's credential, and has not taken one since. */
-  hasRefused({ tenant, session }: Pick<VaultUser, 'tenant' | 'session'>, url: string): boolean {
-    return this.#refused.has(JSON.stringify([tenant, session, url]))
-  }
-
   /** For the messages to one server. */
   for(user: VaultUser, server: URL): FetchLike {
-    const { fetchOf } = this.#context
+    const { fetchOf, servers } = this.#context
     const plain = fetchOf(user.tenant, server)
     return async (input, init) => {
       const credential = await this.#credential(user, server)
       // A server that names another place for its messages does not get the token there.
       if (credential === undefined || new URL(input).origin !== server.origin) return plain(input, init as RequestInit)
       const answer = await this.#send(user, plain, credential, [input, init as RequestInit])
-      const why = REFUSALS.has(answer.status) ? `the server refused the credential (${answer.status})` : undefined
-      this.#note(user, server, why)
-      if (why === undefined) return answer
+      if (!REFUSALS.has(answer.status)) {
+        servers.accepted(user, server)
+        return answer
+      }
+      const why = `the server refused the credential (${answer.status})`
+      servers.refused(user, server, why)
       // Its words may repeat what it was sent, and reach the agent.
       await answer.body?.cancel()
       return new Response(why, { status: answer.status })
@@ -91,19 +90,5 @@ export class VaultFetch {
     if (!tokens.canRefresh(credential)) return credential
     const { status } = await tokens.refresh(tenant, credential)
     return status === 'succeeded' ? vaults.stored(tenant, credential.vault_id, credential.id) : credential
-  }
-
-  /** Told once, until a request works. */
-  #note(user: VaultUser, { href }: URL, why: string | undefined): void {
-    const place = JSON.stringify([user.tenant, user.session, href])
-    if (why === undefined) {
-      this.#refused.delete(place)
-      return
-    }
-    if (this.#refused.has(place)) return
-    this.#refused.add(place)
-    const [oldest] = this.#refused
-    if (this.#refused.size > MOST_REFUSED && oldest !== undefined) this.#refused.delete(oldest)
-    this.#context.refused(user, href, why)
   }
 }
