@@ -135,7 +135,7 @@ export class Takeover implements MembershipListener {
     const { clock, store, member } = this.#context
     await this.#takeAgain()
     while (!this.#stopped && member.isValid && !this.#facts.draining) {
-      // What is asked from now on may be about others than those that are found.
+      // A request from here on may mean sessions that this look does not find.
       const asked = this.#asked
       this.#lookedAt = clock.now()
       const { running, waiting, limit } = this.#facts

@@ -160,7 +160,7 @@ export interface AnswerStore {
   forget(request: RequestName): Promise<void>
   /** It is unknown what has come of it: who sends it again may take it up. Default: it counts as worked on by this host. */
   leave?(request: RequestName): Promise<void>
-  /** Works on a request that has a seed and that nobody works on. False: another host does by now. Default: false. */
+  /** Takes up a request that has a seed and whose host is gone. False: another host has taken it up. Default: false. */
   takeUp?(request: RequestName): Promise<boolean>
   /** Forgets what is about this session. */
   forgetSession(tenant: string, session: string): Promise<void>

@@ -231,7 +231,7 @@ export class MemoryMounts {
     return notes
   }
 
-  /** Makes the folders anew: a workspace that nobody has synchronised says nothing of what its agent has done. */
+  /** Makes the folders again: without the mark, the files do not tell what the agent has changed. */
   async #begin(session: Session, resources: readonly { type: string }[], mark: string): Promise<void> {
     await session.removeFile(MEMORY_READ_ONLY)
     for (const resource of memoriesOf(resources)) {

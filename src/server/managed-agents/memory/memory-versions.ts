@@ -95,7 +95,7 @@ function isAsked(version: StoredVersion, filter: VersionFilter): boolean {
   const { created_by: by } = version
   if (filter.memory_id !== undefined && version.memory_id !== filter.memory_id) return false
   if (filter.operation !== undefined && version.operation !== filter.operation) return false
-  // Nobody here has such an account.
+  // This server has no such accounts.
   if (filter.service_account_id !== undefined) return false
   if (filter.session_id !== undefined && !(by.type === 'session_actor' && by.session_id === filter.session_id))
     return false

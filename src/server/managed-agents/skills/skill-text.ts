@@ -22,7 +22,7 @@ export const SKILL_NAME: RegExp = /^[a-z0-9]+(?:-[a-z0-9]+)*$/
 
 export const LONGEST_NAME = 64
 
-/** Its fields, as the format names them. Those that only tell people something are taken, and not passed on. */
+/** The fields of the format. Fields for human readers are accepted, and not passed on. */
 const front: z.ZodType<{ name?: string | undefined; description: string }> = z.strictObject({
   name: z.string().max(LONGEST_NAME).regex(SKILL_NAME, 'must be lower-case letters, digits and single "-"').optional(),
   description: z.string().trim().min(1).max(1_024),

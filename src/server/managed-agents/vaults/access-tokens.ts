@@ -76,7 +76,7 @@ export class AccessTokens {
     return auth.type === 'mcp_oauth' && auth.refresh !== null && refresh_refused !== true
   }
 
-  /** Gets a new access token in the place of the one that `credential` has. Whoever asks meanwhile gets the same. */
+  /** Replaces the access token of `credential`. Callers at the same time share one refresh. */
   refresh(tenant: string, credential: StoredCredential): Promise<Refreshed> {
     const place = JSON.stringify([tenant, credential.id])
     const under = this.#refreshing.get(place)

@@ -6,7 +6,7 @@ import { keepNewest } from '../../../newest.ts'
 /** How long deliveries are listed, in milliseconds. */
 const KEPT_MS = 7 * 24 * 3_600_000
 
-/** As many deliveries of a tenant are kept, those that wait included. */
+/** Deliveries kept for each tenant, waiting ones included. */
 const MOST = 20_000
 
 /** Beyond this the oldest go that do not wait. */
